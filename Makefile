@@ -1,0 +1,38 @@
+PYTHON ?= python3.11
+PORT ?= 8000
+BIN = .venv/bin
+export PYTHONDONTWRITEBYTECODE = 1
+
+.PHONY: help run test demo bench lint messages
+
+help:            ## list the commands
+	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
+
+run: .venv/runtime  ## serve the demo company on 127.0.0.1:$PORT (PORT=8000)
+	@$(BIN)/python -m portal.simulator.demo serve $(PORT)
+
+demo: .venv/runtime  ## walk one employee through the journey and enroll a simulated iPhone
+	@$(BIN)/python -m portal.simulator.demo walk
+
+test: .venv/develop  ## the whole suite
+	$(BIN)/python -m pytest
+
+lint: .venv/develop  ## ruff and mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: .venv/develop  ## how fast it is, beside the floor of the same machine
+	$(BIN)/python -m tests.bench
+
+messages: .venv/develop  ## take new texts into the catalogues and compile them
+	$(BIN)/pybabel -q extract -F config/babel.cfg --omit-header --no-location -o portal/translations/messages.pot .
+	$(BIN)/pybabel -q update -i portal/translations/messages.pot -d portal/translations --omit-header --no-fuzzy-matching
+	$(BIN)/pybabel -q compile -d portal/translations
+
+.venv/runtime: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/develop: .venv/runtime requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,133 @@
+"""The audit trail: append-only, one hash chain per request and one for settings.
+
+A link is ``SHA-256(previous link, fields)``. What may have to be erased about a person sits in ``detail``; the
+chain covers only its salted digest, so erasing keeps the chain valid. The timeline that helpdesk reads is this trail.
+"""
+
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from portal.models import AuditEvent, AuditHead
+
+GENESIS = "0" * 64
+SETTINGS = "settings"
+
+log = logging.getLogger("portal.audit")
+
+
+def request_chain(request_id: str) -> str:
+    """The name of a request's chain."""
+    return f"request:{request_id}"
+
+
+def record(
+    session: Session,
+    chain: str,
+    kind: str,
+    at: datetime,
+    *,
+    reason: str | None = None,
+    actor: str = "system",
+    detail: dict[str, Any] | None = None,
+) -> AuditEvent:
+    """Append one event to ``chain`` and log it. ``kind`` and ``reason`` are codes, ``detail`` small and erasable."""
+    head = _locked_head(session, chain)
+    if detail is not None:
+        detail = {**detail, "salt": secrets.token_hex(8)}
+    event = AuditEvent(
+        chain=chain,
+        seq=head.seq + 1,
+        at=at,
+        kind=kind,
+        reason=reason,
+        actor=actor,
+        detail=detail,
+        detail_digest=_detail_digest(detail),
+        previous=head.digest,
+    )
+    event.digest = _digest(event)
+    session.add(event)
+    head.seq, head.digest = event.seq, event.digest
+    session.flush()
+    log.info("%s chain=%s reason=%s actor=%s", kind, chain, reason, actor)
+    return event
+
+
+def timeline(session: Session, request_id: str) -> list[AuditEvent]:
+    """All events of a request, oldest first."""
+    query = select(AuditEvent).where(AuditEvent.chain == request_chain(request_id)).order_by(AuditEvent.seq)
+    return list(session.scalars(query))
+
+
+def erase_details(session: Session, chain: str) -> None:
+    """Forget what is personal in ``chain``; times, kinds and the chain itself stay."""
+    session.execute(update(AuditEvent).where(AuditEvent.chain == chain).values(detail=None))
+
+
+def erase_details_of(session: Session, chain: str, person_id: str) -> None:
+    """Forget in ``chain`` what is personal about one person."""
+    for event in session.scalars(select(AuditEvent).where(AuditEvent.chain == chain)):
+        if event.detail and event.detail.get("person") == person_id:
+            event.detail = None
+
+
+def broken_links(session: Session) -> Iterator[tuple[str, int, str]]:
+    """The first broken link of each chain that has one, as (chain, seq, what is wrong)."""
+    heads = {head.chain: head for head in session.scalars(select(AuditHead))}
+    names = set(heads) | set(session.scalars(select(AuditEvent.chain).distinct()))
+    for chain in sorted(names):
+        problem = _first_problem(session, chain, heads.get(chain))
+        if problem:
+            yield (chain, *problem)
+
+
+def _first_problem(session: Session, chain: str, head: AuditHead | None) -> tuple[int, str] | None:
+    seq, previous = 0, GENESIS
+    query = select(AuditEvent).where(AuditEvent.chain == chain).order_by(AuditEvent.seq)
+    for event in session.scalars(query):
+        seq += 1
+        if event.seq != seq:
+            return seq, "an event is missing"
+        if event.previous != previous or event.digest != _digest(event):
+            return seq, "the event was changed"
+        if event.detail is not None and event.detail_digest != _detail_digest(event.detail):
+            return seq, "the event's detail was changed"
+        previous = event.digest
+    if head is None or head.seq != seq or head.digest != previous:
+        return seq + 1, "events at the end are missing"
+    return None
+
+
+def _locked_head(session: Session, chain: str) -> AuditHead:
+    query = select(AuditHead).where(AuditHead.chain == chain).with_for_update()
+    head = session.scalar(query)
+    if head is None:
+        try:
+            with session.begin_nested():
+                session.add(AuditHead(chain=chain, seq=0, digest=GENESIS))
+        except IntegrityError:  # another process began the chain first
+            pass
+        head = session.scalars(query).one()
+    return head
+
+
+def _detail_digest(detail: dict[str, Any] | None) -> str | None:
+    return None if detail is None else _sha256(detail)
+
+
+def _digest(event: AuditEvent) -> str:
+    fields = (event.chain, event.seq, event.at.isoformat(), event.kind, event.reason, event.actor)
+    return _sha256([*fields, event.detail_digest, event.previous])
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()

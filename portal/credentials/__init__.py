@@ -1,0 +1,1 @@
+"""Corporate sign-in: where usernames and passwords are checked, and how tries are counted."""

@@ -1,0 +1,81 @@
+"""The engine and the request's session; SQLite and PostgreSQL behave alike through it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.orm import Session
+
+SQLITE_WAIT_SECONDS = 10
+
+
+class Recorded(Exception):
+    """A refusal that is itself a fact: what was recorded before it was raised is kept, not rolled back."""
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for ``url``. SQLite: WAL, foreign keys, one writer at a time that waits instead of failing."""
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    path = make_url(url).database
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": SQLITE_WAIT_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun below, not by the driver
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Any) -> None:
+    # A transaction that will write takes the write lock at once: upgrading later fails without waiting.
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class Database:
+    """Holds the engine; hands out sessions."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_engine(url)
+
+    def session(self) -> Session:
+        """A new session; objects stay readable after a commit."""
+        return Session(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self, session: Session | None = None) -> Iterator[Session]:
+        """Write in one piece: commit at the end, roll back on an error (except Recorded).
+
+        A read begun on ``session`` ends first, so that facts are read again under the lock.
+        """
+        own = session is None
+        current = self.session() if session is None else session
+        current.rollback()
+        current.expire_all()
+        current.connection(execution_options={"writes": True})
+        try:
+            yield current
+            current.commit()
+        except Recorded:
+            current.commit()
+            raise
+        except BaseException:
+            current.rollback()
+            raise
+        finally:
+            if own:
+                current.close()
+
+
+def lock_name(session: Session, name: str) -> None:
+    """Serialize writers on ``name`` until the transaction ends (SQLite's single writer already does)."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})

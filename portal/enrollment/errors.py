@@ -1,0 +1,91 @@
+"""Everything the domain can refuse, by name. ``web/errors.py`` turns each into one page or status."""
+
+from portal.database import Recorded
+
+
+class EnrollmentError(Exception):
+    """Base of all refusals."""
+
+
+class LinkUnusable(EnrollmentError):
+    """The link is unknown, mangled, used, cancelled or expired: to the outside all the same."""
+
+
+class StepOutOfOrder(EnrollmentError):
+    """The step is not the current one; the caller goes to the current step."""
+
+
+class RequestEnded(EnrollmentError):
+    """The request expired, was cancelled or was used up."""
+
+
+class WrongPerson(Recorded, EnrollmentError):
+    """Someone else than the person the request is for signed in."""
+
+
+class NoManagedAppleAccount(Recorded, EnrollmentError):
+    """The person has no Managed Apple Account, so no request can exist for them."""
+
+
+class SelfEnrollmentOff(EnrollmentError):
+    """Employees may not start by themselves."""
+
+
+class UnknownPerson(EnrollmentError):
+    """No such person, or one that is disabled."""
+
+
+class PasscodeWrong(Recorded, EnrollmentError):
+    """The passcode does not fit; ``tries_left`` says how many tries remain."""
+
+    def __init__(self, tries_left: int) -> None:
+        super().__init__(tries_left)
+        self.tries_left = tries_left
+
+
+class PasscodeLocked(Recorded, EnrollmentError):
+    """No tries are left, or the passcode was used: a new one must be sent."""
+
+
+class PasscodeTooSoon(EnrollmentError):
+    """A passcode was sent less than the shortest wait ago; ``seconds`` until the next."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class PasscodeSendsUsedUp(Recorded, EnrollmentError):
+    """The employee had as many passcodes sent as allowed; helpdesk has to send the next."""
+
+
+class TermsChanged(EnrollmentError):
+    """Another version than the one shown is current; it must be read and accepted instead."""
+
+
+class ProfileUnavailable(EnrollmentError):
+    """The ticket is unknown, superseded, used or expired."""
+
+
+class ChallengeRefused(Recorded, EnrollmentError):
+    """A SCEP challenge is not accepted; ``reason`` is a code for the event."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class DeviceRefused(Recorded, EnrollmentError):
+    """A device may not enroll or speak; ``reason`` is a code for the event."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class CommandForbidden(EnrollmentError):
+    """User enrollment does not allow the command."""
+
+
+class BackendUnavailable(EnrollmentError):
+    """Device management cannot be reached; nothing is lost."""

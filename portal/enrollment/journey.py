@@ -1,0 +1,212 @@
+"""The steps of the journey, their order, and what each one needs: pure functions over recorded facts.
+
+``current_step`` and ``status`` are the only two functions that turn facts into an answer. Pages, helpdesk,
+mails and the finish page all ask them.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, and_, case, or_
+
+from portal.models import EnrollmentRequest, IssuedProfile
+
+DEVICE_PATIENCE = timedelta(minutes=10)
+"""How long the finish page waits for the next word of a device that has its certificate."""
+
+
+class Step(StrEnum):
+    SIGN_IN = "sign-in"
+    OWNERSHIP = "ownership"
+    PRIVACY = "privacy"
+    PASSCODE = "passcode"
+    OVERVIEW = "overview"
+    TERMS = "terms"
+    PROFILE = "profile"
+    FINISH = "finish"
+
+
+STEPS = tuple(Step)
+
+
+class Status(StrEnum):
+    INVITED = "invited"
+    IN_PROGRESS = "in_progress"
+    CORPORATE = "corporate"
+    PROFILE_ISSUED = "profile_issued"
+    PROFILE_EXPIRED = "profile_expired"
+    ENROLLING = "enrolling"
+    REFUSED = "refused"
+    ENROLLED = "enrolled"
+    REMOVED = "removed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class Waiting(StrEnum):
+    """What the finish page waits for, or how the waiting ended."""
+
+    DOWNLOAD = "download"
+    INSTALL = "install"
+    DEVICE = "device"
+    ACCOUNT = "account"
+    ENROLLED = "enrolled"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+    SILENT = "silent"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one request. Each field is the time it happened, or None."""
+
+    expires_at: datetime
+    terms_current: str
+    signed_in_at: datetime | None = None
+    ownership: str | None = None
+    privacy_at: datetime | None = None
+    passcode_verified_at: datetime | None = None
+    overview_at: datetime | None = None
+    terms_version: str | None = None
+    terms_accepted_at: datetime | None = None
+    profile_issued_at: datetime | None = None
+    profile_expires_at: datetime | None = None
+    profile_downloaded_at: datetime | None = None
+    certificate_at: datetime | None = None
+    authenticated_at: datetime | None = None
+    refused_at: datetime | None = None
+    enrolled_at: datetime | None = None
+    ended_at: datetime | None = None
+    end_reason: str | None = None
+
+    def over(self, now: datetime) -> bool:
+        """Whether the request ended or its time ran out before a device enrolled."""
+        return self.ended_at is not None or (self.enrolled_at is None and now >= self.expires_at)
+
+
+def of(request: EnrollmentRequest, terms_current: str, visit_id: str | None = None) -> Facts:
+    """The facts of ``request``; with ``visit_id``, as they count for that browser.
+
+    The passcode counts only for the browser that entered it: a second phone proves itself again.
+    """
+    profile = request.profile
+    elsewhere = visit_id is not None and request.passcode_visit_id != visit_id
+    return Facts(
+        expires_at=request.expires_at,
+        terms_current=terms_current,
+        signed_in_at=request.signed_in_at,
+        ownership=request.ownership,
+        privacy_at=request.privacy_at,
+        passcode_verified_at=None if elsewhere else request.passcode_verified_at,
+        overview_at=request.overview_at,
+        terms_version=request.terms_version,
+        terms_accepted_at=request.terms_accepted_at,
+        profile_issued_at=profile.issued_at if profile else None,
+        profile_expires_at=profile.expires_at if profile else None,
+        profile_downloaded_at=profile.downloaded_at if profile else None,
+        certificate_at=profile.certificate_at if profile else None,
+        authenticated_at=profile.authenticated_at if profile else None,
+        refused_at=profile.refused_at if profile else None,
+        enrolled_at=request.enrolled_at,
+        ended_at=request.ended_at,
+        end_reason=request.end_reason,
+    )
+
+
+def current_step(facts: Facts, now: datetime) -> Step:
+    """The one step a person is at."""
+    if facts.signed_in_at is None:
+        return Step.SIGN_IN
+    if facts.enrolled_at or facts.over(now):
+        return Step.FINISH
+    if facts.ownership != "employee":
+        return Step.OWNERSHIP
+    if facts.privacy_at is None:
+        return Step.PRIVACY
+    if facts.passcode_verified_at is None:
+        return Step.PASSCODE
+    if facts.overview_at is None:
+        return Step.OVERVIEW
+    download_needed = facts.profile_downloaded_at is None or waiting(facts, now) in _NEW_DOWNLOAD_NEEDED
+    # Terms published after the download do not stop a device that is on its way.
+    if download_needed and (facts.terms_accepted_at is None or facts.terms_version != facts.terms_current):
+        return Step.TERMS
+    if download_needed:
+        return Step.PROFILE
+    return Step.FINISH
+
+
+def may_visit(step: Step, facts: Facts, now: datetime) -> bool:
+    """Whether the page of ``step`` may be shown: the current one; profile and finish belong together."""
+    current = current_step(facts, now)
+    if step is Step.PROFILE and current is Step.FINISH:
+        return not facts.over(now) and facts.enrolled_at is None
+    if step is Step.FINISH and current is Step.PROFILE:
+        return facts.profile_issued_at is not None
+    return step is current
+
+
+def waiting(facts: Facts, now: datetime) -> Waiting:
+    """How far the device is, for the finish page."""
+    if facts.ended_at is not None:
+        return Waiting.ENDED
+    if facts.enrolled_at:
+        return Waiting.ENROLLED
+    if facts.over(now):
+        return Waiting.ENDED
+    if facts.profile_issued_at is None or facts.profile_expires_at is None:
+        return Waiting.DOWNLOAD
+    if facts.refused_at:
+        return Waiting.REFUSED
+    if facts.authenticated_at:
+        return Waiting.ACCOUNT if now < facts.authenticated_at + DEVICE_PATIENCE else Waiting.SILENT
+    if facts.certificate_at:
+        return Waiting.DEVICE if now < facts.certificate_at + DEVICE_PATIENCE else Waiting.SILENT
+    if now >= facts.profile_expires_at:
+        return Waiting.EXPIRED
+    return Waiting.INSTALL if facts.profile_downloaded_at else Waiting.DOWNLOAD
+
+
+_NEW_DOWNLOAD_NEEDED = {Waiting.EXPIRED, Waiting.REFUSED, Waiting.SILENT}
+
+
+def status(facts: Facts, now: datetime) -> Status:
+    """What helpdesk sees. ``status_expression`` says the same in SQL."""
+    if facts.end_reason == "cancelled":
+        return Status.CANCELLED
+    if facts.ended_at is not None:
+        return Status.REMOVED
+    if facts.enrolled_at is not None:
+        return Status.ENROLLED
+    if now >= facts.expires_at:
+        return Status.EXPIRED
+    if facts.refused_at is not None:
+        return Status.REFUSED
+    if facts.certificate_at is not None:
+        return Status.ENROLLING
+    if facts.profile_issued_at is not None and facts.profile_expires_at is not None:
+        return Status.PROFILE_ISSUED if now < facts.profile_expires_at else Status.PROFILE_EXPIRED
+    if facts.ownership == "corporate":
+        return Status.CORPORATE
+    return Status.INVITED if facts.signed_in_at is None else Status.IN_PROGRESS
+
+
+def status_expression(now: datetime) -> ColumnElement[str]:
+    """``status`` as SQL over EnrollmentRequest outer-joined with its current IssuedProfile."""
+    request, profile = EnrollmentRequest, IssuedProfile
+    issued = profile.issued_at.is_not(None)
+    return case(
+        (request.end_reason == "cancelled", Status.CANCELLED.value),
+        (request.ended_at.is_not(None), Status.REMOVED.value),
+        (request.enrolled_at.is_not(None), Status.ENROLLED.value),
+        (request.expires_at <= now, Status.EXPIRED.value),
+        (profile.refused_at.is_not(None), Status.REFUSED.value),
+        (profile.certificate_at.is_not(None), Status.ENROLLING.value),
+        (and_(issued, profile.expires_at > now), Status.PROFILE_ISSUED.value),
+        (issued, Status.PROFILE_EXPIRED.value),
+        (request.ownership == "corporate", Status.CORPORATE.value),
+        (or_(request.signed_in_at.is_(None)), Status.INVITED.value),
+        else_=Status.IN_PROGRESS.value,
+    )

@@ -1,0 +1,221 @@
+"""The enrollment profile: building the plist (pure), issuing it to the browser that earned it, serving its bytes.
+
+Facts: Apple's com.apple.mdm and com.apple.security.scep payloads, release iOS 18.1 of the published schema.
+"""
+
+import hashlib
+import plistlib
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.backends.base import Management
+from portal.enrollment import journey, progress, requests
+from portal.enrollment.errors import NoManagedAppleAccount, ProfileUnavailable, RequestEnded, StepOutOfOrder
+from portal.enrollment.journey import Step
+from portal.models import IssuedProfile, new_id
+from portal.pki import cms
+from portal.pki.authority import Authority, Identity
+from portal.settings import Settings
+from portal.vault import Vault, token_hash
+
+MEDIA_TYPE = "application/x-apple-aspen-config"
+SECRET_BYTES = 24
+SCEP_KEY_BITS = 2048
+SIGN_AND_ENCRYPT = 5
+ONLY_THIS_DEVICE = 1
+"""TargetDeviceType: iPhone and iPad, so that no "which device?" is asked."""
+
+
+class ProfileNotSigned(Exception):
+    """The profile cannot be signed (wrong certificate or key configured): it is not sent."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What goes into one profile."""
+
+    profile_id: str
+    identifier: str
+    organization: str
+    display_name: str
+    description: str
+    consent: Mapping[str, str]
+    managed_apple_account: str
+    management: Management
+    scep_url: str
+    challenge: str
+    ca: x509.Certificate
+    root: x509.Certificate | None = None
+
+
+def build(contents: Contents) -> bytes:
+    """The unsigned XML plist. Raises ValueError without a Managed Apple Account: that would be a device enrollment."""
+    if not contents.managed_apple_account:
+        raise ValueError("a profile without ManagedAppleID would enroll the whole device")
+    scep = _scep_payload(contents)
+    payloads = [scep, _mdm_payload(contents, str(scep["PayloadUUID"]))]
+    if contents.root is not None:
+        payloads.append(_root_payload(contents))
+    return plistlib.dumps(
+        {
+            "PayloadType": "Configuration",
+            "PayloadVersion": 1,
+            "PayloadIdentifier": contents.identifier,
+            "PayloadUUID": _uuid(),
+            "PayloadDisplayName": contents.display_name,
+            "PayloadDescription": contents.description,
+            "PayloadOrganization": contents.organization,
+            "TargetDeviceType": ONLY_THIS_DEVICE,
+            "ConsentText": dict(contents.consent),
+            "PayloadContent": payloads,
+        }
+    )
+
+
+def _scep_payload(contents: Contents) -> dict[str, object]:
+    # Apple's schema calls CAFingerprint just "the fingerprint" [?]; 20 bytes, SHA-1, is what iOS has always read.
+    fingerprint = contents.ca.fingerprint(hashes.SHA1())  # noqa: S303
+    return _payload(contents, "com.apple.security.scep", "scep", "Identity certificate") | {
+        "PayloadContent": {
+            "URL": contents.scep_url,
+            "Name": contents.organization,
+            "Subject": [[["O", contents.organization]], [["CN", contents.profile_id]]],
+            "Challenge": contents.challenge,
+            "Keysize": SCEP_KEY_BITS,
+            "Key Type": "RSA",
+            "Key Usage": SIGN_AND_ENCRYPT,
+            "CAFingerprint": fingerprint,
+            "Retries": 3,
+            "RetryDelay": 5,
+            "KeyIsExtractable": False,
+            "AllowAllAppsAccess": False,
+        }
+    }
+
+
+def _mdm_payload(contents: Contents, identity_uuid: str) -> dict[str, object]:
+    # AccessRights is left out, always: its presence can cancel a user enrollment.
+    return _payload(contents, "com.apple.mdm", "mdm", "Device management") | {
+        "ManagedAppleID": contents.managed_apple_account,
+        "IdentityCertificateUUID": identity_uuid,
+        "Topic": contents.management.topic,
+        "ServerURL": contents.management.server_url,
+        "CheckInURL": contents.management.checkin_url,
+        "SignMessage": True,
+        "CheckOutWhenRemoved": True,
+    }
+
+
+def _root_payload(contents: Contents) -> dict[str, object]:
+    assert contents.root is not None
+    return _payload(contents, "com.apple.security.root", "root", "Certificate authority") | {
+        "PayloadContent": contents.root.public_bytes(Encoding.DER)
+    }
+
+
+def _payload(contents: Contents, kind: str, part: str, name: str) -> dict[str, object]:
+    return {
+        "PayloadType": kind,
+        "PayloadVersion": 1,
+        "PayloadIdentifier": f"{contents.identifier}.{part}",
+        "PayloadUUID": _uuid(),
+        "PayloadDisplayName": f"{contents.organization}: {name}",
+    }
+
+
+def _uuid() -> str:
+    return str(uuid.uuid4()).upper()
+
+
+@dataclass(frozen=True)
+class Press:
+    """What issuing needs besides the request."""
+
+    settings: Settings
+    vault: Vault
+    authority: Authority
+    signer: Identity
+    management: Management
+    display_name: str
+    description: str
+    consent: Mapping[str, str]
+
+
+def issue(session: Session, press: Press, request_id: str, visit_id: str, now: datetime) -> str:
+    """A new download for the browser that earned it; the one before is dead. Returns its ticket.
+
+    Raises StepOutOfOrder, RequestEnded, NoManagedAppleAccount, ProfileNotSigned.
+    """
+    request = requests.lock(session, request_id)
+    facts = requests.facts(session, request, visit_id)
+    if facts.over(now):
+        raise RequestEnded
+    if not journey.may_visit(Step.PROFILE, facts, now):
+        raise StepOutOfOrder
+    account = progress.managed_apple_account(session, request, press.settings)
+    if not account:
+        audit.record(
+            session, audit.request_chain(request.id), "profile.refused", now, reason="no_managed_apple_account"
+        )
+        raise NoManagedAppleAccount
+    requests.retire_profile(session, request, now, "superseded")
+    ticket, challenge = secrets.token_urlsafe(SECRET_BYTES), secrets.token_urlsafe(SECRET_BYTES)
+    profile_id = new_id()
+    signed = _sign(press, profile_id, account, challenge)
+    profile = IssuedProfile(
+        id=profile_id,
+        request_id=request.id,
+        ticket_hash=token_hash(ticket),
+        challenge_hash=token_hash(challenge),
+        content_sealed=press.vault.seal(signed),
+        issued_at=now,
+        expires_at=now + timedelta(minutes=press.settings.profile.lifetime_minutes),
+    )
+    session.add(profile)
+    request.profile_id = profile_id
+    digest = hashlib.sha256(signed).hexdigest()
+    chain = audit.request_chain(request.id)
+    audit.record(session, chain, "profile.issued", now, actor=progress.EMPLOYEE, detail={"sha256": digest})
+    return ticket
+
+
+def _sign(press: Press, profile_id: str, account: str, challenge: str) -> bytes:
+    own_signer = press.signer == press.authority.signer
+    contents = Contents(
+        profile_id=profile_id,
+        identifier=f"{press.settings.company.identifier}.enrollment",
+        organization=press.settings.company.name,
+        display_name=press.display_name,
+        description=press.description,
+        consent=press.consent,
+        managed_apple_account=account,
+        management=press.management,
+        scep_url=press.settings.url("/scep"),
+        challenge=challenge,
+        ca=press.authority.ca.certificate,
+        root=press.authority.ca.certificate if own_signer else None,
+    )
+    signer = press.signer
+    try:
+        return cms.sign(build(contents), signer.key, signer.certificate, signer.intermediates)
+    except (ValueError, TypeError) as error:
+        raise ProfileNotSigned(str(error)) from error
+
+
+def fetch(session: Session, vault: Vault, ticket: str, now: datetime) -> tuple[str, bytes]:
+    """(profile id, signed bytes) behind a ticket, the same for as long as it lives. Raises ProfileUnavailable."""
+    profile = session.scalar(select(IssuedProfile).where(IssuedProfile.ticket_hash == token_hash(ticket)))
+    usable = profile is not None and profile.superseded_at is None and now < profile.expires_at
+    if profile is None or not usable or profile.content_sealed is None:
+        raise ProfileUnavailable
+    return profile.id, vault.open(profile.content_sealed)

@@ -1,0 +1,291 @@
+"""One function for each thing that can happen to a request, whoever tells of it: a page or a backend.
+
+Each locks the request, looks at the facts again, records one fact and one event. Repeating any of them is safe.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import audit, people
+from portal.enrollment import journey, passcode, requests, terms
+from portal.enrollment.errors import (
+    ChallengeRefused,
+    DeviceRefused,
+    LinkUnusable,
+    PasscodeLocked,
+    PasscodeWrong,
+    RequestEnded,
+    StepOutOfOrder,
+    TermsChanged,
+    WrongPerson,
+)
+from portal.enrollment.journey import Step
+from portal.models import Certificate, Device, EnrollmentRequest, IssuedProfile, Person
+from portal.settings import Passcode, Settings
+from portal.vault import Vault, token_hash
+
+EMPLOYEE = "employee"
+DEVICE = "device"
+
+
+# --- what the employee does -------------------------------------------------------------------------------
+
+
+def sign_in(session: Session, request_id: str, person: Person, now: datetime) -> EnrollmentRequest:
+    """``person`` signed in on the link of a request. Raises LinkUnusable, or WrongPerson (recorded)."""
+    request = requests.lock(session, request_id)
+    if request.enrolled_at is not None or journey.of(request, "").over(now):
+        raise LinkUnusable
+    if request.person_id != person.id:
+        _record(session, request, "sign_in.refused", now, EMPLOYEE, "wrong_person", {"username": person.username})
+        raise WrongPerson
+    return signed_in(session, request, now)
+
+
+def signed_in(session: Session, request: EnrollmentRequest, now: datetime) -> EnrollmentRequest:
+    """The right person signed in on a locked request."""
+    request.signed_in_at = request.signed_in_at or now
+    _record(session, request, "sign_in.accepted", now, EMPLOYEE)
+    return request
+
+
+def sign_in_failed(session: Session, request_id: str, reason: str, now: datetime) -> None:
+    """A try to sign in on this request failed (``reason``: wrong_credentials, throttled, unavailable)."""
+    request = requests.lock(session, request_id)
+    _record(session, request, "sign_in.refused", now, EMPLOYEE, reason)
+
+
+def choose_ownership(session: Session, request_id: str, visit_id: str, ownership: str, now: datetime) -> None:
+    """Employee goes on; Corporate ends here, marked for helpdesk, but can be corrected."""
+    request = _at(session, request_id, visit_id, Step.OWNERSHIP, now)
+    if request.ownership == ownership:
+        return
+    request.ownership, request.ownership_at = ownership, now
+    _record(session, request, "ownership.chosen", now, EMPLOYEE, ownership)
+
+
+def acknowledge_privacy(session: Session, request_id: str, visit_id: str, now: datetime) -> None:
+    """The privacy notice was acknowledged."""
+    request = _at(session, request_id, visit_id, Step.PRIVACY, now)
+    request.privacy_at = now
+    _record(session, request, "privacy.acknowledged", now, EMPLOYEE)
+
+
+def enter_passcode(
+    session: Session, vault: Vault, rules: Passcode, request_id: str, visit_id: str, entered: str, now: datetime
+) -> None:
+    """The second step. From now on only this browser may walk the rest. Raises PasscodeWrong, PasscodeLocked."""
+    request = _at(session, request_id, visit_id, Step.PASSCODE, now)
+    try:
+        passcode.verify(request, entered, rules, vault, now)
+    except PasscodeWrong as refusal:
+        _record(session, request, "passcode.rejected", now, EMPLOYEE, "wrong", {"tries_left": refusal.tries_left})
+        raise
+    except PasscodeLocked:
+        _record(session, request, "passcode.rejected", now, EMPLOYEE, "locked")
+        raise
+    request.passcode_verified_at, request.passcode_visit_id = now, visit_id
+    _record(session, request, "passcode.verified", now, EMPLOYEE)
+
+
+def see_overview(session: Session, request_id: str, visit_id: str, now: datetime) -> None:
+    """The overview was read."""
+    request = _at(session, request_id, visit_id, Step.OVERVIEW, now)
+    request.overview_at = now
+    _record(session, request, "overview.seen", now, EMPLOYEE)
+
+
+def accept_terms(
+    session: Session, request_id: str, visit_id: str, version: str, sha256: str, locale: str, now: datetime
+) -> None:
+    """The terms shown were accepted. Raises TermsChanged when they are not the current ones, word for word."""
+    request = _at(session, request_id, visit_id, Step.TERMS, now)
+    current = terms.current_version(session)
+    if version != current or sha256 != terms.sha256(terms.text_of(session, current, locale).text):
+        raise TermsChanged
+    request.terms_version, request.terms_sha256, request.terms_accepted_at = version, sha256, now
+    _record(session, request, "terms.accepted", now, EMPLOYEE, detail={"version": version, "sha256": sha256})
+
+
+# --- what the device does ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """What an Authenticate message of a user-enrolled device says."""
+
+    enrollment_id: str
+    os_version: str | None
+    build_version: str | None
+    product_name: str | None
+
+
+def profile_downloaded(session: Session, profile_id: str, now: datetime) -> None:
+    """The profile's file was fetched (browsers may fetch it twice)."""
+    profile = session.get(IssuedProfile, profile_id)
+    if profile is None or profile.downloaded_at is not None:
+        return
+    request = requests.lock(session, profile.request_id)
+    profile.downloaded_at = now
+    _record(session, request, "profile.downloaded", now, EMPLOYEE)
+
+
+def redeem_challenge(
+    session: Session, challenge: str, csr_sha256: str, common_names: list[str], now: datetime
+) -> IssuedProfile:
+    """A device asks for its certificate. The challenge works once, in its lifetime, for the latest download only.
+
+    The same CSR again (an answer got lost) is the same request. Its common name must be the one the profile gave.
+    Raises ChallengeRefused; it is recorded with the request it concerns, if any.
+    """
+    profile = session.scalar(select(IssuedProfile).where(IssuedProfile.challenge_hash == token_hash(challenge)))
+    if profile is None:
+        raise ChallengeRefused("unknown_challenge")
+    request = requests.lock(session, profile.request_id)
+    session.refresh(profile)
+    reason = _challenge_problem(profile, request, csr_sha256, common_names, now)
+    if reason:
+        _record(session, request, "certificate.refused", now, DEVICE, reason)
+        raise ChallengeRefused(reason)
+    if profile.csr_sha256 is None:
+        profile.csr_sha256, profile.certificate_at = csr_sha256, now
+        _record(session, request, "certificate.issued", now, DEVICE)
+    return profile
+
+
+def _challenge_problem(
+    profile: IssuedProfile, request: EnrollmentRequest, csr_sha256: str, common_names: list[str], now: datetime
+) -> str | None:
+    if request.ended_at is not None:
+        return "request_ended"
+    if profile.superseded_at is not None:
+        return "superseded"
+    if profile.csr_sha256 is not None and profile.csr_sha256 != csr_sha256:
+        return "challenge_used"
+    if now >= profile.expires_at:
+        return "challenge_expired"
+    return None if common_names == [profile.id] else "subject_mismatch"
+
+
+def device_authenticated(session: Session, profile_id: str, report: DeviceReport, now: datetime) -> Device:
+    """The device introduced itself under its EnrollmentID. Raises DeviceRefused (recorded)."""
+    profile, request = _profile_and_request(session, profile_id)
+    certificate = session.scalars(select(Certificate).where(Certificate.profile_id == profile_id)).one_or_none()
+    known = session.scalar(select(Device).where(Device.enrollment_id == report.enrollment_id))
+    bound = session.scalar(select(Device).where(Device.profile_id == profile_id))
+    reason = None
+    if certificate is None or certificate.revoked_at is not None:
+        reason = "certificate_revoked"
+    elif request.ended_at is not None:
+        reason = "request_ended"
+    elif known is not None and known.profile_id != profile_id:
+        reason = "enrollment_id_of_another_device"
+    elif bound is not None and bound.enrollment_id != report.enrollment_id:
+        reason = "certificate_of_another_device"
+    if certificate is None or reason is not None:
+        _record(session, request, "device.refused", now, DEVICE, reason)
+        raise DeviceRefused(reason or "certificate_revoked")
+    if bound is not None:
+        bound.last_seen_at = now
+        return bound
+    device = Device(
+        enrollment_id=report.enrollment_id,
+        request_id=request.id,
+        profile_id=profile_id,
+        certificate_fingerprint=certificate.fingerprint,
+        way="profile",
+        product_name=report.product_name,
+        os_version=report.os_version,
+        build_version=report.build_version,
+        attributes={},
+        profiles=[],
+        authenticated_at=now,
+        last_seen_at=now,
+    )
+    session.add(device)
+    profile.authenticated_at = now
+    _record(session, request, "device.authenticated", now, DEVICE, detail={"os_version": report.os_version})
+    return device
+
+
+def device_refused(session: Session, profile_id: str, reason: str, now: datetime) -> None:
+    """A device with this profile may not enroll; a new download is needed."""
+    profile, request = _profile_and_request(session, profile_id)
+    if request.enrolled_at is None and profile.refused_at is None:
+        profile.refused_at, profile.refused_reason = now, reason
+        requests.retire_profile(session, request, now, "refused")
+    _record(session, request, "device.refused", now, DEVICE, reason)
+
+
+def device_enrolled(session: Session, device: Device, now: datetime) -> bool:
+    """The device can be managed now. True the first time."""
+    request = requests.lock(session, device.request_id)
+    session.refresh(device)
+    device.last_seen_at = now
+    if device.enrolled_at is not None or device.ended_at is not None:
+        return False
+    if request.ended_at is not None:
+        raise DeviceRefused("request_ended")
+    device.enrolled_at = request.enrolled_at = now
+    profile = session.get(IssuedProfile, device.profile_id)
+    if profile is not None:
+        profile.content_sealed = None
+    _record(session, request, "device.enrolled", now, DEVICE)
+    return True
+
+
+def device_left(session: Session, device: Device, reason: str, now: datetime) -> None:
+    """The enrollment is over (``reason``: removed_on_device, selective_wipe, ...). The certificate dies with it."""
+    request = requests.lock(session, device.request_id)
+    session.refresh(device)
+    if device.ended_at is not None:
+        return
+    device.ended_at, device.end_reason = now, reason
+    if request.ended_at is None:
+        request.ended_at, request.end_reason = now, "removed"
+    requests.retire_profile(session, request, now, reason)
+    _record(session, request, "device.left", now, DEVICE, reason)
+
+
+def managed_apple_account(session: Session, request: EnrollmentRequest, settings: Settings) -> str | None:
+    """The account to put into the profile, read again from the person."""
+    return people.managed_apple_account(request.person, settings)
+
+
+# --- common ------------------------------------------------------------------------------------------------
+
+
+def _profile_and_request(session: Session, profile_id: str) -> tuple[IssuedProfile, EnrollmentRequest]:
+    profile = session.get(IssuedProfile, profile_id)
+    if profile is None:
+        raise DeviceRefused("unknown_profile")
+    request = requests.lock(session, profile.request_id)
+    session.refresh(profile)
+    return profile, request
+
+
+def _at(session: Session, request_id: str, visit_id: str, step: Step, now: datetime) -> EnrollmentRequest:
+    request = requests.lock(session, request_id)
+    facts = requests.facts(session, request, visit_id)
+    if facts.over(now):
+        raise RequestEnded
+    if journey.current_step(facts, now) is not step:
+        raise StepOutOfOrder
+    return request
+
+
+def _record(
+    session: Session,
+    request: EnrollmentRequest,
+    kind: str,
+    now: datetime,
+    actor: str,
+    reason: str | None = None,
+    detail: dict[str, Any] | None = None,
+) -> None:
+    chain = audit.request_chain(request.id)
+    audit.record(session, chain, kind, now, reason=reason, actor=actor, detail=detail)

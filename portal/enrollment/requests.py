@@ -1,0 +1,246 @@
+"""Enrollment requests: create, send again, cancel, find by link."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import audit, people
+from portal.enrollment import journey, passcode, terms
+from portal.enrollment.errors import (
+    LinkUnusable,
+    NoManagedAppleAccount,
+    RequestEnded,
+    SelfEnrollmentOff,
+    UnknownPerson,
+)
+from portal.models import Certificate, EnrollmentRequest, IssuedProfile, Person, RequestLink
+from portal.notifications import messages, outbox
+from portal.settings import Settings
+from portal.vault import Vault, token_hash
+
+TOKEN_BYTES = 24
+LONGEST_TOKEN = 128
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """A fresh request with what the employee needs; link and passcode exist nowhere else in the clear."""
+
+    request: EnrollmentRequest
+    token: str
+    passcode: str
+
+
+def lock(session: Session, request_id: str) -> EnrollmentRequest:
+    """The request, locked until the transaction ends. Raises LinkUnusable if there is none."""
+    query = (
+        select(EnrollmentRequest)
+        .where(EnrollmentRequest.id == request_id)
+        .with_for_update(of=EnrollmentRequest)
+        .execution_options(populate_existing=True)
+    )
+    request = session.scalar(query)
+    if request is None:
+        raise LinkUnusable
+    return request
+
+
+def create(
+    session: Session,
+    vault: Vault,
+    settings: Settings,
+    person: Person,
+    source: str,
+    now: datetime,
+    *,
+    asked_by: str = "",
+    actor: str,
+) -> Invitation:
+    """Invite ``person``: a request, its link and passcode, and the mail that carries them.
+
+    ``source`` is helpdesk, admin, self or command; the mail says ``asked_by``, the trail ``actor`` (a code, no name).
+    Raises UnknownPerson for a disabled person and NoManagedAppleAccount (recorded for helpdesk).
+    """
+    if person.disabled_at is not None:
+        raise UnknownPerson
+    account = people.managed_apple_account(person, settings)
+    if not account:
+        audit.record(
+            session,
+            people.PEOPLE_CHAIN,
+            "request.refused",
+            now,
+            reason="no_managed_apple_account",
+            actor=actor,
+            detail={"person": person.id, "username": person.username},
+        )
+        raise NoManagedAppleAccount
+    request = EnrollmentRequest(
+        person_id=person.id,
+        source=source,
+        created_by=actor,
+        created_at=now,
+        expires_at=now + timedelta(days=settings.enrollment.request_lifetime_days),
+        managed_apple_account=account,
+        passcode_secret_sealed=passcode.new_secret(vault),
+        passcode_counter=0,
+        passcode_tries=0,
+        passcode_sends=1,
+    )
+    session.add(request)
+    session.flush()
+    request.person = person
+    _event(session, request, "request.created", now, reason=source, actor=actor)
+    code = passcode.renew(request, vault, now)
+    token = ""
+    if source == "self":
+        mail = messages.new_passcode(settings, request, code)
+    else:
+        token = add_link(session, request, "mail", now)
+        mail = messages.invitation(settings, request, settings.url(f"/e/{token}"), code, asked_by)
+    outbox.put(session, vault, "invitation" if token else "passcode", mail, request.id, now)
+    return Invitation(request, token, code)
+
+
+def add_link(session: Session, request: EnrollmentRequest, purpose: str, now: datetime) -> str:
+    """One more link to ``request`` (links are only kept as hashes, so each showing makes its own)."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    session.add(RequestLink(token_hash=token_hash(token), request_id=request.id, purpose=purpose, created_at=now))
+    return token
+
+
+def by_token(session: Session, token: str, now: datetime) -> EnrollmentRequest:
+    """The open request behind a link. Raises LinkUnusable, in the same way whatever is wrong with it.
+
+    Changes nothing. The look-up is by hash, so its time tells nothing about the token.
+    """
+    if len(token) > LONGEST_TOKEN:
+        raise LinkUnusable
+    link = session.get(RequestLink, token_hash(token))
+    request = session.get(EnrollmentRequest, link.request_id) if link else None
+    if request is None or request.enrolled_at or journey.of(request, "").over(now):
+        raise LinkUnusable
+    return request
+
+
+def open_request_of(session: Session, person: Person, now: datetime) -> EnrollmentRequest | None:
+    """The newest request of ``person`` that can still be walked."""
+    query = (
+        select(EnrollmentRequest)
+        .where(
+            EnrollmentRequest.person_id == person.id,
+            EnrollmentRequest.ended_at.is_(None),
+            EnrollmentRequest.enrolled_at.is_(None),
+            EnrollmentRequest.expires_at > now,
+        )
+        .order_by(EnrollmentRequest.created_at.desc())
+        .limit(1)
+    )
+    return session.scalar(query)
+
+
+def for_self_enrollment(
+    session: Session, vault: Vault, settings: Settings, person: Person, now: datetime
+) -> EnrollmentRequest:
+    """The person's open request, or a new one of their own.
+
+    Raises NoManagedAppleAccount or SelfEnrollmentOff.
+    """
+    existing = open_request_of(session, person, now)
+    if existing is not None:
+        return lock(session, existing.id)
+    if not settings.enrollment.self_enrollment:
+        raise SelfEnrollmentOff
+    return create(session, vault, settings, person, "self", now, actor="employee").request
+
+
+def resend(
+    session: Session,
+    vault: Vault,
+    settings: Settings,
+    request_id: str,
+    now: datetime,
+    *,
+    asked_by: str,
+    actor: str,
+) -> Invitation:
+    """Send the invitation again with a new link and passcode; the old passcode is dead. Raises RequestEnded."""
+    request = _open(session, request_id, now)
+    code = passcode.renew(request, vault, now)
+    request.passcode_sends = 1
+    token = add_link(session, request, "mail", now)
+    mail = messages.invitation(settings, request, settings.url(f"/e/{token}"), code, asked_by)
+    outbox.put(session, vault, "invitation", mail, request.id, now)
+    _event(session, request, "request.sent_again", now, actor=actor)
+    return Invitation(request, token, code)
+
+
+def show_qr(session: Session, request_id: str, actor: str, now: datetime) -> str:
+    """A link of its own for a QR code that staff shows. Raises RequestEnded."""
+    request = _open(session, request_id, now)
+    _event(session, request, "request.qr_shown", now, actor=actor)
+    return add_link(session, request, "qr", now)
+
+
+def send_passcode(
+    session: Session, vault: Vault, settings: Settings, request_id: str, visit_id: str, now: datetime
+) -> None:
+    """The employee asks for another passcode. Raises PasscodeTooSoon, PasscodeSendsUsedUp, RequestEnded."""
+    request = _open(session, request_id, now)
+    if journey.current_step(facts(session, request, visit_id), now) is not journey.Step.PASSCODE:
+        return
+    passcode.check_resend(request, settings.passcode, now)
+    code = passcode.renew(request, vault, now)
+    request.passcode_sends += 1
+    mail = messages.new_passcode(settings, request, code)
+    outbox.put(session, vault, "passcode", mail, request.id, now)
+    _event(session, request, "passcode.sent", now, actor="employee")
+
+
+def cancel(session: Session, request_id: str, actor: str, now: datetime) -> None:
+    """End an open request for good; a profile on its way dies with it. Repeating it changes nothing."""
+    request = lock(session, request_id)
+    if request.ended_at is not None or request.enrolled_at is not None:
+        return
+    request.ended_at, request.end_reason = now, "cancelled"
+    retire_profile(session, request, now, "cancelled")
+    _event(session, request, "request.cancelled", now, actor=actor)
+
+
+def retire_profile(session: Session, request: EnrollmentRequest, now: datetime, reason: str) -> None:
+    """The profile issued last and its certificate, if any, stop working."""
+    profile = session.get(IssuedProfile, request.profile_id) if request.profile_id else None
+    if profile is None:
+        return
+    profile.superseded_at = profile.superseded_at or now
+    profile.content_sealed = None
+    issued = select(Certificate).where(Certificate.profile_id == profile.id, Certificate.revoked_at.is_(None))
+    for certificate in session.scalars(issued):
+        certificate.revoked_at, certificate.revoked_reason = now, reason
+
+
+def facts(session: Session, request: EnrollmentRequest, visit_id: str | None = None) -> journey.Facts:
+    """The journey's facts of ``request``, for helpdesk or for one browser."""
+    return journey.of(request, terms.current_version(session), visit_id)
+
+
+def _open(session: Session, request_id: str, now: datetime) -> EnrollmentRequest:
+    request = lock(session, request_id)
+    if request.enrolled_at is not None or journey.of(request, "").over(now):
+        raise RequestEnded
+    return request
+
+
+def _event(
+    session: Session,
+    request: EnrollmentRequest,
+    kind: str,
+    now: datetime,
+    *,
+    reason: str | None = None,
+    actor: str = "system",
+) -> None:
+    audit.record(session, audit.request_chain(request.id), kind, now, reason=reason, actor=actor)

@@ -1,0 +1,113 @@
+"""The only place that holds framework objects. Each is bound to an application in ``create_app``."""
+
+import secrets
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import cast
+
+from flask import Flask, current_app, g
+from flask_babel import Babel
+from flask_login import LoginManager
+from flask_wtf import CSRFProtect
+from sqlalchemy.orm import Session
+from werkzeug.local import LocalProxy
+
+from portal.backends import open_backend
+from portal.backends.base import Backend
+from portal.database import Database
+from portal.models import PortalState
+from portal.pki.authority import Authority, Identity, identity_from_pem
+from portal.pki.authority import load as load_authority
+from portal.settings import Settings
+from portal.vault import Vault, VaultError, read_keys
+
+TOPIC = "push_topic"
+
+babel = Babel()
+csrf = CSRFProtect()
+login_manager = LoginManager()
+
+
+class NotSetUp(Exception):
+    """The portal was never set up: run ``flask --app app setup``."""
+
+
+class Portal:
+    """What one running portal is made of; opened when first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings.database)
+
+    @cached_property
+    def vault(self) -> Vault:
+        """The sealed-secret keys. Raises VaultError before setup."""
+        return Vault(read_keys(self.settings.secret_keys, self.settings.data))
+
+    @cached_property
+    def authority(self) -> Authority:
+        """The portal's CA and profile signer. Raises AuthorityMissing before setup."""
+        with self.database.session() as reading:
+            return load_authority(reading, self.vault)
+
+    @cached_property
+    def signer(self) -> Identity:
+        """Who signs profiles: the configured certificate, else the CA's own signer. Raises OSError, ValueError."""
+        profile = self.settings.profile
+        if not profile.signing_certificate:
+            return self.authority.signer
+        with open(profile.signing_certificate, "rb") as chain, open(profile.signing_key, "rb") as key:
+            return identity_from_pem(chain.read(), key.read())
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The configured device-management backend. Raises NotSetUp before setup."""
+        topic = self.settings.mdm.topic
+        if not topic:
+            with self.database.session() as reading:
+                state = reading.get(PortalState, TOPIC)
+            if state is None or state.value is None:
+                raise NotSetUp
+            topic = state.value
+        return open_backend(self.settings, topic)
+
+    def forget(self) -> None:
+        """Open everything anew when next needed (after setup or a key rotation)."""
+        for name in ("vault", "authority", "signer", "backend"):
+            self.__dict__.pop(name, None)
+
+
+def _portal() -> Portal:
+    return cast(Portal, current_app.extensions["portal"])
+
+
+def _session() -> Session:
+    if "db_session" not in g:
+        g.db_session = _portal().database.session()
+    return cast(Session, g.db_session)
+
+
+portal = cast(Portal, LocalProxy(_portal))
+db_session = cast(Session, LocalProxy(_session))
+
+
+def transaction() -> AbstractContextManager[Session]:
+    """Write on the request's session in one piece; see Database.transaction."""
+    return _portal().database.transaction(_session())
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Bind everything here to ``app``."""
+    held = app.extensions["portal"] = Portal(settings)
+    try:
+        app.secret_key = held.vault.derive("web sessions")
+    except VaultError:
+        app.secret_key = secrets.token_bytes(32)  # before setup nothing is served but 503
+    csrf.init_app(app)
+    login_manager.init_app(app)
+
+    @app.teardown_appcontext
+    def close_session(_error: BaseException | None) -> None:
+        session = g.pop("db_session", None)
+        if session is not None:
+            session.close()

@@ -1,0 +1,99 @@
+"""Making a portal ready to serve, and keeping its keys: what ``flask setup`` and ``flask keys rotate`` do."""
+
+import uuid
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import LargeBinary, select, update
+from sqlalchemy.orm import Session
+
+from portal import audit, clock, texts, vault
+from portal.database import Database, lock_name
+from portal.enrollment import terms
+from portal.extensions import TOPIC, Portal
+from portal.models import Base, PortalState
+from portal.pki import authority
+from portal.settings import Settings
+
+FIRST_TERMS = "1.0"
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class KeysConfigured(Exception):
+    """The keys come from the configuration: put the new one first there."""
+
+
+def migrate(database: Database, revision: str = "head") -> None:
+    """Bring the tables to ``revision`` (Alembic); forward only."""
+    with database.engine.connect() as connection:
+        command.upgrade(alembic_config(connection), revision)
+
+
+def alembic_config(connection: object) -> Config:
+    """Alembic's configuration, on a connection of ours."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def setup(portal: Portal) -> None:
+    """Everything a new portal needs: keys, tables, CA, push topic, first terms. Safe to repeat."""
+    settings = portal.settings
+    settings.data.mkdir(parents=True, exist_ok=True)
+    if not vault.read_keys(settings.secret_keys, settings.data):
+        vault.write_keys(settings.data, [vault.new_key()])
+    migrate(portal.database)
+    portal.forget()
+    with portal.database.transaction() as session:
+        lock_name(session, "setup")
+        now = clock.now()
+        try:
+            authority.load(session, portal.vault)
+        except authority.AuthorityMissing:
+            authority.create(session, portal.vault, settings.company.name, now)
+        if session.get(PortalState, TOPIC) is None:
+            session.add(PortalState(name=TOPIC, value=f"com.apple.mgmt.External.{uuid.uuid4()}"))
+        try:
+            terms.current_version(session)
+        except terms.TermsMissing:
+            terms.publish(session, FIRST_TERMS, _first_terms(settings), "setup", now)
+
+
+def rotate_keys(portal: Portal) -> int:
+    """Make a new key and seal every stored secret with it; returns how many. Raises KeysConfigured.
+
+    The new key is written before anything is sealed with it, and the old ones stay readable until the end.
+    """
+    settings = portal.settings
+    if settings.secret_keys:
+        keys, fresh = list(settings.secret_keys), False
+    else:
+        keys, fresh = [vault.new_key(), *vault.read_keys((), settings.data)], True
+        vault.write_keys(settings.data, keys)
+    portal.forget()
+    with portal.database.transaction() as session:
+        count = _reseal(session, portal.vault)
+        audit.record(session, audit.SETTINGS, "keys.rotated", clock.now(), actor="command", detail={"count": count})
+    return count if fresh or len(keys) > 1 else 0
+
+
+def _reseal(session: Session, keys: vault.Vault) -> int:
+    count = 0
+    for table in Base.metadata.sorted_tables:
+        for column in table.columns:
+            if not isinstance(column.type, LargeBinary) or not column.name.endswith("sealed"):
+                continue
+            key = next(iter(table.primary_key.columns))
+            for identifier, sealed in session.execute(select(key, column).where(column.is_not(None))).all():
+                session.execute(update(table).where(key == identifier).values({column: keys.reseal(sealed)}))
+                count += 1
+    return count
+
+
+def _first_terms(settings: Settings) -> dict[str, str]:
+    return {
+        path.stem: texts.render(f"terms/{path.name}", path.stem, company=settings.company)
+        for path in sorted((texts.TEMPLATES / "terms").glob("*.txt"))
+    }

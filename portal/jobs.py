@@ -1,0 +1,82 @@
+"""Background work: the queue (huey) that nudges the worker, and what the worker does by itself every minute."""
+
+import logging
+from datetime import timedelta
+from functools import lru_cache
+
+from huey import RedisHuey, SqliteHuey, crontab
+from huey.api import Huey
+from huey.consumer import Consumer
+from sqlalchemy import update
+
+from portal import clock
+from portal.credentials import throttle
+from portal.database import Database
+from portal.models import IssuedProfile
+from portal.notifications import outbox
+from portal.notifications.email import open_transport
+from portal.settings import Settings
+from portal.vault import Vault, read_keys
+
+KEEP_EXPIRED_PROFILES = timedelta(hours=1)
+
+log = logging.getLogger("portal.jobs")
+
+
+class Worker:
+    """Delivers mail and cleans up; everything it needs is read from the database, so it may die at any moment."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings.database)
+        self.vault = Vault(read_keys(settings.secret_keys, settings.data))
+        self.transport = open_transport(settings)
+        self.queue = _queue(settings)
+        deliver = self.queue.task(name="deliver")(self.deliver)
+        self.queue.periodic_task(crontab(minute="*"), name="every_minute")(self.every_minute)
+        deliver()
+
+    def deliver(self) -> None:
+        """Send every mail that is due."""
+        outbox.deliver_due(self.database, self.vault, self.transport)
+
+    def every_minute(self) -> None:
+        """Mail whose nudge got lost or whose wait is over; then housekeeping."""
+        self.deliver()
+        now = clock.now()
+        with self.database.transaction() as session:
+            throttle.forget_old(session, self.settings.sign_in, now)
+            session.execute(
+                update(IssuedProfile)
+                .where(IssuedProfile.expires_at < now - KEEP_EXPIRED_PROFILES)
+                .values(content_sealed=None)
+            )
+
+    def run(self) -> None:
+        """Work until told to stop (SIGTERM, SIGINT)."""
+        Consumer(self.queue, workers=1, worker_type="thread", initial_delay=0.1, max_delay=1.0).run()
+
+
+def nudge(settings: Settings) -> None:
+    """Tell the worker that there is mail. Never fails a page: what gets lost is found within a minute."""
+    try:
+        _nudging(settings)()
+    except Exception:
+        log.exception("jobs.nudge_failed")
+
+
+@lru_cache(maxsize=4)
+def _nudging(settings: Settings):  # type: ignore[no-untyped-def]
+    queue = _queue(settings)
+
+    @queue.task(name="deliver")
+    def deliver() -> None: ...
+
+    return deliver
+
+
+def _queue(settings: Settings) -> Huey:
+    if settings.queue.redis_url:
+        return RedisHuey("portal", url=settings.queue.redis_url, results=False)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    return SqliteHuey("portal", filename=str(settings.data / "queue.sqlite3"), results=False)

@@ -1,0 +1,27 @@
+"""The tables, one file a topic."""
+
+from portal.models.base import Base, new_id
+from portal.models.devices import Certificate, Command, Device
+from portal.models.enrollment import EnrollmentRequest, IssuedProfile, RequestLink, Terms
+from portal.models.operations import AuditEvent, AuditHead, OutboxMessage, PortalState
+from portal.models.people import LocalAccount, Person, SignInAttempt, Visit
+
+__all__ = [
+    "AuditEvent",
+    "AuditHead",
+    "Base",
+    "Certificate",
+    "Command",
+    "Device",
+    "EnrollmentRequest",
+    "IssuedProfile",
+    "LocalAccount",
+    "OutboxMessage",
+    "Person",
+    "PortalState",
+    "RequestLink",
+    "SignInAttempt",
+    "Terms",
+    "Visit",
+    "new_id",
+]

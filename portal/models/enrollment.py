@@ -1,0 +1,97 @@
+"""Enrollment requests with their recorded facts, their links, the profiles issued, the license terms."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.models.base import Base, new_id
+from portal.models.people import Person
+
+
+class EnrollmentRequest(Base):
+    """An invitation for one employee. Every ``*_at`` column is a fact with its time; nothing else is state."""
+
+    __tablename__ = "enrollment_requests"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), index=True)
+    source: Mapped[str] = mapped_column(String(16))
+    created_by: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    expires_at: Mapped[datetime]
+    managed_apple_account: Mapped[str] = mapped_column(String(254))
+
+    passcode_secret_sealed: Mapped[bytes]
+    passcode_counter: Mapped[int] = mapped_column(default=0)
+    passcode_tries: Mapped[int] = mapped_column(default=0)
+    passcode_sends: Mapped[int] = mapped_column(default=0)
+    passcode_sent_at: Mapped[datetime | None]
+    passcode_used_at: Mapped[datetime | None]
+
+    signed_in_at: Mapped[datetime | None]
+    ownership: Mapped[str | None] = mapped_column(String(16))
+    ownership_at: Mapped[datetime | None]
+    privacy_at: Mapped[datetime | None]
+    passcode_verified_at: Mapped[datetime | None]
+    passcode_visit_id: Mapped[str | None] = mapped_column(String(16))
+    overview_at: Mapped[datetime | None]
+    terms_version: Mapped[str | None] = mapped_column(String(32))
+    terms_sha256: Mapped[str | None] = mapped_column(String(64))
+    terms_accepted_at: Mapped[datetime | None]
+    profile_id: Mapped[str | None] = mapped_column(String(16))
+    enrolled_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    end_reason: Mapped[str | None] = mapped_column(String(32))
+
+    person: Mapped[Person] = relationship(lazy="joined")
+    profile: Mapped["IssuedProfile | None"] = relationship(
+        primaryjoin="foreign(EnrollmentRequest.profile_id) == IssuedProfile.id",
+        lazy="joined",
+        viewonly=True,
+    )
+
+
+class RequestLink(Base):
+    """One way into a request: the mailed link or a QR code that was shown. Only the token's hash is kept."""
+
+    __tablename__ = "request_links"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    request_id: Mapped[str] = mapped_column(ForeignKey("enrollment_requests.id"), index=True)
+    purpose: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+
+
+class IssuedProfile(Base):
+    """One download: its ticket, its SCEP challenge, and how far the device came with it."""
+
+    __tablename__ = "profiles"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    request_id: Mapped[str] = mapped_column(ForeignKey("enrollment_requests.id"), index=True)
+    ticket_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    challenge_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    content_sealed: Mapped[bytes | None]
+    issued_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    superseded_at: Mapped[datetime | None]
+    downloaded_at: Mapped[datetime | None]
+    csr_sha256: Mapped[str | None] = mapped_column(String(64))
+    certificate_at: Mapped[datetime | None]
+    authenticated_at: Mapped[datetime | None]
+    refused_at: Mapped[datetime | None]
+    refused_reason: Mapped[str | None] = mapped_column(String(64))
+
+
+class Terms(Base):
+    """A published version of the license terms in one language."""
+
+    __tablename__ = "terms"
+    __table_args__ = (UniqueConstraint("version", "locale"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(String(32))
+    locale: Mapped[str] = mapped_column(String(16))
+    text: Mapped[str] = mapped_column(Text)
+    published_at: Mapped[datetime]

@@ -1,0 +1,65 @@
+"""Employees and staff, their local passwords, their signed-in browsers."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.models.base import Base, new_id
+
+
+class Person(Base):
+    __tablename__ = "people"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    username: Mapped[str] = mapped_column(String(128), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    email: Mapped[str] = mapped_column(String(254))
+    managed_apple_account: Mapped[str | None] = mapped_column(String(254), unique=True)
+    locale: Mapped[str] = mapped_column(String(16), default="en")
+    role: Mapped[str] = mapped_column(String(16), default="employee")
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
+
+    local_account: Mapped["LocalAccount | None"] = relationship(back_populates="person")
+
+
+class LocalAccount(Base):
+    """A password kept by the portal itself, for small companies, staff and the demo."""
+
+    __tablename__ = "local_accounts"
+
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), primary_key=True)
+    password_hash: Mapped[str] = mapped_column(String(200))
+    totp_secret_sealed: Mapped[bytes | None]
+    totp_last_step: Mapped[int] = mapped_column(default=0)
+
+    person: Mapped[Person] = relationship(back_populates="local_account")
+
+
+class Visit(Base):
+    """One signed-in browser. Its token changes at every gain of rights; only the token's hash is stored."""
+
+    __tablename__ = "visits"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    area: Mapped[str] = mapped_column(String(16))
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), index=True)
+    request_id: Mapped[str | None] = mapped_column(ForeignKey("enrollment_requests.id"), index=True)
+    created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+
+    person: Mapped[Person] = relationship(lazy="joined")
+
+
+class SignInAttempt(Base):
+    """One failed or unfinished try to sign in, counted for an account and for an address."""
+
+    __tablename__ = "sign_in_attempts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_key: Mapped[str] = mapped_column(String(64), index=True)
+    address_key: Mapped[str] = mapped_column(String(64), index=True)
+    at: Mapped[datetime] = mapped_column(index=True)

@@ -1,0 +1,1 @@
+"""Mails: what they say, how they travel, and when they are tried again."""

@@ -1,0 +1,60 @@
+"""What the portal mails, as complete messages ready to send."""
+
+import io
+from email.message import EmailMessage
+from email.utils import make_msgid, parseaddr
+
+import segno
+
+from portal import texts
+from portal.models import EnrollmentRequest
+from portal.settings import Settings
+
+
+def invitation(settings: Settings, request: EnrollmentRequest, url: str, passcode: str, asked_by: str) -> EmailMessage:
+    """The enrollment request: link, QR code, passcode, expiry, and who asked for it."""
+    values = {
+        "person": request.person,
+        "url": url,
+        "passcode": passcode,
+        "expires_at": request.expires_at,
+        "asked_by": asked_by,
+    }
+    message = _message(settings, request, "invitation", values)
+    html = message.get_payload()[1]  # type: ignore[index]
+    html.add_related(qr_png(url), "image", "png", cid="<qr>", filename="qr.png")  # type: ignore[union-attr]
+    return message
+
+
+def new_passcode(settings: Settings, request: EnrollmentRequest, passcode: str) -> EmailMessage:
+    """A passcode on its own: sent again, or for a self-enrollment."""
+    values = {"person": request.person, "passcode": passcode, "expires_at": request.expires_at}
+    return _message(settings, request, "passcode", values)
+
+
+def qr_png(url: str) -> bytes:
+    """``url`` as a QR code, PNG with a quiet zone, for a mail."""
+    buffer = io.BytesIO()
+    segno.make(url, error="m", micro=False).save(buffer, kind="png", scale=6, border=4)
+    return buffer.getvalue()
+
+
+def qr_svg(url: str) -> str:
+    """``url`` as a QR code, one SVG element for a page; black on white in any colour scheme."""
+    code = segno.make(url, error="m", micro=False)
+    return code.svg_inline(border=4, scale=1, omitsize=True, light="#fff", dark="#000", svgclass="qr", lineclass=None)
+
+
+def _message(settings: Settings, request: EnrollmentRequest, name: str, values: dict[str, object]) -> EmailMessage:
+    locale = request.person.locale
+    common = {"company": settings.company, **values}
+    message = EmailMessage()
+    message["From"] = settings.mail.sender
+    message["To"] = request.person.email
+    message["Subject"] = " ".join(texts.render(f"mail/{name}.subject.txt", locale, **common).split())
+    # Stable over retries, so that a mail sent twice arrives once; without the sending host's name.
+    message["Message-ID"] = make_msgid(domain=parseaddr(settings.mail.sender)[1].rpartition("@")[2])
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(texts.render(f"mail/{name}.txt", locale, **common) + "\n")
+    message.add_alternative(texts.render(f"mail/{name}.html", locale, **common), subtype="html")
+    return message

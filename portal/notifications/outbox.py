@@ -1,0 +1,110 @@
+"""When mails are sent: a durable outbox in the database, written with the fact it tells of, emptied by the worker.
+
+A worker claims a mail by moving its next attempt into the future before it sends. If it dies in between, the mail
+is sent again after the lease: never lost, at most once too often.
+"""
+
+import email.policy
+import logging
+from datetime import datetime, timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import audit, clock
+from portal.database import Database
+from portal.models import OutboxMessage
+from portal.notifications.email import NotDelivered, Transport, Undeliverable
+from portal.vault import Vault
+
+LEASE = timedelta(minutes=2)
+"""Longer than any transport's timeouts taken together."""
+RETRY_MINUTES = (1, 2, 5, 15, 60, 180, 360, 720, 1440)
+"""Waits after each failed attempt; then the mail is given up and helpdesk sees it."""
+
+QUEUED = "mail_queued"
+"""Key in ``Session.info``: mail was queued, so after the commit the worker wants a nudge."""
+
+log = logging.getLogger("portal.outbox")
+
+
+def put(
+    session: Session, vault: Vault, kind: str, message: EmailMessage, request_id: str | None, now: datetime
+) -> OutboxMessage:
+    """Queue ``message`` in the caller's transaction."""
+    sealed = vault.seal(message.as_bytes())
+    row = OutboxMessage(kind=kind, request_id=request_id, content_sealed=sealed, created_at=now, next_attempt_at=now)
+    session.add(row)
+    session.flush()
+    session.info[QUEUED] = True
+    return row
+
+
+def deliver_due(database: Database, vault: Vault, transport: Transport, limit: int = 100) -> int:
+    """Send what is due, one by one; returns how many attempts were made."""
+    attempts = 0
+    while attempts < limit:
+        claimed = _claim(database)
+        if claimed is None:
+            break
+        _attempt(database, vault, transport, claimed)
+        attempts += 1
+    return attempts
+
+
+def _claim(database: Database) -> OutboxMessage | None:
+    with database.transaction() as session:
+        now = clock.now()
+        due = (
+            select(OutboxMessage)
+            .where(OutboxMessage.sent_at.is_(None), OutboxMessage.next_attempt_at <= now)
+            .order_by(OutboxMessage.next_attempt_at)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        row = session.scalar(due)
+        if row is not None:
+            row.next_attempt_at = now + LEASE
+            row.attempts += 1
+        return row
+
+
+def _attempt(database: Database, vault: Vault, transport: Transport, claimed: OutboxMessage) -> None:
+    error, lasting = "", False
+    try:
+        content = vault.open(claimed.content_sealed or b"")
+        message = message_from_bytes(content, policy=email.policy.default)
+        transport.send(claimed.id, message, clock.now())
+    except Undeliverable as problem:
+        error, lasting = str(problem), True
+    except NotDelivered as problem:
+        error = str(problem)
+    except Exception as problem:  # one broken mail must not stop the others
+        log.exception("outbox.attempt_failed message=%s", claimed.id)
+        error = type(problem).__name__
+    with database.transaction() as session:
+        row = session.get(OutboxMessage, claimed.id)
+        if row is not None:
+            _settle(session, row, error, lasting, clock.now())
+
+
+def _settle(session: Session, row: OutboxMessage, error: str, lasting: bool, now: datetime) -> None:
+    row.last_error = error or None
+    if not error:
+        row.sent_at, row.next_attempt_at, row.content_sealed = now, None, None
+    elif lasting or row.attempts > len(RETRY_MINUTES):
+        row.failed_at, row.next_attempt_at, row.content_sealed = now, None, None
+    else:
+        row.next_attempt_at = now + timedelta(minutes=RETRY_MINUTES[row.attempts - 1])
+    if row.request_id and (not error or row.attempts == 1 or row.failed_at):
+        kind = "mail.sent" if not error else "mail.failed" if row.failed_at else "mail.delayed"
+        audit.record(
+            session,
+            audit.request_chain(row.request_id),
+            kind,
+            now,
+            reason=row.kind,
+            detail={"error": error} if error else None,
+        )

@@ -1,0 +1,84 @@
+"""Employees and staff: finding them, their Managed Apple Account, disabling and erasing them."""
+
+import unicodedata
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.models import Certificate, Device, EnrollmentRequest, LocalAccount, OutboxMessage, Person, Visit
+from portal.settings import Settings
+
+STAFF_ROLES = ("helpdesk", "admin")
+PEOPLE_CHAIN = "people"
+"""The audit chain of what concerns a person but no request yet."""
+
+
+class LastAdmin(Exception):
+    """The last admin can neither be disabled nor erased."""
+
+
+def fold_username(entered: str) -> str:
+    """The form in which usernames are stored and compared."""
+    return unicodedata.normalize("NFKC", entered).strip().casefold()
+
+
+def by_username(session: Session, username: str) -> Person | None:
+    """The person with that username who is not erased, or None."""
+    return session.scalar(select(Person).where(Person.username == fold_username(username), Person.erased_at.is_(None)))
+
+
+def managed_apple_account(person: Person, settings: Settings) -> str | None:
+    """The person's Managed Apple Account; the e-mail address if a setting lets it serve as one."""
+    if person.managed_apple_account:
+        return person.managed_apple_account
+    return person.email if settings.enrollment.email_as_managed_apple_account else None
+
+
+def end_visits(session: Session, person: Person) -> None:
+    """Sign the person out everywhere, at once."""
+    session.execute(delete(Visit).where(Visit.person_id == person.id))
+
+
+def disable(session: Session, person: Person, actor: str, now: datetime) -> None:
+    """Stop the person from signing in and end every session. Raises LastAdmin."""
+    _keep_an_admin(session, person)
+    person.disabled_at = person.disabled_at or now
+    end_visits(session, person)
+    audit.record(session, audit.SETTINGS, "person.disabled", now, actor=actor, detail={"person": person.id})
+
+
+def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
+    """Remove what is personal; requests, times and the audit chains stay. Raises LastAdmin."""
+    _keep_an_admin(session, person)
+    end_visits(session, person)
+    session.execute(delete(LocalAccount).where(LocalAccount.person_id == person.id))
+    requests = list(session.scalars(select(EnrollmentRequest).where(EnrollmentRequest.person_id == person.id)))
+    for request in requests:
+        request.managed_apple_account = ""
+        if request.ended_at is None and request.enrolled_at is None:
+            request.ended_at, request.end_reason = now, "cancelled"
+        audit.erase_details(session, audit.request_chain(request.id))
+        session.execute(delete(OutboxMessage).where(OutboxMessage.request_id == request.id))
+        for device in session.scalars(select(Device).where(Device.request_id == request.id)):
+            device.attributes, device.profiles, device.push_sealed = {}, [], None
+            if device.ended_at is None:
+                device.ended_at, device.end_reason = now, "person_erased"
+        for certificate in session.scalars(select(Certificate).where(Certificate.request_id == request.id)):
+            certificate.revoked_at = certificate.revoked_at or now
+            certificate.revoked_reason = certificate.revoked_reason or "person_erased"
+    audit.erase_details_of(session, PEOPLE_CHAIN, person.id)
+    person.username, person.name, person.email = f"erased-{person.id}", "", ""
+    person.managed_apple_account = None
+    person.disabled_at = person.disabled_at or now
+    person.erased_at = now
+    audit.record(session, audit.SETTINGS, "person.erased", now, actor=actor)
+
+
+def _keep_an_admin(session: Session, person: Person) -> None:
+    if person.role != "admin" or person.disabled_at is not None:
+        return
+    others = select(Person.id).where(Person.role == "admin", Person.disabled_at.is_(None), Person.id != person.id)
+    if session.scalar(others.limit(1)) is None:
+        raise LastAdmin

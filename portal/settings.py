@@ -1,0 +1,180 @@
+"""Typed settings: ``config/default.toml``, then the file named by ``PORTAL_CONFIG``, then ``PORTAL_*`` variables.
+
+A setting ``key`` of section ``[section]`` is the variable ``PORTAL_SECTION_KEY``. The defaults live in
+``config/default.toml`` alone, one comment each; a name that no field knows is an error at start.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULTS = ROOT / "config" / "default.toml"
+LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the message names the setting and what is wrong with it."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Company(Section):
+    name: str
+    identifier: str
+    support_email: str
+    support_phone: str
+
+
+class Enrollment(Section):
+    self_enrollment: bool
+    request_lifetime_days: int = Field(ge=1, le=90)
+    email_as_managed_apple_account: bool
+
+
+class Passcode(Section):
+    tries: int = Field(ge=1, le=10)
+    resend_seconds: int = Field(ge=10)
+    sends: int = Field(ge=1, le=20)
+
+
+class Profile(Section):
+    lifetime_minutes: int = Field(ge=1, le=60)
+    signing_certificate: str
+    signing_key: str
+    certificate_days: int = Field(ge=7, le=825)
+
+
+class Session(Section):
+    idle_minutes: int = Field(ge=1)
+    absolute_hours: int = Field(ge=1)
+    staff_idle_minutes: int = Field(ge=1)
+
+
+class SignIn(Section):
+    account_tries: int = Field(ge=1)
+    address_tries: int = Field(ge=1)
+    window_minutes: int = Field(ge=1)
+
+
+class Scep(Section):
+    accept_legacy: bool
+
+
+class Mdm(Section):
+    backend: Literal["embedded"]
+    topic: str
+
+
+class Mail(Section):
+    transport: Literal["file", "smtp"]
+    sender: str
+    host: str
+    port: int = Field(ge=1, le=65535)
+    security: Literal["none", "starttls", "tls"]
+    username: str
+    password: str = Field(repr=False)
+    timeout_seconds: int = Field(ge=1, le=120)
+
+
+class Queue(Section):
+    redis_url: str
+
+
+class Proxy(Section):
+    trusted: tuple[IPvAnyNetwork, ...]
+
+
+class Settings(BaseSettings):
+    """Every setting of the portal; immutable after start."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PORTAL_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        extra="forbid",
+        frozen=True,
+        toml_file=DEFAULTS,
+    )
+
+    demo: bool
+    data_dir: Path
+    public_url: str
+    database_url: str
+    secret_keys: tuple[str, ...] = Field(repr=False)
+    languages: tuple[str, ...]
+    company: Company
+    enrollment: Enrollment
+    passcode: Passcode
+    profile: Profile
+    session: Session
+    sign_in: SignIn
+    scep: Scep
+    mdm: Mdm
+    mail: Mail
+    queue: Queue
+    proxy: Proxy
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        files = [Path(os.environ["PORTAL_CONFIG"])] if os.environ.get("PORTAL_CONFIG") else []
+        tomls = [TomlConfigSettingsSource(settings_cls, path) for path in [*files, DEFAULTS]]
+        return (init_settings, env_settings, *tomls)
+
+    @model_validator(mode="after")
+    def _public_url_is_usable(self) -> "Settings":
+        url = urlsplit(self.public_url)
+        if not url.hostname or url.path not in ("", "/") or url.query or url.fragment:
+            raise ValueError("public_url must be like https://enroll.example.com, without a path")
+        if url.scheme != "https" and not (self.demo and url.scheme == "http" and url.hostname in LOOPBACK_HOSTS):
+            raise ValueError("public_url must begin with https:// (plain http only in the demo, on a loopback address)")
+        return self
+
+    @property
+    def secure(self) -> bool:
+        """Whether the portal is reached by https, so that cookies can be ``Secure`` and ``__Host-``."""
+        return self.public_url.startswith("https://")
+
+    @property
+    def data(self) -> Path:
+        """The absolute data folder: nothing is written outside it."""
+        return self.data_dir if self.data_dir.is_absolute() else ROOT / self.data_dir
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the database; SQLite in the data folder by default."""
+        return self.database_url or f"sqlite:///{self.data / 'portal.sqlite3'}"
+
+    def url(self, path: str) -> str:
+        """The absolute public address of ``path``; never derived from a request."""
+        return self.public_url.rstrip("/") + path
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings; ``overrides`` win (tests). Raises SettingsError with every problem, in words."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False)
+        )
+        raise SettingsError("The configuration cannot be used:\n  " + "\n  ".join(problems)) from None

@@ -1,0 +1,124 @@
+"""A portal of its own on loopback: web and worker as processes, for ``make run``, the demo, the tests and the bench."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+
+
+class NotStarted(Exception):
+    """The portal did not come up; the message says what it printed last."""
+
+
+class Server:
+    """One portal. ``environment`` are its PORTAL_* variables beyond the address."""
+
+    def __init__(self, port: int, environment: Mapping[str, str], log: Path | None = None) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.environment = {
+            **os.environ,
+            "PORTAL_PUBLIC_URL": self.url,
+            "PORTAL_DEMO": "true",
+            "BIND": f"127.0.0.1:{port}",
+            **environment,
+        }
+        self.log = log
+        self.web: subprocess.Popen[bytes] | None = None
+        self.worker: subprocess.Popen[bytes] | None = None
+
+    def flask(self, *arguments: str) -> str:
+        """Run a command of the portal; returns what it printed. Raises NotStarted with its complaint."""
+        command = [sys.executable, "-m", "flask", "--app", "app", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
+        if done.returncode:
+            raise NotStarted(f"{' '.join(arguments)}: {done.stderr.strip()[-2000:]}")
+        return done.stdout
+
+    def prepare(self) -> None:
+        """Keys, tables, CA and the demo's people."""
+        self.flask("setup")
+        self.flask("demo-people")
+
+    def start(self) -> None:
+        """Start web and worker and wait until both answer for themselves."""
+        self.start_web()
+        self.start_worker()
+
+    def start_web(self) -> None:
+        """Start the web server and wait until it answers."""
+        command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py"]
+        self.web = self._spawn(command)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError, urllib.error.URLError):
+                if urllib.request.urlopen(self.url + "/readyz", timeout=2).status == 200:
+                    return
+            if self.web.poll() is not None:
+                break
+            time.sleep(0.05)
+        self.stop()
+        said = self.log.read_text("utf-8", "replace")[-2000:] if self.log and self.log.exists() else ""
+        raise NotStarted(f"no answer from {self.url}\n{said}")
+
+    def start_worker(self) -> None:
+        """Start the worker."""
+        self.worker = self._spawn([sys.executable, "-m", "flask", "--app", "app", "worker"])
+
+    def kill_web(self) -> None:
+        """kill -9, the master and every worker process of the web server."""
+        if self.web is not None:
+            os.killpg(self.web.pid, signal.SIGKILL)
+            self.web.wait()
+            self.web = None
+
+    def stop(self) -> None:
+        """Stop both, by their own process groups."""
+        for process in (self.web, self.worker):
+            if process is None or process.poll() is not None:
+                continue
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        self.web = self.worker = None
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        output = self.log.open("ab") if self.log else None
+        return subprocess.Popen(
+            command, cwd=ROOT, env=self.environment, stdout=output, stderr=output, start_new_session=True
+        )
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(data: Path, environment: Mapping[str, str] | None = None, port: int = 0) -> Iterator[Server]:
+    """A prepared, started portal with its data in ``data``; stopped at the end."""
+    data.mkdir(parents=True, exist_ok=True)
+    variables = {"PORTAL_DATA_DIR": str(data), **(environment or {})}
+    server = Server(port or free_port(), variables, data / "server.log")
+    try:
+        server.prepare()
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,35 @@
+"""Texts that leave the portal other than as its pages: mails and the profile. Rendered in any language, anywhere."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from babel.dates import format_datetime
+from babel.support import NullTranslations, Translations
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from portal.settings import ROOT
+
+TEMPLATES = ROOT / "templates"
+TRANSLATIONS = Path(__file__).parent / "translations"
+
+
+def render(template: str, locale: str, **values: Any) -> str:
+    """``template`` (below ``templates/``) in ``locale``; a missing value is an error, not an empty space."""
+    return _environment(locale).get_template(template).render(locale=locale, **values).strip()
+
+
+@lru_cache(maxsize=16)
+def _environment(locale: str) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(["html"]),
+        extensions=["jinja2.ext.i18n"],
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    translations = Translations.load(TRANSLATIONS, [locale]) or NullTranslations()
+    environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
+    environment.filters["when"] = lambda at: format_datetime(at, "d MMMM y, HH:mm 'UTC'", locale=locale)
+    return environment

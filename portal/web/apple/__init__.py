@@ -1,0 +1,12 @@
+"""What iPhones talk to: SCEP and device management."""
+
+from flask import Blueprint
+
+from portal.extensions import csrf
+
+blueprint = Blueprint("apple", __name__)
+csrf.exempt(blueprint)
+
+from portal.web.apple import mdm, scep  # noqa: E402  (the views register themselves on the blueprint)
+
+__all__ = ["blueprint", "mdm", "scep"]

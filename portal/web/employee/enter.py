@@ -1,0 +1,48 @@
+"""The ways in: the link of a request, self-enrollment, and going on where one was."""
+
+from flask import redirect, session, url_for
+from flask.typing import ResponseReturnValue
+
+from portal import clock
+from portal.enrollment import requests
+from portal.extensions import db_session
+from portal.web import visits
+from portal.web.employee import blueprint
+from portal.web.employee.browsers import refuse_unfit_browser
+from portal.web.employee.steps import to_current_step
+
+LINK = "link"
+"""Session key: the id of the request whose link this browser opened."""
+
+
+@blueprint.get("/e/<token>")
+def enter(token: str) -> ResponseReturnValue:
+    """Open a link. Nothing changes: mail scanners open links too."""
+    request = requests.by_token(db_session, token, clock.now())
+    refusal = refuse_unfit_browser()
+    if refusal is not None:
+        return refusal
+    visit = visits.current()
+    if visit is not None and visit.request_id == request.id:
+        return to_current_step(visit)
+    session[LINK] = request.id
+    return redirect(url_for("employee.sign_in"), 303)
+
+
+@blueprint.get("/enroll")
+def enroll() -> ResponseReturnValue:
+    """Start without a link, or go on."""
+    visit = visits.current()
+    if visit is not None and visit.request_id is not None:
+        return to_current_step(visit)
+    session.pop(LINK, None)
+    return redirect(url_for("employee.sign_in"), 303)
+
+
+@blueprint.get("/enroll/continue")
+def continue_journey() -> ResponseReturnValue:
+    """Wherever this browser is in its journey."""
+    visit = visits.current()
+    if visit is None or visit.request_id is None:
+        return redirect(url_for("employee.sign_in"), 303)
+    return to_current_step(visit)

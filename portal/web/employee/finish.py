@@ -1,0 +1,38 @@
+"""Step 8: waiting for the device, and what is now on it."""
+
+from flask import jsonify, render_template
+from flask.typing import ResponseReturnValue
+
+from portal import clock
+from portal.enrollment import journey
+from portal.enrollment.journey import Facts, Step, Waiting
+from portal.models import EnrollmentRequest, Visit
+from portal.web import visits
+from portal.web.employee import blueprint
+from portal.web.employee.forms import ContinueForm
+from portal.web.employee.steps import address_of, request_of, step_page, to_current_step
+
+UNDER_WAY = {Waiting.DOWNLOAD, Waiting.INSTALL, Waiting.DEVICE, Waiting.ACCOUNT}
+
+
+@blueprint.route("/enroll/finish", methods=["GET", "POST"])
+@step_page(Step.FINISH)
+def finish(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
+    """How far the device is; at the end, what it has now or what to do."""
+    if ContinueForm().validate_on_submit():
+        return to_current_step(visit)
+    waiting = journey.waiting(facts, clock.now())
+    name = "waiting" if waiting in UNDER_WAY else "enrolled" if waiting is Waiting.ENROLLED else "failed"
+    return render_template(f"employee/{name}.html", waiting=waiting, facts=facts, account=request.managed_apple_account)
+
+
+@blueprint.get("/enroll/state")
+def state() -> ResponseReturnValue:
+    """For the script of the profile and finish pages: where the device is. 403 when the visit is over."""
+    visit = visits.current()
+    if visit is None or visit.request_id is None:
+        return jsonify(waiting="signed-out", next=address_of(Step.SIGN_IN)), 403
+    _, facts = request_of(visit)
+    waiting = journey.waiting(facts, clock.now())
+    step = Step.PROFILE if waiting in (Waiting.DOWNLOAD, Waiting.INSTALL) else Step.FINISH
+    return jsonify(waiting=waiting.value, next=address_of(step))

@@ -1,0 +1,77 @@
+"""Step 4: the passcode from the e-mail."""
+
+from flask import redirect, render_template, session, url_for
+from flask.typing import ResponseReturnValue
+
+from portal import clock
+from portal.enrollment import passcode as passcodes
+from portal.enrollment import progress, requests
+from portal.enrollment.errors import PasscodeLocked, PasscodeSendsUsedUp, PasscodeTooSoon, PasscodeWrong
+from portal.enrollment.journey import Facts, Step
+from portal.extensions import db_session, portal, transaction
+from portal.models import EnrollmentRequest, Visit
+from portal.web import visits
+from portal.web.employee import blueprint
+from portal.web.employee.forms import ContinueForm, PasscodeForm
+from portal.web.employee.steps import FORM_REFUSED, step_page, to_current_step
+
+NOTICE = "passcode_notice"
+"""Session key: what to say about the passcode on the next page, once."""
+
+
+@blueprint.route("/enroll/passcode", methods=["GET", "POST"])
+@step_page(Step.PASSCODE)
+def passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
+    """Six digits, counted before they are compared."""
+    form, tries_left = PasscodeForm(), None
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                progress.enter_passcode(
+                    db_session,
+                    portal.vault,
+                    portal.settings.passcode,
+                    request.id,
+                    visit.id,
+                    form.passcode.data,
+                    clock.now(),
+                )
+                visits.renew(visit)
+            return to_current_step(visit)
+        except PasscodeWrong as refusal:
+            tries_left = refusal.tries_left
+            form.passcode.errors = ["passcode_wrong"]
+        except PasscodeLocked:
+            form.passcode.errors = ["passcode_locked"]
+    rules = portal.settings.passcode
+    return render_template(
+        "employee/passcode.html",
+        form=form,
+        tries_left=tries_left,
+        usable=passcodes.usable(request, rules),
+        used_elsewhere=request.passcode_used_at is not None,
+        wait=passcodes.resend_wait(request, rules, clock.now()),
+        notice=session.pop(NOTICE, None),
+        email=_masked(request.person.email),
+    ), FORM_REFUSED if form.errors else 200
+
+
+@blueprint.post("/enroll/passcode/send")
+@step_page(Step.PASSCODE)
+def send_passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
+    """Send a new one, at most one a minute."""
+    if ContinueForm().validate_on_submit():
+        try:
+            with transaction():
+                requests.send_passcode(db_session, portal.vault, portal.settings, request.id, visit.id, clock.now())
+            session[NOTICE] = "sent"
+        except PasscodeTooSoon:
+            session[NOTICE] = "too_soon"
+        except PasscodeSendsUsedUp:
+            session[NOTICE] = "used_up"
+    return redirect(url_for("employee.passcode"), 303)
+
+
+def _masked(email: str) -> str:
+    local, _, domain = email.rpartition("@")
+    return f"{local[:2]}…@{domain}"

@@ -1,0 +1,81 @@
+"""Step 1: sign in with corporate credentials."""
+
+from flask import redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+
+from portal import clock
+from portal.credentials import sign_in as corporate
+from portal.credentials import throttle
+from portal.credentials.base import SourceUnavailable
+from portal.credentials.local import LocalAccounts
+from portal.credentials.throttle import Throttled
+from portal.enrollment import progress, requests
+from portal.extensions import db_session, portal, transaction
+from portal.models import EnrollmentRequest, Person
+from portal.web import visits
+from portal.web.employee import blueprint
+from portal.web.employee.enter import LINK
+from portal.web.employee.forms import SignInForm
+from portal.web.employee.steps import FORM_REFUSED, to_current_step
+
+
+@blueprint.route("/enroll/sign-in", methods=["GET", "POST"])
+def sign_in() -> ResponseReturnValue:
+    """Only the person the request is for may go on."""
+    form, minutes = SignInForm(), None
+    if request.method == "GET":
+        visit = visits.current()
+        if visit is not None and visit.request_id is not None and session.get(LINK) in (None, visit.request_id):
+            return to_current_step(visit)
+        return render_template("employee/sign_in.html", form=form, linked=LINK in session)
+    status = FORM_REFUSED
+    if form.validate_on_submit():
+        try:
+            return _sign_in(form.username.data, form.password.data)
+        except corporate.WrongCredentials:
+            _tell_helpdesk("wrong_credentials")
+            form.password.errors = ["credentials_wrong"]
+        except Throttled as refusal:
+            _tell_helpdesk("throttled")
+            minutes, status = -(-refusal.seconds // 60), 429
+            form.username.errors = ["throttled"]
+        except SourceUnavailable:
+            _tell_helpdesk("source_unavailable")
+            raise
+    return render_template("employee/sign_in.html", form=form, linked=LINK in session, minutes=minutes), status
+
+
+@blueprint.post("/enroll/sign-out")
+def sign_out() -> ResponseReturnValue:
+    """End this browser's visit."""
+    with transaction():
+        visits.end(visits.EMPLOYEE)
+    session.clear()
+    return redirect(url_for("employee.enroll"), 303)
+
+
+def _sign_in(username: str, password: str) -> ResponseReturnValue:
+    settings, now = portal.settings, clock.now()
+    person, attempt = corporate.check(
+        portal.database, LocalAccounts(), settings.sign_in, username, password, request.remote_addr or "", now
+    )
+    with transaction():
+        throttle.succeed(db_session, attempt)
+        walked = _request_for(person)
+        visit = visits.begin(visits.EMPLOYEE, person, walked.id, now)
+    return to_current_step(visit)
+
+
+def _request_for(person: Person) -> EnrollmentRequest:
+    linked, now = session.get(LINK), clock.now()
+    if linked:
+        return progress.sign_in(db_session, linked, person, now)
+    own = requests.for_self_enrollment(db_session, portal.vault, portal.settings, person, now)
+    return progress.signed_in(db_session, own, now)
+
+
+def _tell_helpdesk(reason: str) -> None:
+    linked = session.get(LINK)
+    if linked:
+        with transaction():
+            progress.sign_in_failed(db_session, linked, reason, clock.now())

@@ -1,0 +1,93 @@
+"""The one place where refusals of the domain become a page or a status."""
+
+import logging
+
+from flask import Flask, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+
+from portal.credentials.base import SourceUnavailable
+from portal.enrollment import errors as refusals
+from portal.enrollment.profile import ProfileNotSigned
+from portal.extensions import NotSetUp
+from portal.pki.authority import AuthorityMissing
+from portal.vault import VaultError
+
+log = logging.getLogger("portal.errors")
+RETRY_SECONDS = "5"
+
+PAGES: dict[type[Exception], tuple[str, int]] = {
+    refusals.LinkUnusable: ("link", 404),
+    refusals.WrongPerson: ("wrong_person", 403),
+    refusals.NoManagedAppleAccount: ("no_managed_apple_account", 403),
+    refusals.SelfEnrollmentOff: ("self_enrollment_off", 403),
+    refusals.ProfileUnavailable: ("profile", 404),
+    refusals.BackendUnavailable: ("unavailable", 503),
+    ProfileNotSigned: ("unavailable", 503),
+    SourceUnavailable: ("unavailable", 503),
+    AuthorityMissing: ("unavailable", 503),
+    NotSetUp: ("unavailable", 503),
+    VaultError: ("unavailable", 503),
+    OperationalError: ("unavailable", 503),
+    PoolTimeout: ("unavailable", 503),
+    DBAPIError: ("unavailable", 503),
+}
+HTTP_PAGES = {400: "bad_request", 404: "not_found", 405: "bad_request", 413: "too_large", 503: "unavailable"}
+
+
+def init_app(app: Flask) -> None:
+    """Register every refusal."""
+    for kind in PAGES:
+        app.register_error_handler(kind, _refused)
+    app.register_error_handler(refusals.StepOutOfOrder, _to_current_step)
+    app.register_error_handler(refusals.RequestEnded, _to_current_step)
+    app.register_error_handler(CSRFError, _form_too_old)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def for_machines() -> bool:
+    """Whether the answer goes to a device rather than a person."""
+    return request.blueprint == "apple" or request.path.startswith(("/mdm", "/scep", "/apple"))
+
+
+def page(name: str, status: int, **values: object) -> tuple[str, int, dict[str, str]]:
+    """An error page, or a plain reason for machines."""
+    headers = {"Retry-After": RETRY_SECONDS} if status == 503 else {}
+    if for_machines():
+        return name + "\n", status, {"Content-Type": "text/plain; charset=utf-8", **headers}
+    return render_template(f"errors/{name}.html", **values), status, headers
+
+
+def _refused(error: Exception) -> ResponseReturnValue:
+    name, status = next(PAGES[kind] for kind in type(error).__mro__ if kind in PAGES)
+    if status == 503:
+        log.error("unavailable error=%s", type(error).__name__, exc_info=error)
+    return page(name, status)
+
+
+def _to_current_step(_error: Exception) -> ResponseReturnValue:
+    return redirect(url_for("employee.continue_journey"), 303)
+
+
+def _form_too_old(_error: Exception) -> ResponseReturnValue:
+    return page("form_too_old", 400)
+
+
+def _http(error: HTTPException) -> ResponseReturnValue:
+    status = error.code or 500
+    if status < 400:
+        return error
+    answer = page(HTTP_PAGES.get(status, "unexpected" if status >= 500 else "bad_request"), status)
+    allowed = getattr(error, "valid_methods", None)
+    if allowed:
+        answer[2]["Allow"] = ", ".join(sorted(allowed))
+    return answer
+
+
+def _unexpected(error: Exception) -> ResponseReturnValue:
+    log.error("unexpected error=%s", type(error).__name__, exc_info=error)
+    return page("unexpected", 500)

@@ -1,0 +1,31 @@
+"""The language of a page: the browser's, among those offered."""
+
+from flask import Flask, request
+from flask_babel import get_locale
+
+from portal.extensions import babel
+from portal.settings import Settings
+from portal.texts import TRANSLATIONS
+
+RIGHT_TO_LEFT = {"ar", "fa", "he", "ur"}
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Choose the language for each request and tell the templates."""
+    app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(TRANSLATIONS)
+    languages = list(settings.languages)
+
+    def select() -> str:
+        return request.accept_languages.best_match(languages) or languages[0]
+
+    babel.init_app(app, default_locale=languages[0], locale_selector=select)
+
+    @app.context_processor
+    def language() -> dict[str, object]:
+        locale = current()
+        return {"locale": locale, "direction": "rtl" if locale[:2] in RIGHT_TO_LEFT else "ltr"}
+
+
+def current() -> str:
+    """The locale of the page being made, like ``de``."""
+    return str(get_locale() or "en")

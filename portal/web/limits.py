@@ -1,0 +1,28 @@
+"""What is too large or not text is refused before anything looks at it."""
+
+from flask import Flask, abort, request
+
+MACHINE_BODY_BYTES = 1024 * 1024
+FORM_BODY_BYTES = 64 * 1024
+LONGEST_FIELD = 4096
+MACHINE_BLUEPRINT = "apple"
+
+
+def init_app(app: Flask) -> None:
+    """Bound bodies and fields; refuse NUL bytes, which no form has and PostgreSQL cannot store."""
+    app.config["MAX_CONTENT_LENGTH"] = MACHINE_BODY_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = FORM_BODY_BYTES
+
+    @app.before_request
+    def refuse_bad_input() -> None:
+        if "\x00" in request.path or "\x00" in (request.headers.get("User-Agent") or ""):
+            abort(400)
+        if request.blueprint == MACHINE_BLUEPRINT:
+            return
+        request.max_content_length = FORM_BODY_BYTES
+        for values in (request.args, request.form):
+            for key, value in values.items(multi=True):
+                if "\x00" in key or "\x00" in value:
+                    abort(400)
+                if len(value) > LONGEST_FIELD:
+                    abort(413)

@@ -1,0 +1,93 @@
+"""Headers, cookies, CSRF and whom we believe about the client's address."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, request, url_for
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from portal.settings import Settings
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "style-src 'self'",
+        "script-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+STATIC_MAX_AGE_SECONDS = 365 * 24 * 3600
+HSTS = "max-age=31536000; includeSubDomains"
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Configure ``app`` for the public address and the trusted proxies."""
+    app.config.update(
+        SESSION_COOKIE_NAME="__Host-portal" if settings.secure else "portal",
+        SESSION_COOKIE_SECURE=settings.secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_PATH="/",
+        WTF_CSRF_TIME_LIMIT=None,  # the token lives and dies with the session
+        WTF_CSRF_SSL_STRICT=False,  # it would want a Referer, which no-referrer withholds; SameSite and the token stay
+        PREFERRED_URL_SCHEME="https" if settings.secure else "http",
+        SEND_FILE_MAX_AGE_DEFAULT=STATIC_MAX_AGE_SECONDS,
+    )
+    app.wsgi_app = TrustedProxies(app.wsgi_app, settings)  # type: ignore[method-assign]
+    app.jinja_env.globals["asset"] = _asset
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        headers = response.headers
+        headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Referrer-Policy"] = "no-referrer"
+        headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
+        if settings.secure:
+            headers["Strict-Transport-Security"] = HSTS
+        if request.endpoint != "static":
+            headers["Cache-Control"] = "no-store"
+        return response
+
+
+class TrustedProxies:
+    """Applies ``X-Forwarded-For`` and ``-Proto`` only when the connection comes from a configured network."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]], settings: Settings) -> None:
+        self._direct = app
+        self._proxied = ProxyFix(app, x_for=1, x_proto=1, x_host=0)
+        self._networks = settings.proxy.trusted
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        app = self._proxied if self._trusts(environ.get("REMOTE_ADDR", "")) else self._direct
+        return app(environ, start_response)
+
+    def _trusts(self, peer: str) -> bool:
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
+
+
+@lru_cache(maxsize=64)
+def _version(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:10]
+
+
+def _asset(name: str) -> str:
+    """The address of a static file, changing with its content so that it can be kept for a year."""
+    from flask import current_app
+
+    version = _version(Path(str(current_app.static_folder)) / name)
+    return url_for("static", filename=name, v=version)

@@ -1,0 +1,137 @@
+"""Signed-in browsers: a random token in the session cookie, its hash in the database, so ending one works at once."""
+
+import secrets
+from datetime import datetime, timedelta
+from typing import cast
+
+from flask import Flask, g, redirect, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import AnonymousUserMixin, UserMixin, current_user
+from sqlalchemy import delete, or_, select
+
+from portal import clock
+from portal.extensions import db_session, login_manager, portal, transaction
+from portal.models import Person, Visit
+from portal.people import STAFF_ROLES
+from portal.vault import token_hash
+
+EMPLOYEE, STAFF = "employee", "staff"
+STAFF_BLUEPRINTS = {"staff", "helpdesk"}
+TOUCH_EVERY = timedelta(seconds=60)
+TOKEN_BYTES = 24
+
+
+class SignedIn(UserMixin):  # type: ignore[misc]
+    """Flask-Login's user: the person behind a live visit."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+        self.person: Person = visit.person
+
+    def get_id(self) -> str:
+        return self.visit.id
+
+
+def init_app(app: Flask) -> None:
+    """Let Flask-Login find the visit of the area that a page belongs to."""
+    login_manager.session_protection = None  # a phone changes its address; the visit itself is what is checked
+
+    @login_manager.request_loader
+    def load(_request: object) -> SignedIn | None:
+        visit = find(area())
+        return SignedIn(visit) if visit else None
+
+    @login_manager.unauthorized_handler
+    def to_sign_in() -> ResponseReturnValue:
+        return redirect(url_for("staff.sign_in"), 303)
+
+    @app.context_processor
+    def signed_in() -> dict[str, object]:
+        return {"demo": portal.settings.demo, "company": portal.settings.company}
+
+
+def area() -> str:
+    """Whose pages this request is for."""
+    return STAFF if request.blueprint in STAFF_BLUEPRINTS else EMPLOYEE
+
+
+def current() -> Visit | None:
+    """The live visit of this browser in this area."""
+    user = current_user
+    return None if isinstance(user, AnonymousUserMixin) else cast(SignedIn, user._get_current_object()).visit
+
+
+def actor(visit: Visit) -> str:
+    """How the audit trail names who acts: role and person id, never a name."""
+    return f"{visit.person.role}:{visit.person_id}"
+
+
+def begin(area: str, person: Person, request_id: str | None, now: datetime) -> Visit:
+    """A new visit at sign-in, in the caller's transaction; whatever the browser had before in this area is gone."""
+    end(area)
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    visit = Visit(
+        token_hash=token_hash(token),
+        area=area,
+        person_id=person.id,
+        request_id=request_id,
+        created_at=now,
+        last_seen_at=now,
+    )
+    db_session.add(visit)
+    db_session.flush()
+    other = STAFF if area == EMPLOYEE else EMPLOYEE
+    kept = session.get(other)
+    session.clear()
+    if kept:
+        session[other] = kept
+    session[area] = token
+    return visit
+
+
+def renew(visit: Visit) -> None:
+    """A new token at a gain of rights, in the caller's transaction; the old one is worthless."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    visit.token_hash = token_hash(token)
+    session[visit.area] = token
+
+
+def end(area: str) -> None:
+    """Sign this browser out of ``area``, in the caller's transaction."""
+    token = session.pop(area, None)
+    if token:
+        db_session.execute(delete(Visit).where(Visit.token_hash == token_hash(token)))
+
+
+def find(area: str) -> Visit | None:
+    """The visit of this browser, if it is alive: neither idle nor too old, and the person not disabled."""
+    token = session.get(area)
+    if not isinstance(token, str):
+        return None
+    visit = db_session.scalar(select(Visit).where(Visit.token_hash == token_hash(token), Visit.area == area))
+    now = clock.now()
+    if visit is None or visit.person.disabled_at is not None or _over(visit, now):
+        g.visit_over = visit is not None
+        return None
+    if area == STAFF and visit.person.role not in STAFF_ROLES:
+        return None
+    if now - visit.last_seen_at >= TOUCH_EVERY:
+        with transaction():
+            visit.last_seen_at = now
+    return visit
+
+
+def forget_old(now: datetime) -> None:
+    """Housekeeping: drop visits that are over."""
+    rules = portal.settings.session
+    oldest = now - timedelta(hours=rules.absolute_hours)
+    idle = now - timedelta(minutes=max(rules.idle_minutes, rules.staff_idle_minutes))
+    db_session.execute(delete(Visit).where(or_(Visit.created_at < oldest, Visit.last_seen_at < idle)))
+
+
+def _over(visit: Visit, now: datetime) -> bool:
+    rules = portal.settings.session
+    idle = rules.staff_idle_minutes if visit.area == STAFF else rules.idle_minutes
+    return now - visit.last_seen_at >= timedelta(minutes=idle) or now - visit.created_at >= timedelta(
+        hours=rules.absolute_hours
+    )

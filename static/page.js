@@ -1,0 +1,15 @@
+// Small comforts; every page works without them.
+(function () {
+  "use strict";
+  var summary = document.querySelector(".summary");
+  if (summary) summary.focus();
+  document.querySelectorAll("[data-copy]").forEach(function (button) {
+    var field = document.getElementById(button.dataset.copy);
+    button.hidden = !navigator.clipboard;
+    button.addEventListener("click", function () {
+      navigator.clipboard.writeText(field.value).then(function () {
+        button.textContent = button.dataset.done;
+      });
+    });
+  });
+})();
