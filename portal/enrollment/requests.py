@@ -21,7 +21,7 @@ from portal.notifications import messages, outbox
 from portal.settings import Settings
 from portal.vault import Vault, token_hash
 
-TOKEN_BYTES = 24
+TOKEN_BYTES = 20
 LONGEST_TOKEN = 128
 
 
@@ -107,7 +107,7 @@ def create(
 
 def add_link(session: Session, request: EnrollmentRequest, purpose: str, now: datetime) -> str:
     """One more link to ``request`` (links are only kept as hashes, so each showing makes its own)."""
-    token = secrets.token_urlsafe(TOKEN_BYTES)
+    token = secrets.token_hex(TOKEN_BYTES)  # hex survives every mail program
     session.add(RequestLink(token_hash=token_hash(token), request_id=request.id, purpose=purpose, created_at=now))
     return token
 

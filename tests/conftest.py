@@ -1,0 +1,100 @@
+"""A portal for each test, a clock that stands still, and the people in it."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy.orm import Session
+
+from portal import clock as portal_clock
+from portal import create_app
+from portal.extensions import Portal
+from portal.settings import Settings
+from tests.databases import Template
+from tests.factories import Company
+from tests.pages import Browser
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+class Clock:
+    """Time under the test's control."""
+
+    def __init__(self) -> None:
+        self.time = START
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def forward(self, **amount: float) -> None:
+        """Let time pass, e.g. ``minutes=8``."""
+        self.time += timedelta(**amount)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+    portal_clock.use(lambda: START)
+    made = Template(tmp_path_factory.mktemp("template"))
+    portal_clock.use(None)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    held = Clock()
+    portal_clock.use(held)
+    yield held
+    portal_clock.use(None)
+
+
+@pytest.fixture
+def make_app(template: Template, tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Flask]]:
+    """Make the test's portal with settings of its own."""
+    url, clean_up = template.copy(tmp_path)
+    apps: list[Flask] = []
+
+    def make(**overrides: object) -> Flask:
+        app = create_app(template.settings(tmp_path, url, **overrides))
+        app.testing = False
+        apps.append(app)
+        return app
+
+    yield make
+    for app in apps:
+        app.extensions["portal"].database.engine.dispose()
+    clean_up()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    return make_app()
+
+
+@pytest.fixture
+def portal(app: Flask) -> Portal:
+    return app.extensions["portal"]
+
+
+@pytest.fixture
+def settings(portal: Portal) -> Settings:
+    return portal.settings
+
+
+@pytest.fixture
+def session(portal: Portal) -> Iterator[Session]:
+    with portal.database.session() as held:
+        yield held
+
+
+@pytest.fixture
+def company(portal: Portal, clock: Clock) -> Company:
+    return Company(portal)
+
+
+@pytest.fixture
+def browser(app: Flask) -> Browser:
+    """An iPhone's Safari."""
+    return Browser(app)

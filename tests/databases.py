@@ -1,0 +1,82 @@
+"""A fresh, set-up database for each test: a copied file for SQLite, a copied template for PostgreSQL.
+
+``PORTAL_TEST_DATABASE_URL`` names a PostgreSQL server on which databases may be created; without it SQLite is used.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy
+from sqlalchemy import make_url, text
+
+from portal import installation, vault
+from portal.extensions import Portal
+from portal.settings import Settings, load
+
+SERVER = os.environ.get("PORTAL_TEST_DATABASE_URL", "")
+
+
+@contextmanager
+def _administration() -> Iterator[sqlalchemy.Connection]:
+    engine = sqlalchemy.create_engine(SERVER, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        yield connection
+
+
+def named(name: str) -> str:
+    """The URL of a database of the test server."""
+    return make_url(SERVER).set(database=name).render_as_string(hide_password=False)
+
+
+def create(template: str | None = None) -> str:
+    """A new database, empty or copied; returns its name."""
+    name = f"portal_test_{uuid.uuid4().hex[:16]}"
+    with _administration() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")))
+    return name
+
+
+def drop(name: str) -> None:
+    """Remove a database, whoever is still connected."""
+    with _administration() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+class Template:
+    """A portal that was set up once; every test starts from a copy of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.keys = [vault.new_key()]
+        self.database = create() if SERVER else ""
+        portal = Portal(self.settings(folder, named(self.database) if SERVER else ""))
+        installation.setup(portal)
+        portal.database.engine.dispose()
+
+    def settings(self, data: Path, database_url: str, **overrides: object) -> Settings:
+        """Settings of a test portal in ``data``."""
+        values: dict[str, object] = {
+            "data_dir": data,
+            "database_url": database_url,
+            "public_url": "https://portal.example.com",
+            "secret_keys": tuple(self.keys),
+        }
+        return load(**{**values, **overrides})
+
+    def copy(self, data: Path) -> tuple[str, Callable[[], None]]:
+        """(database URL, clean-up) of a fresh copy."""
+        if SERVER:
+            name = create(self.database)
+            return named(name), lambda: drop(name)
+        for source in self.folder.glob("portal.sqlite3*"):
+            shutil.copy(source, data / source.name)
+        return "", lambda: None
+
+    def close(self) -> None:
+        """Remove the template."""
+        if SERVER:
+            drop(self.database)

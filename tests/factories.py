@@ -1,0 +1,104 @@
+"""Builders for what a test needs: people, invitations, phones."""
+
+from datetime import datetime
+from functools import lru_cache
+
+import httpx
+import pyotp
+from cryptography.hazmat.primitives.asymmetric import rsa
+from flask import Flask
+from sqlalchemy import select
+
+from portal import audit, clock, people
+from portal.credentials import local
+from portal.enrollment import journey, requests
+from portal.enrollment.requests import Invitation
+from portal.extensions import Portal
+from portal.models import AuditEvent, Device, EnrollmentRequest, Person
+from portal.simulator.iphone import IPhone
+
+PASSWORD = "correct horse battery"
+TOTP_SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+
+
+class Company:
+    """The people of one portal."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.portal = portal
+
+    def person(self, username: str = "erika", role: str = "employee", **values: object) -> Person:
+        """A person with a local account; employees have a Managed Apple Account unless told otherwise."""
+        values.setdefault("managed_apple_account", f"{username}@work.example.com" if role == "employee" else None)
+        values.setdefault("name", username.title())
+        values.setdefault("email", f"{username}@example.com")
+        with self.portal.database.transaction() as session:
+            person = Person(username=username, role=role, locale="en", created_at=clock.now(), **values)
+            session.add(person)
+            account = local.set_password(session, person, PASSWORD)
+            if role in people.STAFF_ROLES:
+                account.totp_secret_sealed = self.portal.vault.seal(TOTP_SECRET.encode())
+        return person
+
+    def invite(self, person: Person, source: str = "helpdesk") -> Invitation:
+        """An enrollment request with its link's token and passcode."""
+        with self.portal.database.transaction() as session:
+            return requests.create(
+                session,
+                self.portal.vault,
+                self.portal.settings,
+                session.merge(person),
+                source,
+                clock.now(),
+                asked_by="Helpdesk",
+                actor="helpdesk:test",
+            )
+
+    def request(self, invitation: Invitation) -> EnrollmentRequest:
+        """The request as it is now."""
+        with self.portal.database.session() as session:
+            return session.get_one(EnrollmentRequest, invitation.request.id)
+
+    def status(self, invitation: Invitation) -> str:
+        """What helpdesk sees."""
+        with self.portal.database.session() as session:
+            request = session.get_one(EnrollmentRequest, invitation.request.id)
+            return journey.status(requests.facts(session, request), clock.now()).value
+
+    def step(self, invitation: Invitation) -> str:
+        """The step the request is at."""
+        with self.portal.database.session() as session:
+            request = session.get_one(EnrollmentRequest, invitation.request.id)
+            return journey.current_step(requests.facts(session, request), clock.now()).value
+
+    def events(self, invitation: Invitation) -> list[tuple[str, str | None]]:
+        """The timeline as (kind, reason)."""
+        with self.portal.database.session() as session:
+            return [(event.kind, event.reason) for event in audit.timeline(session, invitation.request.id)]
+
+    def all_events(self) -> list[AuditEvent]:
+        """Every event of the portal."""
+        with self.portal.database.session() as session:
+            return list(session.scalars(select(AuditEvent).order_by(AuditEvent.id)))
+
+    def device(self, invitation: Invitation) -> Device | None:
+        """The device of a request."""
+        with self.portal.database.session() as session:
+            return session.scalar(select(Device).where(Device.request_id == invitation.request.id))
+
+
+def totp_code(at: datetime) -> str:
+    """The staff's code at that time."""
+    return pyotp.TOTP(TOTP_SECRET).at(at)
+
+
+@lru_cache(maxsize=8)
+def phone_key(number: int = 0) -> rsa.RSAPrivateKey:
+    """An RSA key, made once for all tests: only its time would be new."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+def phone(app: Flask, number: int = 0) -> IPhone:
+    """A simulated iPhone that talks to ``app`` without a network."""
+    transport = httpx.WSGITransport(app=app.wsgi_app, raise_app_exceptions=False)
+    return IPhone(http=httpx.Client(transport=transport), key=phone_key(number))

@@ -1,0 +1,293 @@
+"""The employee's way from the link to the finish page."""
+
+import plistlib
+
+import pytest
+
+from portal.models import OutboxMessage
+from portal.pki import cms
+from tests.factories import PASSWORD, phone
+
+
+def test_an_employee_enrolls_from_link_to_managed_device(app, browser, company):
+    invitation = company.invite(company.person())
+    browser.walk_to("profile", invitation)
+    lines = phone(app).install(browser.download())
+    assert lines[-1] == "commands answered: DeviceInformation, ProfileList"
+    browser.get("/enroll/finish")
+    assert browser.heading == "You are ready for work"
+    assert "erika@work.example.com" in browser.text
+    assert company.status(invitation) == "enrolled"
+    device = company.device(invitation)
+    assert device.attributes["OSVersion"] == "17.6.1"
+    assert set(device.attributes) <= {"AvailableDeviceCapacity", "BuildVersion", "DeviceCapacity", "Model",
+                                      "ModelName", "OSVersion", "ProductName", "SupplementalBuildVersion"}  # fmt: skip
+
+
+def test_every_page_has_one_question_a_title_and_a_step(browser, company):
+    invitation = company.invite(company.person())
+    browser.open_link(invitation)
+    for number, answer in enumerate(
+        (
+            {"username": "erika", "password": PASSWORD},
+            {"ownership": "employee"},
+            {"acknowledge": "yes"},
+            {"passcode": invitation.passcode},
+            {"continue": "yes"},
+            {"accept": "yes"},
+            {},
+        ),
+        start=1,
+    ):
+        assert len(browser.soup.find_all("h1")) == 1
+        assert browser.heading in browser.soup.title.get_text()
+        assert f"Step {number} of 7" in browser.soup.get_text()
+        assert browser.soup.find("progress")["value"] == str(number)
+        browser.submit(**answer)
+
+
+def test_fields_tell_the_phone_what_to_fill_in(browser, company):
+    invitation = company.invite(company.person())
+    browser.open_link(invitation)
+    assert browser.soup.find(id="username")["autocomplete"] == "username"
+    assert browser.soup.find(id="password")["autocomplete"] == "current-password"
+    browser.walk_to("passcode", invitation)
+    assert browser.soup.find(id="passcode")["autocomplete"] == "one-time-code"
+    assert browser.soup.find(id="passcode")["inputmode"] == "numeric"
+
+
+def test_opening_a_link_changes_nothing(app, browser, company, session):
+    invitation = company.invite(company.person())
+    before = company.events(invitation)
+    for _ in range(3):
+        browser.open_link(invitation)
+    assert company.events(invitation) == before
+    assert company.status(invitation) == "invited"
+
+
+@pytest.mark.parametrize("mangle", [lambda t: t[:-1], lambda t: t + "x", lambda t: "a" * 5000, lambda t: "é%00"])
+def test_every_unusable_link_looks_the_same(browser, company, mangle):
+    invitation = company.invite(company.person())
+    browser.get(f"/e/{mangle(invitation.token)}")
+    assert browser.status in (404, 400)
+    if browser.status == 404:
+        assert browser.heading == "This link cannot be used"
+
+
+def test_used_expired_and_cancelled_links_look_like_unknown_ones(app, browser, company, clock):
+    person = company.person()
+    used, cancelled, expired = company.invite(person), company.invite(person), company.invite(person)
+    browser.walk_to("profile", used)
+    phone(app).install(browser.download())
+    with company.portal.database.transaction() as session:
+        from portal.enrollment import requests
+
+        requests.cancel(session, cancelled.request.id, "helpdesk:test", clock())
+    clock.forward(days=7)
+    pages = set()
+    for token in (used.token, cancelled.token, expired.token, "unknown"):
+        stranger = type(browser)(app).get(f"/e/{token}")
+        pages.add((stranger.status, stranger.text))
+    assert len(pages) == 1
+    assert pages.pop()[0] == 404
+
+
+def test_only_the_invited_person_may_go_on_and_helpdesk_sees_it(app, browser, company):
+    invitation = company.invite(company.person())
+    company.person("max")
+    browser.open_link(invitation).sign_in("max")
+    assert browser.status == 403
+    assert browser.heading == "This invitation is for someone else"
+    assert ("sign_in.refused", "wrong_person") in company.events(invitation)
+    assert company.status(invitation) == "invited"
+    assert browser.get("/enroll/ownership").path == "/enroll/sign-in"
+
+
+def test_corporate_devices_are_sent_to_helpdesk_and_a_wrong_tap_can_be_mended(browser, company):
+    invitation = company.invite(company.person())
+    browser.walk_to("ownership", invitation)
+    browser.submit(ownership="corporate")
+    assert browser.heading == "This is set up another way"
+    assert company.status(invitation) == "corporate"
+    assert ("ownership.chosen", "corporate") in company.events(invitation)
+    browser.submit(ownership="employee")
+    assert browser.path == "/enroll/privacy"
+
+
+def test_the_privacy_notice_must_be_acknowledged(browser, company):
+    browser.walk_to("privacy", company.invite(company.person()))
+    browser.submit()
+    assert browser.status == 422
+    assert "Read the notice" in browser.text
+    assert browser.get("/enroll/passcode").path == "/enroll/privacy"
+
+
+@pytest.mark.parametrize(
+    "typed", ["{0}", " {1} {2} ", "{1}-{2}", "{full}", "{1}\u00a0{2}", "\u200b{0}"], ids=repr
+)
+def test_pasted_spaced_and_full_width_passcodes_work(browser, company, typed):
+    invitation = company.invite(company.person())
+    code = invitation.passcode
+    full = "".join(chr(ord("０") + int(digit)) for digit in code)
+    browser.walk_to("passcode", invitation)
+    browser.submit(passcode=typed.format(code, code[:3], code[3:], full=full))
+    assert browser.path == "/enroll/overview"
+
+
+def test_the_terms_shown_are_the_terms_recorded(browser, company, session):
+    invitation = company.invite(company.person())
+    browser.walk_to("terms", invitation)
+    assert "Version 1.0" in browser.text
+    browser.submit(accept="yes")
+    request = company.request(invitation)
+    from portal.enrollment import terms
+
+    assert request.terms_version == "1.0"
+    assert request.terms_sha256 == terms.sha256(terms.text_of(session, "1.0", "en").text)
+    assert request.terms_accepted_at is not None
+
+
+def test_terms_published_meanwhile_must_be_accepted_instead(browser, company, clock):
+    from portal.enrollment import terms
+
+    invitation = company.invite(company.person())
+    browser.walk_to("terms", invitation)
+    clock.forward(minutes=1)
+    with company.portal.database.transaction() as session:
+        terms.publish(session, "2.0", {"en": "All new."}, "admin", clock())
+    browser.submit(accept="yes")
+    assert browser.status == 422
+    assert "The terms were just renewed" in browser.text
+    assert "All new." in browser.text
+    assert company.request(invitation).terms_accepted_at is None
+    browser.submit(accept="yes")
+    assert browser.path == "/enroll/profile"
+    assert company.request(invitation).terms_version == "2.0"
+
+
+def test_terms_published_before_the_download_are_asked_again(browser, company, clock):
+    from portal.enrollment import terms
+
+    invitation = company.invite(company.person())
+    browser.walk_to("profile", invitation)
+    clock.forward(minutes=1)
+    with company.portal.database.transaction() as session:
+        terms.publish(session, "2.0", {"en": "All new."}, "admin", clock())
+    assert browser.get("/enroll/profile").path == "/enroll/terms"
+
+
+def test_after_the_download_the_page_counts_down_and_offers_another(browser, company, clock):
+    browser.walk_to("profile", company.invite(company.person()))
+    assert browser.heading == "Download the profile"
+    browser.download()
+    clock.forward(minutes=2)
+    browser.get("/enroll/profile")
+    assert browser.heading == "Profile downloaded"
+    assert "6 minutes" in browser.text
+    assert browser.soup.find(attrs={"data-seconds": True})["data-seconds"] == "360"
+    assert browser.soup.find("a", string="Download again")["href"] == "/enroll/profile.mobileconfig"
+
+
+def test_an_expired_profile_says_so_and_a_new_one_works(app, browser, company, clock):
+    invitation = company.invite(company.person())
+    browser.walk_to("profile", invitation)
+    old = browser.download()
+    clock.forward(minutes=8)
+    assert browser.get("/enroll/finish").heading == "The profile ran out"
+    assert company.status(invitation) == "profile_expired"
+    from portal.simulator.iphone import InstallationFailed
+
+    with pytest.raises(InstallationFailed, match="failInfo 2"):
+        phone(app).install(old)
+    assert ("certificate.refused", "challenge_expired") in company.events(invitation)
+    phone(app).install(browser.get("/enroll/profile").download())
+    assert company.status(invitation) == "enrolled"
+
+
+def test_a_second_phone_proves_itself_and_the_first_is_told(app, browser, company, clock):
+    invitation = company.invite(company.person())
+    browser.walk_to("profile", invitation)
+    second = type(browser)(app).open_link(invitation).sign_in()
+    assert second.path == "/enroll/passcode"
+    assert "already used on another device" in second.text
+    clock.forward(minutes=1)
+    second.submit("/enroll/passcode/send")
+    assert "on its way" in second.text
+    second.submit(passcode=newest_passcode(company, invitation))
+    assert second.path == "/enroll/profile"
+    assert browser.get("/enroll/profile").path == "/enroll/passcode"
+    assert "already used on another device" in browser.text
+
+
+def test_self_enrollment_makes_a_request_and_mails_a_passcode(app, browser, company, session):
+    company.person()
+    browser.get("/enroll").sign_in()
+    assert browser.path == "/enroll/ownership"
+    mails = session.query(OutboxMessage).all()
+    assert [mail.kind for mail in mails] == ["passcode"]
+    again = type(browser)(app).get("/enroll").sign_in()
+    assert again.path == "/enroll/ownership"
+    assert session.query(OutboxMessage).count() == 1
+
+
+def test_without_a_managed_apple_account_self_enrollment_ends_clearly(browser, company):
+    company.person(managed_apple_account=None)
+    browser.get("/enroll").sign_in()
+    assert browser.status == 403
+    assert browser.heading == "You need a Managed Apple Account first"
+    assert ("request.refused", "no_managed_apple_account") in [
+        (event.kind, event.reason) for event in company.all_events()
+    ]
+
+
+def test_without_a_managed_apple_account_nobody_can_create_a_request(company):
+    from portal.enrollment.errors import NoManagedAppleAccount
+
+    with pytest.raises(NoManagedAppleAccount):
+        company.invite(company.person(managed_apple_account=None))
+    assert [event.kind for event in company.all_events()][-1] == "request.refused"
+
+
+def test_a_setting_lets_the_e_mail_address_serve_as_managed_apple_account(make_app):
+    from tests.factories import Company
+    from tests.pages import Browser
+
+    app = make_app(enrollment={"self_enrollment": True, "request_lifetime_days": 7,
+                               "email_as_managed_apple_account": True})  # fmt: skip
+    company = Company(app.extensions["portal"])
+    invitation = company.invite(company.person(managed_apple_account=None))
+    profile = Browser(app).walk_to("profile", invitation).download()
+    mdm = plistlib.loads(cms.verify(profile).content)["PayloadContent"][1]
+    assert mdm["ManagedAppleID"] == "erika@example.com"
+
+
+def test_self_enrollment_can_be_switched_off(make_app):
+    from tests.factories import Company
+    from tests.pages import Browser
+
+    app = make_app(enrollment={"self_enrollment": False, "request_lifetime_days": 7,
+                               "email_as_managed_apple_account": False})  # fmt: skip
+    Company(app.extensions["portal"]).person()
+    browser = Browser(app).get("/enroll").sign_in()
+    assert (browser.status, browser.heading) == (403, "You need an invitation")
+
+
+def test_a_device_that_leaves_ends_the_enrollment(app, browser, company):
+    invitation = company.invite(company.person())
+    browser.walk_to("profile", invitation)
+    device = phone(app)
+    device.install(browser.download())
+    device.remove()
+    assert company.status(invitation) == "removed"
+    assert browser.get("/enroll/finish").heading == "The work side was removed"
+    device.remove()  # said twice, still the same
+    assert company.status(invitation) == "removed"
+
+
+def newest_passcode(company, invitation):
+    """What the newest mail says, computed as the mail was."""
+    import pyotp
+
+    request = company.request(invitation)
+    secret = company.portal.vault.open(request.passcode_secret_sealed).decode()
+    return pyotp.HOTP(secret).at(request.passcode_counter)
