@@ -1,5 +1,6 @@
 """A portal for each test, a clock that stands still, and the people in it."""
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,3 +99,10 @@ def company(portal: Portal, clock: Clock) -> Company:
 def browser(app: Flask) -> Browser:
     """An iPhone's Safari."""
     return Browser(app)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Where everything must run, a skipped test is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("PORTAL_TESTS_MUST_RUN") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = 1

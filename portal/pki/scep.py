@@ -1,6 +1,6 @@
 """SCEP messages (RFC 8894): reading and writing PKCSReq and CertRep, for the responder and for a client.
 
-Who may have a certificate is not decided here. SHA-1 and 3DES are read only when ``accept_legacy`` says so.
+Who may have a certificate is not decided here. SHA-1, 3DES and DES are read only when ``accept_legacy`` says so.
 """
 
 import secrets
@@ -158,11 +158,11 @@ def _read_csr(message: Message, csr_der: bytes) -> CertificateRequest:
 
 
 class LegacyCipher(CmsError):
-    """3DES, where it is not accepted."""
+    """DES or 3DES, where they are not accepted."""
 
 
 def decrypt(enveloped: bytes, recipient: Identity, accept_legacy: bool = False) -> bytes:
-    """The content of an EnvelopedData made for ``recipient`` (RSA key transport, AES-CBC or 3DES-CBC).
+    """The content of an EnvelopedData made for ``recipient`` (RSA key transport, AES-CBC; DES and 3DES if legacy).
 
     Raises CmsError, in the same words whatever fails after the structure was read.
     """
@@ -174,14 +174,14 @@ def decrypt(enveloped: bytes, recipient: Identity, accept_legacy: bool = False) 
         encrypted = data["encrypted_content_info"]
         algorithm = encrypted["content_encryption_algorithm"]
         cipher = algorithm.encryption_cipher
-        if cipher not in ("aes", "tripledes") or algorithm.encryption_mode != "cbc":
+        accepted = {"aes", "tripledes", "des"} if accept_legacy else {"aes"}
+        if cipher not in accepted or algorithm.encryption_mode != "cbc":
             raise LegacyCipher(f"cipher {cipher} is not accepted")
-        if cipher == "tripledes" and not accept_legacy:
-            raise LegacyCipher("3DES is not accepted")
         wrapped = _wrapped_key(data["recipient_infos"], recipient.certificate)
         key = recipient.key.decrypt(wrapped, padding.PKCS1v15())
         block = _AES_BLOCK if cipher == "aes" else _DES_BLOCK
-        suite = algorithms.AES(key) if cipher == "aes" else TripleDES(key)
+        # Single DES is 3DES with one key three times.
+        suite = algorithms.AES(key) if cipher == "aes" else TripleDES(key * 3 if cipher == "des" else key)
         decryptor = Cipher(suite, modes.CBC(algorithm.encryption_iv)).decryptor()
         padded = decryptor.update(encrypted["encrypted_content"].native) + decryptor.finalize()
         unpadder = PKCS7(block).unpadder()

@@ -110,7 +110,7 @@ class IPhone:
             cms.verify_chain(signed.certificates, self._root(payload))
         except (cms.CmsError, plistlib.InvalidFileException, ValueError) as error:
             raise InstallationFailed(f"the profile is not properly signed: {error}") from error
-        mdm = _payload(payload, "com.apple.mdm")
+        mdm = payload_of(payload, "com.apple.mdm")
         if not mdm.get("ManagedAppleID"):
             raise InstallationFailed("no ManagedAppleID: this would enroll the whole device")
         if "AccessRights" in mdm or payload.get("PayloadRemovalDisallowed"):
@@ -124,8 +124,8 @@ class IPhone:
 
     def obtain_identity(self, payload: dict[str, Any]) -> None:
         """SCEP with a key of its own, checked against the profile's CA fingerprint."""
-        settings = _payload(payload, "com.apple.security.scep")["PayloadContent"]
-        ca = self._ca_certificate(settings)
+        settings = payload_of(payload, "com.apple.security.scep")["PayloadContent"]
+        ca = self.fetch_ca(settings)
         self.key = self.key or rsa.generate_private_key(65537, settings["Keysize"])
         subject = x509.Name([x509.NameAttribute(_OIDS[kind], value) for [[kind, value]] in settings["Subject"]])
         temporary = Identity(_self_signed(subject, self.key), self.key)
@@ -233,10 +233,10 @@ class IPhone:
     # --- how it talks ------------------------------------------------------------------------------------------
 
     def _root(self, payload: dict[str, Any]) -> x509.Certificate:
-        root = _payload(payload, "com.apple.security.root")
+        root = payload_of(payload, "com.apple.security.root")
         return x509.load_der_x509_certificate(root["PayloadContent"])
 
-    def _ca_certificate(self, settings: dict[str, Any]) -> x509.Certificate:
+    def fetch_ca(self, settings: dict[str, Any]) -> x509.Certificate:
         capabilities = self.http.get(settings["URL"], params={"operation": "GetCACaps"})
         _expect(capabilities, "GetCACaps")
         if not {"AES", "SHA-256", "POSTPKIOperation"} <= set(capabilities.text.split()):
@@ -271,7 +271,7 @@ class IPhone:
 _OIDS = {"CN": NameOID.COMMON_NAME, "O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME}
 
 
-def _payload(profile: dict[str, Any], kind: str) -> dict[str, Any]:
+def payload_of(profile: dict[str, Any], kind: str) -> dict[str, Any]:
     for payload in profile["PayloadContent"]:
         if payload["PayloadType"] == kind:
             return dict(payload)

@@ -1,0 +1,215 @@
+"""Two browser engines behind one small class: Chromium as an iPhone would show it, and WebKit, which employees use."""
+
+import contextlib
+import glob
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.webkitgtk.options import Options
+from selenium.webdriver.webkitgtk.service import Service
+
+from portal.simulator.employee import SAFARI
+
+CHROMIUM = shutil.which("chromium")
+WEBKIT_DRIVER = shutil.which("WebKitWebDriver")
+MINI_BROWSER = next(iter(glob.glob("/usr/lib/*/webkit2gtk-4.*/MiniBrowser")), None)
+CHROMIUM_ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-default-apps"
+).split()
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+AXE_RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}"
+PHONE, SMALL_PHONE, DESK = (390, 844), (320, 568), (1280, 800)
+PATIENCE_SECONDS = 15.0
+OUTPUT = Path(__file__).resolve().parent.parent / "output" / "screenshots"
+
+
+class Engine:
+    """One browser. ``problems`` collects console and CSP errors."""
+
+    name = ""
+    problems: list[str]
+
+    def open(self, url: str) -> None:
+        raise NotImplementedError
+
+    def path(self) -> str:
+        raise NotImplementedError
+
+    def heading(self) -> str:
+        raise NotImplementedError
+
+    def fill(self, field: str, value: str) -> None:
+        raise NotImplementedError
+
+    def tap(self, selector: str) -> None:
+        raise NotImplementedError
+
+    def run(self, script: str) -> Any:
+        raise NotImplementedError
+
+    def picture(self, name: str) -> None:
+        raise NotImplementedError
+
+    def console(self) -> list[str]:
+        """Errors the browser complained of."""
+        return self.problems
+
+    def wait_for_heading(self, heading: str) -> None:
+        """Until the page says ``heading``."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(Exception):  # the page may be changing right now
+                if self.heading() == heading:
+                    return
+            time.sleep(0.1)
+        raise AssertionError(f"expected {heading!r}, got {self.heading()!r} at {self.path()}")
+
+    def check_accessibility(self) -> None:
+        """No axe-core violation on this page, and nothing wider than the screen."""
+        violations = self.run(f"return axe.run(document, {AXE_RULES}).then(r => r.violations)")
+        found = [f"{v['id']}: {v['help']} {[n['html'][:120] for n in v['nodes']]}" for v in violations]
+        assert not found, f"{self.path()}: {found}"
+        wide = self.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{self.path()} is {wide} px too wide"
+
+
+class Chromium(Engine):
+    """Debian's Chromium, driven by Playwright, as an iPhone; pictures in light and dark, small and large."""
+
+    name = "chromium"
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.problems = []
+        page.on("console", self._complain)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+
+    def _complain(self, message: Any) -> None:
+        # Chromium also logs the status of a page that is shown again because of a wrong entry.
+        if message.type == "error" and "status of 422" not in message.text:
+            self.problems.append(message.text)
+
+    def open(self, url: str) -> None:
+        self.page.goto(url)
+
+    def path(self) -> str:
+        return re.sub(r"^https?://[^/]+", "", self.page.url)
+
+    def heading(self) -> str:
+        return self.page.locator("h1").first.inner_text()
+
+    def fill(self, field: str, value: str) -> None:
+        self.page.fill(f"[name={field}]", value)
+
+    def tap(self, selector: str) -> None:
+        self.page.click(selector)
+
+    def run(self, script: str) -> Any:
+        if "axe." in script:
+            self.page.evaluate(AXE)
+        return self.page.evaluate(f"() => {{ {script} }}")
+
+    def picture(self, name: str) -> None:
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        for size, label in ((PHONE, ""), (SMALL_PHONE, "-320")):
+            self.page.set_viewport_size({"width": size[0], "height": size[1]})
+            for scheme in ("light", "dark"):
+                self.page.emulate_media(color_scheme=scheme)
+                self.page.screenshot(path=str(OUTPUT / f"{name}{label}-{scheme}.png"), full_page=True)
+                self.check_accessibility()
+        self.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        self.page.emulate_media(color_scheme="light")
+
+
+class WebKit(Engine):
+    """Debian's WebKitGTK in its MiniBrowser, driven by Selenium under Xvfb."""
+
+    def __init__(self, driver: Any, scheme: str, console: Path) -> None:
+        self.name = f"webkit-{scheme}"
+        self.driver = driver
+        self.scheme = scheme
+        self.problems = []
+        self._console = console
+
+    def open(self, url: str) -> None:
+        self.driver.get(url)
+
+    def path(self) -> str:
+        return re.sub(r"^https?://[^/]+", "", self.driver.current_url)
+
+    def heading(self) -> str:
+        return self.driver.find_element(By.TAG_NAME, "h1").text
+
+    def fill(self, field: str, value: str) -> None:
+        element = self.driver.find_element(By.NAME, field)
+        element.clear()
+        element.send_keys(value)
+
+    def tap(self, selector: str) -> None:
+        element = self.driver.find_element(By.CSS_SELECTOR, selector)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+
+    def run(self, script: str) -> Any:
+        if "axe." in script:
+            self.driver.execute_script(AXE)
+            script = script.replace("return ", "const done = arguments[arguments.length - 1]; ", 1) + ".then(done)"
+            return self.driver.execute_async_script(script)
+        return self.driver.execute_script(script)
+
+    def picture(self, name: str) -> None:
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(str(OUTPUT / f"{name}-webkit-{self.scheme}.png"))
+        self.check_accessibility()
+
+    def console(self) -> list[str]:
+        lines = self._console.read_text("utf-8", "replace").splitlines()
+        return [line for line in lines if re.search(r"CONSOLE .*(ERROR|Refused)", line)]
+
+
+@contextlib.contextmanager
+def chromium(user_agent: str = SAFARI, locale: str = "en-GB", trust_anything: bool = False) -> Iterator[Chromium]:
+    """A Chromium that shows pages like an iPhone."""
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        context = launched.new_context(
+            user_agent=user_agent,
+            viewport={"width": PHONE[0], "height": PHONE[1]},
+            device_scale_factor=2,
+            is_mobile=True,
+            has_touch=True,
+            locale=locale,
+            ignore_https_errors=trust_anything,
+        )
+        try:
+            yield Chromium(context.new_page())
+        finally:
+            launched.close()
+
+
+@contextlib.contextmanager
+def webkit(scheme: str, folder: Path) -> Iterator[WebKit]:
+    """A WebKitGTK MiniBrowser on the X display at hand, light or dark."""
+    console = folder / f"webkit-{scheme}.log"
+    options = Options()
+    options.binary_location = MINI_BROWSER
+    for argument in ("--automation", f"--user-agent={SAFARI}", "--enable-write-console-messages-to-stdout=true"):
+        options.add_argument(argument)
+    environment = {**os.environ, "GTK_THEME": "Adwaita:dark" if scheme == "dark" else "Adwaita"}
+    service = Service(WEBKIT_DRIVER, log_output=str(console), env=environment)
+    driver = webdriver.WebKitGTK(options=options, service=service)
+    try:
+        driver.set_window_size(*PHONE)
+        yield WebKit(driver, scheme, console)
+    finally:
+        driver.quit()
