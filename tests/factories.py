@@ -93,9 +93,13 @@ def totp_code(at: datetime) -> str:
 
 
 @lru_cache(maxsize=8)
+def _phone_key(number: int) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
 def phone_key(number: int = 0) -> rsa.RSAPrivateKey:
     """An RSA key, made once for all tests: only its time would be new."""
-    return rsa.generate_private_key(65537, 2048)
+    return _phone_key(number)
 
 
 def phone(app: Flask, number: int = 0) -> IPhone:

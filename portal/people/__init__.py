@@ -63,6 +63,7 @@ def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
         session.execute(delete(OutboxMessage).where(OutboxMessage.request_id == request.id))
         for device in session.scalars(select(Device).where(Device.request_id == request.id)):
             device.attributes, device.profiles, device.push_sealed = {}, [], None
+            device.product_name = device.os_version = device.build_version = None
             if device.ended_at is None:
                 device.ended_at, device.end_reason = now, "person_erased"
         for certificate in session.scalars(select(Certificate).where(Certificate.request_id == request.id)):

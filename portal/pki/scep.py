@@ -229,8 +229,10 @@ def issued_certificate(reply: Message, identity: Identity) -> x509.Certificate:
     """The certificate in a successful CertRep. Raises CmsError."""
     with parsing("CertRep"):
         certificates = pkcs7.load_der_pkcs7_certificates(decrypt(reply.content, identity))
-        ours = (c for c in certificates if c.public_key() == identity.key.public_key())
-        return next(ours)
+    for certificate in certificates:
+        if certificate.public_key() == identity.key.public_key():
+            return certificate
+    raise CmsError("the CertRep has no certificate for this key")
 
 
 def _reply_attributes(message: Message, status: PkiStatus) -> dict[str, Any]:

@@ -128,8 +128,8 @@ class IPhone:
         ca = self.fetch_ca(settings)
         self.key = self.key or rsa.generate_private_key(65537, settings["Keysize"])
         subject = x509.Name([x509.NameAttribute(_OIDS[kind], value) for [[kind, value]] in settings["Subject"]])
-        temporary = Identity(_self_signed(subject, self.key), self.key)
-        csr = _csr(subject, self.key, settings["Challenge"])
+        temporary = Identity(self_signed(subject, self.key), self.key)
+        csr = certificate_request(subject, self.key, settings["Challenge"])
         message, nonce = scep.request(csr, ca, temporary, secrets.token_hex(16))
         answer = self.http.post(settings["URL"], params={"operation": "PKIOperation"}, content=message)
         _expect(answer, "SCEP")
@@ -237,6 +237,7 @@ class IPhone:
         return x509.load_der_x509_certificate(root["PayloadContent"])
 
     def fetch_ca(self, settings: dict[str, Any]) -> x509.Certificate:
+        """The SCEP server's CA, if it can do what is needed and is the one of the profile."""
         capabilities = self.http.get(settings["URL"], params={"operation": "GetCACaps"})
         _expect(capabilities, "GetCACaps")
         if not {"AES", "SHA-256", "POSTPKIOperation"} <= set(capabilities.text.split()):
@@ -272,6 +273,7 @@ _OIDS = {"CN": NameOID.COMMON_NAME, "O": NameOID.ORGANIZATION_NAME, "OU": NameOI
 
 
 def payload_of(profile: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The payload of that PayloadType in a profile. Raises InstallationFailed."""
     for payload in profile["PayloadContent"]:
         if payload["PayloadType"] == kind:
             return dict(payload)
@@ -295,13 +297,15 @@ def _expect(answer: httpx.Response, what: str) -> None:
         raise InstallationFailed(f"{what}: the server answered {answer.status_code} {answer.text.strip()[:200]}")
 
 
-def _csr(subject: x509.Name, key: rsa.RSAPrivateKey, challenge: str) -> bytes:
+def certificate_request(subject: x509.Name, key: rsa.RSAPrivateKey, challenge: str) -> bytes:
+    """A CSR with a challenge password, DER (RFC 2985 section 5.4.1)."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge.encode())
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-def _self_signed(subject: x509.Name, key: rsa.RSAPrivateKey) -> x509.Certificate:
+def self_signed(subject: x509.Name, key: rsa.RSAPrivateKey) -> x509.Certificate:
+    """The temporary certificate that signs a first SCEP request (RFC 8894 section 2.3)."""
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()

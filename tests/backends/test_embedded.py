@@ -1,0 +1,370 @@
+"""The embedded MDM server, spoken to by a simulated iPhone and by liars."""
+
+import json
+import plistlib
+import uuid
+from pathlib import Path
+
+import pytest
+
+from portal.backends import allowed
+from portal.backends.base import Order
+from portal.enrollment import requests
+from portal.enrollment.errors import CommandForbidden
+from portal.models import Command, Device
+from portal.pki.authority import Identity
+from portal.simulator.iphone import InstallationFailed, IPhone, Unenrolled
+from tests.factories import phone, phone_key
+
+FACTS = json.loads((Path(__file__).parent.parent / "data" / "user-enrollment.json").read_text())
+
+
+@pytest.fixture
+def invitation(company):
+    return company.invite(company.person())
+
+
+@pytest.fixture
+def prepared(app, browser, invitation) -> IPhone:
+    """A phone that has its certificate but did not check in yet."""
+    device = phone(app)
+    device.obtain_identity(device.open_profile(browser.walk_to("profile", invitation).download()))
+    return device
+
+
+@pytest.fixture
+def enrolled(prepared) -> IPhone:
+    prepared.authenticate()
+    prepared.token_update()
+    prepared.connect()
+    return prepared
+
+
+def send(device, url, message, *, signature=None, body=None):
+    """Send ``message`` as it is; returns the response."""
+    body = plistlib.dumps(message) if body is None else body
+    headers = {"Mdm-Signature": device.signature(body) if signature is None else signature}
+    return device.http.put(device.mdm[url], content=body, headers=headers)
+
+
+def authenticate(device, **extra):
+    message = {"MessageType": "Authenticate", "Topic": device.mdm["Topic"], "OSVersion": "17.6.1",
+               "BuildVersion": "21G93", "ProductName": "iPhone14,5", **extra}  # fmt: skip
+    return {key: value for key, value in message.items() if value is not None}
+
+
+def enqueue(company, invitation, order):
+    with company.portal.database.transaction() as session:
+        device = session.query(Device).filter_by(request_id=invitation.request.id).one()
+        return company.portal.backend.enqueue(session, device, order, requests_clock())
+
+
+def requests_clock():
+    from portal import clock
+
+    return clock.now()
+
+
+# --- facts ---------------------------------------------------------------------------------------------------
+
+
+def test_what_can_be_queued_is_what_apples_schema_allows():
+    by_mode = {entry["request_type"]: entry["user_enrollment"] for entry in FACTS["ios_commands"]}
+    assert {name for name, mode in by_mode.items() if mode == "allowed"} == allowed.COMMANDS
+
+
+def test_what_can_be_asked_is_what_apples_schema_allows():
+    by_mode = {entry["query"]: entry["user_enrollment"] for entry in FACTS["ios_device_information"]}
+    assert {name for name, mode in by_mode.items() if mode == "allowed"} == allowed.QUERIES
+    assert set(allowed.ASKED_QUERIES) <= allowed.QUERIES
+    assert set(FACTS["ios_settings_items"]["allowed"]) == allowed.SETTINGS_ITEMS
+
+
+@pytest.mark.parametrize(
+    "kind", [entry["request_type"] for entry in FACTS["ios_commands"] if entry["user_enrollment"] == "forbidden"]
+)
+def test_forbidden_commands_are_refused_in_code(company, invitation, enrolled, kind):
+    with pytest.raises(CommandForbidden):
+        enqueue(company, invitation, Order(kind))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        Order("DeviceInformation", {"Queries": ["OSVersion", "UDID"]}),
+        Order("DeviceInformation"),
+        Order("Settings", {"Settings": [{"Item": "Bluetooth", "Enabled": False}]}),
+        Order("InstallApplication", {"ChangeManagementState": "Managed"}),
+        Order("DeviceLock", {"PIN": "123456"}),
+    ],
+    ids=repr,
+)
+def test_forbidden_parts_of_allowed_commands_are_refused(order):
+    with pytest.raises(CommandForbidden):
+        allowed.check(order)
+
+
+# --- enrolling -----------------------------------------------------------------------------------------------
+
+
+def test_after_enrollment_only_allowed_facts_are_asked(company, invitation, enrolled, session):
+    commands = session.query(Command).order_by(Command.id).all()
+    assert [command.request_type for command in commands] == ["DeviceInformation", "ProfileList"]
+    asked = plistlib.loads(commands[0].payload)["Command"]["Queries"]
+    assert set(asked) <= allowed.QUERIES
+    assert ("device.waits", "no_push_certificate") in company.events(invitation)
+
+
+@pytest.mark.parametrize("key", ["UDID", "SerialNumber", "IMEI", "MEID"])
+def test_an_authenticate_with_a_hardware_identifier_is_refused(company, invitation, prepared, key):
+    answer = send(prepared, "CheckInURL", authenticate(prepared, EnrollmentID="E1", **{key: "C39XK0SECRET"}))
+    assert answer.status_code == 401
+    assert ("device.refused", "hardware_identifier") in company.events(invitation)
+    assert company.status(invitation) == "refused"
+    assert "C39XK0SECRET" not in json.dumps([event.detail for event in company.all_events()])
+    with pytest.raises(Unenrolled):  # its certificate is dead
+        prepared.authenticate()
+
+
+def test_a_refused_device_gets_another_chance_with_a_new_download(app, browser, company, invitation, prepared):
+    send(prepared, "CheckInURL", authenticate(prepared, UDID="x"))
+    assert browser.get("/enroll/finish").heading == "Your device could not be added"
+    phone(app, 1).install(browser.get("/enroll/profile").download())
+    assert company.status(invitation) == "enrolled"
+
+
+def test_an_authenticate_without_enrollment_id_is_refused(company, invitation, prepared):
+    assert send(prepared, "CheckInURL", authenticate(prepared)).status_code == 401
+    assert ("device.refused", "no_enrollment_id") in company.events(invitation)
+
+
+def test_another_topic_is_refused(prepared, company, invitation):
+    message = authenticate(prepared, EnrollmentID="E1") | {"Topic": "com.apple.mgmt.other"}
+    assert send(prepared, "CheckInURL", message).status_code == 401
+    assert company.device(invitation) is None
+
+
+def test_check_ins_can_be_repeated(company, invitation, prepared):
+    for _ in range(2):
+        prepared.authenticate()
+    for _ in range(2):
+        prepared.token_update()
+    prepared.authenticate()
+    assert [kind for kind, _ in company.events(invitation)].count("device.enrolled") == 1
+    assert company.status(invitation) == "enrolled"
+
+
+def test_a_token_update_before_authenticate_changes_nothing(company, invitation, prepared):
+    prepared.enrollment_id = "E1"
+    with pytest.raises(InstallationFailed, match="403 not_authenticated_yet"):
+        prepared.token_update()
+    assert company.status(invitation) == "enrolling"
+
+
+def test_one_certificate_speaks_for_one_enrollment_id(company, invitation, prepared):
+    prepared.authenticate()
+    prepared.enrollment_id = str(uuid.uuid4())
+    with pytest.raises(Unenrolled, match="certificate_of_another_device"):
+        prepared.authenticate()
+    with pytest.raises(InstallationFailed, match="403"):
+        prepared.token_update()
+    assert company.status(invitation) == "enrolling"
+
+
+def test_another_devices_certificate_never_speaks_for_it(app, browser, company, enrolled):
+    other_invitation = company.invite(company.person("max"))
+    other = phone(app, 1)
+    other.install(type(browser)(app).walk_to("profile", other_invitation).download())
+    for url, message in (
+        ("CheckInURL", {"MessageType": "CheckOut", "Topic": enrolled.mdm["Topic"]}),
+        ("ServerURL", {"Status": "Idle"}),
+    ):
+        answer = send(other, url, {**message, "EnrollmentID": enrolled.enrollment_id})
+        assert (answer.status_code, answer.text) == (403, "certificate_of_another_device\n")
+    message = authenticate(other, EnrollmentID=enrolled.enrollment_id)
+    assert send(other, "CheckInURL", message).status_code == 401
+
+
+# --- forged --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["CheckInURL", "ServerURL"])
+def test_unsigned_and_forged_messages_are_refused_and_never_unenroll(company, invitation, enrolled, url):
+    message = {"EnrollmentID": enrolled.enrollment_id, "MessageType": "CheckOut", "Status": "Idle"}
+    body = plistlib.dumps(message)
+    ca = company.portal.authority.ca
+    forged = IPhone(identity=Identity(ca.certificate, phone_key(2)))
+    for signature in ("", "%%%", "AAAA", "A" * 100_000, enrolled.signature(b"another body"), forged.signature(body)):
+        answer = send(enrolled, url, message, signature=signature)
+        assert answer.status_code == 403, signature[:20]
+    assert company.status(invitation) == "enrolled"
+    assert enrolled.connect() == []
+
+
+def test_a_certificate_from_another_ca_is_refused(company, invitation, enrolled):
+    from portal.simulator.iphone import self_signed
+
+    subject = enrolled.identity.certificate.subject
+    liar = IPhone(identity=Identity(self_signed(subject, phone_key(2)), phone_key(2)), http=enrolled.http)
+    liar.mdm, liar.enrollment_id = enrolled.mdm, enrolled.enrollment_id
+    with pytest.raises(InstallationFailed, match="403 foreign_certificate"):
+        liar.remove()
+    assert company.status(invitation) == "enrolled"
+
+
+def test_a_certificate_of_the_ca_that_was_never_issued_to_a_device_is_refused(company, enrolled, clock):
+    authority = company.portal.authority
+    certificate = authority.issue(phone_key(2).public_key(), "made-up", "Example", 30, clock())
+    liar = IPhone(identity=Identity(certificate, phone_key(2)), http=enrolled.http, mdm=enrolled.mdm)
+    with pytest.raises(InstallationFailed, match="403 unknown_certificate"):
+        liar.connect()
+
+
+def test_an_expired_certificate_is_refused_without_unenrolling(company, invitation, enrolled, clock):
+    clock.forward(days=366)
+    with pytest.raises(InstallationFailed, match="403 certificate_out_of_date"):
+        enrolled.connect()
+    assert company.status(invitation) == "enrolled"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not xml",
+        b"\xff\xfe\x00\x01",
+        b"<plist><array/></plist>",
+        plistlib.dumps({"EnrollmentID": 5, "Status": "Idle"}),
+        plistlib.dumps({"EnrollmentID": "E", "Status": "Idle"}, fmt=plistlib.FMT_BINARY),
+        b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;&a;">]><plist><dict><key>Status'
+        b"</key><string>&b;</string></dict></plist>",
+        b"<plist><dict><key>a</key>" + b"<array>" * 5000 + b"</array>" * 5000 + b"</dict></plist>",
+        b"<plist><dict><key>a</key><integer>" + b"9" * 10_000 + b"</integer></dict></plist>",
+        b"<plist><dict><key>a</key><array>" + b"<true/>" * 60_000 + b"</array></dict></plist>",
+        b"<plist><dict><key>a</key><date>not a date</date></dict></plist>",
+    ],
+    ids=["empty", "text", "binary", "array", "wrong type", "binary plist", "entities", "deep", "integer", "wide", "date"],
+)
+@pytest.mark.parametrize("url", ["CheckInURL", "ServerURL"])
+def test_plist_bombs_and_garbage_get_a_plain_400(company, invitation, enrolled, url, body):
+    answer = send(enrolled, url, None, body=body)
+    assert answer.status_code in (400, 403)
+    assert "Traceback" not in answer.text
+    assert company.status(invitation) == "enrolled"
+
+
+def test_a_body_over_a_mebibyte_is_refused(enrolled):
+    assert send(enrolled, "ServerURL", None, body=b"x" * (1024 * 1024 + 1)).status_code == 413
+
+
+def test_messages_that_are_not_served_are_declined(enrolled):
+    for kind in ("GetToken", "UserAuthenticate", "SetBootstrapToken", "DeclarativeManagement", "Nonsense"):
+        answer = send(enrolled, "CheckInURL", {"MessageType": kind, "EnrollmentID": enrolled.enrollment_id})
+        assert (answer.status_code, answer.text) == (400, f"not offered: {kind}\n")
+    assert enrolled.connect() == []
+
+
+# --- commands ------------------------------------------------------------------------------------------------
+
+
+def report(device, **values):
+    return send(device, "ServerURL", {"EnrollmentID": device.enrollment_id, **values})
+
+
+def test_an_empty_queue_is_answered_with_zero_bytes(enrolled):
+    answer = report(enrolled, Status="Idle")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_an_unanswered_command_comes_again(company, invitation, enrolled):
+    command = enqueue(company, invitation, Order("ProfileList"))
+    for _ in range(2):
+        assert plistlib.loads(report(enrolled, Status="Idle").content)["CommandUUID"] == command.uuid
+
+
+def test_not_now_keeps_a_command_for_the_next_connection(company, invitation, enrolled, session):
+    later = enqueue(company, invitation, Order("SecurityInfo"))
+    sooner = enqueue(company, invitation, Order("ProfileList"))
+    assert plistlib.loads(report(enrolled, Status="Idle").content)["CommandUUID"] == later.uuid
+    answer = report(enrolled, Status="NotNow", CommandUUID=later.uuid)
+    assert plistlib.loads(answer.content)["CommandUUID"] == sooner.uuid
+    assert report(enrolled, Status="Acknowledged", CommandUUID=sooner.uuid, ProfileList=[]).content == b""
+    assert plistlib.loads(report(enrolled, Status="Idle").content)["CommandUUID"] == later.uuid
+
+
+@pytest.mark.parametrize(("status", "kept"), [("Error", "error"), ("CommandFormatError", "format_error")])
+def test_a_failed_command_is_kept_with_its_reason(company, invitation, enrolled, session, status, kept):
+    command = enqueue(company, invitation, Order("ProfileList"))
+    report(enrolled, Status="Idle")
+    chain = [{"ErrorCode": 12, "ErrorDomain": "D", "USEnglishDescription": "why", "UDID": "x"}]
+    assert report(enrolled, Status=status, CommandUUID=command.uuid, ErrorChain=chain).content == b""
+    stored = session.query(Command).filter_by(uuid=command.uuid).one()
+    assert (stored.status, stored.errors) == (
+        kept,
+        [{"ErrorCode": 12, "ErrorDomain": "D", "USEnglishDescription": "why"}],
+    )
+
+
+def test_a_report_twice_counts_once(company, invitation, enrolled, session):
+    command = enqueue(company, invitation, Order("ProfileList"))
+    for _ in range(2):
+        report(enrolled, Status="Acknowledged", CommandUUID=command.uuid, ProfileList=[])
+    report(enrolled, Status="Error", CommandUUID=command.uuid)
+    assert session.query(Command).filter_by(uuid=command.uuid).one().status == "acknowledged"
+
+
+def test_a_report_on_an_unknown_command_or_with_an_unknown_status_is_400(enrolled):
+    assert report(enrolled, Status="Acknowledged", CommandUUID="nope").status_code == 400
+    assert report(enrolled, Status="Perhaps").status_code == 400
+    assert report(enrolled).status_code == 400
+
+
+def test_identifiers_in_an_answer_are_dropped_before_storage(company, invitation, enrolled):
+    order = Order("DeviceInformation", {"Queries": list(allowed.ASKED_QUERIES)})
+    command = enqueue(company, invitation, order)
+    answers = {"OSVersion": "17.7", "UDID": "u", "SerialNumber": "s", "IMEI": "i", "PhoneNumber": "p", "DeviceName": "n"}
+    report(enrolled, Status="Acknowledged", CommandUUID=command.uuid, QueryResponses=answers)
+    assert company.device(invitation).attributes == {"OSVersion": "17.7"}
+
+
+def test_the_phone_refuses_what_user_enrollment_forbids(enrolled):
+    for entry in FACTS["ios_commands"]:
+        if entry["user_enrollment"] == "forbidden":
+            assert enrolled.obey({"RequestType": entry["request_type"]})["Status"] == "Error"
+
+
+# --- leaving -------------------------------------------------------------------------------------------------
+
+
+def test_a_device_that_left_is_told_to_unenroll_and_stays_gone(company, invitation, enrolled):
+    enrolled.remove()
+    for speak in (enrolled.connect, enrolled.token_update, enrolled.authenticate):
+        with pytest.raises(Unenrolled):
+            speak()
+    assert company.status(invitation) == "removed"
+
+
+def test_cancelling_stops_a_device_on_its_way(company, invitation, prepared, clock):
+    prepared.authenticate()
+    with company.portal.database.transaction() as session:
+        requests.cancel(session, invitation.request.id, "helpdesk:test", clock())
+    with pytest.raises(Unenrolled):
+        prepared.token_update()
+    assert company.status(invitation) == "cancelled"
+
+
+def test_no_error_answers_a_managed_device_401(app, company, invitation, enrolled, monkeypatch):
+    """An outage, a bug, a full disk: the profile must stay on the phone."""
+    from sqlalchemy.exc import OperationalError
+
+    from portal.backends.embedded import connect
+
+    for error in (OperationalError("x", {}, Exception()), RuntimeError("bug"), KeyError("bug")):
+
+        def broken(*_args, error=error, **_kwargs):
+            raise error
+
+        monkeypatch.setattr(connect, "handle", broken)
+        assert report(enrolled, Status="Idle").status_code in (500, 503)
+    monkeypatch.undo()
+    assert enrolled.connect() == []
