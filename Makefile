@@ -25,8 +25,8 @@ bench: .venv/develop  ## how fast it is, beside the floor of the same machine
 
 messages: .venv/develop  ## take new texts into the catalogues and compile them
 	$(BIN)/pybabel -q extract -F config/babel.cfg --omit-header --no-location -o portal/translations/messages.pot .
-	$(BIN)/pybabel -q update -i portal/translations/messages.pot -d portal/translations --omit-header --no-fuzzy-matching
-	$(BIN)/pybabel -q compile -d portal/translations
+	$(BIN)/pybabel -q update -i portal/translations/messages.pot -d portal/translations --ignore-pot-creation-date --no-fuzzy-matching
+	$(BIN)/pybabel -q compile --statistics -d portal/translations
 
 .venv/runtime: requirements.txt
 	$(PYTHON) -m venv .venv

@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from babel.dates import format_datetime
+from babel.dates import format_date
 from babel.support import NullTranslations, Translations
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
@@ -31,5 +31,5 @@ def _environment(locale: str) -> Environment:
     )
     translations = Translations.load(TRANSLATIONS, [locale]) or NullTranslations()
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
-    environment.filters["when"] = lambda at: format_datetime(at, "d MMMM y, HH:mm 'UTC'", locale=locale)
+    environment.filters["when"] = lambda at: f"{format_date(at, 'long', locale)}, {at:%H:%M} UTC"
     return environment

@@ -122,9 +122,7 @@ def test_the_privacy_notice_must_be_acknowledged(browser, company):
     assert browser.get("/enroll/passcode").path == "/enroll/privacy"
 
 
-@pytest.mark.parametrize(
-    "typed", ["{0}", " {1} {2} ", "{1}-{2}", "{full}", "{1}\u00a0{2}", "\u200b{0}"], ids=repr
-)
+@pytest.mark.parametrize("typed", ["{0}", " {1} {2} ", "{1}-{2}", "{full}", "{1}\u00a0{2}", "\u200b{0}"], ids=repr)
 def test_pasted_spaced_and_full_width_passcodes_work(browser, company, typed):
     invitation = company.invite(company.person())
     code = invitation.passcode

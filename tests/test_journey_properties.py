@@ -18,6 +18,8 @@ from portal.models import Certificate, Device, EnrollmentRequest, IssuedProfile,
 from tests.factories import Company
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+ORDER = ("sign_in.accepted", "ownership.chosen", "privacy.acknowledged", "passcode.verified", "overview.seen",
+         "terms.accepted", "profile.issued", "profile.downloaded", "device.authenticated", "device.enrolled")  # fmt: skip
 REFUSALS = (errors.EnrollmentError, profiles.ProfileNotSigned)
 
 # --- pure facts ----------------------------------------------------------------------------------------------------
@@ -224,8 +226,13 @@ class JourneyMachine(RuleBasedStateMachine):
                 profile.csr_sha256, profile.certificate_at = "csr", self.now
                 session.add(
                     Certificate(
-                        fingerprint=profile_id, serial=profile_id, profile_id=profile_id, request_id=self.id,
-                        der=b"", issued_at=self.now, expires_at=self.now + timedelta(days=365),
+                        fingerprint=profile_id,
+                        serial=profile_id,
+                        profile_id=profile_id,
+                        request_id=self.id,
+                        der=b"",
+                        issued_at=self.now,
+                        expires_at=self.now + timedelta(days=365),
                     )  # fmt: skip
                 )
 
@@ -320,6 +327,9 @@ class JourneyMachine(RuleBasedStateMachine):
             assert list(audit.broken_links(session)) == []
             kinds = [event.kind for event in audit.timeline(session, self.id)]
             assert kinds.count("device.enrolled") <= 1
+            happened = [kind for kind in ORDER if kind in kinds]
+            assert happened == list(ORDER[: len(happened)])  # none without the one before it
+            assert sorted(happened, key=kinds.index) == happened
         portal_clock.use(lambda: START)
 
 

@@ -243,7 +243,19 @@ def test_an_expired_certificate_is_refused_without_unenrolling(company, invitati
         b"<plist><dict><key>a</key><array>" + b"<true/>" * 60_000 + b"</array></dict></plist>",
         b"<plist><dict><key>a</key><date>not a date</date></dict></plist>",
     ],
-    ids=["empty", "text", "binary", "array", "wrong type", "binary plist", "entities", "deep", "integer", "wide", "date"],
+    ids=[
+        "empty",
+        "text",
+        "binary",
+        "array",
+        "wrong type",
+        "binary plist",
+        "entities",
+        "deep",
+        "integer",
+        "wide",
+        "date",
+    ],
 )
 @pytest.mark.parametrize("url", ["CheckInURL", "ServerURL"])
 def test_plist_bombs_and_garbage_get_a_plain_400(company, invitation, enrolled, url, body):
@@ -322,7 +334,14 @@ def test_a_report_on_an_unknown_command_or_with_an_unknown_status_is_400(enrolle
 def test_identifiers_in_an_answer_are_dropped_before_storage(company, invitation, enrolled):
     order = Order("DeviceInformation", {"Queries": list(allowed.ASKED_QUERIES)})
     command = enqueue(company, invitation, order)
-    answers = {"OSVersion": "17.7", "UDID": "u", "SerialNumber": "s", "IMEI": "i", "PhoneNumber": "p", "DeviceName": "n"}
+    answers = {
+        "OSVersion": "17.7",
+        "UDID": "u",
+        "SerialNumber": "s",
+        "IMEI": "i",
+        "PhoneNumber": "p",
+        "DeviceName": "n",
+    }
     report(enrolled, Status="Acknowledged", CommandUUID=command.uuid, QueryResponses=answers)
     assert company.device(invitation).attributes == {"OSVersion": "17.7"}
 

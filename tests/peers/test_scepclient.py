@@ -15,7 +15,8 @@ from tests import databases
 
 SCEPCLIENT = shutil.which("scepclient")
 pytestmark = pytest.mark.skipif(
-    SCEPCLIENT is None, reason="scepclient is not installed (go install github.com/micromdm/scep/v2/cmd/scepclient@v2.3.0)"
+    SCEPCLIENT is None,
+    reason="scepclient is not installed (go install github.com/micromdm/scep/v2/cmd/scepclient@v2.3.0)",
 )
 
 

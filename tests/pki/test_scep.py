@@ -96,7 +96,9 @@ def test_3des_is_read_only_where_it_is_configured(portal, tmp_path):
 
 def test_sha1_is_read_only_where_it_is_configured(portal, tmp_path):
     """Re-sign a message with SHA-1 through openssl is not possible with SCEP's attributes, so the digest is told."""
-    message, _ = scep.request(iphone.certificate_request(SUBJECT, phone_key(), "c"), portal.authority.ca.certificate, client(), "1")
+    message, _ = scep.request(
+        iphone.certificate_request(SUBJECT, phone_key(), "c"), portal.authority.ca.certificate, client(), "1"
+    )
     from dataclasses import replace
 
     old = replace(scep.read(message), digest_algorithm="sha1")

@@ -1,0 +1,140 @@
+"""The commands others build on: their output is an interface."""
+
+import json
+
+import pytest
+
+from portal import audit, clock, demo, people
+from portal.models import Person
+from tests.factories import phone
+from tests.pages import Browser
+
+
+@pytest.fixture
+def run(app):
+    def invoke(*arguments, code=0, **kwargs):
+        result = app.test_cli_runner().invoke(args=arguments, **kwargs)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return invoke
+
+
+def test_invite_prints_what_others_read(run, company):
+    company.person()
+    printed = json.loads(run("invite", "erika", "--json"))
+    assert set(printed) == {"id", "url", "passcode", "expires_at"}
+    assert printed["url"].startswith("https://portal.example.com/e/")
+    assert len(printed["passcode"]) == 6
+
+
+def test_invite_refuses_in_words(run, company):
+    company.person("nomaa", managed_apple_account=None)
+    assert "no Managed Apple Account" in run("invite", "nomaa", code=1)
+    assert "Nobody is known" in run("invite", "nobody", code=1)
+    assert [event.kind for event in company.all_events()][-1] == "request.refused"
+
+
+def test_status_tells_what_helpdesk_sees(app, run, browser, company):
+    invitation = company.invite(company.person())
+    before = json.loads(run("status", invitation.request.id, "--json"))
+    assert (before["status"], before["step"], before["employee"], before["device"]) == (
+        "invited", "sign-in", "erika", None,
+    )  # fmt: skip
+    phone(app).install(browser.walk_to("profile", invitation).download())
+    after = json.loads(run("status", invitation.request.id, "--json"))
+    assert after["status"] == "enrolled"
+    assert after["device"]["os_version"] == "17.6.1"
+    assert set(after["events"][0]) == {"at", "kind", "reason"}
+    assert "enrolled" in run("status", invitation.request.id)
+    assert "no request" in run("status", "nothing", code=1)
+
+
+def test_the_demo_has_the_people_it_promises(make_app):
+    app = make_app(demo=True)
+    portal = app.extensions["portal"]
+    runner = app.test_cli_runner()
+    assert runner.invoke(args=["demo-people"]).exit_code == 0
+    accounts = json.loads(runner.invoke(args=["demo-accounts", "--json"]).output)
+    assert {frozenset(account) for account in accounts} == {
+        frozenset({"username", "password", "role", "totp_secret", "managed_apple_account"})
+    }
+    employees = [account for account in accounts if account["role"] == "employee"]
+    assert len(employees) >= 3
+    assert sum(account["managed_apple_account"] is None for account in employees) == 1
+    for role in ("helpdesk", "admin"):
+        assert next(each for each in accounts if each["role"] == role)["totp_secret"]
+    again = json.loads(runner.invoke(args=["demo-accounts", "--json"]).output)
+    assert again == accounts
+    runner.invoke(args=["demo-people"])
+    with portal.database.session() as session:
+        assert session.query(Person).count() == len(accounts)
+    assert (portal.settings.data / demo.FILE).stat().st_mode & 0o077 == 0
+    helper = next(account for account in accounts if account["role"] == "helpdesk")
+    import pyotp
+
+    browser = Browser(app).get("/staff/sign-in")
+    code = pyotp.TOTP(helper["totp_secret"]).at(clock.now())
+    assert browser.submit(username=helper["username"], password=helper["password"], code=code).path == "/helpdesk"
+
+
+def test_outside_the_demo_there_are_no_demo_accounts_and_no_outbox(run, browser, company):
+    assert "not a demo" in run("demo-accounts", "--json", code=1)
+    assert "not a demo" in run("demo-people", code=1)
+    assert browser.get("/staff/outbox").status == 404
+
+
+def test_the_simulated_iphone_says_why_it_does_not_install(run, tmp_path):
+    file = tmp_path / "x.mobileconfig"
+    file.write_bytes(b"not a profile")
+    assert "not properly signed" in run("iphone", "install", str(file), code=1)
+    assert "No simulated iPhone" in run("iphone", "connect", "nothing", code=1)
+
+
+def test_audit_verify_says_so(run, company):
+    company.invite(company.person())
+    assert run("audit", "verify") == "Every chain holds.\n"
+
+
+def test_terms_are_published_once(run, tmp_path, session):
+    (tmp_path / "en.txt").write_text("New terms.")
+    run("terms", "publish", "2.0", str(tmp_path / "en.txt"))
+    assert "published already" in run("terms", "publish", "2.0", str(tmp_path / "en.txt"), code=1)
+    (tmp_path / "fr.txt").write_text("Rien.")
+    assert "need a text in 'en'" in run("terms", "publish", "3.0", str(tmp_path / "fr.txt"), code=1)
+
+
+def test_people_are_added_disabled_and_erased(run, session, portal):
+    options = ["--name", "X", "--email", "x@example.com", "--password", "long enough"]
+    assert "TOTP secret" in run("people", "add", "Boss", *options, "--role", "admin")
+    assert "exists" in run("people", "add", "boss", *options, code=1)
+    run("people", "add", "worker", *options[:-1], "long enough", "--managed-apple-account", "w@example.com")
+    run("people", "disable", "worker")
+    assert people.by_username(session, "worker").disabled_at
+    session.rollback()
+    run("people", "erase", "worker")
+    assert people.by_username(session, "worker") is None
+    assert "last admin" in run("people", "disable", "boss", code=1)
+    assert list(audit.broken_links(session)) == []
+
+
+def test_setup_is_safe_to_repeat(run, portal):
+    before = portal.authority.ca.certificate
+    run("setup")
+    portal.forget()
+    assert portal.authority.ca.certificate == before
+
+
+def test_before_setup_pages_say_that_nothing_works_yet(template, tmp_path, clock):
+    from portal import create_app
+
+    app = create_app(template.settings(tmp_path, "", secret_keys=()))
+    browser = Browser(app).get("/e/x")
+    assert browser.status == 503
+    assert app.test_client().get("/healthz").status_code == 200
+    answer = app.test_client().get("/readyz")
+    assert (answer.status_code, answer.json["status"]) == (503, "not ready")
+
+
+def test_a_portal_that_is_set_up_is_ready(app, company):
+    assert app.test_client().get("/readyz").json == {"status": "ready", "problems": {}}

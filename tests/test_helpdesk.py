@@ -1,0 +1,108 @@
+"""What helpdesk sees and can do."""
+
+import pytest
+
+from tests.factories import phone
+from tests.pages import Browser
+
+
+@pytest.fixture
+def staff(app, company, clock):
+    company.person("hilda", role="helpdesk", name="Hilda Help")
+    return Browser(app).staff_sign_in("hilda", clock())
+
+
+@pytest.fixture
+def invitation(company):
+    return company.invite(company.person())
+
+
+def test_the_list_shows_person_status_and_step(staff, browser, invitation):
+    browser.walk_to("terms", invitation)
+    staff.get("/helpdesk")
+    row = staff.soup.find("table").tbody.find("tr").get_text(" ", strip=True)
+    assert "Erika" in row
+    assert "In progress" in row
+    assert "Terms" in row
+
+
+def test_the_list_is_searched_and_filtered(staff, company, invitation):
+    company.invite(company.person("max"))
+    assert len(staff.get("/helpdesk?q=ERI").soup.find("tbody").find_all("tr")) == 1
+    assert len(staff.get("/helpdesk?q=@example.com").soup.find("tbody").find_all("tr")) == 2
+    assert "Nothing found" in staff.get("/helpdesk?q=nobody").text
+    assert "Nothing found" in staff.get("/helpdesk?status=enrolled").text
+    assert len(staff.get("/helpdesk?status=invited").soup.find("tbody").find_all("tr")) == 2
+    assert staff.get("/helpdesk?status=nonsense&q=%25_'").status == 200
+
+
+def test_helpdesk_invites_by_username(staff, company):
+    company.person()
+    staff.get("/helpdesk").submit("/helpdesk/requests", username="erika")
+    assert staff.heading == "Erika"
+    assert "Request created" in staff.text
+
+
+def test_helpdesk_cannot_invite_without_a_managed_apple_account_and_sees_why(staff, company):
+    company.person("nomaa", managed_apple_account=None)
+    staff.get("/helpdesk").submit("/helpdesk/requests", username="nomaa")
+    assert staff.status == 422
+    assert "no Managed Apple Account" in staff.error_of("username")
+    assert "Refused" in staff.get("/helpdesk").text
+    assert "nomaa" in staff.text
+    staff.submit("/helpdesk/requests", username="nobody")
+    assert "Nobody is known" in staff.error_of("username")
+
+
+def test_the_request_page_tells_the_whole_story(app, staff, browser, invitation, company):
+    phone(app).install(browser.walk_to("profile", invitation).download())
+    staff.get(f"/helpdesk/requests/{invitation.request.id}")
+    for said in ("Enrolled", "iPhone14,5", "17.6.1", "Device comes by itself", "no push certificate", "Terms accepted"):
+        assert said in staff.text
+    assert "Cancel request" not in staff.text
+    assert "erase" not in staff.soup.find("main").get_text().lower().replace("erased", "")
+
+
+def test_the_qr_code_is_a_link_of_its_own_and_audited(app, staff, invitation, company):
+    staff.get(f"/helpdesk/requests/{invitation.request.id}")
+    staff.submit(f"/helpdesk/requests/{invitation.request.id}/qr")
+    assert staff.soup.find("svg", class_="qr")
+    assert ("request.qr_shown", None) in company.events(invitation)
+    assert Browser(app).open_link(invitation).path == "/enroll/sign-in"  # the mailed link still works
+
+
+def test_sending_again_kills_the_old_passcode(app, staff, browser, invitation, company):
+    browser.walk_to("passcode", invitation)
+    staff.get(f"/helpdesk/requests/{invitation.request.id}")
+    staff.submit(f"/helpdesk/requests/{invitation.request.id}/resend")
+    assert "on its way" in staff.text
+    assert browser.submit(passcode=invitation.passcode).status == 422
+    assert ("request.sent_again", None) in company.events(invitation)
+
+
+def test_cancelling_ends_everything_and_can_be_repeated(app, staff, browser, invitation, company):
+    browser.walk_to("profile", invitation)
+    profile = browser.download()
+    staff.get(f"/helpdesk/requests/{invitation.request.id}")
+    form = staff.hidden(f"/helpdesk/requests/{invitation.request.id}/cancel")
+    staff.submit(f"/helpdesk/requests/{invitation.request.id}/cancel")
+    assert company.status(invitation) == "cancelled"
+    staff.post(f"/helpdesk/requests/{invitation.request.id}/cancel", form)
+    assert "closed already" in staff.text
+    from portal.simulator.iphone import InstallationFailed
+
+    with pytest.raises(InstallationFailed):
+        phone(app).install(profile)
+    assert ("certificate.refused", "request_ended") in company.events(invitation)
+
+
+def test_the_audit_trail_names_staff_by_id_never_by_name(staff, invitation, company):
+    staff.get(f"/helpdesk/requests/{invitation.request.id}")
+    staff.submit(f"/helpdesk/requests/{invitation.request.id}/qr")
+    actors = {event.actor for event in company.all_events()}
+    assert any(actor.startswith("helpdesk:") for actor in actors)
+    assert not any("Hilda" in actor for actor in actors)
+
+
+def test_an_unknown_request_is_404(staff):
+    assert staff.get("/helpdesk/requests/nothing").status == 404
