@@ -19,7 +19,8 @@ from tests.factories import Company
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 ORDER = ("sign_in.accepted", "ownership.chosen", "privacy.acknowledged", "passcode.verified", "overview.seen",
-         "terms.accepted", "profile.issued", "profile.downloaded", "device.authenticated", "device.enrolled")  # fmt: skip
+         "terms.accepted", "profile.issued", "profile.downloaded", "device.authenticated",
+         "device.enrolled")  # fmt: skip
 REFUSALS = (errors.EnrollmentError, profiles.ProfileNotSigned)
 
 # --- pure facts ----------------------------------------------------------------------------------------------------
@@ -233,7 +234,7 @@ class JourneyMachine(RuleBasedStateMachine):
                         der=b"",
                         issued_at=self.now,
                         expires_at=self.now + timedelta(days=365),
-                    )  # fmt: skip
+                    )
                 )
 
         self.do(issue)

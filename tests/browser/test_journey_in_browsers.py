@@ -7,8 +7,9 @@ import pytest
 
 from portal.simulator.iphone import IPhone
 from tests.browser import engines
-from tests.browser.conftest import Cast, needs_chromium, needs_webkit
+from tests.browser.conftest import needs_chromium, needs_webkit
 from tests.browser.engines import Engine
+from tests.servers import Cast
 
 
 def walk(engine: Engine, cast: Cast, username: str) -> None:

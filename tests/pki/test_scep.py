@@ -61,8 +61,10 @@ def test_a_refusal_says_why_and_carries_nothing(portal):
         (lambda: b"not a csr", scep.FailInfo.BAD_REQUEST, "malformed_csr"),
         (lambda: x509.CertificateSigningRequestBuilder().subject_name(SUBJECT).sign(phone_key(), hashes.SHA256())
          .public_bytes(Encoding.DER), scep.FailInfo.BAD_REQUEST, "no_challenge"),
-        (lambda: iphone.certificate_request(SUBJECT, rsa.generate_private_key(65537, 1024), "c"), scep.FailInfo.BAD_ALG, "weak_key"),
-        (lambda: bytes([*iphone.certificate_request(SUBJECT, phone_key(), "c")[:-1], 0]), scep.FailInfo.BAD_MESSAGE_CHECK,
+        (lambda: iphone.certificate_request(SUBJECT, rsa.generate_private_key(65537, 1024), "c"), scep.FailInfo.BAD_ALG,
+         "weak_key"),
+        (lambda: bytes([*iphone.certificate_request(SUBJECT, phone_key(), "c")[:-1], 0]),
+         scep.FailInfo.BAD_MESSAGE_CHECK,
          "csr_signature"),
     ],
     ids=["no csr", "no challenge", "weak key", "forged csr"],
