@@ -5,7 +5,7 @@ import os
 bind = os.environ.get("BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 worker_class = "gthread"
-threads = 8
+threads = 4
 keepalive = 5
 graceful_timeout = 30
 timeout = 60

@@ -109,6 +109,7 @@ def _first_problem(session: Session, chain: str, head: AuditHead | None) -> tupl
 
 def _locked_head(session: Session, chain: str) -> AuditHead:
     query = select(AuditHead).where(AuditHead.chain == chain).with_for_update()
+    query = query.execution_options(populate_existing=True)
     head = session.scalar(query)
     if head is None:
         try:

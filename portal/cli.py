@@ -102,7 +102,7 @@ def status(request_id: str, as_json: bool) -> None:
         request = session.get(EnrollmentRequest, request_id)
         if request is None:
             fail(f"There is no request {request_id!r}.")
-        facts, now = requests.facts(session, request), clock.now()
+        facts, now = journey.of(request), clock.now()
         device = session.scalar(
             select(Device).where(Device.request_id == request_id).order_by(Device.authenticated_at.desc())
         )

@@ -1,9 +1,11 @@
 """The engine and the request's session; SQLite and PostgreSQL behave alike through it."""
 
+import fcntl
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
@@ -40,11 +42,39 @@ def _begin_sqlite(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+class WriteQueue:
+    """Lets SQLite's writers wait in line, across threads and processes, instead of polling and starving.
+
+    A kernel lock on a file beside the database: gone with its holder, whatever happens to it.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(database.name + ".queue")
+        self._threads = threading.Lock()
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        try:
+            self._file = self._file or self._path.open("ab")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def __exit__(self, *_error: object) -> None:
+        assert self._file is not None
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._threads.release()
+
+
 class Database:
     """Holds the engine; hands out sessions."""
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
+        file = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        self._queue: AbstractContextManager[None] = WriteQueue(Path(file)) if file else nullcontext()
 
     def session(self) -> Session:
         """A new session; objects stay readable after a commit."""
@@ -54,25 +84,26 @@ class Database:
     def transaction(self, session: Session | None = None) -> Iterator[Session]:
         """Write in one piece: commit at the end, roll back on an error (except Recorded).
 
-        A read begun on ``session`` ends first, so that facts are read again under the lock.
+        A read begun on ``session`` ends first. What was read keeps its values: whoever decides on a row reads it again
+        under its lock (``populate_existing``), as ``requests.lock`` does.
         """
         own = session is None
         current = self.session() if session is None else session
-        current.rollback()
-        current.expire_all()
-        current.connection(execution_options={"writes": True})
-        try:
-            yield current
-            current.commit()
-        except Recorded:
-            current.commit()
-            raise
-        except BaseException:
-            current.rollback()
-            raise
-        finally:
-            if own:
-                current.close()
+        current.commit()
+        with self._queue:
+            try:
+                current.connection(execution_options={"writes": True})
+                yield current
+                current.commit()
+            except Recorded:
+                current.commit()
+                raise
+            except BaseException:
+                current.rollback()
+                raise
+            finally:
+                if own:
+                    current.close()
 
 
 def lock_name(session: Session, name: str) -> None:

@@ -53,7 +53,7 @@ def accounts(settings: Settings) -> list[dict[str, Any]]:
 def _create(session: Session, vault: Vault, row: tuple[str, str, str, bool], now: datetime) -> dict[str, Any]:
     username, name, role, managed = row
     password, secret = secrets.token_urlsafe(9), None
-    account = f"{username}@demo.example.com" if managed else None
+    account = f"{username}@work.example" if managed else None
     person = people.by_username(session, username) or Person(username=username, created_at=now)
     person.name, person.email, person.role = name, f"{username}@example.com", role
     person.managed_apple_account, person.locale = account, "en"

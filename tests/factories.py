@@ -63,13 +63,13 @@ class Company:
         """What helpdesk sees."""
         with self.portal.database.session() as session:
             request = session.get_one(EnrollmentRequest, invitation.request.id)
-            return journey.status(requests.facts(session, request), clock.now()).value
+            return journey.status(journey.of(request), clock.now()).value
 
     def step(self, invitation: Invitation) -> str:
         """The step the request is at."""
         with self.portal.database.session() as session:
             request = session.get_one(EnrollmentRequest, invitation.request.id)
-            return journey.current_step(requests.facts(session, request), clock.now()).value
+            return journey.current_step(journey.of(request), clock.now()).value
 
     def events(self, invitation: Invitation) -> list[tuple[str, str | None]]:
         """The timeline as (kind, reason)."""

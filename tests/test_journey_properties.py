@@ -111,7 +111,7 @@ def test_the_status_in_sql_is_the_status_in_python(portal, company, known, now):
                 IssuedProfile, IssuedProfile.id == EnrollmentRequest.profile_id
             )
         ).one()
-        assert row[1] == journey.status(journey.of(row[0], "1"), now).value
+        assert row[1] == journey.status(journey.of(row[0]), now).value
 
 
 # --- events in any order -------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ class JourneyMachine(RuleBasedStateMachine):
             return
         with self.database.session() as session:
             request = session.get_one(EnrollmentRequest, self.id)
-            known = requests.facts(session, request)
+            known = journey.of(request)
             state = journey.status(known, self.now)
             row = session.execute(
                 select(journey.status_expression(self.now))
@@ -317,7 +317,7 @@ class JourneyMachine(RuleBasedStateMachine):
             assert request.passcode_tries <= self.portal.settings.passcode.tries
             # Nobody but the browser with the passcode sees a profile.
             for browser in ("browser-a", "browser-b"):
-                step = journey.current_step(requests.facts(session, request, browser), self.now)
+                step = journey.current_step(journey.of(request, browser), self.now)
                 if step is Step.PROFILE:
                     assert request.passcode_visit_id == browser
 

@@ -63,7 +63,7 @@ class Facts:
     """What is known of one request. Each field is the time it happened, or None."""
 
     expires_at: datetime
-    terms_current: str
+    terms_current: str | None
     signed_in_at: datetime | None = None
     ownership: str | None = None
     privacy_at: datetime | None = None
@@ -86,7 +86,7 @@ class Facts:
         return self.ended_at is not None or (self.enrolled_at is None and now >= self.expires_at)
 
 
-def of(request: EnrollmentRequest, terms_current: str, visit_id: str | None = None) -> Facts:
+def of(request: EnrollmentRequest, visit_id: str | None = None) -> Facts:
     """The facts of ``request``; with ``visit_id``, as they count for that browser.
 
     The passcode counts only for the browser that entered it: a second phone proves itself again.
@@ -95,7 +95,7 @@ def of(request: EnrollmentRequest, terms_current: str, visit_id: str | None = No
     elsewhere = visit_id is not None and request.passcode_visit_id != visit_id
     return Facts(
         expires_at=request.expires_at,
-        terms_current=terms_current,
+        terms_current=request.terms_current,
         signed_in_at=request.signed_in_at,
         ownership=request.ownership,
         privacy_at=request.privacy_at,

@@ -157,7 +157,7 @@ def issue(session: Session, press: Press, request_id: str, visit_id: str, now: d
     Raises StepOutOfOrder, RequestEnded, NoManagedAppleAccount, ProfileNotSigned.
     """
     request = requests.lock(session, request_id)
-    facts = requests.facts(session, request, visit_id)
+    facts = journey.of(request, visit_id)
     if facts.over(now):
         raise RequestEnded
     if not journey.may_visit(Step.PROFILE, facts, now):

@@ -38,7 +38,7 @@ DEVICE = "device"
 def sign_in(session: Session, request_id: str, person: Person, now: datetime) -> EnrollmentRequest:
     """``person`` signed in on the link of a request. Raises LinkUnusable, or WrongPerson (recorded)."""
     request = requests.lock(session, request_id)
-    if request.enrolled_at is not None or journey.of(request, "").over(now):
+    if request.enrolled_at is not None or journey.of(request).over(now):
         raise LinkUnusable
     if request.person_id != person.id:
         _record(session, request, "sign_in.refused", now, EMPLOYEE, "wrong_person", {"username": person.username})
@@ -270,7 +270,7 @@ def _profile_and_request(session: Session, profile_id: str) -> tuple[IssuedProfi
 
 def _at(session: Session, request_id: str, visit_id: str, step: Step, now: datetime) -> EnrollmentRequest:
     request = requests.lock(session, request_id)
-    facts = requests.facts(session, request, visit_id)
+    facts = journey.of(request, visit_id)
     if facts.over(now):
         raise RequestEnded
     if journey.current_step(facts, now) is not step:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import audit, people
-from portal.enrollment import journey, passcode, terms
+from portal.enrollment import journey, passcode
 from portal.enrollment.errors import (
     LinkUnusable,
     NoManagedAppleAccount,
@@ -121,7 +121,7 @@ def by_token(session: Session, token: str, now: datetime) -> EnrollmentRequest:
         raise LinkUnusable
     link = session.get(RequestLink, token_hash(token))
     request = session.get(EnrollmentRequest, link.request_id) if link else None
-    if request is None or request.enrolled_at or journey.of(request, "").over(now):
+    if request is None or request.enrolled_at or journey.of(request).over(now):
         raise LinkUnusable
     return request
 
@@ -190,7 +190,7 @@ def send_passcode(
 ) -> None:
     """The employee asks for another passcode. Raises PasscodeTooSoon, PasscodeSendsUsedUp, RequestEnded."""
     request = _open(session, request_id, now)
-    if journey.current_step(facts(session, request, visit_id), now) is not journey.Step.PASSCODE:
+    if journey.current_step(journey.of(request, visit_id), now) is not journey.Step.PASSCODE:
         return
     passcode.check_resend(request, settings.passcode, now)
     code = passcode.renew(request, vault, now)
@@ -222,14 +222,9 @@ def retire_profile(session: Session, request: EnrollmentRequest, now: datetime, 
         certificate.revoked_at, certificate.revoked_reason = now, reason
 
 
-def facts(session: Session, request: EnrollmentRequest, visit_id: str | None = None) -> journey.Facts:
-    """The journey's facts of ``request``, for helpdesk or for one browser."""
-    return journey.of(request, terms.current_version(session), visit_id)
-
-
 def _open(session: Session, request_id: str, now: datetime) -> EnrollmentRequest:
     request = lock(session, request_id)
-    if request.enrolled_at is not None or journey.of(request, "").over(now):
+    if request.enrolled_at is not None or journey.of(request).over(now):
         raise RequestEnded
     return request
 

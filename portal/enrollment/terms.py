@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.models import Terms
+from portal.models.enrollment import NEWEST_TERMS
 
 FALLBACK_LOCALE = "en"
 
@@ -41,7 +42,7 @@ def publish(session: Session, version: str, texts: dict[str, str], actor: str, n
 
 def current_version(session: Session) -> str:
     """The version published last. Raises TermsMissing."""
-    version = session.scalar(select(Terms.version).order_by(Terms.published_at.desc(), Terms.id.desc()).limit(1))
+    version = session.scalar(NEWEST_TERMS)
     if version is None:
         raise TermsMissing
     return version

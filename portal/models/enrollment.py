@@ -1,9 +1,10 @@
 """Enrollment requests with their recorded facts, their links, the profiles issued, the license terms."""
 
 from datetime import datetime
+from typing import ClassVar
 
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from portal.models.base import Base, new_id
 from portal.models.people import Person
@@ -44,7 +45,10 @@ class EnrollmentRequest(Base):
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None] = mapped_column(String(32))
 
-    person: Mapped[Person] = relationship(lazy="joined")
+    terms_current: ClassVar[Mapped[str | None]]
+    """The newest terms' version, read with every load of a request (see the end of this file)."""
+
+    person: Mapped[Person] = relationship(lazy="joined", innerjoin=True)
     profile: Mapped["IssuedProfile | None"] = relationship(
         primaryjoin="foreign(EnrollmentRequest.profile_id) == IssuedProfile.id",
         lazy="joined",
@@ -95,3 +99,9 @@ class Terms(Base):
     locale: Mapped[str] = mapped_column(String(16))
     text: Mapped[str] = mapped_column(Text)
     published_at: Mapped[datetime]
+
+
+NEWEST_TERMS = select(Terms.version).order_by(Terms.published_at.desc(), Terms.id.desc()).limit(1)
+"""The version that must be accepted now."""
+
+EnrollmentRequest.terms_current = column_property(NEWEST_TERMS.scalar_subquery())

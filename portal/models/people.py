@@ -1,11 +1,15 @@
 """Employees and staff, their local passwords, their signed-in browsers."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, new_id
+
+if TYPE_CHECKING:
+    from portal.models.enrollment import EnrollmentRequest
 
 
 class Person(Base):
@@ -51,7 +55,8 @@ class Visit(Base):
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
 
-    person: Mapped[Person] = relationship(lazy="joined")
+    person: Mapped[Person] = relationship(lazy="joined", innerjoin=True)
+    request: Mapped["EnrollmentRequest | None"] = relationship(lazy="joined")
 
 
 class SignInAttempt(Base):

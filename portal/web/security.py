@@ -36,6 +36,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_PATH="/",
+        WTF_I18N_ENABLED=False,  # forms answer with codes; their words are ours
         WTF_CSRF_TIME_LIMIT=None,  # the token lives and dies with the session
         WTF_CSRF_SSL_STRICT=False,  # it would want a Referer, which no-referrer withholds; SameSite and the token stay
         PREFERRED_URL_SCHEME="https" if settings.secure else "http",

@@ -1,7 +1,7 @@
 """``make bench``: many simulated employees through the whole journey, against a portal of its own on loopback.
 
-The floor is measured in the same run: what the password hash, the RSA operations and an equal number of empty pages cost on the
-same server. Figures are printed, never asserted: machines differ.
+The floor is measured in the same run: what the password hash, the RSA operations and an equal number of empty
+pages cost on the same server. Figures are printed, never asserted: machines differ.
 """
 
 import argparse

@@ -59,7 +59,10 @@ def certificate_of(session: Session, fingerprint: str) -> Certificate:
 def device_of(session: Session, certificate: Certificate, enrollment_id: str | None) -> Device:
     """The device this certificate speaks for; it must call itself by its own EnrollmentID. Raises NotIdentified."""
     device = session.scalar(
-        select(Device).where(Device.certificate_fingerprint == certificate.fingerprint).with_for_update()
+        select(Device)
+        .where(Device.certificate_fingerprint == certificate.fingerprint)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     )
     if device is None:
         raise NotIdentified("not_authenticated_yet")

@@ -74,4 +74,4 @@ def send_passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> Res
 
 def _masked(email: str) -> str:
     local, _, domain = email.rpartition("@")
-    return f"{local[:2]}…@{domain}"
+    return f"{local[:2]}…\u2060@{domain}"  # a word joiner: no line break before the @

@@ -7,10 +7,9 @@ from flask import redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.enrollment import journey, requests
+from portal.enrollment import journey
 from portal.enrollment.errors import LinkUnusable
 from portal.enrollment.journey import Facts, Step
-from portal.extensions import db_session
 from portal.models import EnrollmentRequest, Visit
 from portal.web import visits
 
@@ -40,10 +39,9 @@ def step_page(step: Step) -> Callable[[StepView], Callable[[], ResponseReturnVal
 
 def request_of(visit: Visit) -> tuple[EnrollmentRequest, Facts]:
     """The request a browser walks, with its facts as they count for that browser."""
-    request = db_session.get(EnrollmentRequest, visit.request_id)
-    if request is None:
+    if visit.request is None:
         raise LinkUnusable
-    return request, requests.facts(db_session, request, visit.id)
+    return visit.request, journey.of(visit.request, visit.id)
 
 
 def to_current_step(visit: Visit) -> ResponseReturnValue:

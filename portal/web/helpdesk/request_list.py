@@ -81,7 +81,7 @@ def _page(form: InviteForm) -> str:
         query = query.where(status == wanted)
     rows = []
     for found, state in db_session.execute(query).unique():
-        facts = requests.facts(db_session, found)
+        facts = journey.of(found)
         rows.append({"request": found, "status": state, "step": journey.current_step(facts, now)})
     refused = db_session.scalars(
         select(AuditEvent)

@@ -69,7 +69,7 @@ def _page(request_id: str, qr: str | None = None) -> str:
     if request is None:
         abort(404)
     now = clock.now()
-    facts = requests.facts(db_session, request)
+    facts = journey.of(request)
     device = db_session.scalar(
         select(Device).where(Device.request_id == request_id).order_by(Device.authenticated_at.desc())
     )
@@ -99,7 +99,7 @@ def _confirmed(request_id: str) -> bool:
     request = db_session.get(EnrollmentRequest, request_id)
     if request is None or not ActionForm().validate_on_submit():
         return False
-    if request.enrolled_at is not None or journey.of(request, "").over(clock.now()):
+    if request.enrolled_at is not None or journey.of(request).over(clock.now()):
         session[NOTICE] = "over"
         return False
     return True

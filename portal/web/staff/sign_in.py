@@ -65,7 +65,12 @@ def _sign_in(form: StaffSignInForm) -> bool:
     except corporate.WrongCredentials:
         return False
     with transaction():
-        account = db_session.scalar(select(LocalAccount).where(LocalAccount.person_id == person.id).with_for_update())
+        account = db_session.scalar(
+            select(LocalAccount)
+            .where(LocalAccount.person_id == person.id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
         if account is None or person.role not in STAFF_ROLES:
             return False
         if not totp.use(account, portal.vault, form.code.data, now):
