@@ -1,5 +1,7 @@
 """Typed settings: ``config/default.toml``, then the file named by ``PORTAL_CONFIG``, then ``PORTAL_*`` variables.
 
+Without ``PORTAL_CONFIG`` the data folder of a demo speaks for itself (``demo.toml``, written by ``make run``).
+
 A setting ``key`` of section ``[section]`` is the variable ``PORTAL_SECTION_KEY``. The defaults live in
 ``config/default.toml`` alone, one comment each; a name that no field knows is an error at start.
 """
@@ -19,6 +21,8 @@ from pydantic_settings import (
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = ROOT / "config" / "default.toml"
+DEMO_FILE = "demo.toml"
+"""In the data folder of a demo: its own settings, so that every command there means that demo."""
 LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -135,8 +139,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        files = [Path(os.environ["PORTAL_CONFIG"])] if os.environ.get("PORTAL_CONFIG") else []
-        tomls = [TomlConfigSettingsSource(settings_cls, path) for path in [*files, DEFAULTS]]
+        chosen = init_settings().get("data_dir") or os.environ.get("PORTAL_DATA_DIR") or "var"
+        own = Path(os.environ.get("PORTAL_CONFIG") or ROOT / chosen / DEMO_FILE)
+        if "PORTAL_CONFIG" in os.environ and not own.exists():
+            raise SettingsError(f"PORTAL_CONFIG names a file that does not exist: {own}")
+        tomls = [TomlConfigSettingsSource(settings_cls, path) for path in (own, DEFAULTS)]
         return (init_settings, env_settings, *tomls)
 
     @model_validator(mode="after")

@@ -198,10 +198,13 @@ def test_sessions_end_when_idle_and_in_any_case(browser, invitation, clock):
     assert browser.path == "/enroll/sign-in"
 
 
-def test_signing_out_ends_the_visit_on_the_server(app, browser, invitation):
+def test_signing_out_ends_every_visit_on_the_server(app, browser, invitation):
+    other = Browser(app).open_link(invitation).sign_in()
     browser.walk_to("privacy", invitation)
     kept = cookie(browser).value
-    browser.post("/enroll/sign-out", browser.hidden())
+    browser.submit("/enroll/sign-out")
+    assert browser.path == "/enroll/sign-in"
+    assert other.get("/enroll/privacy").path == "/enroll/sign-in"
     thief = Browser(app)
     thief.client.set_cookie("__Host-portal", kept, domain="portal.example.com", secure=True)
     assert thief.get("/enroll/privacy").path == "/enroll/sign-in"
@@ -390,6 +393,14 @@ def test_a_ticket_needs_no_cookie_and_gives_the_same_bytes_while_it_lives(app, b
     assert "Set-Cookie" not in answer.headers
     clock.forward(minutes=8)
     assert stranger.get(ticket, base_url=BASE).status_code == 404
+
+
+def test_asking_for_the_head_of_a_download_changes_nothing(app, browser, company, invitation):
+    profile = browser.walk_to("profile", invitation).download()
+    answer = browser.client.head("/enroll/profile.mobileconfig", base_url=BASE, headers=browser.headers)
+    assert answer.content_type == "application/x-apple-aspen-config"
+    phone(app).install(profile)
+    assert company.status(invitation) == "enrolled"
 
 
 def test_a_new_download_kills_the_old_ticket_and_challenge(app, browser, company, invitation):

@@ -8,6 +8,12 @@ import pytest
 from portal import settings
 
 
+@pytest.fixture(autouse=True)
+def away_from_the_demo(monkeypatch, tmp_path):
+    """No ``make run`` of this checkout has a say here."""
+    monkeypatch.setenv("PORTAL_DATA_DIR", str(tmp_path))
+
+
 def flat(values, prefix=""):
     for key, value in values.items():
         if isinstance(value, dict):
@@ -74,6 +80,17 @@ def test_a_setting_nobody_knows_is_an_error(tmp_path, monkeypatch):
     file.write_text('[company]\nnmae = "Typo"\n')
     monkeypatch.setenv("PORTAL_CONFIG", str(file))
     with pytest.raises(settings.SettingsError, match=r"company\.nmae"):
+        settings.load()
+
+
+def test_the_folder_of_a_demo_speaks_for_itself_unless_a_file_is_named(tmp_path, monkeypatch):
+    (tmp_path / "demo.toml").write_text('demo = true\npublic_url = "http://127.0.0.1:1"\n')
+    assert settings.load().public_url == "http://127.0.0.1:1"
+    (tmp_path / "portal.toml").write_text('public_url = "https://real.example.com"\n')
+    monkeypatch.setenv("PORTAL_CONFIG", str(tmp_path / "portal.toml"))
+    assert (settings.load().public_url, settings.load().demo) == ("https://real.example.com", False)
+    monkeypatch.setenv("PORTAL_CONFIG", str(tmp_path / "missing.toml"))
+    with pytest.raises(settings.SettingsError, match="does not exist"):
         settings.load()
 
 

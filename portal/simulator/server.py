@@ -48,10 +48,17 @@ class Server:
         return done.stdout
 
     def prepare(self) -> None:
-        """Keys, tables, CA and, in the demo, its people."""
+        """Keys, tables, CA and, in the demo, its settings and people.
+
+        The settings file lets commands given in another shell find the same portal.
+        """
+        if self.environment["PORTAL_DEMO"] != "true":
+            self.flask("setup")
+            return
+        data = Path(self.environment["PORTAL_DATA_DIR"])
+        (data / "demo.toml").write_text(f'demo = true\npublic_url = "{self.url}"\n')
         self.flask("setup")
-        if self.environment["PORTAL_DEMO"] == "true":
-            self.flask("demo-people")
+        self.flask("demo-people")
 
     def start(self) -> None:
         """Start web and worker and wait until both answer for themselves."""

@@ -103,6 +103,12 @@ def end(area: str) -> None:
         db_session.execute(delete(Visit).where(Visit.token_hash == token_hash(token)))
 
 
+def end_everywhere(visit: Visit) -> None:
+    """Sign the visit's person out of its area on every device, in the caller's transaction."""
+    session.pop(visit.area, None)
+    db_session.execute(delete(Visit).where(Visit.person_id == visit.person_id, Visit.area == visit.area))
+
+
 def find(area: str) -> Visit | None:
     """The visit of this browser, if it is alive: neither idle nor too old, and the person not disabled."""
     token = session.get(area)

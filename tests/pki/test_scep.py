@@ -131,3 +131,36 @@ def test_a_message_for_another_ca_fails_its_check(portal):
 def test_arbitrary_bytes_are_no_message(body):
     with pytest.raises(cms.CmsError):
         scep.read(body)
+
+
+def test_the_responder_takes_messages_by_post_by_get_and_in_the_query_of_a_post(app, browser, company):
+    """Apple's own client and others differ; a certificate comes either way, and each challenge counts once."""
+    import base64
+    from urllib.parse import quote
+
+    from cryptography.x509 import load_der_x509_certificate
+
+    from tests.pages import BASE
+
+    http = app.test_client()
+    ca = load_der_x509_certificate(http.get("/scep?operation=GetCACert&message=x", base_url=BASE).data)
+    assert {"AES", "SHA-256", "POSTPKIOperation", "SCEPStandard"} == set(
+        http.get("/scep?operation=GetCACaps", base_url=BASE).text.split()
+    )
+    browser.walk_to("profile", company.invite(company.person()))
+    for send in ("post", "get", "post in query"):
+        payload = iphone.IPhone().open_profile(browser.download())
+        settings = iphone.payload_of(payload, "com.apple.security.scep")["PayloadContent"]
+        names = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, settings["Subject"][1][0][1])])
+        csr = iphone.certificate_request(names, phone_key(), settings["Challenge"])
+        message, _ = scep.request(csr, ca, client(0), "1")
+        query = quote(base64.b64encode(message).decode(), safe="")
+        if send == "post":
+            answer = http.post("/scep?operation=PKIOperation", data=message, base_url=BASE)
+        else:
+            open_with = http.get if send == "get" else http.post
+            answer = open_with(f"/scep?operation=PKIOperation&message={query}", base_url=BASE)
+        assert answer.content_type == "application/x-pki-message", answer.text
+        reply = scep.read(answer.data)
+        assert reply.pki_status == scep.PkiStatus.SUCCESS, send
+        assert scep.issued_certificate(reply, client(0)).subject != names  # the subject is ours

@@ -29,6 +29,12 @@ def enter(token: str) -> ResponseReturnValue:
     return redirect(url_for("employee.sign_in"), 303)
 
 
+@blueprint.get("/")
+def front_door() -> ResponseReturnValue:
+    """Whoever types just the host wants to enroll."""
+    return redirect(url_for("employee.enroll"), 303)
+
+
 @blueprint.get("/enroll")
 def enroll() -> ResponseReturnValue:
     """Start without a link, or go on."""

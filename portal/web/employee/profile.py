@@ -46,7 +46,12 @@ def profile(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseR
 @blueprint.get("/enroll/profile.mobileconfig")
 @step_page(Step.PROFILE)
 def profile_file(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
-    """A new download: a fresh profile, at an address of its own that needs no cookie."""
+    """A new download: a fresh profile, at an address of its own that needs no cookie.
+
+    Asking only for its head changes nothing.
+    """
+    if http.method == "HEAD":
+        return Response(content_type=profiles.MEDIA_TYPE)
     if not portal.backend.health().ready:
         raise BackendUnavailable
     press = profiles.Press(

@@ -47,9 +47,11 @@ def sign_in() -> ResponseReturnValue:
 
 @blueprint.post("/enroll/sign-out")
 def sign_out() -> ResponseReturnValue:
-    """End this browser's visit."""
-    with transaction():
-        visits.end(visits.EMPLOYEE)
+    """End this person's visits, here and on every other device."""
+    visit = visits.current()
+    if visit is not None:
+        with transaction():
+            visits.end_everywhere(visit)
     session.clear()
     return redirect(url_for("employee.enroll"), 303)
 

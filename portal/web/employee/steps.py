@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 
-from flask import redirect, url_for
+from flask import g, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
@@ -28,6 +28,7 @@ def step_page(step: Step) -> Callable[[StepView], Callable[[], ResponseReturnVal
             if visit is None or visit.request_id is None:
                 return redirect(url_for("employee.sign_in"), 303)
             request, facts = request_of(visit)
+            g.walker = visit.person.name
             if not journey.may_visit(step, facts, clock.now()):
                 return redirect(address_of(journey.current_step(facts, clock.now())), 303)
             return view(visit, request, facts)

@@ -44,9 +44,11 @@ def sign_in() -> ResponseReturnValue:
 
 @blueprint.post("/staff/sign-out")
 def sign_out() -> ResponseReturnValue:
-    """End this browser's visit."""
-    with transaction():
-        visits.end(visits.STAFF)
+    """End this person's staff visits, here and on every other device."""
+    visit = visits.current()
+    if visit is not None:
+        with transaction():
+            visits.end_everywhere(visit)
     return redirect(url_for("staff.sign_in"), 303)
 
 

@@ -1,0 +1,76 @@
+"""A portal as ``make run`` starts it: commands from another shell, a Redis queue, and the whole demo."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from portal.settings import ROOT
+from portal.simulator import demo
+from portal.simulator.server import free_port
+from tests.servers import Cast, portal_server
+
+REDIS = shutil.which("redis-server")
+
+
+def mails(cast: Cast, count: int, seconds: float = 20) -> int:
+    """How many mails there are, once there are ``count`` or the time is up."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = len(list((cast.data / "outbox").glob("*.eml")))
+        if found >= count:
+            break
+        time.sleep(0.1)
+    return found
+
+
+def test_commands_in_another_shell_find_the_running_demo(tmp_path):
+    with portal_server(tmp_path / "portal") as server:
+        plain = {key: value for key, value in os.environ.items() if not key.startswith("PORTAL_")}
+        own = {key: server.environment[key] for key in ("PORTAL_DATA_DIR", "PORTAL_DATABASE_URL")
+               if key in server.environment}  # fmt: skip
+
+        def flask(*arguments):
+            command = [sys.executable, "-m", "flask", "--app", "app", *arguments]
+            return subprocess.run(
+                command, cwd=ROOT, env={**plain, **own}, capture_output=True, text=True, check=True
+            ).stdout
+
+        accounts = json.loads(flask("demo-accounts", "--json"))
+        invitation = json.loads(flask("invite", accounts[0]["username"], "--json"))
+        assert invitation["url"].startswith(server.url + "/e/")
+        assert json.loads(flask("status", invitation["id"], "--json"))["status"] == "invited"
+        assert mails(Cast(server), 1) == 1
+
+
+@pytest.mark.skipif(REDIS is None, reason="Debian's package redis-server is not installed")
+def test_the_queue_works_on_redis_and_survives_its_restart(tmp_path):
+    port = free_port()
+    command = [str(REDIS), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        with portal_server(tmp_path / "portal", {"PORTAL_QUEUE_REDIS_URL": f"redis://127.0.0.1:{port}/0"}) as server:
+            cast = Cast(server)
+            cast.invite("employee1")
+            assert mails(cast, 1) == 1
+            redis.kill()
+            redis.wait()
+            cast.invite("employee2")  # the nudge is lost, the mail is not
+            redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            assert mails(cast, 2, seconds=90) == 2
+            assert not (cast.data / "queue.sqlite3").exists()
+    finally:
+        redis.kill()
+        redis.wait()
+
+
+def test_the_demo_walks_to_an_enrolled_device(capsys, monkeypatch):
+    monkeypatch.delenv("PORTAL_DATABASE_URL", raising=False)
+    assert demo.main([]) == 0
+    printed = capsys.readouterr().out
+    assert "status: enrolled" in printed
+    assert "/enroll/terms" in printed
