@@ -66,25 +66,13 @@ def create(
     """
     if person.disabled_at is not None:
         raise UnknownPerson
-    account = people.managed_apple_account(person, settings)
-    if not account:
-        audit.record(
-            session,
-            people.PEOPLE_CHAIN,
-            "request.refused",
-            now,
-            reason="no_managed_apple_account",
-            actor=actor,
-            detail={"person": person.id, "username": person.username},
-        )
-        raise NoManagedAppleAccount
     request = EnrollmentRequest(
         person_id=person.id,
         source=source,
         created_by=actor,
         created_at=now,
         expires_at=now + timedelta(days=settings.enrollment.request_lifetime_days),
-        managed_apple_account=account,
+        managed_apple_account=_account_or_refuse(session, settings, person, actor, now),
         passcode_secret_sealed=passcode.new_secret(vault),
         passcode_counter=0,
         passcode_tries=0,
@@ -94,14 +82,31 @@ def create(
     session.flush()
     request.person = person
     _event(session, request, "request.created", now, reason=source, actor=actor)
+    if source != "self":
+        return _send_invitation(session, vault, settings, request, asked_by, now)
     code = passcode.renew(request, vault, now)
-    token = ""
-    if source == "self":
-        mail = messages.new_passcode(settings, request, code)
-    else:
-        token = add_link(session, request, "mail", now)
-        mail = messages.invitation(settings, request, settings.url(f"/e/{token}"), code, asked_by)
-    outbox.put(session, vault, "invitation" if token else "passcode", mail, request.id, now)
+    outbox.put(session, vault, "passcode", messages.new_passcode(settings, request, code), request.id, now)
+    return Invitation(request, "", code)
+
+
+def _account_or_refuse(session: Session, settings: Settings, person: Person, actor: str, now: datetime) -> str:
+    account = people.managed_apple_account(person, settings)
+    if account:
+        return account
+    detail = {"person": person.id, "username": person.username}
+    reason = "no_managed_apple_account"
+    audit.record(session, people.PEOPLE_CHAIN, "request.refused", now, reason=reason, actor=actor, detail=detail)
+    raise NoManagedAppleAccount
+
+
+def _send_invitation(
+    session: Session, vault: Vault, settings: Settings, request: EnrollmentRequest, asked_by: str, now: datetime
+) -> Invitation:
+    """A fresh link and passcode, and the mail that carries them."""
+    code = passcode.renew(request, vault, now)
+    token = add_link(session, request, "mail", now)
+    mail = messages.invitation(settings, request, settings.url(f"/e/{token}"), code, asked_by)
+    outbox.put(session, vault, "invitation", mail, request.id, now)
     return Invitation(request, token, code)
 
 
@@ -169,13 +174,9 @@ def resend(
 ) -> Invitation:
     """Send the invitation again with a new link and passcode; the old passcode is dead. Raises RequestEnded."""
     request = _open(session, request_id, now)
-    code = passcode.renew(request, vault, now)
     request.passcode_sends = 1
-    token = add_link(session, request, "mail", now)
-    mail = messages.invitation(settings, request, settings.url(f"/e/{token}"), code, asked_by)
-    outbox.put(session, vault, "invitation", mail, request.id, now)
     _event(session, request, "request.sent_again", now, actor=actor)
-    return Invitation(request, token, code)
+    return _send_invitation(session, vault, settings, request, asked_by, now)
 
 
 def show_qr(session: Session, request_id: str, actor: str, now: datetime) -> str:

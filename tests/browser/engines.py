@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -34,37 +35,37 @@ CHROMIUM_ARGUMENTS = [
 ]
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 AXE_RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}"
-PHONE, SMALL_PHONE, DESK = (390, 844), (320, 568), (1280, 800)
+PHONE, SMALL_PHONE = (390, 844), (320, 568)
 PATIENCE_SECONDS = 15.0
 OUTPUT = Path(__file__).resolve().parent.parent / "output" / "screenshots"
 
 
-class Engine:
+class Engine(ABC):
     """One browser. ``problems`` collects console and CSP errors."""
 
     name = ""
     problems: list[str]
 
-    def open(self, url: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def open(self, url: str) -> None: ...
 
-    def path(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def path(self) -> str: ...
 
-    def heading(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def heading(self) -> str: ...
 
-    def fill(self, field: str, value: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def fill(self, field: str, value: str) -> None: ...
 
-    def tap(self, selector: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def tap(self, selector: str) -> None: ...
 
-    def run(self, script: str) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def run(self, script: str) -> Any: ...
 
-    def picture(self, name: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def picture(self, name: str) -> None: ...
 
     def console(self) -> list[str]:
         """Errors the browser complained of."""

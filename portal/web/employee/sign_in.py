@@ -63,6 +63,7 @@ def _sign_in(username: str, password: str) -> ResponseReturnValue:
     )
     with transaction():
         throttle.succeed(db_session, attempt)
+        person = db_session.get_one(Person, person.id)
         walked = _request_for(person)
         visit = visits.begin(visits.EMPLOYEE, person, walked.id, now)
     return to_current_step(visit)
