@@ -1,6 +1,5 @@
 """gunicorn: two processes with threads; enough for thousands of enrollments an hour on two cores."""
 
-import gc
 import os
 
 bind = os.environ.get("BIND", "127.0.0.1:8000")
@@ -15,10 +14,3 @@ accesslog = None  # addresses carry tokens; the portal logs its own line, by rou
 forwarded_allow_ips = ""  # the portal decides itself whom it believes ([proxy] trusted)
 wsgi_app = "app:app"
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  (heartbeats, not on a slow disk)
-
-
-def post_worker_init(worker: object) -> None:
-    """What was loaded at start stays: the garbage collector need not look at it again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -38,28 +38,26 @@ def record(
     reason: str | None = None,
     actor: str = "system",
     detail: dict[str, Any] | None = None,
-) -> AuditEvent:
+) -> None:
     """Append one event to ``chain`` and log it. ``kind`` and ``reason`` are codes, ``detail`` small and erasable."""
-    head = _locked_head(session, chain)
+    seq, previous = _locked_head(session, chain)
     if detail is not None:
         detail = {**detail, "salt": secrets.token_hex(8)}
-    event = AuditEvent(
-        chain=chain,
-        seq=head.seq + 1,
-        at=at,
-        kind=kind,
-        reason=reason,
-        actor=actor,
-        detail=detail,
-        detail_digest=_detail_digest(detail),
-        previous=head.digest,
-    )
-    event.digest = _digest(event)
-    session.add(event)
-    head.seq, head.digest = event.seq, event.digest
-    session.flush()
+    values: dict[str, Any] = {
+        "chain": chain,
+        "seq": seq + 1,
+        "at": at,
+        "kind": kind,
+        "reason": reason,
+        "actor": actor,
+        "detail_digest": _detail_digest(detail),
+        "previous": previous,
+    }
+    values["digest"] = _digest(**values)
+    # Plain statements: the trail is written at every step and never changed through objects.
+    session.execute(_INSERT, {**values, "detail": detail})
+    session.execute(_ADVANCE, {"of_chain": chain, "to_seq": seq + 1, "to_digest": values["digest"]})
     log.info("%s chain=%s reason=%s actor=%s", kind, chain, reason, actor)
-    return event
 
 
 def timeline(session: Session, request_id: str) -> list[AuditEvent]:
@@ -97,7 +95,7 @@ def _first_problem(session: Session, chain: str, head: AuditHead | None) -> tupl
         seq += 1
         if event.seq != seq:
             return seq, "an event is missing"
-        if event.previous != previous or event.digest != _digest(event):
+        if event.previous != previous or event.digest != _digest_of(event):
             return seq, "the event was changed"
         if event.detail is not None and event.detail_digest != _detail_digest(event.detail):
             return seq, "the event's detail was changed"
@@ -107,27 +105,57 @@ def _first_problem(session: Session, chain: str, head: AuditHead | None) -> tupl
     return None
 
 
-def _locked_head(session: Session, chain: str) -> AuditHead:
-    query = select(AuditHead).where(AuditHead.chain == chain).with_for_update()
-    query = query.execution_options(populate_existing=True)
-    head = session.scalar(query)
-    if head is None:
+_INSERT = insert(AuditEvent.__table__)  # type: ignore[arg-type]
+_HEADS = AuditHead.__table__
+_ADVANCE = (
+    update(_HEADS)  # type: ignore[arg-type]
+    .where(_HEADS.c.chain == bindparam("of_chain"))
+    .values(seq=bindparam("to_seq"), digest=bindparam("to_digest"))
+)
+
+
+def _locked_head(session: Session, chain: str) -> tuple[int, str]:
+    query = select(_HEADS.c.seq, _HEADS.c.digest).where(_HEADS.c.chain == chain).with_for_update()
+    found = session.execute(query).one_or_none()
+    if found is None:
         try:
             with session.begin_nested():
-                session.add(AuditHead(chain=chain, seq=0, digest=GENESIS))
+                session.execute(insert(_HEADS), {"chain": chain, "seq": 0, "digest": GENESIS})  # type: ignore[arg-type]
         except IntegrityError:  # another process began the chain first
             pass
-        head = session.scalars(query).one()
-    return head
+        found = session.execute(query).one()
+    return found.seq, found.digest
 
 
 def _detail_digest(detail: dict[str, Any] | None) -> str | None:
     return None if detail is None else _sha256(detail)
 
 
-def _digest(event: AuditEvent) -> str:
-    fields = (event.chain, event.seq, event.at.isoformat(), event.kind, event.reason, event.actor)
-    return _sha256([*fields, event.detail_digest, event.previous])
+def _digest(
+    *,
+    chain: str,
+    seq: int,
+    at: datetime,
+    kind: str,
+    reason: str | None,
+    actor: str,
+    detail_digest: str | None,
+    previous: str,
+) -> str:
+    return _sha256([chain, seq, at.isoformat(), kind, reason, actor, detail_digest, previous])
+
+
+def _digest_of(event: AuditEvent) -> str:
+    return _digest(
+        chain=event.chain,
+        seq=event.seq,
+        at=event.at,
+        kind=event.kind,
+        reason=event.reason,
+        actor=event.actor,
+        detail_digest=event.detail_digest,
+        previous=event.previous,
+    )
 
 
 def _sha256(value: Any) -> str:

@@ -104,4 +104,4 @@ class Terms(Base):
 NEWEST_TERMS = select(Terms.version).order_by(Terms.published_at.desc(), Terms.id.desc()).limit(1)
 """The version that must be accepted now."""
 
-EnrollmentRequest.terms_current = column_property(NEWEST_TERMS.scalar_subquery())
+EnrollmentRequest.terms_current = column_property(NEWEST_TERMS.scalar_subquery(), expire_on_flush=False)

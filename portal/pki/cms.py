@@ -139,8 +139,8 @@ def _content(data: Any, detached: bytes | None) -> bytes:
 
 
 def _certificates(data: Any) -> list[x509.Certificate]:
-    found = (data["certificates"].native is not None and data["certificates"]) or []
-    return [x509.load_der_x509_certificate(choice.chosen.dump()) for choice in found if choice.name == "certificate"]
+    choices = [choice for choice in data["certificates"] if choice.name == "certificate"]
+    return [x509.load_der_x509_certificate(choice.chosen.dump()) for choice in choices]
 
 
 def _find_signer(signer_info: Any, certificates: list[x509.Certificate]) -> x509.Certificate:
