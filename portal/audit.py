@@ -66,6 +66,11 @@ def timeline(session: Session, request_id: str) -> list[AuditEvent]:
     return list(session.scalars(query))
 
 
+def newest(session: Session, chain: str) -> AuditEvent | None:
+    """The last event of ``chain``."""
+    return session.scalar(select(AuditEvent).where(AuditEvent.chain == chain).order_by(AuditEvent.seq.desc()).limit(1))
+
+
 def erase_details(session: Session, chain: str) -> None:
     """Forget what is personal in ``chain``; times, kinds and the chain itself stay."""
     session.execute(update(AuditEvent).where(AuditEvent.chain == chain).values(detail=None))

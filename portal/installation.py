@@ -41,7 +41,7 @@ def alembic_config(connection: object) -> Config:
 def setup(portal: Portal) -> None:
     """Everything a new portal needs: keys, tables, CA, push topic, first terms. Safe to repeat."""
     settings = portal.settings
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds keys and personal data
     if not vault.read_keys(settings.secret_keys, settings.data):
         vault.write_keys(settings.data, [vault.new_key()])
     migrate(portal.database)

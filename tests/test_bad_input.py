@@ -1,9 +1,13 @@
 """Bad input gets a clear 4xx, changes nothing, and never a trace or a 500."""
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
+from portal.enrollment import requests
 from tests.pages import BASE, Browser
 
 PAGES = ("/", "/e/x", "/e/%00", "/e/%ff%fe", "/p/x.mobileconfig", "/p/%00.mobileconfig", "/enroll/nothing",
@@ -106,8 +110,6 @@ def test_no_bytes_make_the_device_addresses_fail(app, body, header):
     token=st.text(max_size=60), query=st.text(max_size=60), agent=st.text(st.characters(codec="latin-1"), max_size=60)
 )
 def test_no_address_makes_a_page_fail(app, company, token, query, agent):
-    from urllib.parse import quote
-
     client = app.test_client()
     agent = agent.replace("\r", "").replace("\n", "")
     for path in ("/e/", "/p/", "/enroll/", "/helpdesk/"):
@@ -119,8 +121,6 @@ def test_no_address_makes_a_page_fail(app, company, token, query, agent):
 
 
 def test_a_bug_shows_a_calm_page_and_is_logged(app, company, monkeypatch, caplog):
-    from portal.enrollment import requests
-
     monkeypatch.setattr(requests, "by_token", lambda *_: 1 / 0)
     browser = Browser(app).get("/e/x")
     assert (browser.status, browser.heading) == (500, "Something went wrong on our side")
@@ -129,10 +129,6 @@ def test_a_bug_shows_a_calm_page_and_is_logged(app, company, monkeypatch, caplog
 
 
 def test_a_database_out_of_reach_is_a_503_that_tries_again(app, company, monkeypatch):
-    from sqlalchemy.exc import OperationalError
-
-    from portal.enrollment import requests
-
     def down(*_):
         raise OperationalError("SELECT", {}, Exception("disk I/O error"))
 

@@ -2,9 +2,10 @@
 
 import json
 
+import pyotp
 import pytest
 
-from portal import audit, clock, demo, people
+from portal import audit, clock, create_app, demo, people
 from portal.models import Person
 from tests.factories import phone
 from tests.pages import Browser
@@ -71,8 +72,6 @@ def test_the_demo_has_the_people_it_promises(make_app):
         assert session.query(Person).count() == len(accounts)
     assert (portal.settings.data / demo.FILE).stat().st_mode & 0o077 == 0
     helper = next(account for account in accounts if account["role"] == "helpdesk")
-    import pyotp
-
     browser = Browser(app).get("/staff/sign-in")
     code = pyotp.TOTP(helper["totp_secret"]).at(clock.now())
     assert browser.submit(username=helper["username"], password=helper["password"], code=code).path == "/helpdesk"
@@ -126,8 +125,6 @@ def test_setup_is_safe_to_repeat(run, portal):
 
 
 def test_before_setup_pages_say_that_nothing_works_yet(template, tmp_path, clock):
-    from portal import create_app
-
     app = create_app(template.settings(tmp_path, "", secret_keys=()))
     browser = Browser(app).get("/e/x")
     assert browser.status == 503

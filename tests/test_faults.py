@@ -2,6 +2,7 @@
 
 from sqlalchemy import event, text
 
+from portal import jobs
 from tests import databases
 from tests.pages import Browser
 
@@ -56,8 +57,6 @@ def test_a_restarted_database_is_found_again_without_a_restart(app, browser, com
 
 
 def test_a_worker_queue_out_of_reach_fails_no_page(app, browser, company, monkeypatch):
-    from portal import jobs
-
     monkeypatch.setattr(jobs, "_nudging", lambda _settings: 1 / 0)
     company.person()
     browser.get("/enroll").sign_in()

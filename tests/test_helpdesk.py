@@ -2,6 +2,7 @@
 
 import pytest
 
+from portal.simulator.iphone import InstallationFailed
 from tests.factories import phone
 from tests.pages import Browser
 
@@ -89,8 +90,6 @@ def test_cancelling_ends_everything_and_can_be_repeated(app, staff, browser, inv
     assert company.status(invitation) == "cancelled"
     staff.post(f"/helpdesk/requests/{invitation.request.id}/cancel", form)
     assert "closed already" in staff.text
-    from portal.simulator.iphone import InstallationFailed
-
     with pytest.raises(InstallationFailed):
         phone(app).install(profile)
     assert ("certificate.refused", "request_ended") in company.events(invitation)

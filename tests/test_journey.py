@@ -2,11 +2,16 @@
 
 import plistlib
 
+import pyotp
 import pytest
 
+from portal.enrollment import requests, terms
+from portal.enrollment.errors import NoManagedAppleAccount
 from portal.models import OutboxMessage
 from portal.pki import cms
-from tests.factories import PASSWORD, phone
+from portal.simulator.iphone import InstallationFailed
+from tests.factories import PASSWORD, Company, phone
+from tests.pages import Browser
 
 
 def test_an_employee_enrolls_from_link_to_managed_device(app, browser, company):
@@ -80,8 +85,6 @@ def test_used_expired_and_cancelled_links_look_like_unknown_ones(app, browser, c
     browser.walk_to("profile", used)
     phone(app).install(browser.download())
     with company.portal.database.transaction() as session:
-        from portal.enrollment import requests
-
         requests.cancel(session, cancelled.request.id, "helpdesk:test", clock())
     clock.forward(days=7)
     pages = set()
@@ -138,16 +141,12 @@ def test_the_terms_shown_are_the_terms_recorded(browser, company, session):
     assert "Version 1.0" in browser.text
     browser.submit(accept="yes")
     request = company.request(invitation)
-    from portal.enrollment import terms
-
     assert request.terms_version == "1.0"
     assert request.terms_sha256 == terms.sha256(terms.text_of(session, "1.0", "en").text)
     assert request.terms_accepted_at is not None
 
 
 def test_terms_published_meanwhile_must_be_accepted_instead(browser, company, clock):
-    from portal.enrollment import terms
-
     invitation = company.invite(company.person())
     browser.walk_to("terms", invitation)
     clock.forward(minutes=1)
@@ -164,8 +163,6 @@ def test_terms_published_meanwhile_must_be_accepted_instead(browser, company, cl
 
 
 def test_terms_published_before_the_download_are_asked_again(browser, company, clock):
-    from portal.enrollment import terms
-
     invitation = company.invite(company.person())
     browser.walk_to("profile", invitation)
     clock.forward(minutes=1)
@@ -193,8 +190,6 @@ def test_an_expired_profile_says_so_and_a_new_one_works(app, browser, company, c
     clock.forward(minutes=8)
     assert browser.get("/enroll/finish").heading == "The profile ran out"
     assert company.status(invitation) == "profile_expired"
-    from portal.simulator.iphone import InstallationFailed
-
     with pytest.raises(InstallationFailed, match="failInfo 2"):
         phone(app).install(old)
     assert ("certificate.refused", "challenge_expired") in company.events(invitation)
@@ -239,17 +234,12 @@ def test_without_a_managed_apple_account_self_enrollment_ends_clearly(browser, c
 
 
 def test_without_a_managed_apple_account_nobody_can_create_a_request(company):
-    from portal.enrollment.errors import NoManagedAppleAccount
-
     with pytest.raises(NoManagedAppleAccount):
         company.invite(company.person(managed_apple_account=None))
     assert [event.kind for event in company.all_events()][-1] == "request.refused"
 
 
 def test_a_setting_lets_the_e_mail_address_serve_as_managed_apple_account(make_app):
-    from tests.factories import Company
-    from tests.pages import Browser
-
     app = make_app(enrollment={"self_enrollment": True, "request_lifetime_days": 7,
                                "email_as_managed_apple_account": True})  # fmt: skip
     company = Company(app.extensions["portal"])
@@ -260,9 +250,6 @@ def test_a_setting_lets_the_e_mail_address_serve_as_managed_apple_account(make_a
 
 
 def test_self_enrollment_can_be_switched_off(make_app):
-    from tests.factories import Company
-    from tests.pages import Browser
-
     app = make_app(enrollment={"self_enrollment": False, "request_lifetime_days": 7,
                                "email_as_managed_apple_account": False})  # fmt: skip
     Company(app.extensions["portal"]).person()
@@ -284,8 +271,6 @@ def test_a_device_that_leaves_ends_the_enrollment(app, browser, company):
 
 def newest_passcode(company, invitation):
     """What the newest mail says, computed as the mail was."""
-    import pyotp
-
     request = company.request(invitation)
     secret = company.portal.vault.open(request.passcode_secret_sealed).decode()
     return pyotp.HOTP(secret).at(request.passcode_counter)

@@ -5,7 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import select
 
 from portal import audit
@@ -337,8 +344,6 @@ class JourneyMachine(RuleBasedStateMachine):
 @pytest.mark.timeout(600)
 def test_the_journey_keeps_its_invariants(portal, clock):
     World.portal = portal
-    from hypothesis.stateful import run_state_machine_as_test
-
     run_state_machine_as_test(
         JourneyMachine,
         settings=settings(max_examples=40, stateful_step_count=30, deadline=None, print_blob=True),

@@ -4,10 +4,12 @@ import email
 import email.policy
 
 import pytest
+import segno
 
 from portal.models import OutboxMessage
 from portal.notifications import outbox
 from portal.notifications.email import FileTransport, NotDelivered, Undeliverable
+from portal.notifications.messages import qr_png
 
 
 class Failing:
@@ -56,10 +58,6 @@ def test_the_invitation_carries_link_passcode_qr_expiry_and_who_asked(company, i
 
 
 def test_the_qr_code_leads_to_the_link(company, invitation, tmp_path):
-    import segno
-
-    from portal.notifications.messages import qr_png
-
     link = f"https://portal.example.com/e/{invitation.token}"
     code = segno.make(link, error="m", micro=False)
     assert qr_png(link).startswith(b"\x89PNG")

@@ -3,6 +3,7 @@
 import pytest
 
 from portal.backends.base import Health
+from portal.enrollment import requests
 from tests.factories import phone
 from tests.pages import BASE
 
@@ -87,8 +88,6 @@ def test_with_the_backend_away_everything_up_to_the_profile_works(browser, compa
 
 
 def test_a_cancelled_request_says_so_on_the_page_that_is_open(browser, company, clock):
-    from portal.enrollment import requests
-
     invitation = company.invite(company.person())
     browser.walk_to("terms", invitation)
     data = {**browser.hidden(), "accept": "yes"}

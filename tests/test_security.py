@@ -5,11 +5,19 @@ import threading
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from cryptography import x509
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 
-from portal import audit, people
-from portal.enrollment import errors, progress
-from portal.models import AuditEvent, LocalAccount, Person, RequestLink, SignInAttempt, Visit
+from portal import audit, installation, people, vault
+from portal.credentials import local, sign_in
+from portal.credentials.local import LocalAccounts
+from portal.credentials.throttle import Throttled
+from portal.enrollment import errors, progress, requests
+from portal.models import AuditEvent, Base, LocalAccount, Person, RequestLink, SignInAttempt, Visit
+from portal.pki import scep
+from portal.simulator import iphone
+from portal.simulator.iphone import InstallationFailed, Unenrolled
 from tests.factories import PASSWORD, Company, phone
 from tests.pages import BASE, Browser
 
@@ -42,8 +50,6 @@ def test_no_token_passcode_or_password_is_ever_logged(app, browser, invitation, 
 
 
 def test_a_wrong_token_is_looked_up_by_hash(portal, session, invitation, clock):
-    from portal.enrollment import requests
-
     with pytest.raises(errors.LinkUnusable):
         requests.by_token(session, invitation.token[:-1] + "0" * 2, clock())
 
@@ -60,8 +66,6 @@ def test_wrong_passwords_and_unknown_accounts_read_the_same(app, invitation):
 
 
 def test_an_unknown_account_costs_the_same_hashing(portal, session, company, clock, monkeypatch):
-    from portal.credentials import local
-
     company.person()
     verified = []
     real = local._fits
@@ -105,10 +109,6 @@ def test_throttling_survives_a_restart_and_holds_across_processes(app, make_app,
 
 def test_parallel_guesses_get_no_extra_tries(app, company, portal, clock):
     """Twelve at once against one account: ten are judged, no more."""
-    from portal.credentials import sign_in
-    from portal.credentials.local import LocalAccounts
-    from portal.credentials.throttle import Throttled
-
     company.person()
     outcomes = []
 
@@ -126,6 +126,14 @@ def test_parallel_guesses_get_no_extra_tries(app, company, portal, clock):
     assert sorted(outcomes) == ["Throttled"] * 2 + ["WrongCredentials"] * 10
 
 
+def test_somebody_who_is_throttled_cannot_flood_the_timeline(browser, company, invitation):
+    browser.open_link(invitation)
+    for _ in range(15):
+        browser.submit(username="erika", password="wrong")
+    refused = [event for event in company.events(invitation) if event[0] == "sign_in.refused"]
+    assert refused == [("sign_in.refused", "wrong_credentials")] * 10 + [("sign_in.refused", "throttled")]
+
+
 def test_a_disabled_person_is_signed_out_everywhere_at_once(app, browser, company, invitation, clock):
     browser.walk_to("privacy", invitation)
     other = Browser(app).open_link(invitation).sign_in()
@@ -137,8 +145,6 @@ def test_a_disabled_person_is_signed_out_everywhere_at_once(app, browser, compan
 
 
 def test_an_empty_password_never_fits(portal, session, company, clock):
-    from portal.credentials.local import LocalAccounts
-
     company.person()
     assert LocalAccounts().verify(session, "erika", "", clock()) is None
 
@@ -318,7 +324,9 @@ def test_five_wrong_passcodes_lock_it_whatever_the_browser(app, browser, company
     assert ("passcode.rejected", "locked") in company.events(invitation)
 
 
-def test_tries_are_counted_before_the_comparison_so_parallel_guesses_get_no_extra(portal, company, browser, invitation):
+def test_tries_are_counted_before_the_comparison_so_parallel_guesses_get_no_extra(
+    portal, company, browser, invitation, clock
+):
     browser.walk_to("passcode", invitation)
     wrong = "000000" if invitation.passcode != "000000" else "111111"
     outcomes = []
@@ -326,14 +334,10 @@ def test_tries_are_counted_before_the_comparison_so_parallel_guesses_get_no_extr
         visit_id = session.scalars(select(Visit.id)).one()
 
     def guess():
-        from portal import clock
-
         try:
             with portal.database.transaction() as session:
                 rules = portal.settings.passcode
-                progress.enter_passcode(
-                    session, portal.vault, rules, invitation.request.id, visit_id, wrong, clock.now()
-                )
+                progress.enter_passcode(session, portal.vault, rules, invitation.request.id, visit_id, wrong, clock())
         except (errors.PasscodeWrong, errors.PasscodeLocked) as refusal:
             outcomes.append(type(refusal).__name__)
 
@@ -409,8 +413,6 @@ def test_a_new_download_kills_the_old_ticket_and_challenge(app, browser, company
     old = app.test_client().get(first.headers["Location"], base_url=BASE).data
     new = browser.download()
     assert app.test_client().get(first.headers["Location"], base_url=BASE).status_code == 404
-    from portal.simulator.iphone import InstallationFailed
-
     with pytest.raises(InstallationFailed):
         phone(app).install(old)
     assert ("certificate.refused", "superseded") in company.events(invitation)
@@ -418,8 +420,6 @@ def test_a_new_download_kills_the_old_ticket_and_challenge(app, browser, company
 
 
 def test_a_new_download_revokes_what_the_old_one_got(app, browser, company, invitation):
-    from portal.simulator.iphone import Unenrolled
-
     browser.walk_to("profile", invitation)
     first = phone(app)
     first.obtain_identity(first.open_profile(browser.download()))
@@ -433,14 +433,9 @@ def test_a_new_download_revokes_what_the_old_one_got(app, browser, company, invi
 
 def test_a_lost_scep_answer_can_be_asked_for_again(app, browser, company, invitation):
     """The very same request again gets the very same certificate; the challenge is still used up for others."""
-    from portal.pki import scep
-    from portal.simulator import iphone
-
     device = phone(app)
     payload = device.open_profile(browser.walk_to("profile", invitation).download())
     settings = iphone.payload_of(payload, "com.apple.security.scep")["PayloadContent"]
-    from cryptography import x509
-
     names = [x509.NameAttribute(iphone._OIDS[kind], value) for [[kind, value]] in settings["Subject"]]
     csr = iphone.certificate_request(x509.Name(names), device.key, settings["Challenge"])
     identity = iphone.Identity(iphone.self_signed(x509.Name(names), device.key), device.key)
@@ -456,8 +451,6 @@ def test_a_lost_scep_answer_can_be_asked_for_again(app, browser, company, invita
 
 
 def test_the_audit_trail_can_only_grow(portal, company, invitation):
-    from sqlalchemy.exc import DBAPIError
-
     for change in (
         lambda s: s.execute(AuditEvent.__table__.update().values(kind="nothing")),
         lambda s: s.execute(AuditEvent.__table__.delete()),
@@ -468,8 +461,6 @@ def test_the_audit_trail_can_only_grow(portal, company, invitation):
 
 
 def test_verifying_names_the_first_broken_link(portal, app, browser, company, invitation, session):
-    from sqlalchemy import text
-
     browser.walk_to("overview", invitation)
     assert list(audit.broken_links(session)) == []
     session.rollback()
@@ -502,8 +493,6 @@ def test_erasing_a_person_removes_what_is_theirs_and_keeps_the_chain_valid(
         people.erase(writing, writing.scalars(select(Person)).one(), "admin:x", clock())
     assert list(audit.broken_links(session)) == []
     dump = ""
-    from portal.models import Base
-
     for table in Base.metadata.sorted_tables:
         for row in session.execute(select(table)):
             dump += str([value for value in row if not isinstance(value, bytes)]) + "\n"
@@ -520,8 +509,6 @@ def test_the_last_admin_stays(company, clock):
 
 
 def test_keys_rotate_and_everything_still_opens(make_app, template, tmp_path, clock):
-    from portal import installation, vault
-
     app = make_app(secret_keys=())
     vault.write_keys(tmp_path, template.keys)
     portal = app.extensions["portal"]

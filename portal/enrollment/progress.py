@@ -54,8 +54,14 @@ def signed_in(session: Session, request: EnrollmentRequest, now: datetime) -> En
 
 
 def sign_in_failed(session: Session, request_id: str, reason: str, now: datetime) -> None:
-    """A try to sign in on this request failed (``reason``: wrong_credentials, throttled, unavailable)."""
+    """A try to sign in on this request failed (``reason``: wrong_credentials, throttled, source_unavailable).
+
+    Being throttled is told once in a row, so that nobody can fill the trail.
+    """
     request = requests.lock(session, request_id)
+    newest = audit.newest(session, audit.request_chain(request_id))
+    if reason == "throttled" and newest is not None and newest.reason == reason:
+        return
     _record(session, request, "sign_in.refused", now, EMPLOYEE, reason)
 
 

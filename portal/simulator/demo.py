@@ -44,7 +44,7 @@ def walk() -> int:
 def serve(port: int) -> int:
     """Serve the demo in the foreground until stopped; prints how to begin."""
     data = Path(os.environ.get("PORTAL_DATA_DIR") or ROOT / "var")
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     server = Server(port, {"PORTAL_DATA_DIR": str(data)}, data / "server.log")
     signal.signal(signal.SIGTERM, _interrupt)
     try:

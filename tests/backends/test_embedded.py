@@ -6,14 +6,17 @@ import uuid
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from portal import clock as portal_clock
 from portal.backends import allowed
 from portal.backends.base import Order
+from portal.backends.embedded import connect
 from portal.enrollment import requests
 from portal.enrollment.errors import CommandForbidden
 from portal.models import Command, Device
 from portal.pki.authority import Identity
-from portal.simulator.iphone import InstallationFailed, IPhone, Unenrolled
+from portal.simulator.iphone import InstallationFailed, IPhone, Unenrolled, self_signed
 from tests.factories import phone, phone_key
 
 FACTS = json.loads((Path(__file__).parent.parent / "data" / "user-enrollment.json").read_text())
@@ -56,13 +59,7 @@ def authenticate(device, **extra):
 def enqueue(company, invitation, order):
     with company.portal.database.transaction() as session:
         device = session.query(Device).filter_by(request_id=invitation.request.id).one()
-        return company.portal.backend.enqueue(session, device, order, requests_clock())
-
-
-def requests_clock():
-    from portal import clock
-
-    return clock.now()
+        return company.portal.backend.enqueue(session, device, order, portal_clock.now())
 
 
 # --- facts ---------------------------------------------------------------------------------------------------
@@ -202,8 +199,6 @@ def test_unsigned_and_forged_messages_are_refused_and_never_unenroll(company, in
 
 
 def test_a_certificate_from_another_ca_is_refused(company, invitation, enrolled):
-    from portal.simulator.iphone import self_signed
-
     subject = enrolled.identity.certificate.subject
     liar = IPhone(identity=Identity(self_signed(subject, phone_key(2)), phone_key(2)), http=enrolled.http)
     liar.mdm, liar.enrollment_id = enrolled.mdm, enrolled.enrollment_id
@@ -374,10 +369,6 @@ def test_cancelling_stops_a_device_on_its_way(company, invitation, prepared, clo
 
 def test_no_error_answers_a_managed_device_401(app, company, invitation, enrolled, monkeypatch):
     """An outage, a bug, a full disk: the profile must stay on the phone."""
-    from sqlalchemy.exc import OperationalError
-
-    from portal.backends.embedded import connect
-
     for error in (OperationalError("x", {}, Exception()), RuntimeError("bug"), KeyError("bug")):
 
         def broken(*_args, error=error, **_kwargs):

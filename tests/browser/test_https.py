@@ -1,5 +1,6 @@
 """Outside the demo, over TLS: Secure cookies in a real browser, and the pages for browsers that cannot go on."""
 
+import json
 import ssl
 import subprocess
 import sys
@@ -40,8 +41,6 @@ def secure(tmp_path_factory):
 
 
 def invite(server):
-    import json
-
     return json.loads(server.flask("invite", "erika", "--json"))
 
 

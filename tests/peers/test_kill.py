@@ -1,7 +1,9 @@
 """kill -9 at any moment: every request is at the last step that was answered, and goes on."""
 
 import contextlib
+import os
 import random
+import signal
 import threading
 import time
 
@@ -107,9 +109,6 @@ def test_a_killed_worker_loses_no_mail(cast):
 
 def test_a_reload_under_load_drops_no_request(cast):
     """SIGHUP replaces the workers; pages keep answering."""
-    import os
-    import signal
-
     failures, stop = [], threading.Event()
 
     def visit():

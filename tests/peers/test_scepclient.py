@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from portal.simulator.employee import Employee
 from portal.simulator.iphone import IPhone, payload_of
@@ -54,8 +55,6 @@ def test_a_foreign_client_gets_a_certificate_that_openssl_verifies(cast, tmp_pat
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "client.pem").exists(), done.stderr
     ca = IPhone().fetch_ca(settings)
-    from cryptography.hazmat.primitives.serialization import Encoding
-
     (tmp_path / "ca.pem").write_bytes(ca.public_bytes(Encoding.PEM))
     verified = subprocess.run(
         ["openssl", "verify", "-purpose", "sslclient", "-CAfile", "ca.pem", "client.pem"],

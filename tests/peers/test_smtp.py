@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import socket
 import ssl
 from email.message import EmailMessage
 
@@ -113,8 +114,6 @@ def test_lasting_and_passing_refusals_are_told_apart(mailbox, certificate, monke
 
 
 def test_a_server_that_is_down_or_silent_is_tried_again_later():
-    import socket
-
     with pytest.raises(NotDelivered, match="ConnectionRefusedError"):
         send(transport(free_port()))
     with socket.socket() as silent:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sqlalchemy import select
 
@@ -43,8 +44,6 @@ def test_certificates_out_of_date_or_of_another_ca_are_rejected(portal, clock):
         .not_valid_before(clock())
         .not_valid_after(clock() + timedelta(days=1))
     )
-    from cryptography.hazmat.primitives import hashes
-
     with pytest.raises(CertificateRejected, match="foreign"):
         portal.authority.check(self_signed.sign(key, hashes.SHA256()), clock())
 

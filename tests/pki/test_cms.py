@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from asn1crypto import cms as structures
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,8 +73,6 @@ def test_a_signature_without_its_certificate_is_refused(identity, tmp_path):
 
 def test_signed_attributes_cannot_be_passed_off_as_the_body(identity, tmp_path):
     message = openssl_sign(tmp_path, b"x", "-md", "sha256")
-    from asn1crypto import cms as structures
-
     info = structures.ContentInfo.load(message)
     attributes = info["content"]["signer_infos"][0]["signed_attrs"].untag().dump()
     info["content"]["signer_infos"][0]["signed_attrs"] = None

@@ -1,13 +1,17 @@
 """SCEP messages: what is read, what is refused and with which failInfo."""
 
+import base64
 import subprocess
+from dataclasses import replace
 from functools import lru_cache
+from urllib.parse import quote
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import load_der_x509_certificate
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +20,7 @@ from portal.pki import cms, scep
 from portal.pki.authority import Identity
 from portal.simulator import iphone
 from tests.factories import phone_key
+from tests.pages import BASE
 
 SUBJECT = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "device")])
 
@@ -101,8 +106,6 @@ def test_sha1_is_read_only_where_it_is_configured(portal, tmp_path):
     message, _ = scep.request(
         iphone.certificate_request(SUBJECT, phone_key(), "c"), portal.authority.ca.certificate, client(), "1"
     )
-    from dataclasses import replace
-
     old = replace(scep.read(message), digest_algorithm="sha1")
     with pytest.raises(scep.ScepFailure) as refusal:
         scep.open_request(old, portal.authority.ca)
@@ -135,13 +138,6 @@ def test_arbitrary_bytes_are_no_message(body):
 
 def test_the_responder_takes_messages_by_post_by_get_and_in_the_query_of_a_post(app, browser, company):
     """Apple's own client and others differ; a certificate comes either way, and each challenge counts once."""
-    import base64
-    from urllib.parse import quote
-
-    from cryptography.x509 import load_der_x509_certificate
-
-    from tests.pages import BASE
-
     http = app.test_client()
     ca = load_der_x509_certificate(http.get("/scep?operation=GetCACert&message=x", base_url=BASE).data)
     assert {"AES", "SHA-256", "POSTPKIOperation", "SCEPStandard"} == set(
