@@ -18,13 +18,16 @@ class Recorded(Exception):
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for ``url``. SQLite: WAL, foreign keys, one writer at a time that waits instead of failing."""
+    """An engine for ``url``. SQLite: WAL, foreign keys, one writer at a time that waits instead of failing.
+
+    Parameters never show in an error: they name people.
+    """
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
     path = make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": SQLITE_WAIT_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": SQLITE_WAIT_SECONDS}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

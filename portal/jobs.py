@@ -9,7 +9,7 @@ from huey.api import Huey
 from huey.consumer import Consumer
 from sqlalchemy import update
 
-from portal import clock
+from portal import clock, people
 from portal.credentials import throttle
 from portal.database import Database
 from portal.models import IssuedProfile
@@ -46,6 +46,7 @@ class Worker:
         now = clock.now()
         with self.database.transaction() as session:
             throttle.forget_old(session, self.settings.sign_in, now)
+            people.forget_old_visits(session, self.settings.session, now)
             session.execute(
                 update(IssuedProfile)
                 .where(IssuedProfile.expires_at < now - KEEP_EXPIRED_PROFILES)

@@ -1,6 +1,8 @@
 """Outages: a clear page, nothing lost, and everything goes on afterwards."""
 
+import pytest
 from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
 
 from portal import jobs
 from tests import databases
@@ -39,6 +41,12 @@ def test_a_full_disk_refuses_writes_in_words_and_keeps_reading(app, browser, com
         engine.dispose()
     browser.get("/enroll/privacy").submit(acknowledge="yes")
     assert browser.path == "/enroll/passcode"
+
+
+def test_a_failing_statement_is_logged_without_the_values_in_it(portal):
+    with pytest.raises(DBAPIError) as error, portal.database.transaction() as session:
+        session.execute(text("INSERT INTO people (id) VALUES (:id)"), {"id": "somebody-secret"})
+    assert "somebody-secret" not in str(error.value)
 
 
 def test_a_restarted_database_is_found_again_without_a_restart(app, browser, company, portal):

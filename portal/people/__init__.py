@@ -1,13 +1,14 @@
 """Employees and staff: finding them, their Managed Apple Account, disabling and erasing them."""
 
 import unicodedata
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.models import Certificate, Device, EnrollmentRequest, LocalAccount, OutboxMessage, Person, Visit
+from portal.settings import Session as SessionRules
 from portal.settings import Settings
 
 STAFF_ROLES = ("helpdesk", "admin")
@@ -39,6 +40,12 @@ def managed_apple_account(person: Person, settings: Settings) -> str | None:
 def end_visits(session: Session, person: Person) -> None:
     """Sign the person out everywhere, at once."""
     session.execute(delete(Visit).where(Visit.person_id == person.id))
+
+
+def forget_old_visits(session: Session, rules: SessionRules, now: datetime) -> None:
+    """Housekeeping: drop visits that are over by any rule."""
+    idle = now - timedelta(minutes=max(rules.idle_minutes, rules.staff_idle_minutes))
+    session.execute(delete(Visit).where(Visit.last_seen_at < idle))
 
 
 def disable(session: Session, person: Person, actor: str, now: datetime) -> None:

@@ -4,10 +4,9 @@ import secrets
 from datetime import datetime, timedelta
 from typing import cast
 
-from flask import Flask, g, redirect, request, session, url_for
-from flask.typing import ResponseReturnValue
+from flask import Flask, request, session
 from flask_login import AnonymousUserMixin, UserMixin, current_user
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, select
 
 from portal import clock
 from portal.extensions import db_session, login_manager, portal, transaction
@@ -19,6 +18,8 @@ EMPLOYEE, STAFF = "employee", "staff"
 STAFF_BLUEPRINTS = {"staff", "helpdesk"}
 TOUCH_EVERY = timedelta(seconds=60)
 TOKEN_BYTES = 24
+SIGNED_OUT = "signed_out"
+"""Session key: a visit was over, so the next sign-in page says why."""
 
 
 class SignedIn(UserMixin):  # type: ignore[misc]
@@ -40,10 +41,6 @@ def init_app(app: Flask) -> None:
     def load(_request: object) -> SignedIn | None:
         visit = find(area())
         return SignedIn(visit) if visit else None
-
-    @login_manager.unauthorized_handler
-    def to_sign_in() -> ResponseReturnValue:
-        return redirect(url_for("staff.sign_in"), 303)
 
     @app.context_processor
     def signed_in() -> dict[str, object]:
@@ -117,7 +114,7 @@ def find(area: str) -> Visit | None:
     visit = db_session.scalar(select(Visit).where(Visit.token_hash == token_hash(token), Visit.area == area))
     now = clock.now()
     if visit is None or visit.person.disabled_at is not None or _over(visit, now):
-        g.visit_over = visit is not None
+        session[SIGNED_OUT] = True
         return None
     if area == STAFF and visit.person.role not in STAFF_ROLES:
         return None
@@ -125,14 +122,6 @@ def find(area: str) -> Visit | None:
         with transaction():
             visit.last_seen_at = now
     return visit
-
-
-def forget_old(now: datetime) -> None:
-    """Housekeeping: drop visits that are over."""
-    rules = portal.settings.session
-    oldest = now - timedelta(hours=rules.absolute_hours)
-    idle = now - timedelta(minutes=max(rules.idle_minutes, rules.staff_idle_minutes))
-    db_session.execute(delete(Visit).where(or_(Visit.created_at < oldest, Visit.last_seen_at < idle)))
 
 
 def _over(visit: Visit, now: datetime) -> bool:

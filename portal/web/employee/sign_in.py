@@ -27,7 +27,7 @@ def sign_in() -> ResponseReturnValue:
         visit = visits.current()
         if visit is not None and visit.request_id is not None and session.get(LINK) in (None, visit.request_id):
             return to_current_step(visit)
-        return render_template("employee/sign_in.html", form=form, linked=LINK in session)
+        return render_template("employee/sign_in.html", form=form, signed_out=session.pop(visits.SIGNED_OUT, False))
     status = FORM_REFUSED
     if form.validate_on_submit():
         try:
@@ -42,7 +42,7 @@ def sign_in() -> ResponseReturnValue:
         except SourceUnavailable:
             _tell_helpdesk("source_unavailable")
             raise
-    return render_template("employee/sign_in.html", form=form, linked=LINK in session, minutes=minutes), status
+    return render_template("employee/sign_in.html", form=form, minutes=minutes), status
 
 
 @blueprint.post("/enroll/sign-out")
