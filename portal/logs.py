@@ -4,19 +4,24 @@ import logging
 import sys
 import time
 
+import click
 from flask import Flask, Response, g, request
 
 log = logging.getLogger("portal.http")
 
 
 def init_app(app: Flask) -> None:
-    """Write the portal's events to standard error and one line for each request."""
+    """Write the portal's events to standard error and one line for each request.
+
+    A command's output is its own: beside it only warnings are shown. The worker is no such command.
+    """
     root = logging.getLogger("portal")
     if not root.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
         root.addHandler(handler)
-        root.setLevel(logging.INFO)
+        in_command = click.get_current_context(silent=True) is not None and "worker" not in sys.argv
+        root.setLevel(logging.WARNING if in_command else logging.INFO)
         root.propagate = True
 
     @app.before_request

@@ -58,6 +58,8 @@ def serve(port: int) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave a process behind
+            signal.signal(number, signal.SIG_IGN)
         server.stop()
 
 

@@ -95,10 +95,10 @@ class Server:
 
     def stop(self) -> None:
         """Stop both, by their own process groups."""
-        for process in (self.web, self.worker):
-            if process is None or process.poll() is not None:
-                continue
+        running = [each for each in (self.web, self.worker) if each is not None and each.poll() is None]
+        for process in running:
             process.terminate()
+        for process in running:
             try:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:

@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +76,25 @@ def test_the_demo_walks_to_an_enrolled_device(capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "status: enrolled" in printed
     assert "/enroll/terms" in printed
+
+
+def test_ctrl_c_twice_leaves_no_process_behind(tmp_path):
+    """``make run`` in a terminal: the signal reaches the whole group, and people press it again."""
+    environment = {**os.environ, "PORTAL_DATA_DIR": str(tmp_path)}
+    environment.pop("PORTAL_DATABASE_URL", None)
+    command = [sys.executable, "-m", "portal.simulator.demo", "serve", str(free_port())]
+    run = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    printed = ""
+    while "Mail " not in printed:
+        line = run.stdout.readline()
+        assert line, printed
+        printed += line
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    assert len(children) == 2
+    for _ in range(2):
+        os.killpg(run.pid, signal.SIGINT)
+        time.sleep(0.2)
+    assert run.wait(20) == 0
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
