@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import pyotp
 from flask import Flask
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy import select
@@ -301,6 +302,7 @@ def people_add(
             secret = totp.new_secret()
             account.totp_secret_sealed = portal.vault.seal(secret.encode())
             click.echo(f"TOTP secret: {secret}")
+            click.echo(pyotp.TOTP(secret).provisioning_uri(name=username, issuer_name=portal.settings.company.name))
         audit.record(session, audit.SETTINGS, "person.added", clock.now(), reason=role, actor="command")
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from portal import clock as portal_clock
 from portal.pki import cms
 from tests.factories import phone_key
+from tests.tools import needs_openssl
 
 FORMS = [
     ["-md", "sha1"],
@@ -42,6 +43,7 @@ def openssl_sign(folder, body, *options):
 
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=" ".join)
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
+@needs_openssl
 def test_every_form_that_devices_send_is_verified(identity, tmp_path, form, encoding):
     message = openssl_sign(tmp_path, b"<plist/>", *form, *encoding)
     assert message[:2] == (b"\x30\x80" if encoding else b"\x30\x82")
@@ -49,12 +51,14 @@ def test_every_form_that_devices_send_is_verified(identity, tmp_path, form, enco
 
 
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
+@needs_openssl
 def test_another_body_is_refused_in_every_form(identity, tmp_path, form):
     message = openssl_sign(tmp_path, b"<plist/>", *form)
     with pytest.raises(cms.CmsError):
         cms.verify_detached(message, b"<plist >")
 
 
+@needs_openssl
 def test_what_we_sign_openssl_verifies(portal, tmp_path):
     signer, ca = portal.authority.signer, portal.authority.ca
     (tmp_path / "signed").write_bytes(cms.sign(b"profile\r\n", signer.key, signer.certificate))
@@ -66,11 +70,13 @@ def test_what_we_sign_openssl_verifies(portal, tmp_path):
     assert done.stdout == b"profile\r\n"
 
 
+@needs_openssl
 def test_a_signature_without_its_certificate_is_refused(identity, tmp_path):
     with pytest.raises(cms.CmsError, match="certificate is missing"):
         cms.verify_detached(openssl_sign(tmp_path, b"x", "-nocerts"), b"x")
 
 
+@needs_openssl
 def test_signed_attributes_cannot_be_passed_off_as_the_body(identity, tmp_path):
     message = openssl_sign(tmp_path, b"x", "-md", "sha256")
     info = structures.ContentInfo.load(message)

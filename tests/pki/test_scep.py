@@ -21,6 +21,7 @@ from portal.pki.authority import Identity
 from portal.simulator import iphone
 from tests.factories import phone_key
 from tests.pages import BASE
+from tests.tools import needs_openssl
 
 SUBJECT = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "device")])
 
@@ -88,11 +89,13 @@ def enveloped_by_openssl(portal, folder, cipher):
 
 
 @pytest.mark.parametrize("cipher", ["-aes128", "-aes192", "-aes256"])
+@needs_openssl
 def test_what_openssl_encrypts_is_read(portal, tmp_path, cipher):
     content = scep.decrypt(enveloped_by_openssl(portal, tmp_path, cipher), portal.authority.ca)
     assert content == (tmp_path / "csr").read_bytes()
 
 
+@needs_openssl
 def test_3des_is_read_only_where_it_is_configured(portal, tmp_path):
     enveloped = enveloped_by_openssl(portal, tmp_path, "-des3")
     with pytest.raises(scep.LegacyCipher):
@@ -113,6 +116,7 @@ def test_sha1_is_read_only_where_it_is_configured(portal, tmp_path):
     assert scep.open_request(old, portal.authority.ca, accept_legacy=True).challenge == "c"
 
 
+@needs_openssl
 def test_openssl_reads_what_we_encrypt(portal, tmp_path):
     key = portal.authority.ca.key
     (tmp_path / "ca.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
