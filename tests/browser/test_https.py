@@ -57,7 +57,7 @@ def test_the_session_works_with_secure_host_cookies(secure):
         (cookie,) = engine.page.context.cookies()
         assert cookie["name"] == "__Host-portal"
         assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Lax")
-        assert engine.console() == []
+        assert engine.problems == []
 
 
 def test_the_simulated_iphone_enrolls_over_tls(secure):
@@ -86,7 +86,7 @@ def test_every_other_browser_gets_a_page_that_helps(secure):
         with engines.chromium(user_agent=agent, trust_anything=True) as engine:
             engine.open(invitation["url"])
             engine.picture(f"browser-{judge(agent).verdict.value}")
-            assert engine.console() == []
+            assert engine.problems == []
     assert len(seen) == 6
 
 

@@ -112,7 +112,7 @@ def test_a_reload_under_load_drops_no_request(cast):
     failures, stop = [], threading.Event()
 
     def visit():
-        with httpx.Client(base_url=cast.server.url) as client:
+        with httpx.Client(base_url=cast.server.url, timeout=30) as client:
             while not stop.is_set():
                 try:
                     if client.get("/enroll/sign-in").status_code != 200:
