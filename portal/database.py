@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 SQLITE_WAIT_SECONDS = 10
@@ -23,7 +25,9 @@ def open_engine(url: str) -> Engine:
     Parameters never show in an error: they name people.
     """
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
+        engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
+        event.listen(engine, "handle_error", _forget_values)
+        return engine
     path = make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +35,22 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+RAISED_BY_TRIGGER = "P0001"
+"""SQLSTATE of our own triggers' messages, which name nobody."""
+
+
+def _forget_values(context: ExceptionContext) -> DBAPIError | None:
+    # PostgreSQL quotes the failing row in its message, and messages get logged: keep only what names no person.
+    original, known = context.original_exception, context.sqlalchemy_exception
+    diagnosis = getattr(original, "diag", None)
+    if diagnosis is None or diagnosis.sqlstate is None or not isinstance(known, DBAPIError):
+        return None
+    where = (diagnosis.table_name, diagnosis.column_name, diagnosis.constraint_name)
+    what = diagnosis.message_primary if diagnosis.sqlstate == RAISED_BY_TRIGGER else f"SQLSTATE {diagnosis.sqlstate}"
+    original.args = (" ".join(part for part in (what, *where) if part),)
+    return type(known)(known.statement, None, original, True, connection_invalidated=known.connection_invalidated)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
