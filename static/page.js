@@ -12,4 +12,6 @@
       });
     });
   });
+  var again = document.querySelector("[data-again]");
+  if (again) setTimeout(function () { location.replace(again.dataset.again); }, 5000);
 })();

@@ -59,7 +59,14 @@ def page(name: str, status: int, **values: object) -> tuple[str, int, dict[str, 
     headers = {"Retry-After": RETRY_SECONDS} if status == 503 else {}
     if for_machines():
         return name + "\n", status, {"Content-Type": "text/plain; charset=utf-8", **headers}
-    return render_template(f"errors/{name}.html", **values), status, headers
+    return render_template(f"errors/{name}.html", again=_again(), **values), status, headers
+
+
+def _again() -> str:
+    """Where to try again: the same page, or where a form or a file was asked for."""
+    if request.method != "GET" or request.endpoint == "employee.profile_file":
+        return url_for("employee.continue_journey")
+    return request.full_path.removesuffix("?")
 
 
 def _refused(error: Exception) -> ResponseReturnValue:

@@ -31,6 +31,8 @@ def profile(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseR
     waiting = journey.waiting(facts, now)
     if waiting in (Waiting.DEVICE, Waiting.ACCOUNT):
         return redirect(url_for("employee.finish"), 303)
+    if waiting is not Waiting.INSTALL:
+        _backend_ready()
     return render_template(
         "employee/profile.html",
         form=form,
@@ -52,8 +54,7 @@ def profile_file(visit: Visit, request: EnrollmentRequest, facts: Facts) -> Resp
     """
     if http.method == "HEAD":
         return Response(content_type=profiles.MEDIA_TYPE)
-    if not portal.backend.health().ready:
-        raise BackendUnavailable
+    _backend_ready()
     press = profiles.Press(
         settings=portal.settings,
         vault=portal.vault,
@@ -80,6 +81,12 @@ def ticket(ticket: str) -> ResponseReturnValue:
     response = Response(content, content_type=profiles.MEDIA_TYPE)
     response.headers["Content-Disposition"] = 'attachment; filename="enrollment.mobileconfig"'
     return response
+
+
+def _backend_ready() -> None:
+    """No download while the device could not report: the page says so and goes on by itself."""
+    if not portal.backend.health().ready:
+        raise BackendUnavailable
 
 
 def _minutes_left(facts: Facts, now: datetime) -> int:

@@ -1,0 +1,184 @@
+"""Every page that tells of trouble, with a picture: errors, refusals, and a device that did not make it."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from werkzeug.serving import make_server
+
+from portal.backends.base import Health
+from portal.enrollment import progress, requests
+from portal.simulator.iphone import IPhone, Unenrolled
+from portal.simulator.server import free_port
+from tests.browser import engines
+from tests.browser.conftest import needs_chromium
+from tests.factories import PASSWORD, Company, phone_key
+
+pytestmark = needs_chromium
+
+
+class Scene:
+    """One portal in this process, so that its clock and its insides can be moved, and one browser before it."""
+
+    def __init__(self, app, engine: engines.Chromium, url: str) -> None:
+        self.portal = app.extensions["portal"]
+        self.company = Company(self.portal)
+        self.engine = engine
+        self.url = url
+
+    def open(self, path: str) -> None:
+        self.engine.open(self.url + path)
+
+    def sees(self, name: str, heading: str) -> None:
+        """The page says so; it has its pictures and nothing to complain of."""
+        self.engine.wait_for_heading(heading)
+        self.engine.picture(name)
+
+    def sign_in(self, username: str) -> None:
+        self.engine.fill("username", username)
+        self.engine.fill("password", PASSWORD)
+        self.engine.tap("main button[type=submit]")
+
+    def walk_to_download(self) -> tuple[object, bytes]:
+        """From a fresh invitation to a downloaded profile."""
+        invitation = self.company.invite(self.company.person())
+        self.open(f"/e/{invitation.token}")
+        self.sign_in("erika")
+        for selector in ("button[value=employee]", "button[name=acknowledge]"):
+            self.engine.tap(selector)
+        self.engine.fill("passcode", invitation.passcode)
+        for selector in ("button[form=enter]", "button[name=continue]", "button[name=accept]"):
+            self.engine.tap(selector)
+        with self.engine.page.expect_download() as waiting:
+            self.engine.tap("main a.button")
+        return invitation, waiting.value.path().read_bytes()
+
+
+@pytest.fixture
+def scene(make_app) -> Iterator[Callable[..., Scene]]:
+    """Serve a portal with the test's clock and open a browser."""
+    stops: list[Callable[[], None]] = []
+
+    def stage(**settings: object) -> Scene:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        app = make_app(demo=True, public_url=url, **settings)
+        server = make_server("127.0.0.1", port, app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        stops.append(thread.join)
+        stops.append(server.shutdown)
+        browsing = engines.chromium()
+        engine = browsing.__enter__()
+        stops.append(lambda: browsing.__exit__(None, None, None))
+        return Scene(app, engine, url)
+
+    yield stage
+    for stop in reversed(stops):
+        stop()
+
+
+def phone_of(profile: bytes) -> IPhone:
+    """A phone with its identity from ``profile``."""
+    phone = IPhone(key=phone_key())
+    phone.obtain_identity(phone.open_profile(profile))
+    return phone
+
+
+def test_refusals_of_people(scene):
+    at = scene()
+    at.company.person("nobody", managed_apple_account=None)
+    at.open("/enroll")
+    at.sign_in("nobody")
+    at.sees("error-no-managed-apple-account", "You need a Managed Apple Account first")
+    invitation = at.company.invite(at.company.person())
+    at.company.person("other")
+    at.open(f"/e/{invitation.token}")
+    at.sign_in("other")
+    at.sees("error-wrong-person", "This invitation is for someone else")
+
+
+def test_self_enrollment_switched_off(scene):
+    at = scene(enrollment={"self_enrollment": False})
+    at.company.person()
+    at.open("/enroll")
+    at.sign_in("erika")
+    at.sees("error-self-enrollment-off", "You need an invitation")
+
+
+def test_bad_requests(scene):
+    at = scene()
+    at.open("/enroll/sign-out")
+    at.sees("error-bad-request", "That did not work")
+    at.open("/enroll?x=" + "x" * 5000)
+    at.sees("error-too-large", "That was too much")
+    at.open("/p/unknown.mobileconfig")
+    at.sees("error-profile", "This profile is no longer there")
+    at.open("/enroll/sign-in")
+    at.engine.page.context.clear_cookies()
+    at.sign_in("erika")
+    at.sees("error-form-too-old", "Please do that once more")
+
+
+def test_outages_and_faults(scene, monkeypatch, clock):
+    at = scene()
+    at.walk_to_download()
+    clock.forward(minutes=9)
+    health = at.portal.backend.health
+    monkeypatch.setattr(at.portal.backend, "health", lambda: Health(ready=False, reason="test"))
+    at.open("/enroll/profile.mobileconfig")
+    at.engine.page.route("**/enroll/continue", lambda route: route.abort("aborted"))  # no retry while it is looked at
+    at.sees("error-unavailable", "We cannot go on right now")
+    at.engine.page.unroute("**/enroll/continue")
+    at.open("/enroll/profile")
+    monkeypatch.setattr(at.portal.backend, "health", health)
+    at.engine.wait_for_heading("Download the profile")
+    monkeypatch.setattr(progress, "sign_in", lambda *_: 1 / 0)
+    invitation = at.company.invite(at.company.person("other"))
+    at.open(f"/e/{invitation.token}")
+    at.sign_in("other")
+    at.sees("error-unexpected", "Something went wrong on our side")
+
+
+def test_a_profile_that_ran_out(scene, clock):
+    at = scene()
+    at.walk_to_download()
+    clock.forward(minutes=9)
+    at.open("/enroll/finish")
+    at.sees("8-expired", "The profile ran out")
+    at.engine.tap("main a.button")
+    at.sees("7-profile-expired", "Download the profile")
+
+
+def test_a_device_that_was_refused(scene):
+    at = scene()
+    _, profile = at.walk_to_download()
+    phone = phone_of(profile)
+    at.open("/enroll/finish")
+    at.sees("8-waiting-device", "Waiting for your device")
+    with pytest.raises(Unenrolled):
+        phone._checkin({"MessageType": "Authenticate", "EnrollmentID": "X", "UDID": "X"})
+    at.open("/enroll/finish")
+    at.sees("8-refused", "Your device could not be added")
+    at.engine.tap("main a.button")
+    at.sees("7-profile-refused", "Download the profile")
+
+
+def test_a_device_that_went_silent(scene, clock):
+    at = scene()
+    _, profile = at.walk_to_download()
+    phone_of(profile).authenticate()
+    clock.forward(minutes=11)
+    at.open("/enroll/finish")
+    at.sees("8-silent", "Your device went silent")
+    at.engine.tap("main a.button")
+    at.sees("7-profile-silent", "Download the profile")
+
+
+def test_a_request_that_was_closed(scene, clock):
+    at = scene()
+    invitation, _ = at.walk_to_download()
+    with at.portal.database.transaction() as session:
+        requests.cancel(session, invitation.request.id, "helpdesk:test", clock())
+    at.open("/enroll/finish")
+    at.sees("8-closed", "This request is closed")
