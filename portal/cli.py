@@ -291,7 +291,7 @@ def people_add(
             username=people.fold_username(username),
             name=name,
             email=email,
-            managed_apple_account=managed_apple_account,
+            managed_apple_account=managed_apple_account and people.fold_username(managed_apple_account),
             locale=locale,
             role=role,
             created_at=clock.now(),

@@ -38,6 +38,8 @@ class Portal:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.database)
+        self.domains: tuple[float, frozenset[str]] | None = None
+        """When (monotonic seconds) the domains that may enroll were read last, and which they were."""
 
     @cached_property
     def vault(self) -> Vault:

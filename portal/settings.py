@@ -47,6 +47,15 @@ class Enrollment(Section):
     email_as_managed_apple_account: bool
 
 
+class AccountDriven(Section):
+    domains: tuple[str, ...]
+    prefer: Literal["auto", "profile", "account"]
+    minimum_ios: str = Field(pattern=r"^\d{1,2}(\.\d{1,2}){0,2}$")
+    token_minutes: int = Field(ge=1, le=60)
+    sign_in_again_days: int = Field(ge=0)
+    device_roots: str
+
+
 class Passcode(Section):
     tries: int = Field(ge=1, le=10)
     resend_seconds: int = Field(ge=10)
@@ -120,6 +129,7 @@ class Settings(BaseSettings):
     languages: tuple[str, ...]
     company: Company
     enrollment: Enrollment
+    account_driven: AccountDriven
     passcode: Passcode
     profile: Profile
     session: Session

@@ -15,8 +15,10 @@ from portal.enrollment import journey, requests
 from portal.enrollment.requests import Invitation
 from portal.extensions import Portal
 from portal.models import AuditEvent, Device, EnrollmentRequest, Person
-from portal.simulator.iphone import IPhone
+from portal.simulator.employee import SAFARI, Employee
+from portal.simulator.iphone import MODELS, IPhone
 
+BASE = "https://portal.example.com"
 PASSWORD = "correct horse battery"
 TOTP_SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
@@ -102,7 +104,15 @@ def phone_key(number: int = 0) -> rsa.RSAPrivateKey:
     return _phone_key(number)
 
 
-def phone(app: Flask, number: int = 0) -> IPhone:
+def phone(app: Flask, number: int = 0, ios: int = 17) -> IPhone:
     """A simulated iPhone that talks to ``app`` without a network."""
     transport = httpx.WSGITransport(app=app.wsgi_app, raise_app_exceptions=False)
-    return IPhone(http=httpx.Client(transport=transport), key=phone_key(number))
+    return IPhone(model=MODELS[ios], http=httpx.Client(transport=transport), key=phone_key(number))
+
+
+def owner(app: Flask, user_agent: str = SAFARI) -> Employee:
+    """An employee who walks pages by themselves, without a network; each has cookies of their own."""
+    employee = Employee(BASE, user_agent=user_agent)
+    transport = httpx.WSGITransport(app=app.wsgi_app, raise_app_exceptions=False)
+    employee.http = httpx.Client(base_url=BASE, headers=employee.http.headers, transport=transport)
+    return employee

@@ -8,9 +8,7 @@ from werkzeug.test import TestResponse
 
 from portal.enrollment.requests import Invitation
 from portal.simulator.employee import SAFARI
-from tests.factories import PASSWORD, totp_code
-
-BASE = "https://portal.example.com"
+from tests.factories import BASE, PASSWORD, totp_code
 
 
 class Browser:

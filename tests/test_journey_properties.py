@@ -20,7 +20,7 @@ from portal import clock as portal_clock
 from portal.database import Database
 from portal.enrollment import errors, journey, passcode, progress, requests, terms
 from portal.enrollment import profile as profiles
-from portal.enrollment.journey import STEPS, Facts, Status, Step
+from portal.enrollment.journey import STEPS, Facts, Status, Step, Walk
 from portal.models import Certificate, Device, EnrollmentRequest, IssuedProfile, Person
 from tests.factories import Company
 
@@ -158,7 +158,7 @@ class JourneyMachine(RuleBasedStateMachine):
         except REFUSALS:
             return None
 
-    browsers = st.sampled_from(["browser-a", "browser-b"])
+    browsers = st.sampled_from([Walk("browser-a"), Walk("browser-b")])
 
     @rule(minutes=st.sampled_from([1, 3, 8, 60, 60 * 24 * 3]))
     def time_passes(self, minutes):
@@ -324,7 +324,7 @@ class JourneyMachine(RuleBasedStateMachine):
             assert request.passcode_tries <= self.portal.settings.passcode.tries
             # Nobody but the browser with the passcode sees a profile.
             for browser in ("browser-a", "browser-b"):
-                step = journey.current_step(journey.of(request, browser), self.now)
+                step = journey.current_step(journey.of(request, Walk(browser)), self.now)
                 if step is Step.PROFILE:
                     assert request.passcode_visit_id == browser
 

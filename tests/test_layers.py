@@ -10,7 +10,7 @@ from portal.settings import ROOT
 LAYERS = [
     {"settings", "clock", "vault", "database", "texts"},
     {"models"},
-    {"enrollment", "people", "credentials", "backends", "pki", "notifications", "audit"},
+    {"enrollment", "people", "credentials", "backends", "pki", "notifications", "audit", "discovery"},
     {"extensions", "installation", "demo", "jobs", "logs", "simulator"},
     {"web", "cli"},
 ]

@@ -14,6 +14,7 @@ from portal.credentials import local, sign_in
 from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Throttled
 from portal.enrollment import errors, progress, requests
+from portal.enrollment.journey import Walk
 from portal.models import AuditEvent, Base, LocalAccount, Person, RequestLink, SignInAttempt, Visit
 from portal.pki import scep
 from portal.simulator import iphone
@@ -227,7 +228,8 @@ def test_every_post_of_a_person_needs_the_csrf_token(app, browser, company, invi
             continue
         path = rule.rule.replace("<request_id>", invitation.request.id)
         answer = browser.client.post(path, base_url=BASE, headers=browser.headers)
-        assert answer.status_code == 400, path
+        # In the web view of Settings an error status would end the enrollment, so the page itself has to do.
+        assert answer.status_code == (200 if path.startswith("/apple/") else 400), path
         assert "Please do that once more" in answer.get_data(as_text=True)
 
 
@@ -333,13 +335,13 @@ def test_tries_are_counted_before_the_comparison_so_parallel_guesses_get_no_extr
     wrong = "000000" if invitation.passcode != "000000" else "111111"
     outcomes = []
     with portal.database.session() as session:
-        visit_id = session.scalars(select(Visit.id)).one()
+        walk = Walk(session.scalars(select(Visit.id)).one())
 
     def guess():
         try:
             with portal.database.transaction() as session:
                 rules = portal.settings.passcode
-                progress.enter_passcode(session, portal.vault, rules, invitation.request.id, visit_id, wrong, clock())
+                progress.enter_passcode(session, portal.vault, rules, invitation.request.id, walk, wrong, clock())
         except (errors.PasscodeWrong, errors.PasscodeLocked) as refusal:
             outcomes.append(type(refusal).__name__)
 

@@ -75,6 +75,22 @@ class ChallengeRefused(Recorded, EnrollmentError):
         self.reason = reason
 
 
+class TokenRefused(Recorded, EnrollmentError):
+    """An access token is not accepted: its device's owner has to sign in again; ``reason`` is a code."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class WrongAccount(Recorded, EnrollmentError):
+    """Another Managed Apple Account was typed in Settings than ``account``, that of the person who signed in."""
+
+    def __init__(self, account: str) -> None:
+        super().__init__()
+        self.account = account
+
+
 class DeviceRefused(Recorded, EnrollmentError):
     """A device may not enroll or speak; ``reason`` is a code for the event."""
 

@@ -14,6 +14,36 @@ from portal.models import EnrollmentRequest, IssuedProfile
 
 DEVICE_PATIENCE = timedelta(minutes=10)
 """How long the finish page waits for the next word of a device that has its certificate."""
+CARRIED_OVER = timedelta(hours=1)
+"""What was done in Safari this long before signing in to the web view of Settings is not asked again there."""
+
+
+class Way(StrEnum):
+    """How a device enrolls: with a downloaded profile, or from Settings with the Managed Apple Account."""
+
+    PROFILE = "profile"
+    ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One signed-in browser on its way through a request.
+
+    In Safari the passcode counts only for the browser that entered it: a second phone proves itself again. The web
+    view of Settings may not share Safari's cookies, so what counts there is what was done on the request at or after
+    ``since``: the privacy notice, the passcode and the terms of the hour before, and all that is done there.
+    """
+
+    visit_id: str
+    since: datetime | None = None
+
+    def passcode_counts(self, request: EnrollmentRequest) -> bool:
+        """Whether this browser may rely on the passcode entered for ``request``."""
+        return request.passcode_visit_id == self.visit_id if self.since is None else True
+
+    def counts(self, at: datetime | None) -> datetime | None:
+        """``at``, unless it is too long ago for this browser."""
+        return at if at is None or self.since is None or at >= self.since else None
 
 
 class Step(StrEnum):
@@ -80,29 +110,29 @@ class Facts:
     enrolled_at: datetime | None = None
     ended_at: datetime | None = None
     end_reason: str | None = None
+    way: str | None = None
 
     def over(self, now: datetime) -> bool:
         """Whether the request ended or its time ran out before a device enrolled."""
         return self.ended_at is not None or (self.enrolled_at is None and now >= self.expires_at)
 
 
-def of(request: EnrollmentRequest, visit_id: str | None = None) -> Facts:
-    """The facts of ``request``; with ``visit_id``, as they count for that browser.
-
-    The passcode counts only for the browser that entered it: a second phone proves itself again.
-    """
+def of(request: EnrollmentRequest, walk: Walk | None = None) -> Facts:
+    """The facts of ``request``; with ``walk``, as they count for that browser."""
     profile = request.profile
-    elsewhere = visit_id is not None and request.passcode_visit_id != visit_id
+    counts = walk.counts if walk else _all_count
+    passcode_counts = walk is None or walk.passcode_counts(request)
+    terms_accepted_at = counts(request.terms_accepted_at)
     return Facts(
         expires_at=request.expires_at,
         terms_current=request.terms_current,
         signed_in_at=request.signed_in_at,
         ownership=request.ownership,
-        privacy_at=request.privacy_at,
-        passcode_verified_at=None if elsewhere else request.passcode_verified_at,
+        privacy_at=counts(request.privacy_at),
+        passcode_verified_at=counts(request.passcode_verified_at) if passcode_counts else None,
         overview_at=request.overview_at,
-        terms_version=request.terms_version,
-        terms_accepted_at=request.terms_accepted_at,
+        terms_version=request.terms_version if terms_accepted_at else None,
+        terms_accepted_at=terms_accepted_at,
         profile_issued_at=profile.issued_at if profile else None,
         profile_expires_at=profile.expires_at if profile else None,
         profile_downloaded_at=profile.downloaded_at if profile else None,
@@ -112,7 +142,12 @@ def of(request: EnrollmentRequest, visit_id: str | None = None) -> Facts:
         enrolled_at=request.enrolled_at,
         ended_at=request.ended_at,
         end_reason=request.end_reason,
+        way=profile.way if profile else None,
     )
+
+
+def _all_count(at: datetime | None) -> datetime | None:
+    return at
 
 
 def current_step(facts: Facts, now: datetime) -> Step:

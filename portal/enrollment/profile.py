@@ -1,5 +1,8 @@
 """The enrollment profile: building the plist (pure), issuing it to the browser that earned it, serving its bytes.
 
+It is made for one of two ways: downloaded in Safari (ManagedAppleID makes it a user enrollment), or fetched by Settings
+(EnrollmentMode BYOD does). One is never handed out as the other.
+
 Facts: Apple's com.apple.mdm and com.apple.security.scep payloads, release iOS 18.1 of the published schema.
 """
 
@@ -21,7 +24,7 @@ from portal import audit
 from portal.backends.base import Management
 from portal.enrollment import journey, progress, requests
 from portal.enrollment.errors import NoManagedAppleAccount, ProfileUnavailable, RequestEnded, StepOutOfOrder
-from portal.enrollment.journey import Step
+from portal.enrollment.journey import Step, Walk, Way
 from portal.models import IssuedProfile, new_id
 from portal.pki import cms
 from portal.pki.authority import Authority, Identity
@@ -56,12 +59,13 @@ class Contents:
     challenge: str
     ca: x509.Certificate
     root: x509.Certificate | None = None
+    way: Way = Way.PROFILE
 
 
 def build(contents: Contents) -> bytes:
     """The unsigned XML plist. Raises ValueError without a Managed Apple Account: that would be a device enrollment."""
     if not contents.managed_apple_account:
-        raise ValueError("a profile without ManagedAppleID would enroll the whole device")
+        raise ValueError("a profile without a Managed Apple Account would enroll the whole device")
     scep = _scep_payload(contents)
     payloads = [scep, _mdm_payload(contents, str(scep["PayloadUUID"]))]
     if contents.root is not None:
@@ -105,8 +109,12 @@ def _scep_payload(contents: Contents) -> dict[str, object]:
 
 def _mdm_payload(contents: Contents, identity_uuid: str) -> dict[str, object]:
     # AccessRights is left out, always: its presence can cancel a user enrollment.
+    if contents.way is Way.ACCOUNT:
+        user_enrollment = {"EnrollmentMode": "BYOD", "AssignedManagedAppleID": contents.managed_apple_account}
+    else:
+        user_enrollment = {"ManagedAppleID": contents.managed_apple_account}
     return _payload(contents, "com.apple.mdm", "mdm", "Device management") | {
-        "ManagedAppleID": contents.managed_apple_account,
+        **user_enrollment,
         "IdentityCertificateUUID": identity_uuid,
         "Topic": contents.management.topic,
         "ServerURL": contents.management.server_url,
@@ -151,13 +159,13 @@ class Press:
     consent: Mapping[str, str]
 
 
-def issue(session: Session, press: Press, request_id: str, visit_id: str, now: datetime) -> str:
-    """A new download for the browser that earned it; the one before is dead. Returns its ticket.
+def issue(session: Session, press: Press, request_id: str, walk: Walk, now: datetime, way: Way = Way.PROFILE) -> str:
+    """A new profile for the browser that earned it; the one before is dead. Returns its ticket.
 
     Raises StepOutOfOrder, RequestEnded, NoManagedAppleAccount, ProfileNotSigned.
     """
     request = requests.lock(session, request_id)
-    facts = journey.of(request, visit_id)
+    facts = journey.of(request, walk)
     if facts.over(now):
         raise RequestEnded
     if not journey.may_visit(Step.PROFILE, facts, now):
@@ -171,25 +179,31 @@ def issue(session: Session, press: Press, request_id: str, visit_id: str, now: d
     requests.retire_profile(session, request, now, "superseded")
     ticket, challenge = secrets.token_urlsafe(SECRET_BYTES), secrets.token_urlsafe(SECRET_BYTES)
     profile_id = new_id()
-    signed = _sign(press, profile_id, account, challenge)
+    signed = _sign(press, profile_id, account, challenge, way)
+    rules = press.settings
+    minutes = rules.account_driven.token_minutes if way is Way.ACCOUNT else rules.profile.lifetime_minutes
     profile = IssuedProfile(
         id=profile_id,
         request_id=request.id,
         ticket_hash=token_hash(ticket),
         challenge_hash=token_hash(challenge),
+        way=way.value,
         content_sealed=press.vault.seal(signed),
         issued_at=now,
-        expires_at=now + timedelta(minutes=press.settings.profile.lifetime_minutes),
+        expires_at=now + timedelta(minutes=minutes),
     )
     session.add(profile)
     request.profile_id = profile_id
     digest = hashlib.sha256(signed).hexdigest()
     chain = audit.request_chain(request.id)
-    audit.record(session, chain, "profile.issued", now, actor=progress.EMPLOYEE, detail={"sha256": digest})
+    reason = "for_settings" if way is Way.ACCOUNT else None
+    audit.record(
+        session, chain, "profile.issued", now, reason=reason, actor=progress.EMPLOYEE, detail={"sha256": digest}
+    )
     return ticket
 
 
-def _sign(press: Press, profile_id: str, account: str, challenge: str) -> bytes:
+def _sign(press: Press, profile_id: str, account: str, challenge: str, way: Way) -> bytes:
     own_signer = press.signer == press.authority.signer
     contents = Contents(
         profile_id=profile_id,
@@ -204,6 +218,7 @@ def _sign(press: Press, profile_id: str, account: str, challenge: str) -> bytes:
         challenge=challenge,
         ca=press.authority.ca.certificate,
         root=press.authority.ca.certificate if own_signer else None,
+        way=way,
     )
     signer = press.signer
     try:
@@ -212,10 +227,13 @@ def _sign(press: Press, profile_id: str, account: str, challenge: str) -> bytes:
         raise ProfileNotSigned(str(error)) from error
 
 
-def fetch(session: Session, vault: Vault, ticket: str, now: datetime) -> tuple[str, bytes]:
-    """(profile id, signed bytes) behind a ticket, the same for as long as it lives. Raises ProfileUnavailable."""
+def fetch(session: Session, vault: Vault, ticket: str, now: datetime, way: Way = Way.PROFILE) -> tuple[str, bytes]:
+    """(profile id, signed bytes) behind a ticket of that way, the same for as long as it lives.
+
+    Raises ProfileUnavailable.
+    """
     profile = session.scalar(select(IssuedProfile).where(IssuedProfile.ticket_hash == token_hash(ticket)))
     usable = profile is not None and profile.superseded_at is None and now < profile.expires_at
-    if profile is None or not usable or profile.content_sealed is None:
+    if profile is None or profile.way != way.value or not usable or profile.content_sealed is None:
         raise ProfileUnavailable
     return profile.id, vault.open(profile.content_sealed)

@@ -21,9 +21,10 @@ from portal.enrollment.errors import (
     RequestEnded,
     StepOutOfOrder,
     TermsChanged,
+    WrongAccount,
     WrongPerson,
 )
-from portal.enrollment.journey import Step
+from portal.enrollment.journey import Step, Walk
 from portal.models import Certificate, Device, EnrollmentRequest, IssuedProfile, Person
 from portal.settings import Passcode, Settings
 from portal.vault import Vault, token_hash
@@ -46,10 +47,29 @@ def sign_in(session: Session, request_id: str, person: Person, now: datetime) ->
     return signed_in(session, request, now)
 
 
-def signed_in(session: Session, request: EnrollmentRequest, now: datetime) -> EnrollmentRequest:
-    """The right person signed in on a locked request."""
+def sign_in_from_settings(
+    session: Session, vault: Vault, settings: Settings, person: Person, identifier: str, now: datetime
+) -> EnrollmentRequest:
+    """``person`` signed in to the web view of Settings, which knows ``identifier``: their open request or a new one.
+
+    Raises WrongAccount if ``identifier`` is not their Managed Apple Account, NoManagedAppleAccount, SelfEnrollmentOff.
+    """
+    account = people.managed_apple_account(person, settings)
+    if account and identifier and people.fold_username(identifier) != people.fold_username(account):
+        request = requests.open_request_of(session, person, now)
+        if request is not None:
+            _record(session, requests.lock(session, request.id), "sign_in.refused", now, EMPLOYEE, "another_account")
+        raise WrongAccount(account)
+    request = requests.for_self_enrollment(session, vault, settings, person, now)
+    return signed_in(session, request, now, "in_settings")
+
+
+def signed_in(
+    session: Session, request: EnrollmentRequest, now: datetime, where: str | None = None
+) -> EnrollmentRequest:
+    """The right person signed in on a locked request, in Safari or ``where``."""
     request.signed_in_at = request.signed_in_at or now
-    _record(session, request, "sign_in.accepted", now, EMPLOYEE)
+    _record(session, request, "sign_in.accepted", now, EMPLOYEE, where)
     return request
 
 
@@ -65,27 +85,27 @@ def sign_in_failed(session: Session, request_id: str, reason: str, now: datetime
     _record(session, request, "sign_in.refused", now, EMPLOYEE, reason)
 
 
-def choose_ownership(session: Session, request_id: str, visit_id: str, ownership: str, now: datetime) -> None:
+def choose_ownership(session: Session, request_id: str, walk: Walk, ownership: str, now: datetime) -> None:
     """Employee goes on; Corporate ends here, marked for helpdesk, but can be corrected."""
-    request = _at(session, request_id, visit_id, Step.OWNERSHIP, now)
+    request = _at(session, request_id, walk, Step.OWNERSHIP, now)
     if request.ownership == ownership:
         return
     request.ownership, request.ownership_at = ownership, now
     _record(session, request, "ownership.chosen", now, EMPLOYEE, ownership)
 
 
-def acknowledge_privacy(session: Session, request_id: str, visit_id: str, now: datetime) -> None:
+def acknowledge_privacy(session: Session, request_id: str, walk: Walk, now: datetime) -> None:
     """The privacy notice was acknowledged."""
-    request = _at(session, request_id, visit_id, Step.PRIVACY, now)
+    request = _at(session, request_id, walk, Step.PRIVACY, now)
     request.privacy_at = now
     _record(session, request, "privacy.acknowledged", now, EMPLOYEE)
 
 
 def enter_passcode(
-    session: Session, vault: Vault, rules: Passcode, request_id: str, visit_id: str, entered: str, now: datetime
+    session: Session, vault: Vault, rules: Passcode, request_id: str, walk: Walk, entered: str, now: datetime
 ) -> None:
     """The second step. From now on only this browser may walk the rest. Raises PasscodeWrong, PasscodeLocked."""
-    request = _at(session, request_id, visit_id, Step.PASSCODE, now)
+    request = _at(session, request_id, walk, Step.PASSCODE, now)
     try:
         passcode.verify(request, entered, rules, vault, now)
     except PasscodeWrong as refusal:
@@ -94,22 +114,22 @@ def enter_passcode(
     except PasscodeLocked:
         _record(session, request, "passcode.rejected", now, EMPLOYEE, "locked")
         raise
-    request.passcode_verified_at, request.passcode_visit_id = now, visit_id
+    request.passcode_verified_at, request.passcode_visit_id = now, walk.visit_id
     _record(session, request, "passcode.verified", now, EMPLOYEE)
 
 
-def see_overview(session: Session, request_id: str, visit_id: str, now: datetime) -> None:
+def see_overview(session: Session, request_id: str, walk: Walk, now: datetime) -> None:
     """The overview was read."""
-    request = _at(session, request_id, visit_id, Step.OVERVIEW, now)
+    request = _at(session, request_id, walk, Step.OVERVIEW, now)
     request.overview_at = now
     _record(session, request, "overview.seen", now, EMPLOYEE)
 
 
 def accept_terms(
-    session: Session, request_id: str, visit_id: str, version: str, sha256: str, locale: str, now: datetime
+    session: Session, request_id: str, walk: Walk, version: str, sha256: str, locale: str, now: datetime
 ) -> None:
     """The terms shown were accepted. Raises TermsChanged when they are not the current ones, word for word."""
-    request = _at(session, request_id, visit_id, Step.TERMS, now)
+    request = _at(session, request_id, walk, Step.TERMS, now)
     current = terms.current_version(session)
     if version != current or sha256 != terms.sha256(terms.text_of(session, current, locale).text):
         raise TermsChanged
@@ -203,7 +223,7 @@ def device_authenticated(session: Session, profile_id: str, report: DeviceReport
         request_id=request.id,
         profile_id=profile_id,
         certificate_fingerprint=certificate.fingerprint,
-        way="profile",
+        way=profile.way,
         product_name=report.product_name,
         os_version=report.os_version,
         build_version=report.build_version,
@@ -274,9 +294,9 @@ def _profile_and_request(session: Session, profile_id: str) -> tuple[IssuedProfi
     return profile, request
 
 
-def _at(session: Session, request_id: str, visit_id: str, step: Step, now: datetime) -> EnrollmentRequest:
+def _at(session: Session, request_id: str, walk: Walk, step: Step, now: datetime) -> EnrollmentRequest:
     request = requests.lock(session, request_id)
-    facts = journey.of(request, visit_id)
+    facts = journey.of(request, walk)
     if facts.over(now):
         raise RequestEnded
     if journey.current_step(facts, now) is not step:

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from portal import audit, people
@@ -16,7 +16,8 @@ from portal.enrollment.errors import (
     SelfEnrollmentOff,
     UnknownPerson,
 )
-from portal.models import Certificate, EnrollmentRequest, IssuedProfile, Person, RequestLink
+from portal.enrollment.journey import Walk
+from portal.models import AccessToken, Certificate, EnrollmentRequest, IssuedProfile, Person, RequestLink
 from portal.notifications import messages, outbox
 from portal.settings import Settings
 from portal.vault import Vault, token_hash
@@ -187,11 +188,11 @@ def show_qr(session: Session, request_id: str, actor: str, now: datetime) -> str
 
 
 def send_passcode(
-    session: Session, vault: Vault, settings: Settings, request_id: str, visit_id: str, now: datetime
+    session: Session, vault: Vault, settings: Settings, request_id: str, walk: Walk, now: datetime
 ) -> None:
     """The employee asks for another passcode. Raises PasscodeTooSoon, PasscodeSendsUsedUp, RequestEnded."""
     request = _open(session, request_id, now)
-    if journey.current_step(journey.of(request, visit_id), now) is not journey.Step.PASSCODE:
+    if journey.current_step(journey.of(request, walk), now) is not journey.Step.PASSCODE:
         return
     passcode.check_resend(request, settings.passcode, now)
     code = passcode.renew(request, vault, now)
@@ -212,12 +213,17 @@ def cancel(session: Session, request_id: str, actor: str, now: datetime) -> None
 
 
 def retire_profile(session: Session, request: EnrollmentRequest, now: datetime, reason: str) -> None:
-    """The profile issued last and its certificate, if any, stop working."""
+    """The profile issued last, its access tokens and its certificate, if any, stop working."""
     profile = session.get(IssuedProfile, request.profile_id) if request.profile_id else None
     if profile is None:
         return
     profile.superseded_at = profile.superseded_at or now
     profile.content_sealed = None
+    session.execute(
+        update(AccessToken)
+        .where(AccessToken.profile_id == profile.id, AccessToken.revoked_at.is_(None))
+        .values(revoked_at=now, revoked_reason=reason)
+    )
     issued = select(Certificate).where(Certificate.profile_id == profile.id, Certificate.revoked_at.is_(None))
     for certificate in session.scalars(issued):
         certificate.revoked_at, certificate.revoked_reason = now, reason

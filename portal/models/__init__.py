@@ -2,17 +2,19 @@
 
 from portal.models.base import Base, new_id
 from portal.models.devices import Certificate, Command, Device
-from portal.models.enrollment import EnrollmentRequest, IssuedProfile, RequestLink, Terms
-from portal.models.operations import AuditEvent, AuditHead, OutboxMessage, PortalState
+from portal.models.enrollment import AccessToken, EnrollmentRequest, IssuedProfile, RequestLink, Terms
+from portal.models.operations import AuditEvent, AuditHead, DiscoveryCheck, OutboxMessage, PortalState
 from portal.models.people import LocalAccount, Person, SignInAttempt, Visit
 
 __all__ = [
+    "AccessToken",
     "AuditEvent",
     "AuditHead",
     "Base",
     "Certificate",
     "Command",
     "Device",
+    "DiscoveryCheck",
     "EnrollmentRequest",
     "IssuedProfile",
     "LocalAccount",

@@ -68,7 +68,11 @@ class RequestLink(Base):
 
 
 class IssuedProfile(Base):
-    """One download: its ticket, its SCEP challenge, and how far the device came with it."""
+    """One profile for one device: its ticket, its SCEP challenge, and how far the device came with it.
+
+    ``way`` is profile (downloaded in Safari, the ticket is in its address) or account (the ticket is the access token
+    with which Settings fetches it).
+    """
 
     __tablename__ = "profiles"
 
@@ -76,6 +80,7 @@ class IssuedProfile(Base):
     request_id: Mapped[str] = mapped_column(ForeignKey("enrollment_requests.id"), index=True)
     ticket_hash: Mapped[str] = mapped_column(String(64), unique=True)
     challenge_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    way: Mapped[str] = mapped_column(String(16), default="profile")
     content_sealed: Mapped[bytes | None]
     issued_at: Mapped[datetime]
     expires_at: Mapped[datetime]
@@ -86,6 +91,25 @@ class IssuedProfile(Base):
     authenticated_at: Mapped[datetime | None]
     refused_at: Mapped[datetime | None]
     refused_reason: Mapped[str | None] = mapped_column(String(64))
+
+
+class AccessToken(Base):
+    """What an account-driven device shows with every message (``Authorization: Bearer``); only its hash is kept.
+
+    It must be used before ``expires_at``; once a device is enrolled with it (``confirmed_at``) it lives with the
+    enrollment, until it is revoked.
+    """
+
+    __tablename__ = "access_tokens"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    profile_id: Mapped[str] = mapped_column(ForeignKey("profiles.id"), index=True)
+    request_id: Mapped[str] = mapped_column(ForeignKey("enrollment_requests.id"), index=True)
+    granted_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    revoked_reason: Mapped[str | None] = mapped_column(String(32))
 
 
 class Terms(Base):

@@ -56,6 +56,17 @@ class AuditHead(Base):
     digest: Mapped[str] = mapped_column(String(64))
 
 
+class DiscoveryCheck(Base):
+    """How the last look from outside at a domain's service discovery went."""
+
+    __tablename__ = "discovery_checks"
+
+    domain: Mapped[str] = mapped_column(String(253), primary_key=True)
+    checked_at: Mapped[datetime]
+    problem: Mapped[str | None] = mapped_column(String(48))
+    detail: Mapped[str] = mapped_column(String(400), default="")
+
+
 class PortalState(Base):
     """Things the portal made for itself at first start (CA, signer, push topic)."""
 

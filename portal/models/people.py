@@ -43,7 +43,10 @@ class LocalAccount(Base):
 
 
 class Visit(Base):
-    """One signed-in browser. Its token changes at every gain of rights; only the token's hash is stored."""
+    """One signed-in browser. Its token changes at every gain of rights; only the token's hash is stored.
+
+    ``profile_id`` is set when a managed device sends its owner to sign in again: the profile it enrolled with.
+    """
 
     __tablename__ = "visits"
 
@@ -52,6 +55,7 @@ class Visit(Base):
     area: Mapped[str] = mapped_column(String(16))
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), index=True)
     request_id: Mapped[str | None] = mapped_column(ForeignKey("enrollment_requests.id"), index=True)
+    profile_id: Mapped[str | None] = mapped_column(String(16))
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
 

@@ -3,11 +3,20 @@
 import unicodedata
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
-from portal.models import Certificate, Device, EnrollmentRequest, LocalAccount, OutboxMessage, Person, Visit
+from portal.models import (
+    AccessToken,
+    Certificate,
+    Device,
+    EnrollmentRequest,
+    LocalAccount,
+    OutboxMessage,
+    Person,
+    Visit,
+)
 from portal.settings import Session as SessionRules
 from portal.settings import Settings
 
@@ -28,6 +37,15 @@ def fold_username(entered: str) -> str:
 def by_username(session: Session, username: str) -> Person | None:
     """The person with that username who is not erased, or None."""
     return session.scalar(select(Person).where(Person.username == fold_username(username), Person.erased_at.is_(None)))
+
+
+def sign_in_name(session: Session, entered: str) -> str:
+    """The username meant by ``entered``: itself, or that of the person whose Managed Apple Account it is."""
+    account = fold_username(entered)
+    if "@" not in account:
+        return entered
+    known = select(Person.username).where(Person.managed_apple_account == account, Person.erased_at.is_(None))
+    return session.scalar(known) or entered
 
 
 def managed_apple_account(person: Person, settings: Settings) -> str | None:
@@ -53,6 +71,7 @@ def disable(session: Session, person: Person, actor: str, now: datetime) -> None
     _keep_an_admin(session, person)
     person.disabled_at = person.disabled_at or now
     end_visits(session, person)
+    _end_tokens(session, person, "person_disabled", now)
     audit.record(session, audit.SETTINGS, "person.disabled", now, actor=actor, detail={"person": person.id})
 
 
@@ -60,6 +79,7 @@ def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
     """Remove what is personal; requests, times and the audit chains stay. Raises LastAdmin."""
     _keep_an_admin(session, person)
     end_visits(session, person)
+    _end_tokens(session, person, "person_erased", now)
     session.execute(delete(LocalAccount).where(LocalAccount.person_id == person.id))
     requests = list(session.scalars(select(EnrollmentRequest).where(EnrollmentRequest.person_id == person.id)))
     for request in requests:
@@ -82,6 +102,16 @@ def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
     person.disabled_at = person.disabled_at or now
     person.erased_at = now
     audit.record(session, audit.SETTINGS, "person.erased", now, actor=actor)
+
+
+def _end_tokens(session: Session, person: Person, reason: str, now: datetime) -> None:
+    """Account-driven devices of the person are asked to sign in again."""
+    requests = select(EnrollmentRequest.id).where(EnrollmentRequest.person_id == person.id)
+    session.execute(
+        update(AccessToken)
+        .where(AccessToken.request_id.in_(requests), AccessToken.revoked_at.is_(None))
+        .values(revoked_at=now, revoked_reason=reason)
+    )
 
 
 def _keep_an_admin(session: Session, person: Person) -> None:

@@ -1,8 +1,11 @@
-"""The owner of a simulated iPhone: walks the journey's pages over HTTP as Safari would, without JavaScript."""
+"""The owner of a simulated iPhone: walks the journey's pages over HTTP, as Safari or as the web view of Settings would.
+
+Without JavaScript.
+"""
 
 from collections.abc import Callable
 from html.parser import HTMLParser
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
 
@@ -10,7 +13,10 @@ SAFARI = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_6_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
     "Version/17.6 Mobile/15E148 Safari/604.1"
 )
+DEVICE_SCHEME = "apple-remotemanagement-user-login"
 TIMEOUT_SECONDS = 20.0
+MOST_REDIRECTS = 10
+MOST_PAGES = 12
 
 
 class Stuck(Exception):
@@ -47,55 +53,91 @@ class _Form(HTMLParser):
 class Employee:
     """One person with one browser. ``tell`` gets a line for each page."""
 
-    def __init__(self, server: str, tell: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, server: str, tell: Callable[[str], None] = lambda line: None, user_agent: str = SAFARI) -> None:
         self.tell = tell
         self.http = httpx.Client(
             base_url=server,
-            headers={"User-Agent": SAFARI, "Accept-Language": "en"},
-            follow_redirects=True,
+            headers={"User-Agent": user_agent, "Accept-Language": "en"},
             timeout=TIMEOUT_SECONDS,
         )
         self.page = ""
         self.heading = ""
+        self.text = ""
+        self.token: str | None = None
         self._hidden: dict[str, str] = {}
 
     def open(self, url: str) -> None:
         """Open an address: a link from the mail, or a path."""
-        self._see(self.http.get(url))
+        self._see(self._follow(self.http.get(url)))
 
     def answer(self, **fields: str) -> None:
         """Send the page's form."""
-        self._see(self.http.post(self.page, data={**self._hidden, **fields}))
+        self._see(self._follow(self.http.post(self.page, data={**self._hidden, **fields})))
 
     def walk(self, url: str, username: str, password: str, passcode: Callable[[], str]) -> bytes:
         """From the link to the downloaded profile; returns its bytes. Raises Stuck."""
-        self.open(url)
-        answers: dict[str, Callable[[], dict[str, str]]] = {
-            "/enroll/sign-in": lambda: {"username": username, "password": password},
-            "/enroll/ownership": lambda: {"ownership": "employee"},
-            "/enroll/privacy": lambda: {"acknowledge": "yes"},
-            "/enroll/passcode": lambda: {"passcode": passcode()},
-            "/enroll/overview": lambda: {"continue": "yes"},
-            "/enroll/terms": lambda: {"accept": "yes"},
-        }
-        for page, fields in answers.items():
-            if self.page != page:
-                raise Stuck(f"expected {page}, got {self.page}: {self.heading}")
-            self.answer(**fields())
+        self.walk_to_the_end(url, username, password, passcode)
         return self.download()
+
+    def walk_to_the_end(self, url: str, username: str, password: str, passcode: Callable[[], str]) -> None:
+        """From the link through every question, up to the page of the profile or of Settings. Raises Stuck."""
+        self.open(url)
+        self._answer_everything(username, password, passcode)
+        if self.page != "/enroll/profile":
+            raise Stuck(f"expected the profile's page, got {self.page}: {self.heading}")
+
+    def walk_web_view(self, url: str, username: str, password: str, passcode: Callable[[], str]) -> str:
+        """The web view of Settings, through whatever is still asked, to its access token. Raises Stuck."""
+        self.open(url)
+        self._answer_everything(username, password, passcode)
+        if self.token is None:
+            raise Stuck(f"no access token but {self.page}: {self.heading}")
+        return self.token
 
     def download(self) -> bytes:
         """Tap the download button."""
-        answer = self.http.get("/enroll/profile.mobileconfig")
+        answer = self._follow(self.http.get("/enroll/profile.mobileconfig"))
         if answer.headers.get("content-type") != "application/x-apple-aspen-config":
             raise Stuck(f"no profile but {answer.status_code} {answer.url.path}")
         self.tell("profile.mobileconfig: downloaded")
         return answer.content
 
+    def _answer_everything(self, username: str, password: str, passcode: Callable[[], str]) -> None:
+        answers: dict[str, Callable[[], dict[str, str]]] = {
+            "sign-in": lambda: {"username": username, "password": password},
+            "ownership": lambda: {"ownership": "employee"},
+            "privacy": lambda: {"acknowledge": "yes"},
+            "passcode": lambda: {"passcode": passcode()},
+            "overview": lambda: {"continue": "yes"},
+            "terms": lambda: {"accept": "yes"},
+        }
+        seen: list[str] = []
+        while self.token is None and (step := self.page.rpartition("/")[2]) in answers:
+            if step in seen:
+                raise Stuck(f"{self.page} asked twice: {self.heading}")
+            seen.append(step)
+            self.answer(**answers[step]())
+
+    def _follow(self, answer: httpx.Response) -> httpx.Response:
+        for _ in range(MOST_REDIRECTS):
+            if not answer.is_redirect:
+                return answer
+            address = urljoin(str(answer.url), answer.headers["location"])
+            parts = urlsplit(address)
+            if parts.scheme == DEVICE_SCHEME:
+                if answer.status_code != 308 or parts.netloc != "authentication-results":
+                    raise Stuck(f"the device does not understand {answer.status_code} {parts.netloc}")
+                self.token = parse_qs(parts.query)["access-token"][0]
+                return answer
+            answer = self.http.get(address)
+        raise Stuck("too many redirects")
+
     def _see(self, answer: httpx.Response) -> None:
+        if self.token is not None:
+            return
         parsed = _Form()
         parsed.feed(answer.text)
-        self.page, self.heading = urlsplit(str(answer.url)).path, parsed.heading
+        self.page, self.heading, self.text = urlsplit(str(answer.url)).path, parsed.heading, answer.text
         self._hidden = {}
         for action, fields in parsed.forms:
             if not action or action == self.page:

@@ -1,13 +1,14 @@
-"""An iPhone that installs a user-enrollment profile: what iOS 13.1 to 17 would do, as far as the facts go.
+"""An iPhone that a user-enrollment profile reached: what iOS would do, as far as the facts go.
 
-It verifies the profile's signature, gets its own identity over SCEP, checks in, connects and answers commands.
-It imports nothing of the portal but the pki helpers.
+It verifies the profile's signature, gets its own identity over SCEP, checks in, connects and answers commands. In
+``settings_app`` it signs in to a work account by itself. It imports nothing of the portal but the pki helpers.
 """
 
 import base64
 import ipaddress
 import json
 import plistlib
+import re
 import secrets
 import uuid
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ from portal.pki.authority import Identity
 CHECKIN_TYPE = "application/x-apple-aspen-mdm-checkin"
 CONNECT_TYPE = "application/x-apple-aspen-mdm"
 USER_AGENT = "MDM/1.0"
+UNENROLL_CODE = "com.apple.unrecognized.device"
+FIRST_WITHOUT_PROFILES = 18
 MOST_COMMANDS = 100
 TIMEOUT_SECONDS = 20.0
 
@@ -43,7 +46,15 @@ class InstallationFailed(Exception):
 
 
 class Unenrolled(Exception):
-    """The server answered 401: a profile-driven iPhone removes its profile."""
+    """The server ended the enrollment: the iPhone removes its profile."""
+
+
+class SignInAgain(Exception):
+    """The server wants the owner of an account-driven iPhone to sign in at ``url``."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__("the owner has to sign in again")
+        self.url = url
 
 
 @dataclass
@@ -54,6 +65,31 @@ class Model:
     model_name: str = "iPhone"
     os_version: str = "17.6.1"
     build_version: str = "21G93"
+
+    @property
+    def major(self) -> int:
+        """18 for iOS 18.2."""
+        return int(self.os_version.split(".")[0])
+
+    def machine_info(self, language: str) -> dict[str, Any]:
+        """What Settings tells when an enrollment begins; before iOS 17 without the version."""
+        info: dict[str, Any] = {"LANGUAGE": language, "PRODUCT": self.product_name, "VERSION": self.build_version}
+        if self.major >= 17:
+            info |= {
+                "OS_VERSION": self.os_version,
+                "SUPPLEMENTAL_BUILD_VERSION": self.build_version,
+                "MDM_CAN_REQUEST_SOFTWARE_UPDATE": True,
+            }
+        return info
+
+    def user_agent(self) -> str:
+        """Safari's and the web view's; iOS 26 keeps saying iPhone OS 18_6."""
+        system = "18.6" if self.major > FIRST_WITHOUT_PROFILES else self.os_version
+        version = ".".join(self.os_version.split(".")[:2])
+        return (
+            f"Mozilla/5.0 (iPhone; CPU iPhone OS {system.replace('.', '_')} like Mac OS X) AppleWebKit/605.1.15 "
+            f"(KHTML, like Gecko) Version/{version} Mobile/15E148 Safari/604.1"
+        )
 
     def answers(self) -> dict[str, Any]:
         """Query answers of DeviceInformation that a user-enrolled phone gives."""
@@ -73,6 +109,15 @@ class Model:
         }
 
 
+MODELS = {
+    15: Model("iPhone12,1", os_version="15.8.3", build_version="19H386"),
+    17: Model(),
+    18: Model("iPhone16,1", os_version="18.2.1", build_version="22C161"),
+    26: Model("iPhone17,2", os_version="26.0", build_version="23A341"),
+}
+"""One phone for each kind of iOS that behaves differently."""
+
+
 @dataclass
 class IPhone:
     """One phone. ``install`` enrolls it; then ``connect`` serves the command queue and ``remove`` leaves."""
@@ -84,6 +129,13 @@ class IPhone:
     identity: Identity | None = None
     mdm: dict[str, Any] = field(default_factory=dict)
     profile_identifier: str = ""
+    account: str = ""
+    token: str = ""
+
+    @property
+    def account_driven(self) -> bool:
+        """Whether it enrolled from Settings, with an access token."""
+        return bool(self.account)
 
     # --- installing ------------------------------------------------------------------------------------------
 
@@ -111,8 +163,7 @@ class IPhone:
         except (cms.CmsError, plistlib.InvalidFileException, ValueError) as error:
             raise InstallationFailed(f"the profile is not properly signed: {error}") from error
         mdm = payload_of(payload, "com.apple.mdm")
-        if not mdm.get("ManagedAppleID"):
-            raise InstallationFailed("no ManagedAppleID: this would enroll the whole device")
+        self._check_way(mdm)
         if "AccessRights" in mdm or payload.get("PayloadRemovalDisallowed"):
             raise InstallationFailed("not allowed in user enrollment")
         if not mdm["Topic"].startswith("com.apple.mgmt."):
@@ -121,6 +172,15 @@ class IPhone:
             _check_url(mdm[key])
         self.mdm, self.profile_identifier = mdm, payload["PayloadIdentifier"]
         return payload
+
+    def _check_way(self, mdm: dict[str, Any]) -> None:
+        if self.account_driven:
+            if mdm.get("EnrollmentMode") != "BYOD" or not mdm.get("AssignedManagedAppleID") or "ManagedAppleID" in mdm:
+                raise InstallationFailed("not a profile for account-driven user enrollment")
+        elif not mdm.get("ManagedAppleID"):
+            raise InstallationFailed("no ManagedAppleID: this would enroll the whole device")
+        elif self.model.major >= FIRST_WITHOUT_PROFILES:
+            raise InstallationFailed("iOS 18 and later enroll from Settings only")
 
     def obtain_identity(self, payload: dict[str, Any]) -> None:
         """SCEP with a key of its own, checked against the profile's CA fingerprint."""
@@ -210,6 +270,8 @@ class IPhone:
             "key": self.identity.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
             "urls": {key: self.mdm[key] for key in ("ServerURL", "CheckInURL", "Topic")},
             "profile_identifier": self.profile_identifier,
+            "account": self.account,
+            "token": self.token,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(0o600)
@@ -228,6 +290,8 @@ class IPhone:
             identity=Identity(certificate, key),
             mdm=state["urls"],
             profile_identifier=state["profile_identifier"],
+            account=state["account"],
+            token=state["token"],
         )
 
     # --- how it talks ------------------------------------------------------------------------------------------
@@ -257,8 +321,12 @@ class IPhone:
     def _send(self, url: str, content_type: str, message: dict[str, Any]) -> httpx.Response:
         body = plistlib.dumps({"EnrollmentID": self.enrollment_id, **message})
         headers = {"Content-Type": content_type, "User-Agent": USER_AGENT, "Mdm-Signature": self.signature(body)}
+        if self.account_driven:
+            headers["Authorization"] = f"Bearer {self.token}"
         answer = self.http.put(url, content=body, headers=headers)
-        if answer.status_code == 401:
+        if answer.status_code == 401 and self.account_driven:
+            raise SignInAgain(challenge_url(answer))
+        if answer.status_code == 401 or (answer.status_code == 403 and UNENROLL_CODE in answer.text):
             raise Unenrolled(answer.text.strip())
         _expect(answer, str(message.get("MessageType", "connect")))
         return answer
@@ -267,6 +335,17 @@ class IPhone:
         """The ``Mdm-Signature`` header for ``body``."""
         assert self.identity is not None
         return base64.b64encode(cms.sign_detached(body, self.identity.key, self.identity.certificate)).decode()
+
+
+def challenge_url(answer: httpx.Response) -> str:
+    """Where a 401 sends the owner to sign in. Raises InstallationFailed without a challenge that iOS understands."""
+    challenge = re.fullmatch(
+        r'Bearer method="apple-as-web",? url="(https?://[^"]+)"', answer.headers.get("www-authenticate", "")
+    )
+    if challenge is None:
+        raise InstallationFailed("the server refused without saying where to sign in")
+    _check_url(challenge[1])
+    return challenge[1]
 
 
 _OIDS = {"CN": NameOID.COMMON_NAME, "O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME}

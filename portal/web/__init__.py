@@ -7,6 +7,7 @@ from portal.extensions import db_session, portal
 from portal.notifications import outbox
 from portal.settings import Settings
 from portal.web import apple, employee, errors, helpdesk, i18n, limits, operations, security, staff, visits
+from portal.web.apple.sign_in import handover
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -17,8 +18,9 @@ def init_app(app: Flask, settings: Settings) -> None:
     visits.init_app(app)
     errors.init_app(app)
     app.teardown_request(nudge_worker)
-    for part in (employee, apple, staff, helpdesk, operations):
-        app.register_blueprint(part.blueprint)
+    employee.init_app(app)
+    for pages in (apple.blueprint, handover, staff.blueprint, helpdesk.blueprint, operations.blueprint):
+        app.register_blueprint(pages)
 
 
 def nudge_worker(_error: BaseException | None) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 
-from flask import Flask, redirect, render_template, request, url_for
+from flask import Flask, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -15,6 +15,7 @@ from portal.enrollment.profile import ProfileNotSigned
 from portal.extensions import NotSetUp
 from portal.pki.authority import AuthorityMissing
 from portal.vault import VaultError
+from portal.web.employee import steps
 
 log = logging.getLogger("portal.errors")
 RETRY_SECONDS = "5"
@@ -44,6 +45,7 @@ def init_app(app: Flask) -> None:
         app.register_error_handler(kind, _refused)
     app.register_error_handler(refusals.StepOutOfOrder, _to_current_step)
     app.register_error_handler(refusals.RequestEnded, _to_current_step)
+    app.register_error_handler(refusals.WrongAccount, _wrong_account)
     app.register_error_handler(CSRFError, _form_too_old)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unexpected)
@@ -51,7 +53,7 @@ def init_app(app: Flask) -> None:
 
 def for_machines() -> bool:
     """Whether the answer goes to a device rather than a person."""
-    return request.blueprint == "apple" or request.path.startswith(("/mdm", "/scep", "/apple"))
+    return request.blueprint == "apple" or request.path.startswith(("/mdm", "/scep")) or request.path == "/apple/enroll"
 
 
 def page(name: str, status: int, **values: object) -> tuple[str, int, dict[str, str]]:
@@ -64,8 +66,8 @@ def page(name: str, status: int, **values: object) -> tuple[str, int, dict[str, 
 
 def _again() -> str:
     """Where to try again: the same page, or where a form or a file was asked for."""
-    if request.method != "GET" or request.endpoint == "employee.profile_file":
-        return url_for("employee.continue_journey")
+    if request.method != "GET" or request.endpoint == "safari.profile_file":
+        return steps.page("continue_journey")
     return request.full_path.removesuffix("?")
 
 
@@ -77,7 +79,11 @@ def _refused(error: Exception) -> ResponseReturnValue:
 
 
 def _to_current_step(_error: Exception) -> ResponseReturnValue:
-    return redirect(url_for("employee.continue_journey"), 303)
+    return redirect(steps.page("continue_journey"), 303)
+
+
+def _wrong_account(error: refusals.WrongAccount) -> ResponseReturnValue:
+    return page("wrong_account", 403, account=error.account)
 
 
 def _form_too_old(_error: Exception) -> ResponseReturnValue:

@@ -12,20 +12,24 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal.settings import Settings
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "style-src 'self'",
-        "script-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-    )
-)
 STATIC_MAX_AGE_SECONDS = 365 * 24 * 3600
 HSTS = "max-age=31536000; includeSubDomains"
+
+
+def content_security_policy(form_action: str = "") -> str:
+    """The policy of every page; ``form_action``: where its forms may lead besides here."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "style-src 'self'",
+            "script-src 'self'",
+            "img-src 'self'",
+            "connect-src 'self'",
+            f"form-action 'self' {form_action}".rstrip(),
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        )
+    )
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -45,10 +49,12 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings)  # type: ignore[method-assign]
     app.jinja_env.globals["asset"] = _asset
 
+    policy = content_security_policy()
+
     @app.after_request
     def add_headers(response: Response) -> Response:
         headers = response.headers
-        headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        headers.setdefault("Content-Security-Policy", policy)
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "no-referrer"
         headers["Cross-Origin-Opener-Policy"] = "same-origin"
@@ -57,7 +63,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         if settings.secure:
             headers["Strict-Transport-Security"] = HSTS
         if request.endpoint != "static":
-            headers["Cache-Control"] = "no-store"
+            headers.setdefault("Cache-Control", "no-store")
         return response
 
 

@@ -9,13 +9,18 @@ from flask_login import AnonymousUserMixin, UserMixin, current_user
 from sqlalchemy import delete, select
 
 from portal import clock
+from portal.enrollment.journey import CARRIED_OVER, Walk
 from portal.extensions import db_session, login_manager, portal, transaction
 from portal.models import Person, Visit
 from portal.people import STAFF_ROLES
 from portal.vault import token_hash
 
-EMPLOYEE, STAFF = "employee", "staff"
-STAFF_BLUEPRINTS = {"staff", "helpdesk"}
+EMPLOYEE, WEB_VIEW, STAFF = "employee", "web_view", "staff"
+"""Areas: a browser can be signed in to each of them, as different people. Settings' web view may share Safari's jar."""
+WEB_VIEW_PAGES = "web_view"
+"""The name under which the journey's pages are registered for the web view of Settings."""
+AREAS = {"staff": STAFF, "helpdesk": STAFF, "admin": STAFF, WEB_VIEW_PAGES: WEB_VIEW, "handover": WEB_VIEW}
+"""By blueprint; every other page is the employee's."""
 TOUCH_EVERY = timedelta(seconds=60)
 TOKEN_BYTES = 24
 SIGNED_OUT = "signed_out"
@@ -49,7 +54,12 @@ def init_app(app: Flask) -> None:
 
 def area() -> str:
     """Whose pages this request is for."""
-    return STAFF if request.blueprint in STAFF_BLUEPRINTS else EMPLOYEE
+    return AREAS.get(request.blueprint or "", EMPLOYEE)
+
+
+def walk(visit: Visit) -> Walk:
+    """How this browser walks through its request."""
+    return Walk(visit.id, visit.created_at - CARRIED_OVER if visit.area == WEB_VIEW else None)
 
 
 def current() -> Visit | None:
@@ -77,13 +87,16 @@ def begin(area: str, person: Person, request_id: str | None, now: datetime) -> V
     )
     db_session.add(visit)
     db_session.flush()
-    other = STAFF if area == EMPLOYEE else EMPLOYEE
-    kept = session.get(other)
-    session.clear()
-    if kept:
-        session[other] = kept
+    forget(area)
     session[area] = token
     return visit
+
+
+def forget(area: str) -> None:
+    """Empty the browser's session, except that it stays signed in to the other areas."""
+    kept = {other: session[other] for other in (EMPLOYEE, WEB_VIEW, STAFF) if other != area and other in session}
+    session.clear()
+    session.update(kept)
 
 
 def renew(visit: Visit) -> None:
@@ -101,9 +114,11 @@ def end(area: str) -> None:
 
 
 def end_everywhere(visit: Visit) -> None:
-    """Sign the visit's person out of its area on every device, in the caller's transaction."""
-    session.pop(visit.area, None)
-    db_session.execute(delete(Visit).where(Visit.person_id == visit.person_id, Visit.area == visit.area))
+    """Sign the visit's person out, on every device, as staff or as an employee; in the caller's transaction."""
+    areas = (STAFF,) if visit.area == STAFF else (EMPLOYEE, WEB_VIEW)
+    for area in areas:
+        session.pop(area, None)
+    db_session.execute(delete(Visit).where(Visit.person_id == visit.person_id, Visit.area.in_(areas)))
 
 
 def find(area: str) -> Visit | None:

@@ -1,13 +1,20 @@
-"""The employee's pages: one file for each step, named after what the person does."""
+"""The employee's pages: one file for each step, named after what the person does.
 
-from flask import Blueprint, request
+There is one journey with two entrances. Its steps up to the terms (``journey_pages``) are served twice: in Safari under
+``/enroll`` and, for the web view that Settings opens, under ``/apple/enroll``. Links, the profile and the finish page
+(``safari_pages``) exist in Safari only; how the web view ends is in ``portal.web.apple.sign_in``.
+"""
+
+from flask import Blueprint, Flask, Response, request
 from flask.typing import ResponseReturnValue
 
+from portal.web import security, visits
 from portal.web.employee.browsers import refuse_unfit_browser
 
-blueprint = Blueprint("employee", __name__)
+journey_pages = Blueprint("employee", __name__)
+safari_pages = Blueprint("safari", __name__)
 
-from portal.web.employee import (  # noqa: E402  (the views register themselves on the blueprint)
+from portal.web.employee import (  # noqa: E402  (the views register themselves on the blueprints)
     enter,
     finish,
     overview,
@@ -16,27 +23,58 @@ from portal.web.employee import (  # noqa: E402  (the views register themselves 
     privacy,
     profile,
     sign_in,
+    steps,
     terms,
 )
 
 __all__ = [
-    "blueprint",
     "enter",
     "finish",
+    "init_app",
+    "journey_pages",
     "overview",
     "ownership",
     "passcode",
     "privacy",
     "profile",
+    "safari_pages",
     "sign_in",
+    "steps",
     "terms",
 ]
 
-ANY_BROWSER = {"employee.enter", "employee.ticket", "employee.state"}
+DEVICE_SCHEME = "apple-remotemanagement-user-login:"
+ANY_BROWSER = {"safari.enter", "safari.ticket", "safari.state"}
 """Pages that judge the browser themselves or are fetched by something else than the page's browser."""
 
 
-@blueprint.before_request
-def judge_browser() -> ResponseReturnValue | None:
-    """Only a browser that can install the profile walks the journey."""
-    return None if request.endpoint in ANY_BROWSER else refuse_unfit_browser()
+def init_app(app: Flask) -> None:
+    """Serve the journey in Safari and in the web view of Settings."""
+    app.jinja_env.globals["journey_page"] = steps.page
+    app.jinja_env.filters["masked"] = steps.masked
+    app.after_request(_suit_the_web_view)
+    app.register_blueprint(safari_pages)
+    app.register_blueprint(journey_pages, url_prefix="/enroll")
+    app.register_blueprint(journey_pages, name=visits.WEB_VIEW_PAGES, url_prefix="/apple/enroll")
+
+
+@journey_pages.before_request
+@safari_pages.before_request
+def _judge_browser() -> ResponseReturnValue | None:
+    """Only a browser that can go on walks the journey. The web view is opened by the device itself."""
+    if visits.area() == visits.WEB_VIEW or request.endpoint in ANY_BROWSER:
+        return None
+    return refuse_unfit_browser()
+
+
+def _suit_the_web_view(response: Response) -> Response:
+    """In the web view of Settings an error status would end the enrollment: a page that can be corrected says 200 [?].
+
+    Its last form leads to the device's own address, which the policy for forms has to let through.
+    """
+    if visits.area() != visits.WEB_VIEW:
+        return response
+    if response.status_code >= 400 and response.mimetype == "text/html":
+        response.status_code = 200
+    response.headers["Content-Security-Policy"] = security.content_security_policy(DEVICE_SCHEME)
+    return response

@@ -19,7 +19,7 @@ def refuse_unfit_browser() -> ResponseReturnValue | None:
     if portal.settings.demo:
         g.demo_browser = browser
         return None
-    here = request.path if request.endpoint == "employee.enter" else url_for("employee.enroll")
+    here = request.path if request.endpoint == "safari.enter" else url_for("safari.enroll")
     address = portal.settings.url(here)
     qr = qr_svg(address) if browser.verdict is Verdict.COMPUTER else None
     return render_template("employee/browser.html", browser=browser, address=address, qr=qr)

@@ -5,17 +5,18 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.enrollment import requests
+from portal.enrollment.journey import Step
 from portal.extensions import db_session
 from portal.web import visits
-from portal.web.employee import blueprint
+from portal.web.employee import journey_pages, safari_pages
 from portal.web.employee.browsers import refuse_unfit_browser
-from portal.web.employee.steps import to_current_step
+from portal.web.employee.steps import address_of, to_current_step
 
 LINK = "link"
 """Session key: the id of the request whose link this browser opened."""
 
 
-@blueprint.get("/e/<token>")
+@safari_pages.get("/e/<token>")
 def enter(token: str) -> ResponseReturnValue:
     """Open a link. Nothing changes: mail scanners open links too."""
     request = requests.by_token(db_session, token, clock.now())
@@ -26,29 +27,29 @@ def enter(token: str) -> ResponseReturnValue:
     if visit is not None and visit.request_id == request.id:
         return to_current_step(visit)
     session[LINK] = request.id
-    return redirect(url_for("employee.sign_in"), 303)
+    return redirect(address_of(Step.SIGN_IN), 303)
 
 
-@blueprint.get("/")
+@safari_pages.get("/")
 def front_door() -> ResponseReturnValue:
     """Whoever types just the host wants to enroll."""
-    return redirect(url_for("employee.enroll"), 303)
+    return redirect(url_for("safari.enroll"), 303)
 
 
-@blueprint.get("/enroll")
+@safari_pages.get("/enroll")
 def enroll() -> ResponseReturnValue:
     """Start without a link, or go on."""
     visit = visits.current()
     if visit is not None and visit.request_id is not None:
         return to_current_step(visit)
     session.pop(LINK, None)
-    return redirect(url_for("employee.sign_in"), 303)
+    return redirect(address_of(Step.SIGN_IN), 303)
 
 
-@blueprint.get("/enroll/continue")
+@journey_pages.get("/continue")
 def continue_journey() -> ResponseReturnValue:
     """Wherever this browser is in its journey."""
     visit = visits.current()
     if visit is None or visit.request_id is None:
-        return redirect(url_for("employee.sign_in"), 303)
+        return redirect(address_of(Step.SIGN_IN), 303)
     return to_current_step(visit)

@@ -8,14 +8,14 @@ from portal.enrollment import journey
 from portal.enrollment.journey import Facts, Step, Waiting
 from portal.models import EnrollmentRequest, Visit
 from portal.web import visits
-from portal.web.employee import blueprint
+from portal.web.employee import safari_pages
 from portal.web.employee.forms import ContinueForm
 from portal.web.employee.steps import address_of, request_of, step_page, to_current_step
 
 UNDER_WAY = {Waiting.DOWNLOAD, Waiting.INSTALL, Waiting.DEVICE, Waiting.ACCOUNT}
 
 
-@blueprint.route("/enroll/finish", methods=["GET", "POST"])
+@safari_pages.route("/enroll/finish", methods=["GET", "POST"])
 @step_page(Step.FINISH)
 def finish(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
     """How far the device is; at the end, what it has now or what to do."""
@@ -26,7 +26,7 @@ def finish(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseRe
     return render_template(f"employee/{name}.html", waiting=waiting, facts=facts, account=request.managed_apple_account)
 
 
-@blueprint.get("/enroll/state")
+@safari_pages.get("/enroll/state")
 def state() -> ResponseReturnValue:
     """For the script of the profile and finish pages: where the device is. 403 when the visit is over."""
     visit = visits.current()

@@ -8,18 +8,19 @@ from portal.enrollment import progress
 from portal.enrollment.journey import Facts, Step
 from portal.extensions import db_session, transaction
 from portal.models import EnrollmentRequest, Visit
-from portal.web.employee import blueprint
+from portal.web import visits
+from portal.web.employee import journey_pages
 from portal.web.employee.forms import ContinueForm
 from portal.web.employee.steps import step_page, to_current_step
 
 
-@blueprint.route("/enroll/overview", methods=["GET", "POST"])
+@journey_pages.route("/overview", methods=["GET", "POST"])
 @step_page(Step.OVERVIEW)
 def overview(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
     """Shown once; going on is all there is to do."""
     form = ContinueForm()
     if form.validate_on_submit():
         with transaction():
-            progress.see_overview(db_session, request.id, visit.id, clock.now())
+            progress.see_overview(db_session, request.id, visits.walk(visit), clock.now())
         return to_current_step(visit)
     return render_template("employee/overview.html", form=form, account=request.managed_apple_account)

@@ -8,19 +8,20 @@ from portal.enrollment import progress
 from portal.enrollment.journey import Facts, Step
 from portal.extensions import db_session, transaction
 from portal.models import EnrollmentRequest, Visit
-from portal.web.employee import blueprint
+from portal.web import visits
+from portal.web.employee import journey_pages
 from portal.web.employee.forms import OwnershipForm
 from portal.web.employee.steps import FORM_REFUSED, step_page, to_current_step
 
 
-@blueprint.route("/enroll/ownership", methods=["GET", "POST"])
+@journey_pages.route("/ownership", methods=["GET", "POST"])
 @step_page(Step.OWNERSHIP)
 def ownership(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
     """Employee goes on; Corporate gets a page that says who to ask, and a way back."""
     form = OwnershipForm()
     if form.validate_on_submit():
         with transaction():
-            progress.choose_ownership(db_session, request.id, visit.id, form.ownership.data, clock.now())
+            progress.choose_ownership(db_session, request.id, visits.walk(visit), form.ownership.data, clock.now())
         return to_current_step(visit)
     status = FORM_REFUSED if form.errors else 200
     name = "corporate" if facts.ownership == "corporate" and not form.errors else "ownership"

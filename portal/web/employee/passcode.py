@@ -1,6 +1,6 @@
 """Step 4: the passcode from the e-mail."""
 
-from flask import redirect, render_template, session, url_for
+from flask import redirect, render_template, session
 from flask.typing import ResponseReturnValue
 
 from portal import clock
@@ -11,15 +11,15 @@ from portal.enrollment.journey import Facts, Step
 from portal.extensions import db_session, portal, transaction
 from portal.models import EnrollmentRequest, Visit
 from portal.web import visits
-from portal.web.employee import blueprint
+from portal.web.employee import journey_pages
 from portal.web.employee.forms import ContinueForm, PasscodeForm
-from portal.web.employee.steps import FORM_REFUSED, step_page, to_current_step
+from portal.web.employee.steps import FORM_REFUSED, address_of, step_page, to_current_step
 
 NOTICE = "passcode_notice"
 """Session key: what to say about the passcode on the next page, once."""
 
 
-@blueprint.route("/enroll/passcode", methods=["GET", "POST"])
+@journey_pages.route("/passcode", methods=["GET", "POST"])
 @step_page(Step.PASSCODE)
 def passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
     """Six digits, counted before they are compared."""
@@ -32,7 +32,7 @@ def passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> Response
                     portal.vault,
                     portal.settings.passcode,
                     request.id,
-                    visit.id,
+                    visits.walk(visit),
                     form.passcode.data,
                     clock.now(),
                 )
@@ -52,26 +52,23 @@ def passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> Response
         used_elsewhere=request.passcode_used_at is not None,
         wait=passcodes.resend_wait(request, rules, clock.now()),
         notice=session.pop(NOTICE, None),
-        email=_masked(request.person.email),
+        email=request.person.email,
     ), FORM_REFUSED if form.errors else 200
 
 
-@blueprint.post("/enroll/passcode/send")
+@journey_pages.post("/passcode/send")
 @step_page(Step.PASSCODE)
 def send_passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
     """Send a new one, at most one a minute."""
     if ContinueForm().validate_on_submit():
         try:
             with transaction():
-                requests.send_passcode(db_session, portal.vault, portal.settings, request.id, visit.id, clock.now())
+                requests.send_passcode(
+                    db_session, portal.vault, portal.settings, request.id, visits.walk(visit), clock.now()
+                )
             session[NOTICE] = "sent"
         except PasscodeTooSoon:
             session[NOTICE] = "too_soon"
         except PasscodeSendsUsedUp:
             session[NOTICE] = "used_up"
-    return redirect(url_for("employee.passcode"), 303)
-
-
-def _masked(email: str) -> str:
-    local, _, domain = email.rpartition("@")
-    return f"{local[:2]}…\u2060@{domain}"  # a word joiner: no line break before the @
+    return redirect(address_of(Step.PASSCODE), 303)

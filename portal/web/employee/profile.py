@@ -7,32 +7,30 @@ from flask import Response, redirect, render_template, url_for
 from flask import request as http
 from flask.typing import ResponseReturnValue
 
-from portal import clock, texts
+from portal import clock
 from portal.enrollment import journey, progress
 from portal.enrollment import profile as profiles
-from portal.enrollment.errors import BackendUnavailable
 from portal.enrollment.journey import Facts, Step, Waiting
 from portal.extensions import db_session, portal, transaction
 from portal.models import EnrollmentRequest, Visit
-from portal.pki.authority import Identity
-from portal.web import i18n
-from portal.web.employee import blueprint
+from portal.web import press, visits
+from portal.web.employee import safari_pages
 from portal.web.employee.forms import ContinueForm
 from portal.web.employee.steps import step_page
 
 
-@blueprint.route("/enroll/profile", methods=["GET", "POST"])
+@safari_pages.route("/enroll/profile", methods=["GET", "POST"])
 @step_page(Step.PROFILE)
 def profile(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
     """Before the download a button; after it the countdown and the way through Settings."""
     form, now = ContinueForm(), clock.now()
     if form.validate_on_submit():
-        return redirect(url_for("employee.profile_file"), 303)
+        return redirect(url_for("safari.profile_file"), 303)
     waiting = journey.waiting(facts, now)
     if waiting in (Waiting.DEVICE, Waiting.ACCOUNT):
-        return redirect(url_for("employee.finish"), 303)
+        return redirect(url_for("safari.finish"), 303)
     if waiting is not Waiting.INSTALL:
-        _backend_ready()
+        press.check_backend()
     return render_template(
         "employee/profile.html",
         form=form,
@@ -45,7 +43,7 @@ def profile(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseR
     )
 
 
-@blueprint.get("/enroll/profile.mobileconfig")
+@safari_pages.get("/enroll/profile.mobileconfig")
 @step_page(Step.PROFILE)
 def profile_file(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
     """A new download: a fresh profile, at an address of its own that needs no cookie.
@@ -54,24 +52,13 @@ def profile_file(visit: Visit, request: EnrollmentRequest, facts: Facts) -> Resp
     """
     if http.method == "HEAD":
         return Response(content_type=profiles.MEDIA_TYPE)
-    _backend_ready()
-    press = profiles.Press(
-        settings=portal.settings,
-        vault=portal.vault,
-        authority=portal.authority,
-        signer=_signer(),
-        management=portal.backend.management(""),
-        display_name=_text("name", i18n.current()),
-        description=_text("description", i18n.current()),
-        consent={"default": _text("consent", "en")}
-        | {language: _text("consent", language) for language in portal.settings.languages},
-    )
+    press.check_backend()
     with transaction():
-        ticket = profiles.issue(db_session, press, request.id, visit.id, clock.now())
-    return redirect(url_for("employee.ticket", ticket=ticket), 302)
+        ticket = profiles.issue(db_session, press.open_press(), request.id, visits.walk(visit), clock.now())
+    return redirect(url_for("safari.ticket", ticket=ticket), 302)
 
 
-@blueprint.get("/p/<ticket>.mobileconfig")
+@safari_pages.get("/p/<ticket>.mobileconfig")
 def ticket(ticket: str) -> ResponseReturnValue:
     """The signed profile; the same bytes for as long as the ticket lives."""
     profile_id, content = profiles.fetch(db_session, portal.vault, ticket, clock.now())
@@ -83,24 +70,7 @@ def ticket(ticket: str) -> ResponseReturnValue:
     return response
 
 
-def _backend_ready() -> None:
-    """No download while the device could not report: the page says so and goes on by itself."""
-    if not portal.backend.health().ready:
-        raise BackendUnavailable
-
-
 def _minutes_left(facts: Facts, now: datetime) -> int:
     if facts.profile_expires_at is None:
         return 0
     return max(0, math.ceil((facts.profile_expires_at - now).total_seconds() / 60))
-
-
-def _signer() -> Identity:
-    try:
-        return portal.signer
-    except (OSError, ValueError) as error:
-        raise profiles.ProfileNotSigned(str(error)) from error
-
-
-def _text(name: str, locale: str) -> str:
-    return texts.render(f"profile/{name}.txt", locale, company=portal.settings.company)

@@ -1,25 +1,31 @@
 """Step 1: sign in with corporate credentials."""
 
-from flask import redirect, render_template, request, session, url_for
+from datetime import datetime
+
+from flask import redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 
-from portal import clock
+from portal import clock, people
 from portal.credentials import sign_in as corporate
 from portal.credentials import throttle
 from portal.credentials.base import SourceUnavailable
 from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Throttled
-from portal.enrollment import progress, requests
+from portal.enrollment import access, progress, requests
+from portal.enrollment.journey import Step
 from portal.extensions import db_session, portal, transaction
-from portal.models import EnrollmentRequest, Person
+from portal.models import EnrollmentRequest, Person, Visit
 from portal.web import visits
-from portal.web.employee import blueprint
+from portal.web.employee import journey_pages
 from portal.web.employee.enter import LINK
 from portal.web.employee.forms import SignInForm
-from portal.web.employee.steps import FORM_REFUSED, to_current_step
+from portal.web.employee.steps import FORM_REFUSED, address_of, to_current_step
+
+STARTED = "started"
+"""Session key of the web view: the identifier typed in Settings, and the profile of a device that is managed."""
 
 
-@blueprint.route("/enroll/sign-in", methods=["GET", "POST"])
+@journey_pages.route("/sign-in", methods=["GET", "POST"])
 def sign_in() -> ResponseReturnValue:
     """Only the person the request is for may go on."""
     form, minutes = SignInForm(), None
@@ -27,6 +33,7 @@ def sign_in() -> ResponseReturnValue:
         visit = visits.current()
         if visit is not None and visit.request_id is not None and session.get(LINK) in (None, visit.request_id):
             return to_current_step(visit)
+        form.username.data = (session.get(STARTED) or {}).get("identifier") if visits.area() == visits.WEB_VIEW else ""
         return render_template("employee/sign_in.html", form=form, signed_out=session.pop(visits.SIGNED_OUT, False))
     status = FORM_REFUSED
     if form.validate_on_submit():
@@ -45,27 +52,30 @@ def sign_in() -> ResponseReturnValue:
     return render_template("employee/sign_in.html", form=form, minutes=minutes), status
 
 
-@blueprint.post("/enroll/sign-out")
+@journey_pages.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
     """End this person's visits, here and on every other device."""
     visit = visits.current()
     if visit is not None:
         with transaction():
             visits.end_everywhere(visit)
-    session.clear()
-    return redirect(url_for("employee.enroll"), 303)
+    visits.forget(visits.area())
+    return redirect(address_of(Step.SIGN_IN), 303)
 
 
 def _sign_in(username: str, password: str) -> ResponseReturnValue:
     settings, now = portal.settings, clock.now()
+    username = people.sign_in_name(db_session, username)
     person, attempt = corporate.check(
         portal.database, LocalAccounts(), settings.sign_in, username, password, request.remote_addr or "", now
     )
     with transaction():
         throttle.succeed(db_session, attempt)
         person = db_session.get_one(Person, person.id)
-        walked = _request_for(person)
-        visit = visits.begin(visits.EMPLOYEE, person, walked.id, now)
+        if visits.area() == visits.WEB_VIEW:
+            visit = _begin_in_settings(person, now)
+        else:
+            visit = visits.begin(visits.EMPLOYEE, person, _request_for(person).id, now)
     return to_current_step(visit)
 
 
@@ -75,6 +85,22 @@ def _request_for(person: Person) -> EnrollmentRequest:
         return progress.sign_in(db_session, linked, person, now)
     own = requests.for_self_enrollment(db_session, portal.vault, portal.settings, person, now)
     return progress.signed_in(db_session, own, now)
+
+
+def _begin_in_settings(person: Person, now: datetime) -> Visit:
+    """The web view: for a new enrollment, or because a managed device wants its owner to sign in again."""
+    started = session.get(STARTED) or {}
+    profile_id = started.get("profile")
+    if profile_id:
+        request_id = access.owner_signs_in(db_session, profile_id, person, now)
+    else:
+        identifier = started.get("identifier", "")
+        request_id = progress.sign_in_from_settings(
+            db_session, portal.vault, portal.settings, person, identifier, now
+        ).id
+    visit = visits.begin(visits.WEB_VIEW, person, request_id, now)
+    visit.profile_id = profile_id
+    return visit
 
 
 def _tell_helpdesk(reason: str) -> None:

@@ -10,8 +10,8 @@ from portal.enrollment.errors import TermsChanged
 from portal.enrollment.journey import Facts, Step
 from portal.extensions import db_session, transaction
 from portal.models import EnrollmentRequest, Visit
-from portal.web import i18n
-from portal.web.employee import blueprint
+from portal.web import i18n, visits
+from portal.web.employee import journey_pages
 from portal.web.employee.forms import TermsForm
 from portal.web.employee.steps import FORM_REFUSED, step_page, to_current_step
 
@@ -19,7 +19,7 @@ SHOWN = "terms_shown"
 """Session key: version and digest this browser was shown last, for a form that does not say."""
 
 
-@blueprint.route("/enroll/terms", methods=["GET", "POST"])
+@journey_pages.route("/terms", methods=["GET", "POST"])
 @step_page(Step.TERMS)
 def terms(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
     """Accepts exactly the text that was shown; if another version came in between, that one is shown."""
@@ -30,7 +30,9 @@ def terms(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseRet
             version, digest = form.version.data, form.sha256.data or ""
         try:
             with transaction():
-                progress.accept_terms(db_session, request.id, visit.id, version, digest, i18n.current(), clock.now())
+                progress.accept_terms(
+                    db_session, request.id, visits.walk(visit), version, digest, i18n.current(), clock.now()
+                )
             return to_current_step(visit)
         except TermsChanged:
             changed = True

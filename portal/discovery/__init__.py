@@ -1,0 +1,83 @@
+"""Service discovery: how an iPhone finds this portal from the domain of a Managed Apple Account.
+
+Facts: Apple, "Implementing the simple authentication account-driven enrollment flow", step 2; the answers' schema is
+mdm/errors/well-known.failed.yaml. Nothing is stored when a device asks, and no answer depends on whether an account
+exists: only its domain and the kind of device count.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import people
+from portal.models import DiscoveryCheck, Person
+from portal.settings import Settings
+
+PATH = "/.well-known/com.apple.remotemanagement"
+BASE_PATH = "/apple/enroll"
+VERSION = "mdm-byod"
+FAMILIES = {"iPhone", "iPad"}
+FROM_APPLE = "apple"
+"""``via=apple`` in the address registered with Apple Business Manager: Apple matched the account's organization."""
+LONGEST_IDENTIFIER = 254
+
+
+class Refusal(StrEnum):
+    """Why a device is sent away."""
+
+    NO_IDENTIFIER = "no-identifier"
+    OTHER_DOMAIN = "other-domain"
+    OTHER_DEVICE = "other-device"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a device asks with; empty strings for what it left out."""
+
+    identifier: str
+    family: str
+    via: str = ""
+
+
+def judge(asked: Asked, domains: frozenset[str]) -> Refusal | None:
+    """None if the device may enroll here."""
+    if asked.family and asked.family not in FAMILIES:
+        return Refusal.OTHER_DEVICE
+    if asked.via == FROM_APPLE and not asked.identifier:
+        return None
+    if not asked.identifier or len(asked.identifier) > LONGEST_IDENTIFIER:
+        return Refusal.NO_IDENTIFIER
+    return None if domain_of(asked.identifier) in domains else Refusal.OTHER_DOMAIN
+
+
+def domain_of(account: str) -> str:
+    """The part after the last @, folded; the empty string if there is none."""
+    return people.fold_username(account).rpartition("@")[2] if "@" in account else ""
+
+
+def domains(session: Session, settings: Settings) -> frozenset[str]:
+    """Whose accounts may enroll: the configured domains, else those of the people's Managed Apple Accounts."""
+    if settings.account_driven.domains:
+        return frozenset(domain.casefold() for domain in settings.account_driven.domains)
+    columns = [Person.managed_apple_account]
+    if settings.enrollment.email_as_managed_apple_account:
+        columns.append(Person.email)  # type: ignore[arg-type]
+    found: set[str] = set()
+    for column in columns:
+        accounts = session.scalars(select(column).where(column.is_not(None), Person.erased_at.is_(None)))
+        found |= {domain_of(account) for account in accounts if account}
+    return frozenset(found - {""})
+
+
+def works(session: Session, account: str) -> bool:
+    """Whether the domain of ``account`` answered rightly when it was last checked from outside."""
+    check = session.get(DiscoveryCheck, domain_of(account))
+    return check is not None and check.problem is None
+
+
+def record(session: Session, domain: str, problem: str | None, detail: str, now: datetime) -> None:
+    """Keep the outcome of a check."""
+    session.merge(DiscoveryCheck(domain=domain, checked_at=now, problem=problem, detail=detail[:400]))

@@ -1,0 +1,65 @@
+"""``/.well-known/com.apple.remotemanagement``: where accounts of our domains enroll."""
+
+import plistlib
+import time
+
+from flask import Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from portal import discovery
+from portal.discovery import Asked, Refusal
+from portal.extensions import db_session, portal
+from portal.web.apple import blueprint
+
+FOUND_MAX_AGE_SECONDS = 3600
+REFUSED_MAX_AGE_SECONDS = 60
+DOMAINS_KEPT_SECONDS = 60.0
+CODE = "com.apple.well-known.failed"
+PLIST_TYPES = ("application/xml", "application/x-plist", "text/xml")
+
+
+@blueprint.get(discovery.PATH)
+def discover() -> ResponseReturnValue:
+    """For iPhone and iPad with an account of ours the address to post to; else 403 with a sentence for the person."""
+    asked = Asked(
+        identifier=request.args.get("user-identifier", ""),
+        family=request.args.get("model-family", ""),
+        via=request.args.get("via", ""),
+    )
+    refusal = discovery.judge(asked, _domains())
+    if refusal is None:
+        server = {"Version": discovery.VERSION, "BaseURL": portal.settings.url(discovery.BASE_PATH)}
+        response = jsonify(Servers=[server])
+        return _cacheable(response, FOUND_MAX_AGE_SECONDS)
+    return _cacheable(_refused(refusal), REFUSED_MAX_AGE_SECONDS)
+
+
+def _refused(refusal: Refusal) -> Response:
+    message = {
+        Refusal.NO_IDENTIFIER: _("The account did not reach the server. Ask your helpdesk."),
+        Refusal.OTHER_DOMAIN: _("Accounts of this domain cannot enroll here. Check what you typed."),
+        Refusal.OTHER_DEVICE: _("Here you can only enroll an iPhone or iPad."),
+    }[refusal]
+    body = {"code": CODE, "description": refusal.value, "message": message}
+    if request.accept_mimetypes.best_match(["application/json", *PLIST_TYPES]) in PLIST_TYPES:
+        return Response(plistlib.dumps(body), status=403, content_type="application/xml")
+    response = jsonify(body)
+    response.status_code = 403
+    return response
+
+
+def _cacheable(response: Response, seconds: int) -> Response:
+    # The address holds the whole question; only the sentence of a refusal depends on more.
+    response.headers["Cache-Control"] = f"public, max-age={seconds}"
+    response.headers["Vary"] = "Accept, Accept-Language"
+    return response
+
+
+def _domains() -> frozenset[str]:
+    """Kept for a minute: thousands of phones may ask, and people change seldom."""
+    read_at, known = portal.domains or (0.0, frozenset())
+    if portal.domains is None or time.monotonic() - read_at > DOMAINS_KEPT_SECONDS:
+        known = discovery.domains(db_session, portal.settings)
+        portal.domains = (time.monotonic(), known)
+    return known

@@ -1,0 +1,67 @@
+"""Where Settings posts: first to learn where to sign in, then with the access token to fetch the profile."""
+
+import logging
+
+from flask import Response, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from portal import clock
+from portal.backends.plists import BadPlist
+from portal.enrollment import access, progress
+from portal.enrollment import profile as profiles
+from portal.enrollment.errors import TokenRefused
+from portal.extensions import db_session, portal, transaction
+from portal.pki.cms import CmsError
+from portal.web.apple import blueprint, machine_info
+from portal.web.apple.challenges import Handle, challenge
+from portal.web.apple.machine_info import MachineInfo, UnknownDevice
+
+log = logging.getLogger("portal.enroll")
+
+
+@blueprint.post("/apple/enroll")
+def enroll() -> ResponseReturnValue:
+    """401 with the way to sign in; with a good token the profile. A token that is not good gets a new challenge."""
+    rules = portal.settings.account_driven
+    try:
+        info = machine_info.read_signed(request.get_data(), rules.device_roots)
+    except (CmsError, BadPlist) as problem:
+        return _refuse(str(problem), 400)
+    except UnknownDevice:
+        return _refuse("not signed by a device that Apple made", 403)
+    if not info.fits:
+        return _refuse("only iPhone and iPad can enroll here", 403)
+    if info.older_than(rules.minimum_ios):
+        return _too_old(info, rules.minimum_ios)
+    token = bearer()
+    if token is None:
+        return challenge(Handle(machine=info))
+    try:
+        with transaction():
+            profile_id, content = access.fetch(db_session, portal.vault, token, clock.now())
+            progress.profile_downloaded(db_session, profile_id, clock.now())
+    except TokenRefused as refusal:
+        log.warning("token.refused reason=%s", refusal.reason)
+        return challenge(Handle(machine=info))
+    response = Response(content, content_type=profiles.MEDIA_TYPE)
+    response.headers["Content-Disposition"] = 'attachment; filename="enrollment.mobileconfig"'
+    return response
+
+
+def bearer() -> str | None:
+    """The access token of the request, if it carries one (RFC 6750 section 2.1)."""
+    shown = request.authorization
+    return shown.token if shown is not None and shown.type == "bearer" else None
+
+
+def _too_old(info: MachineInfo, minimum: str) -> ResponseReturnValue:
+    if not info.can_update:
+        return _refuse(f"iOS {minimum} or later is needed", 403)
+    log.warning("enroll.refused reason='iOS too old' status=403")
+    code = "com.apple.softwareupdate.required"
+    return jsonify(code=code, description="iOS is too old", details={"OSVersion": minimum}), 403
+
+
+def _refuse(reason: str, status: int) -> ResponseReturnValue:
+    log.warning("enroll.refused reason=%r status=%s", reason[:80], status)
+    return reason + "\n", status, {"Content-Type": "text/plain; charset=utf-8"}

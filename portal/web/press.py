@@ -1,0 +1,40 @@
+"""What making a profile needs of the running portal, for both ways of enrolling."""
+
+from portal import texts
+from portal.enrollment import profile as profiles
+from portal.enrollment.errors import BackendUnavailable
+from portal.extensions import portal
+from portal.pki.authority import Identity
+from portal.web import i18n
+
+
+def check_backend() -> None:
+    """No profile while the device could not report. Raises BackendUnavailable."""
+    if not portal.backend.health().ready:
+        raise BackendUnavailable
+
+
+def open_press() -> profiles.Press:
+    """Everything but the request. Raises ProfileNotSigned."""
+    return profiles.Press(
+        settings=portal.settings,
+        vault=portal.vault,
+        authority=portal.authority,
+        signer=_signer(),
+        management=portal.backend.management(""),
+        display_name=_text("name", i18n.current()),
+        description=_text("description", i18n.current()),
+        consent={"default": _text("consent", "en")}
+        | {language: _text("consent", language) for language in portal.settings.languages},
+    )
+
+
+def _signer() -> Identity:
+    try:
+        return portal.signer
+    except (OSError, ValueError) as error:
+        raise profiles.ProfileNotSigned(str(error)) from error
+
+
+def _text(name: str, locale: str) -> str:
+    return texts.render(f"profile/{name}.txt", locale, company=portal.settings.company)
