@@ -16,10 +16,10 @@ AGENTS = [
     (IPAD.format("16_5") + SAFARI.format("16.5"), Verdict.OK, (16, 5)),
     (IPHONE.format("13_0") + SAFARI.format("13.0"), Verdict.IOS_TOO_OLD, (13, 0)),
     (IPHONE.format("12_5_7") + SAFARI.format("12.1.2"), Verdict.IOS_TOO_OLD, (12, 5)),
-    (IPHONE.format("18_0") + SAFARI.format("18.0"), Verdict.IOS_TOO_NEW, (18, 0)),
-    (IPHONE.format("18_6") + SAFARI.format("26.0"), Verdict.IOS_TOO_NEW, (26, 0)),
-    (IPHONE.format("17_6") + SAFARI.format("18.1"), Verdict.IOS_TOO_NEW, (18, 1)),
-    ("Mozilla/5.0 (iPhone; like Mac OS X) AppleWebKit Version/17.0 Safari/604.1", Verdict.IOS_TOO_NEW, None),
+    (IPHONE.format("18_0") + SAFARI.format("18.0"), Verdict.OK, (18, 0)),
+    (IPHONE.format("18_6") + SAFARI.format("26.0"), Verdict.OK, (26, 0)),
+    (IPHONE.format("17_6") + SAFARI.format("18.1"), Verdict.OK, (18, 1)),
+    ("Mozilla/5.0 (iPhone; like Mac OS X) AppleWebKit Version/17.0 Safari/604.1", Verdict.OK, None),
     (IPHONE.format("17_6") + "CriOS/126.0 Mobile/15E148 Safari/604.1", Verdict.OTHER_BROWSER, (17, 6)),
     (IPHONE.format("17_6") + "FxiOS/127.0 Mobile/15E148 Safari/605.1.15", Verdict.OTHER_BROWSER, (17, 6)),
     (IPHONE.format("17_6") + "Version/17.0 EdgiOS/125.0 Mobile/15E148 Safari/604.1", Verdict.OTHER_BROWSER, (17, 6)),
@@ -42,7 +42,6 @@ def test_the_user_agent_decides(agent, verdict, version):
 
 
 HEADINGS = {
-    Verdict.IOS_TOO_NEW: "Your iOS version is not offered yet",
     Verdict.IOS_TOO_OLD: "Update your device first",
     Verdict.ANDROID: "This works on an iPhone or iPad",
     Verdict.OTHER_BROWSER: "Open this in Safari",

@@ -35,7 +35,7 @@ class _Problem(Exception):
 
 
 def check(domain: str, base_url: str, client: httpx.Client | None = None) -> Outcome:
-    """Ask ``https://domain`` where accounts of it enroll; right is ``base_url``. Raises NoDomain; network never raises."""
+    """Ask ``https://domain`` where accounts of it enroll; right is ``base_url``. Raises NoDomain only."""
     domain = domain.strip().casefold().rstrip(".")
     labels = domain.split(".")
     valid = all(label and len(label) <= 63 and label.replace("-", "").isalnum() for label in labels)

@@ -1,7 +1,9 @@
-"""Which browsers can install a profile: what the user agent tells, and what follows from it.
+"""Which devices can enroll, and how: what the browser's user agent tells, and what follows from it.
 
-Facts: shared knowledge of Apple's protocols, section 6. Since iOS 18 a profile no longer enrolls; Safari 26 keeps
-an iOS 18 token, so the larger of the two versions counts. The version is never stored as the device's.
+Facts: Apple's user enrollment came with iOS 13.1 (a profile from Safari), from Settings with iOS 15; since iOS 18 a
+profile no longer enrolls. Safari 26 keeps an iOS 18 token, so the larger of the two versions counts. An iPad's Safari
+calls itself a Mac unless its owner says otherwise; its own version is then that of iOS. No version from here is ever
+stored as the device's.
 """
 
 import re
@@ -9,16 +11,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from portal.enrollment.journey import Way
+
 OLDEST = (13, 1)
 """User Enrollment came with iOS 13.1."""
+FIRST_FROM_SETTINGS = 15
+"""From this major version on a device can enroll from Settings."""
 FIRST_WITHOUT_PROFILES = 18
-"""From this major version on Apple accepts account-driven enrollment only."""
+"""From this major version on it can only enroll from Settings."""
 LONGEST_USER_AGENT = 1024
 
 
 class Verdict(StrEnum):
     OK = "ok"
-    IOS_TOO_NEW = "ios-too-new"
     IOS_TOO_OLD = "ios-too-old"
     ANDROID = "android"
     OTHER_BROWSER = "other-browser"
@@ -33,6 +38,13 @@ class Browser:
     verdict: Verdict
     name: str = ""
     version: tuple[int, int] | None = None
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """How the device can enroll. Never with a profile if its version is unknown: iOS 18 would not take it."""
+        if self.version is None or self.version[0] >= FIRST_WITHOUT_PROFILES:
+            return (Way.ACCOUNT,)
+        return (Way.PROFILE, Way.ACCOUNT) if self.version[0] >= FIRST_FROM_SETTINGS else (Way.PROFILE,)
 
 
 _IOS = re.compile(r"\b(?:iPhone|iPad|iPod)\b")
@@ -52,10 +64,15 @@ _OTHER_BROWSERS = (
 
 
 @lru_cache(maxsize=1024)
-def judge(user_agent: str) -> Browser:
-    """What ``user_agent`` can do. Never fails: what is not understood counts as a computer."""
+def judge(user_agent: str, is_ipad: bool = False) -> Browser:
+    """What ``user_agent`` can do; ``is_ipad``: what calls itself a Mac was seen to be an iPad, or its owner says so.
+
+    Never fails: what is not understood counts as a computer.
+    """
     agent = user_agent[:LONGEST_USER_AGENT]
     if not _IOS.search(agent):
+        if is_ipad and may_be_ipad(agent):
+            return _safari(_version(_SAFARI_VERSION, agent))
         return Browser(Verdict.ANDROID if "Android" in agent else Verdict.COMPUTER)
     version = _ios_version(agent)
     for pattern, name in _OTHER_BROWSERS:
@@ -63,20 +80,27 @@ def judge(user_agent: str) -> Browser:
             return Browser(Verdict.OTHER_BROWSER, name, version)
     if "Version/" not in agent or "Safari/" not in agent:
         return Browser(Verdict.IN_APP, version=version)
-    if version is None:
-        return Browser(Verdict.IOS_TOO_NEW)  # unknown: never offer a profile
-    if version[0] >= FIRST_WITHOUT_PROFILES:
-        return Browser(Verdict.IOS_TOO_NEW, version=version)
-    return Browser(Verdict.OK if version >= OLDEST else Verdict.IOS_TOO_OLD, version=version)
+    return _safari(version)
+
+
+def may_be_ipad(user_agent: str) -> bool:
+    """Whether this could be an iPad's Safari that asks for pages as a Mac does."""
+    return all(part in user_agent for part in ("Macintosh", "Version/", "Safari/"))
+
+
+def _safari(version: tuple[int, int] | None) -> Browser:
+    fits = version is None or version >= OLDEST
+    return Browser(Verdict.OK if fits else Verdict.IOS_TOO_OLD, version=version)
 
 
 def _ios_version(agent: str) -> tuple[int, int] | None:
-    system = _IOS_VERSION.search(agent)
-    if system is None:
-        return None
-    found = (int(system[1]), int(system[2]))
-    safari = _SAFARI_VERSION.search(agent)
+    system, safari = _version(_IOS_VERSION, agent), _version(_SAFARI_VERSION, agent)
     # Safari's own number only counts from the version on that froze the system's.
-    if safari and int(safari[1]) > max(found[0], FIRST_WITHOUT_PROFILES - 1):
-        return int(safari[1]), int(safari[2])
-    return found
+    if system and safari and safari[0] > max(system[0], FIRST_WITHOUT_PROFILES - 1):
+        return safari
+    return system
+
+
+def _version(pattern: re.Pattern[str], agent: str) -> tuple[int, int] | None:
+    found = pattern.search(agent)
+    return (int(found[1]), int(found[2])) if found else None

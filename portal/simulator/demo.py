@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -11,34 +10,69 @@ from pathlib import Path
 from types import FrameType
 
 from portal.simulator.employee import Employee, Stuck
-from portal.simulator.iphone import InstallationFailed, IPhone, Unenrolled
+from portal.simulator.iphone import MODELS, InstallationFailed, IPhone, SignInAgain, Unenrolled
+from portal.simulator.mail import NoMail, demo_mail
 from portal.simulator.server import ROOT, NotStarted, Server, running
-
-MAIL_SECONDS = 15.0
+from portal.simulator.settings_app import SettingsApp
 
 
 def walk() -> int:
-    """The whole journey against a portal of its own; 0 only if the device is enrolled."""
+    """Both ways against a portal of their own; 0 only if both devices are enrolled."""
     with tempfile.TemporaryDirectory(prefix="portal-demo-") as folder:
         data = Path(folder)
         with running(data) as server:
             print(f"portal: {server.url}")
             accounts = json.loads(server.flask("demo-accounts", "--json"))
-            account = next(each for each in accounts if each["managed_apple_account"])
-            invitation = json.loads(server.flask("invite", account["username"], "--json"))
-            print(f"request: {invitation['id']} for {account['username']}")
-            employee = Employee(server.url, print)
-            profile = employee.walk(
-                invitation["url"], account["username"], account["password"], lambda: _mailed_passcode(data)
-            )
-            for line in IPhone().install(profile):
-                print(f"iPhone: {line}")
-            employee.open("/enroll/finish")
-            status = json.loads(server.flask("status", invitation["id"], "--json"))
-            print(json.dumps(status["device"], indent=2))
-            print(f"status: {status['status']}")
+            first, second = [each for each in accounts if each["managed_apple_account"]][:2]
+            states = [_with_a_profile(server, data, first), _from_settings(server, data, second)]
             server.flask("audit", "verify")
-            return 0 if status["status"] == "enrolled" else 1
+            return 0 if states == ["enrolled", "enrolled"] else 1
+
+
+def _with_a_profile(server: Server, data: Path, account: dict[str, str]) -> str:
+    """iOS 17: everything in Safari, a profile, its installation. Returns the status that helpdesk sees."""
+    print("\n== iOS 17, with a profile from Safari")
+    invitation = _invite(server, account)
+    employee = Employee(server.url, print)
+    credentials = (account["username"], account["password"], lambda: _passcode(data, account))
+    profile = employee.walk(invitation["url"], *credentials)
+    for line in IPhone().install(profile):
+        print(f"iPhone: {line}")
+    employee.open("/enroll/finish")
+    return _report(server, invitation)
+
+
+def _from_settings(server: Server, data: Path, account: dict[str, str]) -> str:
+    """iOS 18: the questions in Safari, then Settings, where only the sign-in is asked again."""
+    print("\n== iOS 18, from Settings")
+    invitation = _invite(server, account)
+    settings_app = SettingsApp(IPhone(model=MODELS[18]))
+    user_agent = settings_app.phone.model.user_agent()
+    credentials = (account["username"], account["password"], lambda: _passcode(data, account))
+    safari, web_view = Employee(server.url, print, user_agent), Employee(server.url, print, user_agent)
+    safari.walk_to_the_end(invitation["url"], *credentials)
+    owner = lambda url: web_view.walk_web_view(url, *credentials)  # noqa: E731
+    for line in settings_app.sign_in(account["managed_apple_account"], owner, server.url):
+        print(f"iPhone: {line}")
+    safari.open("/enroll/finish")
+    return _report(server, invitation)
+
+
+def _invite(server: Server, account: dict[str, str]) -> dict[str, str]:
+    invitation: dict[str, str] = json.loads(server.flask("invite", account["username"], "--json"))
+    print(f"request: {invitation['id']} for {account['username']}")
+    return invitation
+
+
+def _passcode(data: Path, account: dict[str, str]) -> str:
+    return demo_mail(data)(f"{account['username']}@")
+
+
+def _report(server: Server, invitation: dict[str, str]) -> str:
+    seen = json.loads(server.flask("status", invitation["id"], "--json"))
+    print(json.dumps(seen["device"], indent=2))
+    print(f"status: {seen['status']}")
+    return str(seen["status"])
 
 
 def serve(port: int) -> int:
@@ -79,17 +113,6 @@ def _introduce(server: Server, data: Path) -> None:
     print(f"Mail             {server.url}/staff/outbox\n", flush=True)
 
 
-def _mailed_passcode(data: Path) -> str:
-    deadline = time.monotonic() + MAIL_SECONDS
-    while time.monotonic() < deadline:
-        for path in sorted((data / "outbox").glob("*.eml"), reverse=True):
-            found = re.search(r"^(\d{6})\r?$", path.read_text("utf-8", "replace"), re.MULTILINE)
-            if found:
-                return found[1]
-        time.sleep(0.1)
-    raise Stuck("the mail with the passcode did not arrive")
-
-
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -98,7 +121,7 @@ def main(arguments: list[str]) -> int:
     """``walk``, or ``serve PORT``."""
     try:
         return serve(int(arguments[1])) if arguments[:1] == ["serve"] else walk()
-    except (NotStarted, Stuck, InstallationFailed, Unenrolled) as error:
+    except (NotStarted, Stuck, NoMail, InstallationFailed, Unenrolled, SignInAgain) as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
 

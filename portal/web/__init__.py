@@ -6,7 +6,7 @@ from portal import jobs
 from portal.extensions import db_session, portal
 from portal.notifications import outbox
 from portal.settings import Settings
-from portal.web import apple, employee, errors, helpdesk, i18n, limits, operations, security, staff, visits
+from portal.web import admin, apple, employee, errors, helpdesk, i18n, limits, operations, security, staff, visits
 from portal.web.apple.sign_in import handover
 
 
@@ -19,7 +19,14 @@ def init_app(app: Flask, settings: Settings) -> None:
     errors.init_app(app)
     app.teardown_request(nudge_worker)
     employee.init_app(app)
-    for pages in (apple.blueprint, handover, staff.blueprint, helpdesk.blueprint, operations.blueprint):
+    for pages in (
+        apple.blueprint,
+        handover,
+        staff.blueprint,
+        helpdesk.blueprint,
+        admin.blueprint,
+        operations.blueprint,
+    ):
         app.register_blueprint(pages)
 
 

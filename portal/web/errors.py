@@ -36,7 +36,14 @@ PAGES: dict[type[Exception], tuple[str, int]] = {
     PoolTimeout: ("unavailable", 503),
     DBAPIError: ("unavailable", 503),
 }
-HTTP_PAGES = {400: "bad_request", 404: "not_found", 405: "bad_request", 413: "too_large", 503: "unavailable"}
+HTTP_PAGES = {
+    400: "bad_request",
+    403: "forbidden",
+    404: "not_found",
+    405: "bad_request",
+    413: "too_large",
+    503: "unavailable",
+}
 
 
 def init_app(app: Flask) -> None:

@@ -23,6 +23,8 @@ AREAS = {"staff": STAFF, "helpdesk": STAFF, "admin": STAFF, WEB_VIEW_PAGES: WEB_
 """By blueprint; every other page is the employee's."""
 TOUCH_EVERY = timedelta(seconds=60)
 TOKEN_BYTES = 24
+IPAD = "ipad"
+"""Session key: what calls itself a Mac is an iPad."""
 SIGNED_OUT = "signed_out"
 """Session key: a visit was over, so the next sign-in page says why."""
 
@@ -93,8 +95,8 @@ def begin(area: str, person: Person, request_id: str | None, now: datetime) -> V
 
 
 def forget(area: str) -> None:
-    """Empty the browser's session, except that it stays signed in to the other areas."""
-    kept = {other: session[other] for other in (EMPLOYEE, WEB_VIEW, STAFF) if other != area and other in session}
+    """Empty the browser's session, except that it stays signed in to the other areas and stays what it is."""
+    kept = {key: session[key] for key in (EMPLOYEE, WEB_VIEW, STAFF, IPAD) if key != area and key in session}
     session.clear()
     session.update(kept)
 

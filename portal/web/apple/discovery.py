@@ -3,9 +3,8 @@
 import plistlib
 import time
 
-from flask import Response, jsonify, request
+from flask import Response, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext as _
 
 from portal import discovery
 from portal.discovery import Asked, Refusal
@@ -36,11 +35,7 @@ def discover() -> ResponseReturnValue:
 
 
 def _refused(refusal: Refusal) -> Response:
-    message = {
-        Refusal.NO_IDENTIFIER: _("The account did not reach the server. Ask your helpdesk."),
-        Refusal.OTHER_DOMAIN: _("Accounts of this domain cannot enroll here. Check what you typed."),
-        Refusal.OTHER_DEVICE: _("Here you can only enroll an iPhone or iPad."),
-    }[refusal]
+    message = render_template("apple/not_here.txt", refusal=refusal.value).strip()
     body = {"code": CODE, "description": refusal.value, "message": message}
     if request.accept_mimetypes.best_match(["application/json", *PLIST_TYPES]) in PLIST_TYPES:
         return Response(plistlib.dumps(body), status=403, content_type="application/xml")

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.enrollment import access, journey
-from portal.enrollment.journey import Step, Waiting
+from portal.enrollment.journey import Step, Waiting, Way
 from portal.extensions import db_session, portal, transaction
 from portal.models import Visit
 from portal.web import press, visits
@@ -52,7 +52,7 @@ def _first_token(visit: Visit) -> ResponseReturnValue:
     walked, facts = request_of(visit)
     now = clock.now()
     if facts.enrolled_at is not None or facts.over(now):
-        return render_template("employee/failed.html", waiting=Waiting.ENDED, facts=facts)
+        return render_template("employee/failed.html", waiting=Waiting.ENDED, facts=facts, way=Way.ACCOUNT)
     step = journey.current_step(facts, now)
     if step not in (Step.PROFILE, Step.FINISH):
         return redirect(address_of(step), 303)

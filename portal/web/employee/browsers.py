@@ -1,11 +1,25 @@
-"""The device check: which page a browser gets that cannot install a profile."""
+"""The device check: which page a browser gets that cannot go on, and how one that can will enroll."""
 
-from flask import g, render_template, request, url_for
+from flask import g, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from portal.enrollment.eligibility import Verdict, judge
-from portal.extensions import portal
+from portal import discovery
+from portal.enrollment.eligibility import Browser, Verdict, judge, may_be_ipad
+from portal.enrollment.journey import Way
+from portal.extensions import db_session, portal
+from portal.models import EnrollmentRequest
 from portal.notifications.messages import qr_svg
+from portal.web import visits
+
+IPAD = "ipad"
+"""What ``device`` says in an address when a script or the owner tells that this is one."""
+
+
+def browser_here() -> Browser:
+    """What this browser is, with what it or its owner told."""
+    if request.args.get("device") == IPAD:
+        session[visits.IPAD] = True
+    return judge(request.headers.get("User-Agent", ""), is_ipad=bool(session.get(visits.IPAD)))
 
 
 def refuse_unfit_browser() -> ResponseReturnValue | None:
@@ -13,7 +27,7 @@ def refuse_unfit_browser() -> ResponseReturnValue | None:
 
     In the demo every browser may go on; pages then say so.
     """
-    browser = judge(request.headers.get("User-Agent", ""))
+    browser = browser_here()
     if browser.verdict is Verdict.OK:
         return None
     if portal.settings.demo:
@@ -21,5 +35,28 @@ def refuse_unfit_browser() -> ResponseReturnValue | None:
         return None
     here = request.path if request.endpoint == "safari.enter" else url_for("safari.enroll")
     address = portal.settings.url(here)
-    qr = qr_svg(address) if browser.verdict is Verdict.COMPUTER else None
-    return render_template("employee/browser.html", browser=browser, address=address, qr=qr)
+    return render_template(
+        "employee/browser.html",
+        browser=browser,
+        address=address,
+        qr=qr_svg(address) if browser.verdict is Verdict.COMPUTER else None,
+        ipad_address=f"{here}?device={IPAD}" if may_be_ipad(request.headers.get("User-Agent", "")) else None,
+    )
+
+
+def way_here(walked: EnrollmentRequest) -> Way:
+    """How the device of this browser will enroll: the only way it has, else as the settings prefer.
+
+    ``auto`` means from Settings if the domain of the person's account was seen to lead here, else with a profile.
+    """
+    if visits.area() == visits.WEB_VIEW:
+        return Way.ACCOUNT
+    browser = browser_here()
+    if browser.verdict is not Verdict.OK:
+        return Way.PROFILE  # only in the demo
+    if len(browser.ways) == 1:
+        return browser.ways[0]
+    prefer = portal.settings.account_driven.prefer
+    if prefer != "auto":
+        return Way(prefer)
+    return Way.ACCOUNT if discovery.works(db_session, walked.managed_apple_account) else Way.PROFILE

@@ -5,10 +5,11 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.enrollment import journey
-from portal.enrollment.journey import Facts, Step, Waiting
+from portal.enrollment.journey import Facts, Step, Waiting, Way
 from portal.models import EnrollmentRequest, Visit
 from portal.web import visits
 from portal.web.employee import safari_pages
+from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
 from portal.web.employee.steps import address_of, request_of, step_page, to_current_step
 
@@ -23,7 +24,8 @@ def finish(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseRe
         return to_current_step(visit)
     waiting = journey.waiting(facts, clock.now())
     name = "waiting" if waiting in UNDER_WAY else "enrolled" if waiting is Waiting.ENROLLED else "failed"
-    return render_template(f"employee/{name}.html", waiting=waiting, facts=facts, account=request.managed_apple_account)
+    account, way = request.managed_apple_account, Way(facts.way or way_here(request))
+    return render_template(f"employee/{name}.html", waiting=waiting, facts=facts, account=account, way=way)
 
 
 @safari_pages.get("/enroll/state")
@@ -34,5 +36,6 @@ def state() -> ResponseReturnValue:
         return jsonify(waiting="signed-out", next=address_of(Step.SIGN_IN)), 403
     _, facts = request_of(visit)
     waiting = journey.waiting(facts, clock.now())
-    step = Step.PROFILE if waiting in (Waiting.DOWNLOAD, Waiting.INSTALL) else Step.FINISH
+    in_safari = waiting in (Waiting.DOWNLOAD, Waiting.INSTALL) and facts.way != Way.ACCOUNT.value
+    step = Step.PROFILE if in_safari else Step.FINISH
     return jsonify(waiting=waiting.value, next=address_of(step))

@@ -10,6 +10,7 @@ from portal.extensions import db_session, transaction
 from portal.models import EnrollmentRequest, Visit
 from portal.web import visits
 from portal.web.employee import journey_pages
+from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
 from portal.web.employee.steps import step_page, to_current_step
 
@@ -23,4 +24,6 @@ def overview(visit: Visit, request: EnrollmentRequest, facts: Facts) -> Response
         with transaction():
             progress.see_overview(db_session, request.id, visits.walk(visit), clock.now())
         return to_current_step(visit)
-    return render_template("employee/overview.html", form=form, account=request.managed_apple_account)
+    return render_template(
+        "employee/overview.html", form=form, account=request.managed_apple_account, way=way_here(request)
+    )

@@ -1,4 +1,4 @@
-"""Step 7: the profile, downloaded from a short-lived ticket."""
+"""Step 7: the profile, downloaded from a short-lived ticket; for a device that enrolls from Settings, how to."""
 
 import math
 from datetime import datetime
@@ -10,11 +10,12 @@ from flask.typing import ResponseReturnValue
 from portal import clock
 from portal.enrollment import journey, progress
 from portal.enrollment import profile as profiles
-from portal.enrollment.journey import Facts, Step, Waiting
+from portal.enrollment.journey import Facts, Step, Waiting, Way
 from portal.extensions import db_session, portal, transaction
 from portal.models import EnrollmentRequest, Visit
 from portal.web import press, visits
 from portal.web.employee import safari_pages
+from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
 from portal.web.employee.steps import step_page
 
@@ -26,11 +27,14 @@ def profile(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseR
     form, now = ContinueForm(), clock.now()
     if form.validate_on_submit():
         return redirect(url_for("safari.profile_file"), 303)
-    waiting = journey.waiting(facts, now)
-    if waiting in (Waiting.DEVICE, Waiting.ACCOUNT):
+    waiting, way = journey.waiting(facts, now), way_here(request)
+    fetched = waiting is Waiting.INSTALL and facts.way == Way.ACCOUNT.value
+    if fetched or waiting in (Waiting.DEVICE, Waiting.ACCOUNT):
         return redirect(url_for("safari.finish"), 303)
     if waiting is not Waiting.INSTALL:
         press.check_backend()
+    if way is Way.ACCOUNT:
+        return render_template("employee/settings.html", waiting=waiting, account=request.managed_apple_account)
     return render_template(
         "employee/profile.html",
         form=form,
@@ -46,10 +50,12 @@ def profile(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseR
 @safari_pages.get("/enroll/profile.mobileconfig")
 @step_page(Step.PROFILE)
 def profile_file(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
-    """A new download: a fresh profile, at an address of its own that needs no cookie.
+    """A new download: a fresh profile, at an address of its own that needs no cookie; never for iOS 18 and later.
 
     Asking only for its head changes nothing.
     """
+    if way_here(request) is Way.ACCOUNT:
+        return redirect(url_for("safari.profile"), 303)
     if http.method == "HEAD":
         return Response(content_type=profiles.MEDIA_TYPE)
     press.check_backend()

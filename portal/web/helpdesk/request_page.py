@@ -6,7 +6,7 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 
 from portal import audit, clock
-from portal.enrollment import journey, requests
+from portal.enrollment import access, journey, requests
 from portal.extensions import db_session, portal, transaction
 from portal.models import Command, Device, EnrollmentRequest, OutboxMessage, Visit
 from portal.notifications.messages import qr_svg
@@ -51,6 +51,18 @@ def cancel(request_id: str) -> ResponseReturnValue:
         with transaction():
             requests.cancel(db_session, request_id, visits.actor(_visit()), clock.now())
         session[NOTICE] = "cancelled"
+    return _back(request_id)
+
+
+@blueprint.post("/requests/<request_id>/sign-in-again")
+def sign_in_again(request_id: str) -> ResponseReturnValue:
+    """The device's owner has to sign in again in Settings; the enrollment stays."""
+    if ActionForm().validate_on_submit():
+        if db_session.get(EnrollmentRequest, request_id) is None:
+            abort(404)
+        with transaction():
+            asked = access.ask_to_sign_in_again(db_session, request_id, visits.actor(_visit()), clock.now())
+        session[NOTICE] = "sign_in_again" if asked else "over"
     return _back(request_id)
 
 

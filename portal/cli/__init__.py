@@ -1,0 +1,17 @@
+"""The commands of ``flask --app app``, one file a topic."""
+
+from flask import Flask
+
+from portal.cli.demo import demo_accounts, demo_people
+from portal.cli.discovery import discovery_group
+from portal.cli.iphone import iphone
+from portal.cli.people import people_group
+from portal.cli.requests import invite, status
+from portal.cli.upkeep import audit_group, keys, setup, terms_group, worker
+
+
+def init_app(app: Flask) -> None:
+    """Register every command."""
+    commands = (setup, worker, invite, status, demo_people, demo_accounts)
+    for command in (*commands, iphone, audit_group, keys, terms_group, people_group, discovery_group):
+        app.cli.add_command(command)

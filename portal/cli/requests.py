@@ -1,0 +1,100 @@
+"""Commands for enrollment requests."""
+
+import json
+from typing import Any
+
+import click
+from sqlalchemy import select
+
+from portal import audit, clock, jobs, people
+from portal.cli.common import command, fail
+from portal.enrollment import journey, requests
+from portal.enrollment.errors import NoManagedAppleAccount, UnknownPerson
+from portal.extensions import portal
+from portal.models import Device, EnrollmentRequest
+
+
+@click.option("--json", "as_json", is_flag=True, help="Print {id, url, passcode, expires_at}.")
+@click.argument("username")
+@command("invite")
+def invite(username: str, as_json: bool) -> None:
+    """Create an enrollment request for USERNAME and mail it."""
+    try:
+        with portal.database.transaction() as session:
+            person = people.by_username(session, username)
+            if person is None:
+                raise UnknownPerson
+            created = requests.create(
+                session,
+                portal.vault,
+                portal.settings,
+                person,
+                "command",
+                clock.now(),
+                asked_by=portal.settings.company.name,
+                actor="command",
+            )
+    except UnknownPerson:
+        fail(f"Nobody is known as {username!r}, or the person is disabled.")
+    except NoManagedAppleAccount:
+        fail(f"{username} has no Managed Apple Account, so no request can be created.")
+    jobs.nudge(portal.settings)
+    url = portal.settings.url(f"/e/{created.token}")
+    expires = created.request.expires_at.isoformat()
+    if as_json:
+        values = {"id": created.request.id, "url": url, "passcode": created.passcode, "expires_at": expires}
+        click.echo(json.dumps(values))
+    else:
+        click.echo(f"Link      {url}\nPasscode  {created.passcode}\nRequest   {created.request.id}, until {expires}")
+
+
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.argument("request_id")
+@command("status")
+def status(request_id: str, as_json: bool) -> None:
+    """What helpdesk sees of REQUEST_ID."""
+    with portal.database.session() as session:
+        request = session.get(EnrollmentRequest, request_id)
+        if request is None:
+            fail(f"There is no request {request_id!r}.")
+        facts, now = journey.of(request), clock.now()
+        device = session.scalar(
+            select(Device).where(Device.request_id == request_id).order_by(Device.authenticated_at.desc())
+        )
+        report = {
+            "id": request.id,
+            "status": journey.status(facts, now).value,
+            "step": journey.current_step(facts, now).value,
+            "employee": request.person.username,
+            "events": [
+                {"at": event.at.isoformat(), "kind": event.kind, "reason": event.reason}
+                for event in audit.timeline(session, request_id)
+            ],
+            "device": _device(device),
+        }
+    if as_json:
+        click.echo(json.dumps(report))
+        return
+    click.echo(f"{report['status']} (step {report['step']}), {report['employee']}")
+    for event in report["events"]:  # type: ignore[union-attr]
+        click.echo(f"  {event['at']}  {event['kind']}  {event['reason'] or ''}".rstrip())  # type: ignore[index]
+    click.echo(json.dumps(report["device"], indent=2))
+
+
+def _device(device: Device | None) -> dict[str, Any] | None:
+    if device is None:
+        return None
+    return {
+        "id": device.id,
+        "enrollment_id": device.enrollment_id,
+        "way": device.way,
+        "product_name": device.product_name,
+        "os_version": device.os_version,
+        "build_version": device.build_version,
+        "enrolled_at": device.enrolled_at and device.enrolled_at.isoformat(),
+        "last_seen_at": device.last_seen_at.isoformat(),
+        "ended_at": device.ended_at and device.ended_at.isoformat(),
+        "end_reason": device.end_reason,
+        "attributes": device.attributes,
+        "profiles": device.profiles,
+    }

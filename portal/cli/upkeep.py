@@ -1,0 +1,66 @@
+"""Commands that set a portal up and keep it."""
+
+import sys
+from pathlib import Path
+
+import click
+from flask.cli import AppGroup
+
+from portal import audit, clock, installation, jobs
+from portal.cli.common import command, fail
+from portal.enrollment import terms
+from portal.extensions import portal
+
+
+@command("setup")
+def setup() -> None:
+    """Make keys, tables, CA and first terms; safe to repeat."""
+    installation.setup(portal)
+
+
+@command("worker")
+def worker() -> None:
+    """Deliver mail and clean up, until stopped."""
+    jobs.Worker(portal.settings).run()
+
+
+audit_group = AppGroup("audit", help="The audit trail.")
+
+
+@audit_group.command("verify", with_appcontext=True)
+def audit_verify() -> None:
+    """Check every chain; name the first broken link of each."""
+    with portal.database.session() as session:
+        broken = list(audit.broken_links(session))
+    for chain, seq, problem in broken:
+        click.echo(f"{chain} event {seq}: {problem}", err=True)
+    if broken:
+        sys.exit(1)
+    click.echo("Every chain holds.")
+
+
+keys = AppGroup("keys", help="The keys that seal stored secrets.")
+
+
+@keys.command("rotate", with_appcontext=True)
+def keys_rotate() -> None:
+    """Seal every stored secret with a new key; restart web and worker afterwards."""
+    click.echo(f"{installation.rotate_keys(portal)} secrets sealed anew. Restart web and worker now.")
+
+
+terms_group = AppGroup("terms", help="The license terms.")
+
+
+@terms_group.command("publish", with_appcontext=True)
+@click.argument("version")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def terms_publish(version: str, files: tuple[Path, ...]) -> None:
+    """Publish VERSION from text FILES named after their language (en.txt, de.txt)."""
+    contents = {file.stem: file.read_text("utf-8") for file in files}
+    try:
+        with portal.database.transaction() as session:
+            terms.publish(session, version, contents, "command", clock.now())
+    except terms.TermsExist:
+        fail(f"Version {version} was published already; a published text never changes.")
+    except terms.TermsMissing as error:
+        fail(str(error))

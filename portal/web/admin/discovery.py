@@ -1,0 +1,53 @@
+"""How iPhones find this portal from the company's own domain: the rules to install there, and a look from outside."""
+
+from flask import abort, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+
+from portal import audit, clock, discovery
+from portal.discovery import outside
+from portal.extensions import db_session, portal, transaction
+from portal.models import DiscoveryCheck
+from portal.web import visits
+from portal.web.admin import blueprint
+
+SERVERS = ("nginx", "apache", "caddy", "iis", "cloudflare", "static")
+
+
+class CheckForm(FlaskForm):  # type: ignore[misc]
+    """A button."""
+
+
+@blueprint.get("/discovery")
+def discovery_page() -> ResponseReturnValue:
+    """Domains with their last check, and the rules for each kind of web server."""
+    domains = sorted(discovery.domains(db_session, portal.settings))
+    chosen = request.args.get("server", SERVERS[0])
+    return render_template(
+        "admin/discovery.html",
+        checks=[(domain, db_session.get(DiscoveryCheck, domain)) for domain in domains],
+        servers=SERVERS,
+        chosen=chosen if chosen in SERVERS else SERVERS[0],
+        path=discovery.PATH,
+        target=portal.settings.url(discovery.PATH),
+        base_url=portal.settings.url(discovery.BASE_PATH),
+        apple_address=portal.settings.url(f"{discovery.PATH}?via={discovery.FROM_APPLE}"),
+    )
+
+
+@blueprint.post("/discovery/<domain>/check")
+def check_discovery(domain: str) -> ResponseReturnValue:
+    """Ask the domain as an iPhone would and remember the outcome; only domains of this portal are asked."""
+    visit = visits.current()
+    if domain not in discovery.domains(db_session, portal.settings) or visit is None:
+        abort(404)
+    if CheckForm().validate_on_submit():
+        db_session.rollback()  # hold nothing while waiting for the network
+        outcome = outside.check(domain, portal.settings.url(discovery.BASE_PATH))
+        with transaction():
+            discovery.record(db_session, domain, outcome.problem, outcome.detail, clock.now())
+            audit.record(
+                db_session, audit.SETTINGS, "discovery.checked", clock.now(),
+                reason=outcome.problem, actor=visits.actor(visit), detail={"domain": domain},
+            )  # fmt: skip
+    return redirect(url_for("admin.discovery_page", _anchor="domains"), 303)
