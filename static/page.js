@@ -13,7 +13,7 @@
     });
   });
   var ipad = document.querySelector("[data-ipad]");
-  if (ipad && navigator.maxTouchPoints > 1) location.replace(ipad.dataset.ipad);
+  if (ipad && navigator.maxTouchPoints > 0) location.replace(ipad.dataset.ipad);
   var again = document.querySelector("[data-again]");
   if (again) setTimeout(function () { location.replace(again.dataset.again); }, 5000);
 })();

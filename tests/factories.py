@@ -16,7 +16,8 @@ from portal.enrollment.requests import Invitation
 from portal.extensions import Portal
 from portal.models import AuditEvent, Device, EnrollmentRequest, Person
 from portal.simulator.employee import SAFARI, Employee
-from portal.simulator.iphone import MODELS, IPhone
+from portal.simulator.iphone import IPhone
+from portal.simulator.model import MODELS
 
 BASE = "https://portal.example.com"
 PASSWORD = "correct horse battery"

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from portal import discovery
 from portal.discovery import outside
 from portal.models import Base, DiscoveryCheck
-from portal.simulator.iphone import InstallationFailed
+from portal.simulator.scep_client import InstallationFailed
 from portal.simulator.settings_app import SettingsApp
 from tests.factories import BASE, phone
 from tests.pages import Browser

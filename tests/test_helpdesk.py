@@ -2,7 +2,7 @@
 
 import pytest
 
-from portal.simulator.iphone import InstallationFailed
+from portal.simulator.scep_client import InstallationFailed
 from tests.factories import phone
 from tests.pages import Browser
 

@@ -9,7 +9,7 @@ from portal.enrollment import requests, terms
 from portal.enrollment.errors import NoManagedAppleAccount
 from portal.models import OutboxMessage
 from portal.pki import cms
-from portal.simulator.iphone import InstallationFailed
+from portal.simulator.scep_client import InstallationFailed
 from tests.factories import PASSWORD, Company, phone
 from tests.pages import Browser
 

@@ -18,10 +18,10 @@ from sqlalchemy import select
 from portal import audit
 from portal import clock as portal_clock
 from portal.database import Database
-from portal.enrollment import errors, journey, passcode, progress, requests, terms
+from portal.enrollment import access, errors, journey, passcode, progress, requests, terms
 from portal.enrollment import profile as profiles
-from portal.enrollment.journey import STEPS, Facts, Status, Step, Walk
-from portal.models import Certificate, Device, EnrollmentRequest, IssuedProfile, Person
+from portal.enrollment.journey import CARRIED_OVER, STEPS, Facts, Status, Step, Walk
+from portal.models import AccessToken, Certificate, Device, EnrollmentRequest, IssuedProfile, Person
 from tests.factories import Company
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -146,6 +146,7 @@ class JourneyMachine(RuleBasedStateMachine):
         self.id = self.invitation.request.id
         self.passcodes = [self.invitation.passcode]
         self.tickets: list[str] = []
+        self.tokens: list[str] = []
         self.devices: list[str] = []
         self.highest = 0
         self.enrolled_before = self.ended_before = False
@@ -158,7 +159,15 @@ class JourneyMachine(RuleBasedStateMachine):
         except REFUSALS:
             return None
 
-    browsers = st.sampled_from([Walk("browser-a"), Walk("browser-b")])
+    # Two browsers in Safari, and the web view of Settings as it was opened at the beginning and an hour later.
+    browsers = st.sampled_from(
+        [
+            Walk("browser-a"),
+            Walk("browser-b"),
+            Walk("web-view", START - CARRIED_OVER),
+            Walk("web-view-later", START + timedelta(minutes=60)),
+        ]
+    )
 
     @rule(minutes=st.sampled_from([1, 3, 8, 60, 60 * 24 * 3]))
     def time_passes(self, minutes):
@@ -224,6 +233,38 @@ class JourneyMachine(RuleBasedStateMachine):
             with self.database.session() as session:
                 self.tickets.append(session.get_one(EnrollmentRequest, self.id).profile_id)
             self.do(progress.profile_downloaded, self.tickets[-1], self.now)
+
+    @rule(browser=browsers)
+    def gets_access_token(self, browser):
+        portal = self.portal
+        press = profiles.Press(
+            portal.settings, portal.vault, portal.authority, portal.signer, portal.backend.management(""),
+            "name", "description", {"default": "consent"},
+        )  # fmt: skip
+        token = self.do(access.grant, press, self.id, browser, self.now)
+        if token:
+            self.tokens.append(token)
+
+    @precondition(lambda self: self.tokens)
+    @rule(which=st.integers(0, 9))
+    def settings_fetches_profile(self, which):
+        def fetch(session):
+            token = self.tokens[which % len(self.tokens)]
+            profile_id, content = access.fetch(session, self.portal.vault, token, self.now)
+            request = session.get_one(EnrollmentRequest, self.id)
+            assert content
+            assert profile_id == request.profile_id  # only the newest, and only before a device enrolled
+            assert (request.enrolled_at, request.ended_at) == (None, None)
+            progress.profile_downloaded(session, profile_id, self.now)
+            return profile_id
+
+        profile_id = self.do(fetch)
+        if profile_id and profile_id not in self.tickets:
+            self.tickets.append(profile_id)
+
+    @rule()
+    def helpdesk_asks_to_sign_in_again(self):
+        self.do(access.ask_to_sign_in_again, self.id, "helpdesk:x", self.now)
 
     def certify(self, profile_id):
         def issue(session):
@@ -322,6 +363,12 @@ class JourneyMachine(RuleBasedStateMachine):
             assert {certificate.profile_id for certificate in alive} <= {request.profile_id}
             assert not (request.ended_at and alive)
             assert request.passcode_tries <= self.portal.settings.passcode.tries
+            # No access token is good for anything but the newest profile, none after the end.
+            living = session.scalars(
+                select(AccessToken).where(AccessToken.request_id == self.id, AccessToken.revoked_at.is_(None))
+            ).all()
+            assert {token.profile_id for token in living} <= {request.profile_id}
+            assert not (request.ended_at and living)
             # Nobody but the browser with the passcode sees a profile.
             for browser in ("browser-a", "browser-b"):
                 step = journey.current_step(journey.of(request, Walk(browser)), self.now)

@@ -17,8 +17,9 @@ from portal.enrollment import errors, progress, requests
 from portal.enrollment.journey import Walk
 from portal.models import AuditEvent, Base, LocalAccount, Person, RequestLink, SignInAttempt, Visit
 from portal.pki import scep
-from portal.simulator import iphone
-from portal.simulator.iphone import InstallationFailed, Unenrolled
+from portal.simulator import iphone, scep_client
+from portal.simulator.iphone import Unenrolled
+from portal.simulator.scep_client import InstallationFailed
 from tests.factories import PASSWORD, Company, phone
 from tests.pages import BASE, Browser
 
@@ -440,9 +441,9 @@ def test_a_lost_scep_answer_can_be_asked_for_again(app, browser, company, invita
     device = phone(app)
     payload = device.open_profile(browser.walk_to("profile", invitation).download())
     settings = iphone.payload_of(payload, "com.apple.security.scep")["PayloadContent"]
-    names = [x509.NameAttribute(iphone._OIDS[kind], value) for [[kind, value]] in settings["Subject"]]
-    csr = iphone.certificate_request(x509.Name(names), device.key, settings["Challenge"])
-    identity = iphone.Identity(iphone.self_signed(x509.Name(names), device.key), device.key)
+    names = [x509.NameAttribute(scep_client._OIDS[kind], value) for [[kind, value]] in settings["Subject"]]
+    csr = scep_client.certificate_request(x509.Name(names), device.key, settings["Challenge"])
+    identity = scep_client.Identity(scep_client.self_signed(x509.Name(names), device.key), device.key)
     got = set()
     for _ in range(2):
         message, _ = scep.request(csr, company.portal.authority.ca.certificate, identity, "1")

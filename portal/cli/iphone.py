@@ -9,8 +9,10 @@ from portal import demo
 from portal.cli.common import fail
 from portal.extensions import portal
 from portal.simulator.employee import Employee, Stuck
-from portal.simulator.iphone import MODELS, InstallationFailed, IPhone, SignInAgain, Unenrolled
+from portal.simulator.iphone import IPhone, SignInAgain, Unenrolled
 from portal.simulator.mail import NoMail, demo_mail
+from portal.simulator.model import MODELS
+from portal.simulator.scep_client import InstallationFailed
 from portal.simulator.settings_app import SettingsApp
 
 iphone = AppGroup("iphone", help="A simulated iPhone.")

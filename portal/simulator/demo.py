@@ -10,8 +10,10 @@ from pathlib import Path
 from types import FrameType
 
 from portal.simulator.employee import Employee, Stuck
-from portal.simulator.iphone import MODELS, InstallationFailed, IPhone, SignInAgain, Unenrolled
+from portal.simulator.iphone import IPhone, SignInAgain, Unenrolled
 from portal.simulator.mail import NoMail, demo_mail
+from portal.simulator.model import MODELS
+from portal.simulator.scep_client import InstallationFailed
 from portal.simulator.server import ROOT, NotStarted, Server, running
 from portal.simulator.settings_app import SettingsApp
 

@@ -12,14 +12,12 @@ import re
 import secrets
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -27,22 +25,19 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509.oid import AttributeOID, NameOID
 
-from portal.pki import cms, scep
+from portal.pki import cms
 from portal.pki.authority import Identity
+from portal.simulator import scep_client
+from portal.simulator.model import FIRST_WITHOUT_PROFILES, Model
+from portal.simulator.scep_client import InstallationFailed, expect
 
 CHECKIN_TYPE = "application/x-apple-aspen-mdm-checkin"
 CONNECT_TYPE = "application/x-apple-aspen-mdm"
 USER_AGENT = "MDM/1.0"
 UNENROLL_CODE = "com.apple.unrecognized.device"
-FIRST_WITHOUT_PROFILES = 18
 MOST_COMMANDS = 100
 TIMEOUT_SECONDS = 20.0
-
-
-class InstallationFailed(Exception):
-    """The iPhone refuses the profile, or the server refused the iPhone."""
 
 
 class Unenrolled(Exception):
@@ -55,67 +50,6 @@ class SignInAgain(Exception):
     def __init__(self, url: str) -> None:
         super().__init__("the owner has to sign in again")
         self.url = url
-
-
-@dataclass
-class Model:
-    """What the phone is; the defaults are those of one real model."""
-
-    product_name: str = "iPhone14,5"
-    model_name: str = "iPhone"
-    os_version: str = "17.6.1"
-    build_version: str = "21G93"
-
-    @property
-    def major(self) -> int:
-        """18 for iOS 18.2."""
-        return int(self.os_version.split(".")[0])
-
-    def machine_info(self, language: str) -> dict[str, Any]:
-        """What Settings tells when an enrollment begins; before iOS 17 without the version."""
-        info: dict[str, Any] = {"LANGUAGE": language, "PRODUCT": self.product_name, "VERSION": self.build_version}
-        if self.major >= 17:
-            info |= {
-                "OS_VERSION": self.os_version,
-                "SUPPLEMENTAL_BUILD_VERSION": self.build_version,
-                "MDM_CAN_REQUEST_SOFTWARE_UPDATE": True,
-            }
-        return info
-
-    def user_agent(self) -> str:
-        """Safari's and the web view's; iOS 26 keeps saying iPhone OS 18_6."""
-        system = "18.6" if self.major > FIRST_WITHOUT_PROFILES else self.os_version
-        version = ".".join(self.os_version.split(".")[:2])
-        return (
-            f"Mozilla/5.0 (iPhone; CPU iPhone OS {system.replace('.', '_')} like Mac OS X) AppleWebKit/605.1.15 "
-            f"(KHTML, like Gecko) Version/{version} Mobile/15E148 Safari/604.1"
-        )
-
-    def answers(self) -> dict[str, Any]:
-        """Query answers of DeviceInformation that a user-enrolled phone gives."""
-        return {
-            "OSVersion": self.os_version,
-            "BuildVersion": self.build_version,
-            "ProductName": self.product_name,
-            "ModelName": self.model_name,
-            "Model": "MLPF3",
-            "DeviceCapacity": 128.0,
-            "AvailableDeviceCapacity": 74.5,
-            "SupplementalBuildVersion": self.build_version,
-            "IsSupervised": False,
-            "BatteryLevel": 0.8,
-            "TimeZone": "Europe/Berlin",
-            "DeviceName": "iPhone",
-        }
-
-
-MODELS = {
-    15: Model("iPhone12,1", os_version="15.8.3", build_version="19H386"),
-    17: Model(),
-    18: Model("iPhone16,1", os_version="18.2.1", build_version="22C161"),
-    26: Model("iPhone17,2", os_version="26.0", build_version="23A341"),
-}
-"""One phone for each kind of iOS that behaves differently."""
 
 
 @dataclass
@@ -185,20 +119,8 @@ class IPhone:
     def obtain_identity(self, payload: dict[str, Any]) -> None:
         """SCEP with a key of its own, checked against the profile's CA fingerprint."""
         settings = payload_of(payload, "com.apple.security.scep")["PayloadContent"]
-        ca = self.fetch_ca(settings)
         self.key = self.key or rsa.generate_private_key(65537, settings["Keysize"])
-        subject = x509.Name([x509.NameAttribute(_OIDS[kind], value) for [[kind, value]] in settings["Subject"]])
-        temporary = Identity(self_signed(subject, self.key), self.key)
-        csr = certificate_request(subject, self.key, settings["Challenge"])
-        message, nonce = scep.request(csr, ca, temporary, secrets.token_hex(16))
-        answer = self.http.post(settings["URL"], params={"operation": "PKIOperation"}, content=message)
-        _expect(answer, "SCEP")
-        reply = scep.read(answer.content)
-        if reply.recipient_nonce != nonce or reply.signer != ca:
-            raise InstallationFailed("the SCEP answer is not for this request")
-        if reply.pki_status != scep.PkiStatus.SUCCESS:
-            raise InstallationFailed(f"SCEP refused, failInfo {reply.fail_info}")
-        self.identity = Identity(scep.issued_certificate(reply, temporary), self.key)
+        self.identity = scep_client.obtain(self.http, settings, self.key)
 
     def authenticate(self) -> None:
         """Introduce the phone under a fresh EnrollmentID."""
@@ -300,21 +222,6 @@ class IPhone:
         root = payload_of(payload, "com.apple.security.root")
         return x509.load_der_x509_certificate(root["PayloadContent"])
 
-    def fetch_ca(self, settings: dict[str, Any]) -> x509.Certificate:
-        """The SCEP server's CA, if it can do what is needed and is the one of the profile."""
-        capabilities = self.http.get(settings["URL"], params={"operation": "GetCACaps"})
-        _expect(capabilities, "GetCACaps")
-        if not {"AES", "SHA-256", "POSTPKIOperation"} <= set(capabilities.text.split()):
-            raise InstallationFailed("the SCEP server lacks what is needed")
-        answer = self.http.get(settings["URL"], params={"operation": "GetCACert", "message": settings.get("Name", "")})
-        _expect(answer, "GetCACert")
-        if answer.headers["content-type"] != "application/x-x509-ca-cert":
-            raise InstallationFailed("GetCACert answered something else than a certificate")
-        ca = x509.load_der_x509_certificate(answer.content)
-        if ca.fingerprint(hashes.SHA1()) != settings["CAFingerprint"]:  # noqa: S303
-            raise InstallationFailed("the CA is not the one of the profile")
-        return ca
-
     def _checkin(self, message: dict[str, Any]) -> None:
         self._send(self.mdm["CheckInURL"], CHECKIN_TYPE, {"Topic": self.mdm["Topic"], **message})
 
@@ -328,7 +235,7 @@ class IPhone:
             raise SignInAgain(challenge_url(answer))
         if answer.status_code == 401 or (answer.status_code == 403 and UNENROLL_CODE in answer.text):
             raise Unenrolled(answer.text.strip())
-        _expect(answer, str(message.get("MessageType", "connect")))
+        expect(answer, str(message.get("MessageType", "connect")))
         return answer
 
     def signature(self, body: bytes) -> str:
@@ -346,9 +253,6 @@ def challenge_url(answer: httpx.Response) -> str:
         raise InstallationFailed("the server refused without saying where to sign in")
     _check_url(challenge[1])
     return challenge[1]
-
-
-_OIDS = {"CN": NameOID.COMMON_NAME, "O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME}
 
 
 def payload_of(profile: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -369,30 +273,3 @@ def _check_url(url: str) -> None:
         loopback = False
     if parts.scheme != "http" or not loopback:  # a simulator's liberty, for a demo on this machine
         raise InstallationFailed("server addresses must begin with https://")
-
-
-def _expect(answer: httpx.Response, what: str) -> None:
-    if answer.status_code != 200:
-        raise InstallationFailed(f"{what}: the server answered {answer.status_code} {answer.text.strip()[:200]}")
-
-
-def certificate_request(subject: x509.Name, key: rsa.RSAPrivateKey, challenge: str) -> bytes:
-    """A CSR with a challenge password, DER (RFC 2985 section 5.4.1)."""
-    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
-    builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge.encode())
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
-
-
-def self_signed(subject: x509.Name, key: rsa.RSAPrivateKey) -> x509.Certificate:
-    """The temporary certificate that signs a first SCEP request (RFC 8894 section 2.3)."""
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )

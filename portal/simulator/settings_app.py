@@ -14,14 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from portal.pki import cms
-from portal.simulator.iphone import (
-    MODELS,
-    InstallationFailed,
-    IPhone,
-    SignInAgain,
-    challenge_url,
-    self_signed,
-)
+from portal.simulator.iphone import IPhone, SignInAgain, challenge_url
+from portal.simulator.model import MODELS
+from portal.simulator.scep_client import InstallationFailed, self_signed
 
 WELL_KNOWN = "/.well-known/com.apple.remotemanagement"
 USER_AGENT = "DeviceManagementClient/1.0"

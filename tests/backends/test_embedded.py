@@ -16,7 +16,8 @@ from portal.enrollment import requests
 from portal.enrollment.errors import CommandForbidden
 from portal.models import Command, Device
 from portal.pki.authority import Identity
-from portal.simulator.iphone import InstallationFailed, IPhone, Unenrolled, self_signed
+from portal.simulator.iphone import IPhone, Unenrolled
+from portal.simulator.scep_client import InstallationFailed, self_signed
 from tests.factories import phone, phone_key
 
 FACTS = json.loads((Path(__file__).parent.parent / "data" / "user-enrollment.json").read_text())

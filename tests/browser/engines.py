@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,10 @@ class Engine(ABC):
 
     @abstractmethod
     def picture(self, name: str) -> None: ...
+
+    @abstractmethod
+    def ending_with(self, action: Callable[[], None], scheme: str) -> str:
+        """The address of the device itself that ``action`` leads to; no browser opens it."""
 
     def wait_for_heading(self, heading: str) -> None:
         """Until the page says ``heading``."""
@@ -148,6 +152,11 @@ class Chromium(Engine):
         self.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         self.page.emulate_media(color_scheme="light")
 
+    def ending_with(self, action: Callable[[], None], scheme: str) -> str:
+        with self.page.expect_response(lambda answer: answer.status == 308) as ended:
+            action()
+        return str(ended.value.headers["location"])
+
 
 class WebKit(Engine):
     """Debian's WebKitGTK in its MiniBrowser, driven by Selenium under Xvfb.
@@ -191,9 +200,20 @@ class WebKit(Engine):
         self.driver.save_screenshot(str(OUTPUT / f"{name}-webkit-{self.scheme}.png"))
         self.check_page()
 
+    def ending_with(self, action: Callable[[], None], scheme: str) -> str:
+        action()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            if self.driver.current_url.startswith(scheme):
+                return str(self.driver.current_url)
+            time.sleep(0.1)
+        raise AssertionError(f"still at {self.driver.current_url}")
+
 
 @contextlib.contextmanager
-def chromium(user_agent: str = SAFARI, locale: str = "en-GB", trust_anything: bool = False) -> Iterator[Chromium]:
+def chromium(
+    user_agent: str = SAFARI, locale: str = "en-GB", trust_anything: bool = False, touch: bool = True
+) -> Iterator[Chromium]:
     """A Chromium that shows pages like an iPhone."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
@@ -202,7 +222,7 @@ def chromium(user_agent: str = SAFARI, locale: str = "en-GB", trust_anything: bo
             viewport={"width": PHONE[0], "height": PHONE[1]},
             device_scale_factor=2,
             is_mobile=True,
-            has_touch=True,
+            has_touch=touch,
             locale=locale,
             ignore_https_errors=trust_anything,
         )

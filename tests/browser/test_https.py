@@ -98,3 +98,19 @@ def test_error_pages_look_right_too(secure):
         engine.picture("error-link")
         engine.open(server.url + "/nowhere")
         engine.picture("error-not-found")
+
+
+@needs_chromium
+def test_an_ipad_that_says_it_is_a_mac_is_found_out(secure):
+    """Its touch points tell; without a script its owner says so."""
+    server, _ = secure
+    mac = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/18.1 Safari/605.1.15"
+    with engines.chromium(mac, trust_anything=True) as engine:
+        engine.open(server.url + "/enroll")
+        engine.wait_for_heading("Sign in to begin")
+    with engines.chromium(mac, trust_anything=True, touch=False) as engine:
+        engine.open(server.url + "/enroll")
+        engine.wait_for_heading("Continue on your iPhone")
+        engine.picture("browser-computer-or-ipad")
+        engine.tap("text=This is an iPad")
+        engine.wait_for_heading("Sign in to begin")

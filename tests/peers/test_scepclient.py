@@ -5,9 +5,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from portal.simulator import scep_client
 from portal.simulator.employee import Employee
 from portal.simulator.iphone import IPhone, payload_of
 from tests.servers import Cast, portal_server
@@ -54,7 +56,7 @@ def test_a_foreign_client_gets_a_certificate_that_openssl_verifies(cast, tmp_pat
     done = scepclient(settings, tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "client.pem").exists(), done.stderr
-    ca = IPhone().fetch_ca(settings)
+    ca = scep_client.fetch_ca(httpx.Client(), settings)
     (tmp_path / "ca.pem").write_bytes(ca.public_bytes(Encoding.PEM))
     verified = subprocess.run(
         ["openssl", "verify", "-purpose", "sslclient", "-CAfile", "ca.pem", "client.pem"],

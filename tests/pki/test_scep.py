@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from portal.pki import cms, scep
 from portal.pki.authority import Identity
-from portal.simulator import iphone
+from portal.simulator import iphone, scep_client
 from tests.factories import phone_key
 from tests.pages import BASE
 from tests.tools import needs_openssl
@@ -29,7 +29,7 @@ SUBJECT = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "device")])
 @lru_cache
 def client(number=0):
     key = phone_key(number)
-    return Identity(iphone.self_signed(SUBJECT, key), key)
+    return Identity(scep_client.self_signed(SUBJECT, key), key)
 
 
 def read(portal, csr, identity=None, **options):
@@ -38,13 +38,15 @@ def read(portal, csr, identity=None, **options):
 
 
 def test_a_request_is_read_back(portal):
-    request = read(portal, iphone.certificate_request(SUBJECT, phone_key(), "secret"))
+    request = read(portal, scep_client.certificate_request(SUBJECT, phone_key(), "secret"))
     assert (request.challenge, request.subject) == ("secret", SUBJECT)
 
 
 def test_the_answer_is_for_the_one_who_asked(portal, clock):
     ca = portal.authority.ca
-    message, nonce = scep.request(iphone.certificate_request(SUBJECT, phone_key(), "c"), ca.certificate, client(), "42")
+    message, nonce = scep.request(
+        scep_client.certificate_request(SUBJECT, phone_key(), "c"), ca.certificate, client(), "42"
+    )
     request = scep.open_request(scep.read(message), ca)
     certificate = portal.authority.issue(request.public_key, "device", "Example", 30, clock())
     reply = scep.read(scep.success(request.message, certificate, ca))
@@ -56,7 +58,7 @@ def test_the_answer_is_for_the_one_who_asked(portal, clock):
 
 
 def test_a_refusal_says_why_and_carries_nothing(portal):
-    request = read(portal, iphone.certificate_request(SUBJECT, phone_key(), "c"))
+    request = read(portal, scep_client.certificate_request(SUBJECT, phone_key(), "c"))
     reply = scep.read(scep.failure(request.message, scep.FailInfo.BAD_REQUEST, portal.authority.ca))
     assert (reply.pki_status, reply.fail_info, reply.content) == ("2", "2", b"")
 
@@ -67,9 +69,9 @@ def test_a_refusal_says_why_and_carries_nothing(portal):
         (lambda: b"not a csr", scep.FailInfo.BAD_REQUEST, "malformed_csr"),
         (lambda: x509.CertificateSigningRequestBuilder().subject_name(SUBJECT).sign(phone_key(), hashes.SHA256())
          .public_bytes(Encoding.DER), scep.FailInfo.BAD_REQUEST, "no_challenge"),
-        (lambda: iphone.certificate_request(SUBJECT, rsa.generate_private_key(65537, 1024), "c"), scep.FailInfo.BAD_ALG,
-         "weak_key"),
-        (lambda: bytes([*iphone.certificate_request(SUBJECT, phone_key(), "c")[:-1], 0]),
+        (lambda: scep_client.certificate_request(SUBJECT, rsa.generate_private_key(65537, 1024), "c"),
+         scep.FailInfo.BAD_ALG, "weak_key"),
+        (lambda: bytes([*scep_client.certificate_request(SUBJECT, phone_key(), "c")[:-1], 0]),
          scep.FailInfo.BAD_MESSAGE_CHECK,
          "csr_signature"),
     ],
@@ -83,7 +85,7 @@ def test_bad_requests_are_refused_with_their_reason(portal, make, fail_info, rea
 
 def enveloped_by_openssl(portal, folder, cipher):
     (folder / "ca.pem").write_bytes(portal.authority.ca.certificate.public_bytes(Encoding.PEM))
-    (folder / "csr").write_bytes(iphone.certificate_request(SUBJECT, phone_key(), "c"))
+    (folder / "csr").write_bytes(scep_client.certificate_request(SUBJECT, phone_key(), "c"))
     command = ["openssl", "cms", "-encrypt", "-binary", cipher, "-in", "csr", "-outform", "DER", "ca.pem"]
     return subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
 
@@ -107,7 +109,7 @@ def test_3des_is_read_only_where_it_is_configured(portal, tmp_path):
 def test_sha1_is_read_only_where_it_is_configured(portal, tmp_path):
     """Re-sign a message with SHA-1 through openssl is not possible with SCEP's attributes, so the digest is told."""
     message, _ = scep.request(
-        iphone.certificate_request(SUBJECT, phone_key(), "c"), portal.authority.ca.certificate, client(), "1"
+        scep_client.certificate_request(SUBJECT, phone_key(), "c"), portal.authority.ca.certificate, client(), "1"
     )
     old = replace(scep.read(message), digest_algorithm="sha1")
     with pytest.raises(scep.ScepFailure) as refusal:
@@ -152,7 +154,7 @@ def test_the_responder_takes_messages_by_post_by_get_and_in_the_query_of_a_post(
         payload = iphone.IPhone().open_profile(browser.download())
         settings = iphone.payload_of(payload, "com.apple.security.scep")["PayloadContent"]
         names = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, settings["Subject"][1][0][1])])
-        csr = iphone.certificate_request(names, phone_key(), settings["Challenge"])
+        csr = scep_client.certificate_request(names, phone_key(), settings["Challenge"])
         message, _ = scep.request(csr, ca, client(0), "1")
         query = quote(base64.b64encode(message).decode(), safe="")
         if send == "post":

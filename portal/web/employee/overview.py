@@ -25,5 +25,9 @@ def overview(visit: Visit, request: EnrollmentRequest, facts: Facts) -> Response
             progress.see_overview(db_session, request.id, visits.walk(visit), clock.now())
         return to_current_step(visit)
     return render_template(
-        "employee/overview.html", form=form, account=request.managed_apple_account, way=way_here(request)
+        "employee/overview.html",
+        form=form,
+        account=request.managed_apple_account,
+        way=way_here(request),
+        in_settings=visits.area() == visits.WEB_VIEW,
     )
