@@ -1,5 +1,7 @@
 """``make bench``: many simulated employees through the whole journey, against a portal of its own on loopback.
 
+Both ways, one after the other: with a profile from Safari, and from Settings with everything asked in the web view.
+
 The floor is measured in the same run: what the password hash, the RSA operations and an equal number of empty
 pages cost on the same server. Figures are printed, never asserted: machines differ.
 """
@@ -28,9 +30,12 @@ from portal.models import Person
 from portal.settings import load
 from portal.simulator.employee import Employee
 from portal.simulator.iphone import IPhone
+from portal.simulator.model import MODELS
 from portal.simulator.server import Server, running
+from portal.simulator.settings_app import SettingsApp
 
 PASSWORD = "a password of the bench"
+BENCH = "bench-"
 RSA_PRIVATE = 5
 """Private-key operations of one enrollment: profile signature, SCEP decryption, certificate, its reply, mail aside."""
 RSA_PUBLIC = 8
@@ -62,7 +67,7 @@ class Timings:
                 self.by_address[address].append(elapsed)
                 if response.status_code == 200:
                     self.sizes[address] = len(response.content)
-                if response.status_code >= 400:
+                if response.status_code >= 400 and "WWW-Authenticate" not in response.headers:
                     self.failures.append(f"{address}: {response.status_code}")
 
         client.event_hooks = {"request": [begin], "response": [end]}
@@ -70,11 +75,11 @@ class Timings:
 
 
 def _route(path: str) -> str:
-    return re.sub(r"^/p/.*", "/p/<ticket>", re.sub(r"^/e/.*", "/e/<token>", path))
+    return re.sub(r"^/(p|e|apple/sign-in)/.*", r"/\1/<token>", path)
 
 
-def prepare(server: Server, count: int) -> list[tuple[str, str, str]]:
-    """``count`` employees with a request each: (username, link, passcode)."""
+def prepare(server: Server, count: int, name: str) -> list[tuple[str, str, str]]:
+    """``count`` employees with a request each: (username, link, passcode). ``name`` begins their usernames."""
     values = {key: server.environment[key] for key in ("PORTAL_DATA_DIR", "PORTAL_PUBLIC_URL")}
     database = server.environment.get("PORTAL_DATABASE_URL", "")
     settings = load(
@@ -87,7 +92,7 @@ def prepare(server: Server, count: int) -> list[tuple[str, str, str]]:
     hashed = None
     with portal.database.transaction() as session:
         for number in range(count):
-            username = f"bench{number}"
+            username = f"{name}{number}"
             person = Person(
                 username=username,
                 name=f"Bench {number}",
@@ -111,18 +116,37 @@ def prepare(server: Server, count: int) -> list[tuple[str, str, str]]:
     return made
 
 
-def enroll(server: Server, timings: Timings, person: tuple[str, str, str], key: rsa.RSAPrivateKey) -> None:
-    """One employee, from the link to the first commands answered."""
+Way = Callable[[Server, Employee, IPhone, tuple[str, str, str]], None]
+
+
+def with_a_profile(server: Server, employee: Employee, phone: IPhone, person: tuple[str, str, str]) -> None:
+    """From the link in Safari to the first commands answered."""
     username, link, passcode = person
+    phone.install(employee.walk(link, username, PASSWORD, lambda: passcode))
+    employee.open("/enroll/finish")
+    if employee.heading != "You are ready for work":
+        raise RuntimeError(employee.heading)
+
+
+def from_settings(server: Server, employee: Employee, phone: IPhone, person: tuple[str, str, str]) -> None:
+    """From discovery through the web view to the first commands answered."""
+    username, _, passcode = person
+    phone.model = MODELS[18]
+
+    def owner(url: str) -> str:
+        return employee.walk_web_view(url, username, PASSWORD, lambda: passcode)
+
+    SettingsApp(phone).sign_in(f"{username}@work.example.com", owner, server.url)
+
+
+def enroll(way: Way, server: Server, timings: Timings, person: tuple[str, str, str], key: rsa.RSAPrivateKey) -> None:
+    """One employee; what fails is counted."""
+    username = person[0]
     employee = Employee(server.url)
     timings.watch(employee.http)
     phone = IPhone(http=timings.watch(httpx.Client(timeout=30)), key=key)
     try:
-        profile = employee.walk(link, username, PASSWORD, lambda: passcode)
-        phone.install(profile)
-        employee.open("/enroll/finish")
-        if employee.heading != "You are ready for work":
-            raise RuntimeError(employee.heading)
+        way(server, employee, phone, person)
     except Exception as error:
         with timings.lock:
             timings.failures.append(f"{username}: {error!r}")
@@ -212,13 +236,14 @@ def percentile(values: list[float], share: float) -> float:
 
 def report(timings: Timings, count: int, seconds: float, portal_ms: float, floor: tuple[float, float, float]) -> None:
     """Print everything."""
-    print(f"\n{'address':<34}{'count':>7}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'bytes':>8}")
+    print(f"{'address':<34}{'count':>7}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'bytes':>8}")
     for address, values in sorted(timings.by_address.items()):
         figures = "".join(f"{percentile(values, share):>9.1f}" for share in (0.5, 0.95, 0.99))
         print(f"{address:<34}{len(values):>7}{figures}{timings.sizes.get(address, 0):>8}")
     password, crypto, pages = floor
     lowest = password + crypto + pages
-    print(f"\nenrolled        {count - len({f for f in timings.failures if f.startswith('bench')})} of {count}")
+    stuck = {failure for failure in timings.failures if failure.startswith(BENCH)}
+    print(f"\nenrolled        {count - len(stuck)} of {count}")
     print(f"failed          {len(timings.failures)} {timings.failures[:5] or ''}")
     print(f"enrollments/s   {count / seconds:.1f}")
     print(f"CPU ms/enrollment: portal {portal_ms:.1f}; floor {lowest:.1f} ", end="")
@@ -250,23 +275,31 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="portal-bench-") as folder,
         running(Path(folder), {"PORTAL_DATABASE_URL": database} if database else {}) as server,
     ):
-        everyone = prepare(server, options.employees + WARM_UP)
-        warm, people = everyone[:WARM_UP], everyone[WARM_UP:]
-        for person in warm:
-            enroll(server, Timings(), person, keys[0])
-        timings, before, began = Timings(), cpu_seconds(server), time.perf_counter()
-        with ThreadPoolExecutor(options.concurrency) as pool:
-            for number, person in enumerate(people):
-                pool.submit(enroll, server, timings, person, keys[number % len(keys)])
-        seconds = time.perf_counter() - began
-        portal_ms = (cpu_seconds(server) - before) * 1000 / options.employees
-        pages = sum(map(len, timings.by_address.values())) / options.employees
-        password, crypto = floor_crypto_ms()
-        empty = floor_pages_ms(server, options.concurrency * 100, options.concurrency) * pages
-        report(timings, options.employees, seconds, portal_ms, (password, crypto, empty))
-        print(f"peak memory     {peak_memory_mib(server):.0f} MiB (web, all processes)")
-        print(f"requests/enrollment {pages:.1f}, {options.concurrency} employees at once, {os.cpu_count()} cores")
-        first_view_bytes(server, timings)
+        for way in (with_a_profile, from_settings):
+            print(f"\n== {way.__name__.replace('_', ' ')}\n")
+            timings = measure(way, server, options.employees, options.concurrency, keys)
+            if way is with_a_profile:
+                first_view_bytes(server, timings)
+
+
+def measure(way: Way, server: Server, count: int, concurrency: int, keys: list[rsa.RSAPrivateKey]) -> Timings:
+    """Let ``count`` employees enroll, ``concurrency`` at once, and print what it took."""
+    everyone = prepare(server, count + WARM_UP, f"{BENCH}{way.__name__}-")
+    for person in everyone[:WARM_UP]:
+        enroll(way, server, Timings(), person, keys[0])
+    timings, before, began = Timings(), cpu_seconds(server), time.perf_counter()
+    with ThreadPoolExecutor(concurrency) as pool:
+        for number, person in enumerate(everyone[WARM_UP:]):
+            pool.submit(enroll, way, server, timings, person, keys[number % len(keys)])
+    seconds = time.perf_counter() - began
+    portal_ms = (cpu_seconds(server) - before) * 1000 / count
+    pages = sum(map(len, timings.by_address.values())) / count
+    password, crypto = floor_crypto_ms()
+    empty = floor_pages_ms(server, concurrency * 100, concurrency) * pages
+    report(timings, count, seconds, portal_ms, (password, crypto, empty))
+    print(f"peak memory     {peak_memory_mib(server):.0f} MiB (web, all processes)")
+    print(f"requests/enrollment {pages:.1f}, {concurrency} employees at once, {os.cpu_count()} cores")
+    return timings
 
 
 if __name__ == "__main__":
