@@ -14,6 +14,9 @@ from werkzeug.local import LocalProxy
 
 from portal.backends import open_backend
 from portal.backends.base import Backend
+from portal.credentials.directory import Directory
+from portal.credentials.local import LocalAccounts
+from portal.credentials.sign_in import Sources
 from portal.database import Database
 from portal.models import PortalState
 from portal.pki.authority import Authority, Identity, identity_from_pem
@@ -60,6 +63,12 @@ class Portal:
             return self.authority.signer
         with open(profile.signing_certificate, "rb") as chain, open(profile.signing_key, "rb") as key:
             return identity_from_pem(chain.read(), key.read())
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Who can say whose password it is."""
+        ldap = self.settings.ldap
+        return Sources(LocalAccounts(), Directory(ldap) if ldap.servers else None)
 
     @cached_property
     def backend(self) -> Backend:

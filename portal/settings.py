@@ -8,7 +8,7 @@ A setting ``key`` of section ``[section]`` is the variable ``PORTAL_SECTION_KEY`
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
@@ -56,6 +56,18 @@ class AccountDriven(Section):
     device_roots: str
 
 
+class ManagedAppleAccount(Section):
+    source: Literal["attribute", "email", "pattern", "import"]
+    pattern: str
+    domain: str
+    domain_map: tuple[Annotated[str, Field(pattern=r"^[^=\s]+=[^=\s]+$")], ...]
+
+    def mapped(self, domain: str) -> str:
+        """``domain``, or what replaces it."""
+        pairs = (pair.casefold().split("=") for pair in self.domain_map)
+        return dict(pairs).get(domain, domain)
+
+
 class Passcode(Section):
     tries: int = Field(ge=1, le=10)
     resend_seconds: int = Field(ge=10)
@@ -79,6 +91,46 @@ class SignIn(Section):
     account_tries: int = Field(ge=1)
     address_tries: int = Field(ge=1)
     window_minutes: int = Field(ge=1)
+
+
+class Ldap(Section):
+    servers: tuple[str, ...]
+    ca_file: str
+    bind: Literal["search", "direct"]
+    service_dn: str
+    service_password: str = Field(repr=False)
+    user_dn: str
+    base_dn: str
+    user_filter: str
+    username_attribute: str
+    subject_attribute: str
+    name_attribute: str
+    email_attribute: str
+    phone_attribute: str
+    locale_attribute: str
+    managed_apple_account_attribute: str
+    group_base_dn: str
+    group_filter: str
+    nested_groups: bool
+    required_group: str
+    helpdesk_group: str
+    admin_group: str
+    timeout_seconds: int = Field(ge=1, le=30)
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> "Ldap":
+        if not self.servers:
+            return self
+        for server in self.servers:
+            if urlsplit(server).scheme not in ("ldap", "ldaps") or not urlsplit(server).hostname:
+                raise ValueError(f"servers must be like ldaps://dc1.example.com, not {server!r}")
+        if not self.base_dn:
+            raise ValueError("base_dn is missing")
+        if self.bind == "direct" and "{username}" not in self.user_dn:
+            raise ValueError('user_dn must contain {username} where bind = "direct"')
+        if "{username}" not in self.user_filter or "{dn}" not in self.group_filter:
+            raise ValueError("user_filter needs {username}, group_filter needs {dn}")
+        return self
 
 
 class Scep(Section):
@@ -129,11 +181,13 @@ class Settings(BaseSettings):
     languages: tuple[str, ...]
     company: Company
     enrollment: Enrollment
+    managed_apple_account: ManagedAppleAccount
     account_driven: AccountDriven
     passcode: Passcode
     profile: Profile
     session: Session
     sign_in: SignIn
+    ldap: Ldap
     scep: Scep
     mdm: Mdm
     mail: Mail

@@ -6,12 +6,14 @@ from typing import Any
 import click
 from sqlalchemy import select
 
-from portal import audit, clock, jobs, people
+from portal import audit, clock, jobs
 from portal.cli.common import command, fail
+from portal.credentials import sign_in as corporate
+from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.enrollment import journey, requests
 from portal.enrollment.errors import NoManagedAppleAccount, UnknownPerson
 from portal.extensions import portal
-from portal.models import Device, EnrollmentRequest
+from portal.models import Device, EnrollmentRequest, Person
 
 
 @click.option("--json", "as_json", is_flag=True, help="Print {id, url, passcode, expires_at}.")
@@ -20,10 +22,11 @@ from portal.models import Device, EnrollmentRequest
 def invite(username: str, as_json: bool) -> None:
     """Create an enrollment request for USERNAME and mail it."""
     try:
+        person = corporate.look_up(portal.database, portal.sources, portal.settings, username, clock.now())
+        if person is None:
+            raise UnknownPerson
         with portal.database.transaction() as session:
-            person = people.by_username(session, username)
-            if person is None:
-                raise UnknownPerson
+            person = session.get_one(Person, person.id)
             created = requests.create(
                 session,
                 portal.vault,
@@ -38,6 +41,10 @@ def invite(username: str, as_json: bool) -> None:
         fail(f"Nobody is known as {username!r}, or the person is disabled.")
     except NoManagedAppleAccount:
         fail(f"{username} has no Managed Apple Account, so no request can be created.")
+    except SourceUnavailable as problem:
+        fail(f"The directory cannot be asked: {problem}")
+    except AccountProblem as problem:
+        fail(f"{username} cannot be taken over from the directory: {problem.reason}")
     jobs.nudge(portal.settings)
     url = portal.settings.url(f"/e/{created.token}")
     expires = created.request.expires_at.isoformat()

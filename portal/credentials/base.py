@@ -1,25 +1,56 @@
-"""What every source of corporate credentials offers."""
+"""What every source of corporate credentials offers, and what it may answer."""
 
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Protocol
-
-from sqlalchemy.orm import Session
-
-from portal.models import Person
 
 
 class SourceUnavailable(Exception):
-    """The source cannot answer now; no try is counted."""
+    """The source cannot answer now; no try is counted. ``reason`` is a code for events, logs and ``/readyz``."""
+
+    def __init__(self, reason: str = "unreachable", detail: str = "") -> None:
+        super().__init__(f"{reason} {detail}".strip())
+        self.reason = reason
+        self.detail = detail
 
 
-class CredentialSource(Protocol):
-    """Checks a username and a password."""
+class AccountProblem(Exception):
+    """The credentials are right, but the account may not be used; ``reason`` is a code that pages put into words.
+
+    disabled, expired, password_expired, must_change_password, not_allowed, or username_taken.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a source tells of a person. ``subject`` is its stable key for them; names and addresses may change."""
+
+    source: str
+    subject: str
+    username: str
+    name: str
+    email: str
+    phone: str | None = None
+    locale: str | None = None
+    managed_apple_account: str | None = None
+    role: str = "employee"
+
+
+class PasswordSource(Protocol):
+    """Checks a username and a password with somebody else."""
 
     name: str
 
-    def verify(self, session: Session, username: str, password: str, now: datetime) -> Person | None:
-        """The person whose credentials these are, or None, in the same time for an unknown account.
+    def check(self, username: str, password: str) -> Found | None:
+        """Whose credentials these are, or None, in the same way for an unknown account. An empty password never fits.
 
-        Raises SourceUnavailable. Runs outside of any write transaction, since hashing takes its time.
+        Raises SourceUnavailable, AccountProblem.
         """
+        ...
+
+    def find(self, username: str) -> Found | None:
+        """The person with that username, without their password (to invite them). Raises SourceUnavailable."""
         ...

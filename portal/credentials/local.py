@@ -15,12 +15,15 @@ _NOBODY = _hasher.hash("no account has this hash")
 
 
 class LocalAccounts:
-    """The CredentialSource of the portal's own accounts."""
+    """The portal's own accounts."""
 
-    name = "local"
+    name = people.LOCAL
 
     def verify(self, session: Session, username: str, password: str, now: datetime) -> Person | None:
-        """See CredentialSource. An empty password never fits."""
+        """The person whose credentials these are, or None, in the same time for an unknown account.
+
+        An empty password never fits. Runs outside of any write transaction, since hashing takes its time.
+        """
         person = people.by_username(session, username)
         account = person.local_account if person else None
         stored = account.password_hash if account else _NOBODY

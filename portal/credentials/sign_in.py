@@ -1,41 +1,87 @@
-"""Signing in with corporate credentials: count the try, ask the source, never tell more than yes or no."""
+"""Signing in with corporate credentials: count the try, ask the right source, never tell more than yes or no."""
 
+import logging
+from dataclasses import dataclass
 from datetime import datetime
 
+from portal import audit, people
 from portal.credentials import throttle
-from portal.credentials.base import CredentialSource, SourceUnavailable
+from portal.credentials.base import Found, PasswordSource, SourceUnavailable
+from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Attempt
 from portal.database import Database
 from portal.models import Person
-from portal.settings import SignIn
+from portal.people import syncing
+from portal.settings import Settings
+
+log = logging.getLogger("portal.sign_in")
 
 
 class WrongCredentials(Exception):
     """Username and password do not fit, or the account does not exist or is disabled."""
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Who can say whose password it is: the portal's own accounts, and a directory if there is one."""
+
+    local: LocalAccounts
+    directory: PasswordSource | None = None
+
+
 def check(
-    database: Database,
-    source: CredentialSource,
-    rules: SignIn,
-    username: str,
-    password: str,
-    address: str,
-    now: datetime,
+    database: Database, sources: Sources, settings: Settings, username: str, password: str, address: str, now: datetime
 ) -> tuple[Person, Attempt]:
     """The person, and the counted try for the caller to ``throttle.succeed`` in its own transaction.
 
-    Raises Throttled, WrongCredentials, or SourceUnavailable (not counted).
+    Raises Throttled, WrongCredentials, AccountProblem, or SourceUnavailable (not counted).
     """
+    with database.session() as session:
+        username = people.sign_in_name(session, username)
+        known = people.by_username(session, username)
+        is_local = sources.directory is None or (known is not None and known.source == people.LOCAL)
     with database.transaction() as session:
-        attempt = throttle.reserve(session, username, address, rules, now)
+        attempt = throttle.reserve(session, username, address, settings.sign_in, now)
     try:
-        with database.session() as session:
-            person = source.verify(session, username, password, now)
-    except SourceUnavailable:
+        if sources.directory is None or is_local:
+            with database.session() as session:
+                person = sources.local.verify(session, username, password, now)
+        else:
+            found = sources.directory.check(username, password)
+            person = take_over(database, settings, found, now) if found else None
+    except SourceUnavailable as problem:
+        log.error("sign_in.source_unavailable reason=%s", problem.reason)
         with database.transaction() as session:
             throttle.release(session, attempt)
         raise
-    if person is None:
+    if person is None or person.disabled_at is not None:
         raise WrongCredentials
     return person, attempt
+
+
+def look_up(database: Database, sources: Sources, settings: Settings, username: str, now: datetime) -> Person | None:
+    """Somebody to invite: known to the portal, or to the directory, from which they are taken over.
+
+    Raises SourceUnavailable when only the directory could tell, AccountProblem.
+    """
+    with database.session() as session:
+        known = people.by_username(session, username)
+    if sources.directory is None or (known is not None and known.source == people.LOCAL):
+        return known
+    try:
+        found = sources.directory.find(username)
+    except SourceUnavailable:
+        if known is not None:
+            return known
+        raise
+    return take_over(database, settings, found, now) if found else known
+
+
+def take_over(database: Database, settings: Settings, found: Found, now: datetime) -> Person:
+    """The person that a source told of, made or brought up to date. Raises AccountProblem."""
+    with database.transaction() as session:
+        person, changes = syncing.sync(session, settings, found, now)
+        if changes:
+            detail = {"person": person.id, "changed": sorted(changes)}
+            audit.record(session, people.PEOPLE_CHAIN, "person.synced", now, reason=found.source, detail=detail)
+    return person

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from portal import people
 from portal.models import DiscoveryCheck, Person
+from portal.people import accounts
 from portal.settings import Settings
 
 PATH = "/.well-known/com.apple.remotemanagement"
@@ -62,13 +63,13 @@ def domains(session: Session, settings: Settings) -> frozenset[str]:
     """Whose accounts may enroll: the configured domains, else those of the people's Managed Apple Accounts."""
     if settings.account_driven.domains:
         return frozenset(domain.casefold() for domain in settings.account_driven.domains)
-    columns = [Person.managed_apple_account]
-    if settings.enrollment.email_as_managed_apple_account:
-        columns.append(Person.email)  # type: ignore[arg-type]
+    known = select(Person.managed_apple_account, Person.username, Person.email).where(Person.erased_at.is_(None))
     found: set[str] = set()
-    for column in columns:
-        accounts = session.scalars(select(column).where(column.is_not(None), Person.erased_at.is_(None)))
-        found |= {domain_of(account) for account in accounts if account}
+    for account, username, email in session.execute(known):
+        derived = account or accounts.derive(settings.managed_apple_account, username, email, None)
+        if derived is None and settings.enrollment.email_as_managed_apple_account:
+            derived = email
+        found.add(domain_of(derived or ""))
     return frozenset(found - {""})
 
 

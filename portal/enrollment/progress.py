@@ -26,6 +26,7 @@ from portal.enrollment.errors import (
 )
 from portal.enrollment.journey import Step, Walk
 from portal.models import Certificate, Device, EnrollmentRequest, IssuedProfile, Person
+from portal.people import accounts
 from portal.settings import Passcode, Settings
 from portal.vault import Vault, token_hash
 
@@ -54,7 +55,7 @@ def sign_in_from_settings(
 
     Raises WrongAccount if ``identifier`` is not their Managed Apple Account, NoManagedAppleAccount, SelfEnrollmentOff.
     """
-    account = people.managed_apple_account(person, settings)
+    account = accounts.of(session, person, settings)
     if account and identifier and people.fold_username(identifier) != people.fold_username(account):
         request = requests.open_request_of(session, person, now)
         if request is not None:
@@ -277,9 +278,17 @@ def device_left(session: Session, device: Device, reason: str, now: datetime) ->
     _record(session, request, "device.left", now, DEVICE, reason)
 
 
+def reread_account(session: Session, request_id: str | None, settings: Settings) -> None:
+    """At each sign-in: an open request names the Managed Apple Account that its person has now, if any."""
+    request = session.get(EnrollmentRequest, request_id) if request_id else None
+    if request is None or request.enrolled_at is not None or request.ended_at is not None:
+        return
+    request.managed_apple_account = accounts.of(session, request.person, settings) or request.managed_apple_account
+
+
 def managed_apple_account(session: Session, request: EnrollmentRequest, settings: Settings) -> str | None:
     """The account to put into the profile, read again from the person."""
-    return people.managed_apple_account(request.person, settings)
+    return accounts.of(session, request.person, settings)
 
 
 # --- common ------------------------------------------------------------------------------------------------

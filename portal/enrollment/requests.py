@@ -19,6 +19,7 @@ from portal.enrollment.errors import (
 from portal.enrollment.journey import Walk
 from portal.models import AccessToken, Certificate, EnrollmentRequest, IssuedProfile, Person, RequestLink
 from portal.notifications import messages, outbox
+from portal.people import accounts
 from portal.settings import Settings
 from portal.vault import Vault, token_hash
 
@@ -91,7 +92,7 @@ def create(
 
 
 def _account_or_refuse(session: Session, settings: Settings, person: Person, actor: str, now: datetime) -> str:
-    account = people.managed_apple_account(person, settings)
+    account = accounts.of(session, person, settings)
     if account:
         return account
     detail = {"person": person.id, "username": person.username}

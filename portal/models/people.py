@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, new_id
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Person(Base):
+    """Someone who may sign in: kept here (``source`` local), or told of by a source under its stable ``subject``."""
+
     __tablename__ = "people"
+    __table_args__ = (Index("ix_people_source_subject", "source", "subject", unique=True),)
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     username: Mapped[str] = mapped_column(String(128), unique=True)
@@ -22,6 +25,10 @@ class Person(Base):
     managed_apple_account: Mapped[str | None] = mapped_column(String(254), unique=True)
     locale: Mapped[str] = mapped_column(String(16), default="en")
     role: Mapped[str] = mapped_column(String(16), default="employee")
+    source: Mapped[str] = mapped_column(String(32), default="local")
+    subject: Mapped[str | None] = mapped_column(String(255))
+    phone: Mapped[str | None] = mapped_column(String(40))
+    synced_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
     erased_at: Mapped[datetime | None]

@@ -18,9 +18,10 @@ from portal.models import (
     Visit,
 )
 from portal.settings import Session as SessionRules
-from portal.settings import Settings
 
 STAFF_ROLES = ("helpdesk", "admin")
+LOCAL = "local"
+"""The source of people that the portal itself keeps."""
 PEOPLE_CHAIN = "people"
 """The audit chain of what concerns a person but no request yet."""
 
@@ -46,13 +47,6 @@ def sign_in_name(session: Session, entered: str) -> str:
         return entered
     known = select(Person.username).where(Person.managed_apple_account == account, Person.erased_at.is_(None))
     return session.scalar(known) or entered
-
-
-def managed_apple_account(person: Person, settings: Settings) -> str | None:
-    """The person's Managed Apple Account; the e-mail address if a setting lets it serve as one."""
-    if person.managed_apple_account:
-        return person.managed_apple_account
-    return person.email if settings.enrollment.email_as_managed_apple_account else None
 
 
 def end_visits(session: Session, person: Person) -> None:
@@ -98,7 +92,7 @@ def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
             certificate.revoked_reason = certificate.revoked_reason or "person_erased"
     audit.erase_details_of(session, PEOPLE_CHAIN, person.id)
     person.username, person.name, person.email = f"erased-{person.id}", "", ""
-    person.managed_apple_account = None
+    person.managed_apple_account = person.subject = person.phone = None
     person.disabled_at = person.disabled_at or now
     person.erased_at = now
     audit.record(session, audit.SETTINGS, "person.erased", now, actor=actor)
@@ -117,6 +111,11 @@ def _end_tokens(session: Session, person: Person, reason: str, now: datetime) ->
 def _keep_an_admin(session: Session, person: Person) -> None:
     if person.role != "admin" or person.disabled_at is not None:
         return
-    others = select(Person.id).where(Person.role == "admin", Person.disabled_at.is_(None), Person.id != person.id)
-    if session.scalar(others.limit(1)) is None:
+    if not other_admins(session, person):
         raise LastAdmin
+
+
+def other_admins(session: Session, person: Person) -> bool:
+    """Whether there is another admin who is not disabled."""
+    others = select(Person.id).where(Person.role == "admin", Person.disabled_at.is_(None), Person.id != person.id)
+    return session.scalar(others.limit(1)) is not None

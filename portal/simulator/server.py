@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 30.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 10.0
 
 
 class NotStarted(Exception):
@@ -94,13 +94,14 @@ class Server:
             self.web = None
 
     def stop(self) -> None:
-        """Stop both, by their own process groups."""
+        """Stop both, by their own process groups, within ``STOP_SECONDS``."""
         running = [each for each in (self.web, self.worker) if each is not None and each.poll() is None]
         for process in running:
             process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
         for process in running:
             try:
-                process.wait(STOP_SECONDS)
+                process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

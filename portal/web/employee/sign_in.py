@@ -5,11 +5,10 @@ from datetime import datetime
 from flask import redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 
-from portal import clock, people
+from portal import clock
 from portal.credentials import sign_in as corporate
 from portal.credentials import throttle
-from portal.credentials.base import SourceUnavailable
-from portal.credentials.local import LocalAccounts
+from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.throttle import Throttled
 from portal.enrollment import access, progress, requests
 from portal.enrollment.journey import Step
@@ -46,6 +45,9 @@ def sign_in() -> ResponseReturnValue:
             _tell_helpdesk("throttled")
             minutes, status = -(-refusal.seconds // 60), 429
             form.username.errors = ["throttled"]
+        except AccountProblem as problem:
+            _tell_helpdesk(problem.reason)
+            form.username.errors = [f"account_{problem.reason}"]
         except SourceUnavailable:
             _tell_helpdesk("source_unavailable")
             raise
@@ -65,9 +67,8 @@ def sign_out() -> ResponseReturnValue:
 
 def _sign_in(username: str, password: str) -> ResponseReturnValue:
     settings, now = portal.settings, clock.now()
-    username = people.sign_in_name(db_session, username)
     person, attempt = corporate.check(
-        portal.database, LocalAccounts(), settings.sign_in, username, password, request.remote_addr or "", now
+        portal.database, portal.sources, settings, username, password, request.remote_addr or "", now
     )
     with transaction():
         throttle.succeed(db_session, attempt)
@@ -76,6 +77,7 @@ def _sign_in(username: str, password: str) -> ResponseReturnValue:
             visit = _begin_in_settings(person, now)
         else:
             visit = visits.begin(visits.EMPLOYEE, person, _request_for(person).id, now)
+        progress.reread_account(db_session, visit.request_id, settings)
     return to_current_step(visit)
 
 

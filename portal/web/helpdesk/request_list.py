@@ -10,6 +10,8 @@ from wtforms import StringField
 from wtforms.validators import DataRequired, Length
 
 from portal import clock, people
+from portal.credentials import sign_in as corporate
+from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.enrollment import journey, requests
 from portal.enrollment.errors import NoManagedAppleAccount, UnknownPerson
 from portal.extensions import db_session, portal, transaction
@@ -38,8 +40,8 @@ def invite() -> ResponseReturnValue:
     visit = visits.current()
     if not form.validate_on_submit() or visit is None:
         return _page(form), 422
-    person = people.by_username(db_session, form.username.data)
     try:
+        person = corporate.look_up(portal.database, portal.sources, portal.settings, form.username.data, clock.now())
         if person is None:
             raise UnknownPerson
         with transaction():
@@ -47,7 +49,7 @@ def invite() -> ResponseReturnValue:
                 db_session,
                 portal.vault,
                 portal.settings,
-                person,
+                db_session.get_one(Person, person.id),
                 visit.person.role,
                 clock.now(),
                 asked_by=visit.person.name,
@@ -56,6 +58,10 @@ def invite() -> ResponseReturnValue:
         return redirect(url_for("helpdesk.request_page", request_id=created.request.id), 303)
     except UnknownPerson:
         form.username.errors = ["person_unknown"]
+    except AccountProblem as problem:
+        form.username.errors = [f"account_{problem.reason}"]
+    except SourceUnavailable:
+        form.username.errors = ["directory_unavailable"]
     except NoManagedAppleAccount:
         form.username.errors = ["person_without_account"]
     return _page(form), 422

@@ -10,7 +10,6 @@ from wtforms.validators import DataRequired, InputRequired, Length
 from portal import clock
 from portal.credentials import sign_in as corporate
 from portal.credentials import throttle, totp
-from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Throttled
 from portal.extensions import db_session, portal, transaction
 from portal.models import LocalAccount, Person
@@ -57,8 +56,8 @@ def _sign_in(form: StaffSignInForm) -> bool:
     try:
         person, attempt = corporate.check(
             portal.database,
-            LocalAccounts(),
-            portal.settings.sign_in,
+            portal.sources,
+            portal.settings,
             form.username.data,
             form.password.data,
             request.remote_addr or "",

@@ -1,0 +1,76 @@
+"""Taking people over from a directory or an identity provider, at each sign-in and when they are invited."""
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import people
+from portal.credentials.base import AccountProblem, Found
+from portal.models import Person
+from portal.people import accounts
+from portal.settings import Settings
+
+LONGEST_NAME, LONGEST_EMAIL, LONGEST_PHONE, LONGEST_USERNAME = 200, 254, 40, 128
+
+
+def sync(session: Session, settings: Settings, found: Found, now: datetime) -> tuple[Person, set[str]]:
+    """The person that ``found`` tells of, made or brought up to date, and the names of what changed.
+
+    Matched by the source's own stable key alone; somebody who was entered for this source before their first sign-in
+    is matched by username, once. Never by an e-mail address. Raises AccountProblem(username_taken).
+    """
+    username = people.fold_username(found.username)[:LONGEST_USERNAME]
+    person = session.scalar(
+        select(Person)
+        .where(Person.source == found.source, Person.subject == found.subject)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    holder = people.by_username(session, username)
+    if person is None and holder is not None and (holder.source, holder.subject) == (found.source, None):
+        person = holder
+    if holder is not None and holder is not person:
+        raise AccountProblem("username_taken")
+    changes: set[str] = set()
+    if person is None:
+        person = Person(source=found.source, username=username, name="", email="", role="employee", created_at=now)
+        session.add(person)
+        changes.add("added")
+    values = {
+        "subject": found.subject,
+        "username": username,
+        "name": found.name[:LONGEST_NAME],
+        "email": found.email[:LONGEST_EMAIL],
+        "phone": found.phone[:LONGEST_PHONE] if found.phone else None,
+        "locale": _language(found.locale, settings) or person.locale or settings.languages[0],
+        "role": _role(session, person, found.role),
+    }
+    if settings.managed_apple_account.source != "import":
+        values["managed_apple_account"] = _account(session, settings, person, found)
+    for name, value in values.items():
+        if getattr(person, name) != value:
+            setattr(person, name, value)
+            changes.add(name)
+    person.synced_at = now
+    session.flush()
+    return person, changes
+
+
+def _account(session: Session, settings: Settings, person: Person, found: Found) -> str | None:
+    account = accounts.derive(
+        settings.managed_apple_account, people.fold_username(found.username), found.email, found.managed_apple_account
+    )
+    return None if account and accounts.taken(session, account, person.id) else account
+
+
+def _role(session: Session, person: Person, told: str) -> str:
+    """The role by the source's groups; the last admin stays one."""
+    if person.role == "admin" and told != "admin" and not people.other_admins(session, person):
+        return "admin"
+    return told
+
+
+def _language(told: str | None, settings: Settings) -> str | None:
+    language = (told or "").replace("_", "-").partition("-")[0].casefold()
+    return language if language in settings.languages else None
