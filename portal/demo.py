@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from portal import people
-from portal.credentials import local, totp
+from portal.credentials import local, second_factor
 from portal.models import Person
 from portal.settings import Settings
 from portal.vault import Vault
@@ -58,11 +58,11 @@ def _create(session: Session, vault: Vault, row: tuple[str, str, str, bool], now
     person.name, person.email, person.role = name, f"{username}@example.com", role
     person.managed_apple_account, person.locale = account, "en"
     session.add(person)
-    held = local.set_password(session, person, password)
-    if role in people.STAFF_ROLES:
-        secret = totp.new_secret()
-        held.totp_secret_sealed = vault.seal(secret.encode())
+    local.set_password(session, person, password)
     session.flush()
+    if role in people.STAFF_ROLES:
+        secret = second_factor.new_secret()
+        second_factor.set_up(session, vault, person, secret)
     return {
         "username": username,
         "password": password,

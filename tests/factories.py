@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from portal import audit, clock, people
-from portal.credentials import local
+from portal.credentials import local, second_factor
 from portal.enrollment import journey, requests
 from portal.enrollment.requests import Invitation
 from portal.extensions import Portal
@@ -38,9 +38,10 @@ class Company:
         with self.portal.database.transaction() as session:
             person = Person(username=username, role=role, locale="en", created_at=clock.now(), **values)
             session.add(person)
-            account = local.set_password(session, person, PASSWORD)
+            local.set_password(session, person, PASSWORD)
+            session.flush()
             if role in people.STAFF_ROLES:
-                account.totp_secret_sealed = self.portal.vault.seal(TOTP_SECRET.encode())
+                second_factor.set_up(session, self.portal.vault, person, TOTP_SECRET)
         return person
 
     def invite(self, person: Person, source: str = "helpdesk") -> Invitation:

@@ -1,14 +1,15 @@
 """Commands for employees and staff."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 import click
-import pyotp
 from flask.cli import AppGroup
+from sqlalchemy.orm import Session
 
 from portal import audit, clock, people
 from portal.cli.common import fail
-from portal.credentials import local, totp
+from portal.credentials import local, second_factor
 from portal.extensions import portal
 from portal.models import Person
 
@@ -46,13 +47,33 @@ def people_add(
             created_at=clock.now(),
         )
         session.add(person)
-        account = local.set_password(session, person, password)
+        local.set_password(session, person, password)
+        session.flush()
         if role in people.STAFF_ROLES:
-            secret = totp.new_secret()
-            account.totp_secret_sealed = portal.vault.seal(secret.encode())
-            click.echo(f"TOTP secret: {secret}")
-            click.echo(pyotp.TOTP(secret).provisioning_uri(name=username, issuer_name=portal.settings.company.name))
+            _give_second_factor(session, person)
         audit.record(session, audit.SETTINGS, "person.added", clock.now(), reason=role, actor="command")
+
+
+def _give_second_factor(session: Session, person: Person) -> None:
+    secret = second_factor.new_secret()
+    codes = second_factor.set_up(session, portal.vault, person, secret)
+    click.echo(f"TOTP secret: {secret}")
+    click.echo(second_factor.address(secret, person.username, portal.settings.company.name))
+    click.echo(f"Recovery codes, each once: {' '.join(codes)}")
+
+
+@people_group.command("second-factor", with_appcontext=True)
+@click.argument("username")
+def people_second_factor(username: str) -> None:
+    """A new second factor for USERNAME (staff who lost theirs); the old one and its recovery codes are dead."""
+
+    def replace(session: Session, person: Person, actor: str, now: datetime) -> None:
+        if person.role not in people.STAFF_ROLES:
+            fail(f"{username} is not staff.")
+        _give_second_factor(session, person)
+        audit.record(session, audit.SETTINGS, "second_factor.replaced", now, actor=actor, detail={"person": person.id})
+
+    _change(username, replace)
 
 
 @people_group.command("disable", with_appcontext=True)

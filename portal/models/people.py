@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, new_id
@@ -43,10 +43,19 @@ class LocalAccount(Base):
 
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), primary_key=True)
     password_hash: Mapped[str] = mapped_column(String(200))
-    totp_secret_sealed: Mapped[bytes | None]
-    totp_last_step: Mapped[int] = mapped_column(default=0)
 
     person: Mapped[Person] = relationship(back_populates="local_account")
+
+
+class SecondFactor(Base):
+    """What staff of any source proves besides the password: a TOTP secret and hashes of unused recovery codes."""
+
+    __tablename__ = "second_factors"
+
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), primary_key=True)
+    totp_secret_sealed: Mapped[bytes]
+    totp_last_step: Mapped[int] = mapped_column(default=0)
+    recovery_hashes: Mapped[list[str]] = mapped_column(JSON, default=list)
 
 
 class Visit(Base):

@@ -15,6 +15,7 @@ from portal.models import (
     LocalAccount,
     OutboxMessage,
     Person,
+    SecondFactor,
     Visit,
 )
 from portal.settings import Session as SessionRules
@@ -75,6 +76,7 @@ def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
     end_visits(session, person)
     _end_tokens(session, person, "person_erased", now)
     session.execute(delete(LocalAccount).where(LocalAccount.person_id == person.id))
+    session.execute(delete(SecondFactor).where(SecondFactor.person_id == person.id))
     requests = list(session.scalars(select(EnrollmentRequest).where(EnrollmentRequest.person_id == person.id)))
     for request in requests:
         request.managed_apple_account = ""

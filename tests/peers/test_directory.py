@@ -70,7 +70,8 @@ def test_what_does_not_fit_is_none(directory, username, password):
 
 
 INJECTIONS = ["*", "d*", "dora)(uid=*", "*)(objectClass=*", "dora)(|(uid=*", "\\2a", "dora\x00", "(", ")", "\\",
-              "do\\72a", "dora)(!(userPassword=x", "*)(uid=dora))(|(uid=*", "dora,ou=people", "ⅾora*", "x" * 5000]  # fmt: skip
+              "do\\72a", "dora)(!(userPassword=x", "*)(uid=dora))(|(uid=*", "dora,ou=people", "ⅾora*",
+              "x" * 5000]  # fmt: skip
 
 
 @pytest.mark.parametrize("username", INJECTIONS, ids=[text[:12] for text in INJECTIONS])

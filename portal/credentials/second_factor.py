@@ -1,0 +1,74 @@
+"""The second factor of staff: TOTP (RFC 6238), each code once, and ten recovery codes for a lost phone, each once."""
+
+import secrets
+from datetime import datetime
+
+import pyotp
+from sqlalchemy.orm import Session
+
+from portal.enrollment.passcode import normalize
+from portal.models import Person, SecondFactor
+from portal.vault import Vault, token_hash
+
+STEP_SECONDS = 30
+DRIFT_STEPS = 1
+"""How many steps a phone's clock may be off, in either direction (RFC 6238 section 5.2)."""
+RECOVERY_CODES = 10
+RECOVERY_BYTES = 10
+"""80 bits each: enough to be kept as a plain hash."""
+
+
+def new_secret() -> str:
+    """A fresh base32 secret."""
+    return pyotp.random_base32()
+
+
+def address(secret: str, username: str, issuer: str) -> str:
+    """The ``otpauth:`` address of a secret, for a QR code."""
+    return pyotp.TOTP(secret).provisioning_uri(name=username, issuer_name=issuer)
+
+
+def has_one(session: Session, person: Person) -> bool:
+    """Whether the person has set up a second factor."""
+    return session.get(SecondFactor, person.id) is not None
+
+
+def set_up(session: Session, vault: Vault, person: Person, secret: str) -> list[str]:
+    """Give the person this TOTP secret, replacing what was before; returns ten fresh recovery codes, shown once."""
+    codes = [secrets.token_hex(RECOVERY_BYTES) for _ in range(RECOVERY_CODES)]
+    factor = session.get(SecondFactor, person.id) or SecondFactor(person_id=person.id)
+    factor.totp_secret_sealed = vault.seal(secret.encode())
+    factor.totp_last_step = 0
+    factor.recovery_hashes = [token_hash(code) for code in codes]
+    session.add(factor)
+    return codes
+
+
+def fits(secret: str, entered: str, now: datetime) -> bool:
+    """Whether the code fits a secret that is being set up."""
+    return _step_of(secret, normalize(entered), now) is not None
+
+
+def use(session: Session, vault: Vault, person: Person, entered: str, now: datetime) -> bool:
+    """Whether the code, or recovery code, fits and was not used before; using it up. In a write transaction."""
+    factor = session.get(SecondFactor, person.id, with_for_update=True, populate_existing=True)
+    if factor is None:
+        return False
+    hashed = token_hash("".join(entered.split()).replace("-", "").casefold())
+    if hashed in factor.recovery_hashes:
+        factor.recovery_hashes = [each for each in factor.recovery_hashes if each != hashed]
+        return True
+    step = _step_of(vault.open(factor.totp_secret_sealed).decode(), normalize(entered), now)
+    if step is None or step <= factor.totp_last_step:
+        return False
+    factor.totp_last_step = step
+    return True
+
+
+def _step_of(secret: str, code: str, now: datetime) -> int | None:
+    totp = pyotp.TOTP(secret)
+    current = int(now.timestamp()) // STEP_SECONDS
+    for step in range(current + DRIFT_STEPS, current - DRIFT_STEPS - 1, -1):
+        if pyotp.utils.strings_equal(totp.generate_otp(step), code):
+            return step
+    return None
