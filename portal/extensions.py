@@ -16,6 +16,8 @@ from portal.backends import open_backend
 from portal.backends.base import Backend
 from portal.credentials.directory import Directory
 from portal.credentials.local import LocalAccounts
+from portal.credentials.oidc import Provider
+from portal.credentials.reachable import Reachable
 from portal.credentials.sign_in import Sources
 from portal.database import Database
 from portal.models import PortalState
@@ -65,10 +67,24 @@ class Portal:
             return identity_from_pem(chain.read(), key.read())
 
     @cached_property
+    def directory(self) -> Directory | None:
+        """The configured directory, if any."""
+        return Directory(self.settings.ldap) if self.settings.ldap.servers else None
+
+    @cached_property
     def sources(self) -> Sources:
         """Who can say whose password it is."""
-        ldap = self.settings.ldap
-        return Sources(LocalAccounts(), Directory(ldap) if ldap.servers else None)
+        return Sources(LocalAccounts(), self.directory)
+
+    @cached_property
+    def reachable(self) -> Reachable:
+        """Whether the sources of credentials answer."""
+        return Reachable(self.directory, self.providers.values())
+
+    @cached_property
+    def providers(self) -> dict[str, Provider]:
+        """Single sign-on, by name."""
+        return {each.name: Provider(each) for each in self.settings.oidc.providers}
 
     @cached_property
     def backend(self) -> Backend:

@@ -88,6 +88,7 @@ class Session(Section):
 
 
 class SignIn(Section):
+    passwords: bool
     account_tries: int = Field(ge=1)
     address_tries: int = Field(ge=1)
     window_minutes: int = Field(ge=1)
@@ -130,6 +131,50 @@ class Ldap(Section):
             raise ValueError('user_dn must contain {username} where bind = "direct"')
         if "{username}" not in self.user_filter or "{dn}" not in self.group_filter:
             raise ValueError("user_filter needs {username}, group_filter needs {dn}")
+        return self
+
+
+class OidcProvider(Section):
+    """One OpenID provider; ``name`` is part of addresses and of people's source, so it never changes."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,20}$")
+    title: str
+    issuer: str
+    client_id: str
+    client_secret: str = Field("", repr=False)
+    client_authentication: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+    scopes: str = "openid profile email"
+    domains: tuple[str, ...] = ()
+    username_claim: str = "preferred_username"
+    name_claim: str = "name"
+    email_claim: str = "email"
+    phone_claim: str = "phone_number"
+    locale_claim: str = "locale"
+    managed_apple_account_claim: str = ""
+    groups_claim: str = ""
+    required_group: str = ""
+    helpdesk_group: str = ""
+    admin_group: str = ""
+    second_factor: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _issuer_is_usable(self) -> "OidcProvider":
+        url = urlsplit(self.issuer)
+        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in LOOPBACK_HOSTS):
+            raise ValueError("issuer must begin with https://")
+        if (self.required_group or self.helpdesk_group or self.admin_group) and not self.groups_claim:
+            raise ValueError("groups_claim is missing")
+        return self
+
+
+class Oidc(Section):
+    providers: tuple[OidcProvider, ...]
+
+    @model_validator(mode="after")
+    def _names_are_different(self) -> "Oidc":
+        names = [provider.name for provider in self.providers]
+        if len(set(names)) != len(names):
+            raise ValueError("two providers have the same name")
         return self
 
 
@@ -188,6 +233,7 @@ class Settings(BaseSettings):
     session: Session
     sign_in: SignIn
     ldap: Ldap
+    oidc: Oidc
     scep: Scep
     mdm: Mdm
     mail: Mail

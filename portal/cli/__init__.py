@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from portal.cli.credentials import credentials_group
 from portal.cli.demo import demo_accounts, demo_people
 from portal.cli.discovery import discovery_group
 from portal.cli.iphone import iphone
@@ -13,5 +14,14 @@ from portal.cli.upkeep import audit_group, keys, setup, terms_group, worker
 def init_app(app: Flask) -> None:
     """Register every command."""
     commands = (setup, worker, invite, status, demo_people, demo_accounts)
-    for command in (*commands, iphone, audit_group, keys, terms_group, people_group, discovery_group):
+    for command in (
+        *commands,
+        iphone,
+        audit_group,
+        keys,
+        terms_group,
+        people_group,
+        discovery_group,
+        credentials_group,
+    ):
         app.cli.add_command(command)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import click
 from flask.cli import AppGroup
@@ -12,6 +13,7 @@ from portal.cli.common import fail
 from portal.credentials import local, second_factor
 from portal.extensions import portal
 from portal.models import Person
+from portal.people import accounts, imports
 
 people_group = AppGroup("people", help="Employees and staff with local accounts.")
 
@@ -34,14 +36,19 @@ def people_add(
     password: str,
 ) -> None:
     """Add USERNAME; prints the TOTP secret of staff, once."""
+    account = accounts.normal(managed_apple_account) if managed_apple_account else None
+    if managed_apple_account and account is None:
+        fail(f"{managed_apple_account!r} cannot be a Managed Apple Account.")
     with portal.database.transaction() as session:
         if people.by_username(session, username):
             fail(f"{username} exists.")
+        if account and accounts.taken(session, account, None):
+            fail(f"{account} belongs to somebody else.")
         person = Person(
             username=people.fold_username(username),
             name=name,
             email=email,
-            managed_apple_account=managed_apple_account and people.fold_username(managed_apple_account),
+            managed_apple_account=account,
             locale=locale,
             role=role,
             created_at=clock.now(),
@@ -74,6 +81,29 @@ def people_second_factor(username: str) -> None:
         audit.record(session, audit.SETTINGS, "second_factor.replaced", now, actor=actor, detail={"person": person.id})
 
     _change(username, replace)
+
+
+@people_group.command("import", with_appcontext=True)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only say what is wrong.")
+def people_import(file: Path, dry_run: bool) -> None:
+    """Take people or their Managed Apple Accounts from a CSV FILE.
+
+    Columns: username, managed_apple_account; to add somebody also name and email, and if you like locale and source
+    (the directory or oidc:NAME they will sign in with). Nothing is changed if a line is wrong.
+    """
+    try:
+        with portal.database.transaction() as session:
+            done = imports.read(session, portal.settings, file.read_bytes(), clock.now())
+            if not dry_run:
+                audit.record(
+                    session, audit.SETTINGS, "people.imported", clock.now(), actor="command", detail={"count": done}
+                )
+            if dry_run:
+                session.rollback()
+    except imports.BadFile as bad:
+        fail("\n".join(bad.problems))
+    click.echo(f"{done} lines are right." if dry_run else f"{done} people added or changed.")
 
 
 @people_group.command("disable", with_appcontext=True)

@@ -8,6 +8,7 @@ from portal.notifications import outbox
 from portal.settings import Settings
 from portal.web import admin, apple, employee, errors, helpdesk, i18n, limits, operations, security, staff, visits
 from portal.web.apple.sign_in import handover
+from portal.web.single_sign_on import blueprint as single_sign_on_pages
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -22,6 +23,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     for pages in (
         apple.blueprint,
         handover,
+        single_sign_on_pages,
         staff.blueprint,
         helpdesk.blueprint,
         admin.blueprint,

@@ -4,9 +4,13 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 
+from portal.credentials.base import SourceUnavailable
 from portal.extensions import db_session, portal
 
 blueprint = Blueprint("operations", __name__)
+
+NOT_ESSENTIAL = {"credentials"}
+"""Without these the portal still serves: it explains the outage to people better than a proxy would."""
 
 
 @blueprint.get("/healthz")
@@ -23,14 +27,19 @@ def readyz() -> ResponseReturnValue:
         "authority": _check_authority,
         "profile_signer": _check_signer,
         "backend": _check_backend,
+        "credentials": _check_credentials,
     }
     problems = {}
     for name, check in checks.items():
         try:
             check()
+        except SourceUnavailable as unavailable:
+            problems[name] = unavailable.reason
         except Exception as error:  # whatever it is, this part is not ready
             problems[name] = type(error).__name__
-    return jsonify(status="ready" if not problems else "not ready", problems=problems), 503 if problems else 200
+    if problems.keys() - NOT_ESSENTIAL:
+        return jsonify(status="not ready", problems=problems), 503
+    return jsonify(status="degraded" if problems else "ready", problems=problems), 200
 
 
 def _check_database() -> None:
@@ -43,6 +52,11 @@ def _check_authority() -> None:
 
 def _check_signer() -> None:
     _ = portal.signer
+
+
+def _check_credentials() -> None:
+    """The directory and every provider answer; looked at no more than twice a minute, whoever asks."""
+    portal.reachable.check()
 
 
 def _check_backend() -> None:

@@ -4,7 +4,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import cast
 
-from flask import Flask, request, session
+from flask import Flask, g, request, session
 from flask_login import AnonymousUserMixin, UserMixin, current_user
 from sqlalchemy import delete, select
 
@@ -56,7 +56,12 @@ def init_app(app: Flask) -> None:
 
 def area() -> str:
     """Whose pages this request is for."""
-    return AREAS.get(request.blueprint or "", EMPLOYEE)
+    return str(g.get("area") or AREAS.get(request.blueprint or "", EMPLOYEE))
+
+
+def act_in(area: str) -> None:
+    """The rest of this request belongs to ``area`` (one address serves them all when a browser comes back)."""
+    g.area = area
 
 
 def walk(visit: Visit) -> Walk:

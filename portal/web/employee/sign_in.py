@@ -2,24 +2,25 @@
 
 from datetime import datetime
 
-from flask import redirect, render_template, request, session
+from flask import abort, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from portal import clock
+from portal import clock, discovery
 from portal.credentials import sign_in as corporate
 from portal.credentials import throttle
 from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.credentials.throttle import Throttled
+from portal.credentials.throttle import Attempt, Throttled
 from portal.enrollment import access, progress, requests
 from portal.enrollment.journey import Step
 from portal.extensions import db_session, portal, transaction
 from portal.models import EnrollmentRequest, Person, Visit
-from portal.web import visits
+from portal.web import leaving, visits
 from portal.web.employee import journey_pages
 from portal.web.employee.enter import LINK
 from portal.web.employee.forms import SignInForm
 from portal.web.employee.steps import FORM_REFUSED, address_of, to_current_step
 
+LONGEST_HINT = 254
 STARTED = "started"
 """Session key of the web view: the identifier typed in Settings, and the profile of a device that is managed."""
 
@@ -28,41 +29,66 @@ STARTED = "started"
 def sign_in() -> ResponseReturnValue:
     """Only the person the request is for may go on."""
     form, minutes = SignInForm(), None
+    username_first = any(provider.domains for provider in portal.settings.oidc.providers)
     if request.method == "GET":
         visit = visits.current()
         if visit is not None and visit.request_id is not None and session.get(LINK) in (None, visit.request_id):
             return to_current_step(visit)
         form.username.data = (session.get(STARTED) or {}).get("identifier") if visits.area() == visits.WEB_VIEW else ""
-        return render_template("employee/sign_in.html", form=form, signed_out=session.pop(visits.SIGNED_OUT, False))
+        return _page(form, signed_out=session.pop(visits.SIGNED_OUT, False), username_first=username_first)
+    if username_first and form.username.data and "password" not in request.form:
+        return _by_domain(form)
+    if not portal.settings.sign_in.passwords:
+        abort(404)
     status = FORM_REFUSED
     if form.validate_on_submit():
         try:
             return _sign_in(form.username.data, form.password.data)
         except corporate.WrongCredentials:
-            _tell_helpdesk("wrong_credentials")
+            tell_helpdesk("wrong_credentials")
             form.password.errors = ["credentials_wrong"]
         except Throttled as refusal:
-            _tell_helpdesk("throttled")
+            tell_helpdesk("throttled")
             minutes, status = -(-refusal.seconds // 60), 429
             form.username.errors = ["throttled"]
         except AccountProblem as problem:
-            _tell_helpdesk(problem.reason)
+            tell_helpdesk(problem.reason)
             form.username.errors = [f"account_{problem.reason}"]
         except SourceUnavailable:
-            _tell_helpdesk("source_unavailable")
+            tell_helpdesk("source_unavailable")
             raise
-    return render_template("employee/sign_in.html", form=form, minutes=minutes), status
+    return _page(form, minutes=minutes), status
+
+
+def _page(form: SignInForm, **values: object) -> str:
+    """The sign-in page, with every provider that no domain leads to."""
+    providers = [each for each in portal.settings.oidc.providers if not each.domains]
+    passwords = portal.settings.sign_in.passwords
+    return render_template(
+        "employee/sign_in.html", form=form, providers=providers, passwords=passwords, area=visits.area(), **values
+    )
+
+
+def _by_domain(form: SignInForm) -> ResponseReturnValue:
+    """The username was asked first: its domain leads to a provider, or a password is asked now."""
+    username = form.username.data[:LONGEST_HINT]
+    domain = discovery.domain_of(username)
+    for provider in portal.settings.oidc.providers:
+        if domain and domain in {each.casefold() for each in provider.domains}:
+            address = url_for("single_sign_on.begin", provider=provider.name, area=visits.area(), hint=username)
+            return leaving.on_to(address, provider.title)
+    return _page(form)
 
 
 @journey_pages.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
     """End this person's visits, here and on every other device."""
-    visit = visits.current()
+    visit, provider = visits.current(), leaving.way_out()
     if visit is not None:
         with transaction():
             visits.end_everywhere(visit)
     visits.forget(visits.area())
-    return redirect(address_of(Step.SIGN_IN), 303)
+    return leaving.to(address_of(Step.SIGN_IN), provider)
 
 
 def _sign_in(username: str, password: str) -> ResponseReturnValue:
@@ -70,8 +96,15 @@ def _sign_in(username: str, password: str) -> ResponseReturnValue:
     person, attempt = corporate.check(
         portal.database, portal.sources, settings, username, password, request.remote_addr or "", now
     )
+    return begin_visit(person, attempt, now)
+
+
+def begin_visit(person: Person, attempt: Attempt | None, now: datetime) -> ResponseReturnValue:
+    """``person`` proved who they are, with a password (``attempt``) or elsewhere: their request, and on to its step."""
+    settings = portal.settings
     with transaction():
-        throttle.succeed(db_session, attempt)
+        if attempt is not None:
+            throttle.succeed(db_session, attempt)
         person = db_session.get_one(Person, person.id)
         if visits.area() == visits.WEB_VIEW:
             visit = _begin_in_settings(person, now)
@@ -105,7 +138,8 @@ def _begin_in_settings(person: Person, now: datetime) -> Visit:
     return visit
 
 
-def _tell_helpdesk(reason: str) -> None:
+def tell_helpdesk(reason: str) -> None:
+    """A try to sign in on the link that this browser opened failed; without a link there is nothing to tell."""
     linked = session.get(LINK)
     if linked:
         with transaction():

@@ -17,7 +17,7 @@ from portal.extensions import db_session, portal, transaction
 from portal.models import Person
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
-from portal.web import visits
+from portal.web import leaving, visits
 from portal.web.staff import blueprint
 
 PENDING = "second_factor_pending"
@@ -52,7 +52,8 @@ def sign_in() -> ResponseReturnValue:
             form.username.errors = ["throttled"]
     if form.errors and status == 200:
         status = 422
-    return render_template("staff/sign_in.html", form=form, minutes=minutes), status
+    providers = [each for each in portal.settings.oidc.providers if each.helpdesk_group or each.admin_group]
+    return render_template("staff/sign_in.html", form=form, minutes=minutes, providers=providers), status
 
 
 @blueprint.route("/staff/second-factor", methods=["GET", "POST"])
@@ -100,11 +101,11 @@ def _check_code(person: Person, secret: str | None, code: str, now: datetime) ->
 @blueprint.post("/staff/sign-out")
 def sign_out() -> ResponseReturnValue:
     """End this person's staff visits, here and on every other device."""
-    visit = visits.current()
+    visit, provider = visits.current(), leaving.way_out()
     if visit is not None:
         with transaction():
             visits.end_everywhere(visit)
-    return redirect(url_for("staff.sign_in"), 303)
+    return leaving.to(url_for("staff.sign_in"), provider)
 
 
 def ask_second_factor(person: Person, now: datetime) -> ResponseReturnValue:

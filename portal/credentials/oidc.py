@@ -1,0 +1,275 @@
+"""Single sign-on with OpenID Connect: authorization code with PKCE, checked ID tokens, several providers.
+
+Authlib speaks OAuth 2.0 (authorization address, PKCE, client authentication at the token endpoint); joserfc, by the
+same author, checks signatures. What is accepted is decided here. Sources: OpenID Connect Core 1.0 sections 3.1.2 and
+3.1.3.7, RFC 7636 (PKCE), RFC 9207 (issuer in the answer), RFC 9700 (best current practice), RP-Initiated Logout 1.0.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.httpx_client import OAuth2Client
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from portal.credentials.base import AccountProblem, Found, SourceUnavailable
+from portal.settings import OidcProvider
+
+TIMEOUT_SECONDS = 8.0
+METADATA_SECONDS = 3600.0
+KEYS_AGAIN_SECONDS = 30.0
+"""How soon the provider's keys are fetched again for a token signed with an unknown one."""
+LEEWAY_SECONDS = 120
+"""How far the clocks of portal and provider may differ."""
+ALGORITHMS = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"}
+"""Signatures by the provider's own key only: nothing unsigned, nothing that our client secret could sign."""
+TOKEN_BYTES = 32
+
+
+class ProviderRefused(Exception):
+    """The provider ended the sign-in, or its answer cannot be trusted; ``reason`` is a code."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason} {detail}".strip())
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a browser that was sent to the provider has to come back with."""
+
+    state: str
+    nonce: str
+    verifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Who came back, and how they proved it (``amr`` and ``acr`` of the ID token)."""
+
+    found: Found
+    methods: frozenset[str]
+
+
+class Provider:
+    """One OpenID provider. Safe to share between threads; ``transport`` replaces the network in tests."""
+
+    def __init__(self, settings: OidcProvider, transport: httpx.BaseTransport | None = None) -> None:
+        self.settings = settings
+        self._transport = transport
+        self._metadata: tuple[float, dict[str, Any]] | None = None
+        self._keys: tuple[float, KeySet] | None = None
+        self._lock = threading.Lock()
+
+    # --- there -----------------------------------------------------------------------------------------------------
+
+    def begin(self, redirect_uri: str, login_hint: str = "") -> tuple[str, Pending]:
+        """The provider's address for a browser, and what to remember for its return. Raises SourceUnavailable."""
+        pending = Pending(*(secrets.token_urlsafe(TOKEN_BYTES) for _ in range(3)))
+        more = {"login_hint": login_hint} if login_hint else {}
+        with self._client(redirect_uri) as client:
+            address, _ = client.create_authorization_url(
+                self.metadata()["authorization_endpoint"],
+                state=pending.state,
+                nonce=pending.nonce,
+                code_verifier=pending.verifier,
+                **more,
+            )
+        return str(address), pending
+
+    # --- and back --------------------------------------------------------------------------------------------------
+
+    def finish(self, pending: Pending, answer: Mapping[str, str], redirect_uri: str, now: float) -> SignedIn:
+        """Who signed in. ``answer`` is the query that the browser came back with, ``now`` in seconds.
+
+        Raises ProviderRefused, SourceUnavailable, AccountProblem.
+        """
+        if not compare_digest(answer.get("state", "").encode(), pending.state.encode()):
+            raise ProviderRefused("state")
+        metadata = self.metadata()
+        expected = metadata.get("authorization_response_iss_parameter_supported") is True
+        if answer.get("iss", self.settings.issuer if not expected else None) != self.settings.issuer:
+            raise ProviderRefused("mixed_up")  # RFC 9207: the answer is another provider's
+        if "error" in answer:
+            raise ProviderRefused("cancelled" if answer["error"] == "access_denied" else "provider", answer["error"])
+        if not answer.get("code"):
+            raise ProviderRefused("no_code")
+        token = self._exchange(answer["code"], pending, redirect_uri)
+        claims = self.check_id_token(str(token.get("id_token", "")), pending.nonce, now)
+        return self._signed_in(self._with_userinfo(claims, str(token.get("access_token", ""))))
+
+    def check_id_token(self, id_token: str, nonce: str, now: float) -> dict[str, Any]:
+        """The claims of an ID token that is for us, now, and for this sign-in. Raises ProviderRefused."""
+        try:
+            claims = dict(self._decode(id_token).claims)
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            raise ProviderRefused("signature", type(error).__name__) from error
+        audience = claims.get("aud")
+        audiences = audience if isinstance(audience, list) else [audience]
+        if claims.get("iss") != self.settings.issuer:
+            raise ProviderRefused("issuer")
+        if self.settings.client_id not in audiences:
+            raise ProviderRefused("audience")
+        if (len(audiences) > 1 or "azp" in claims) and claims.get("azp") != self.settings.client_id:
+            raise ProviderRefused("audience")
+        if not _is_time(claims.get("exp")) or not _is_time(claims.get("iat")):
+            raise ProviderRefused("clock", "no exp or iat")
+        if now > claims["exp"] + LEEWAY_SECONDS or now < claims["iat"] - LEEWAY_SECONDS:
+            raise ProviderRefused("clock")
+        if not compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
+            raise ProviderRefused("nonce")
+        if not isinstance(claims.get("sub"), str) or not 0 < len(claims["sub"]) <= 255:
+            raise ProviderRefused("subject")
+        return claims
+
+    def logout_address(self, back_to: str) -> str | None:
+        """Where a browser signs out of the provider, too; None if it offers no such thing or is out of reach."""
+        try:
+            endpoint = self.metadata().get("end_session_endpoint")
+        except SourceUnavailable:
+            return None
+        if not isinstance(endpoint, str):
+            return None
+        query = urlencode({"client_id": self.settings.client_id, "post_logout_redirect_uri": back_to})
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
+
+    def metadata(self) -> dict[str, Any]:
+        """The provider's own description (OpenID Connect Discovery 1.0), kept for an hour. Raises SourceUnavailable."""
+        with self._lock:
+            if self._metadata and time.monotonic() - self._metadata[0] < METADATA_SECONDS:
+                return self._metadata[1]
+        found = self._fetch(self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration")
+        if found.get("issuer") != self.settings.issuer:
+            raise SourceUnavailable("issuer", f"it calls itself {str(found.get('issuer'))[:100]}")
+        missing = {"authorization_endpoint", "token_endpoint", "jwks_uri"} - set(found)
+        if missing:
+            raise SourceUnavailable("metadata", f"without {', '.join(sorted(missing))}")
+        with self._lock:
+            self._metadata = (time.monotonic(), found)
+        return found
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _client(self, redirect_uri: str) -> OAuth2Client:
+        secret = self.settings.client_secret
+        return OAuth2Client(
+            self.settings.client_id,
+            secret or None,
+            scope=self.settings.scopes,
+            redirect_uri=redirect_uri,
+            code_challenge_method="S256",
+            token_endpoint_auth_method=self.settings.client_authentication if secret else "none",
+            timeout=TIMEOUT_SECONDS,
+            transport=self._transport,
+        )
+
+    def _exchange(self, code: str, pending: Pending, redirect_uri: str) -> dict[str, Any]:
+        try:
+            with self._client(redirect_uri) as client:
+                return dict(
+                    client.fetch_token(
+                        self.metadata()["token_endpoint"],
+                        grant_type="authorization_code",
+                        code=code,
+                        code_verifier=pending.verifier,
+                    )
+                )
+        except AuthlibBaseError as error:
+            raise ProviderRefused("code", str(error.error)[:80]) from error
+        except (httpx.HTTPError, ValueError) as error:
+            raise SourceUnavailable("token", str(error)[:200]) from error
+
+    def _decode(self, id_token: str) -> jwt.Token:
+        offered = self.metadata().get("id_token_signing_alg_values_supported") or ["RS256"]
+        algorithms = sorted(ALGORITHMS & set(offered))
+        try:
+            return jwt.decode(id_token, self._key_set(fresh=False), algorithms=algorithms)
+        except (JoseError, ValueError):
+            # Perhaps the provider has a new key: once more with what it publishes now.
+            return jwt.decode(id_token, self._key_set(fresh=True), algorithms=algorithms)
+
+    def _key_set(self, fresh: bool) -> KeySet:
+        with self._lock:
+            kept = self._keys
+        age = time.monotonic() - kept[0] if kept else METADATA_SECONDS
+        if kept and age < (KEYS_AGAIN_SECONDS if fresh else METADATA_SECONDS):
+            return kept[1]
+        published = self._fetch(str(self.metadata()["jwks_uri"]))
+        try:
+            keys = KeySet.import_key_set(published)  # type: ignore[arg-type]
+        except (JoseError, ValueError, KeyError, TypeError) as error:
+            raise SourceUnavailable("keys", type(error).__name__) from error
+        with self._lock:
+            self._keys = (time.monotonic(), keys)
+        return keys
+
+    def _with_userinfo(self, claims: dict[str, Any], access_token: str) -> dict[str, Any]:
+        """The claims, completed by the userinfo endpoint where the ID token lacks what is mapped."""
+        endpoint = self.metadata().get("userinfo_endpoint")
+        wanted = {self.settings.username_claim, self.settings.email_claim, self.settings.groups_claim,
+                  self.settings.managed_apple_account_claim} - {""}  # fmt: skip
+        if not isinstance(endpoint, str) or not access_token or wanted <= set(claims):
+            return claims
+        told = self._fetch(endpoint, {"Authorization": f"Bearer {access_token}"})
+        if told.get("sub") != claims["sub"]:
+            raise ProviderRefused("subject")  # OpenID Connect Core section 5.3.2
+        return {**told, **claims}
+
+    def _signed_in(self, claims: dict[str, Any]) -> SignedIn:
+        chosen = self.settings
+        told = claims.get(chosen.groups_claim) if chosen.groups_claim else None
+        groups = {str(group) for group in told} if isinstance(told, list) else {str(told)} if told else set()
+        if chosen.required_group and chosen.required_group not in groups:
+            raise AccountProblem("not_allowed")
+        username = _text(claims, chosen.username_claim)
+        if username is None:
+            raise ProviderRefused("mapping", f"no {chosen.username_claim}")
+        methods = claims.get("amr")
+        known = {str(method) for method in methods} if isinstance(methods, list) else set()
+        role = "employee"
+        if chosen.helpdesk_group and chosen.helpdesk_group in groups:
+            role = "helpdesk"
+        if chosen.admin_group and chosen.admin_group in groups:
+            role = "admin"
+        found = Found(
+            source=f"oidc:{chosen.name}",
+            subject=claims["sub"],
+            username=username,
+            name=_text(claims, chosen.name_claim) or username,
+            email=_text(claims, chosen.email_claim) or "",
+            phone=_text(claims, chosen.phone_claim),
+            locale=_text(claims, chosen.locale_claim),
+            managed_apple_account=_text(claims, chosen.managed_apple_account_claim),
+            role=role,
+        )
+        return SignedIn(found, frozenset(known | ({str(claims["acr"])} if claims.get("acr") else set())))
+
+    def _fetch(self, address: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        try:
+            with httpx.Client(timeout=TIMEOUT_SECONDS, transport=self._transport) as http:
+                answer = http.get(address, headers=headers or {})
+                answer.raise_for_status()
+                found = answer.json()
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise SourceUnavailable("unreachable", str(error)[:200]) from error
+        if not isinstance(found, dict):
+            raise SourceUnavailable("metadata", "not a JSON object")
+        return found
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str | None:
+    value = claims.get(name) if name else None
+    return value if isinstance(value, str) and value.strip() and value.isprintable() else None
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

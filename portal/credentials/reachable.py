@@ -1,0 +1,47 @@
+"""Whether the sources of credentials can be reached: for ``/readyz``, and step by step for ``credentials check``."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+from portal.credentials.base import SourceUnavailable
+from portal.credentials.directory import Directory
+from portal.credentials.oidc import Provider
+
+KEPT_SECONDS = 30.0
+
+
+class Reachable:
+    """Looks at the sources, and keeps what it saw for half a minute."""
+
+    def __init__(self, directory: Directory | None, providers: Iterable[Provider]) -> None:
+        self._directory = directory
+        self._providers = tuple(providers)
+        self._seen: tuple[float, SourceUnavailable | None] | None = None
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """Raises SourceUnavailable with the first thing that is wrong."""
+        with self._lock:
+            if self._seen is None or time.monotonic() - self._seen[0] >= KEPT_SECONDS:
+                self._seen = (time.monotonic(), self._look())
+            problem = self._seen[1]
+        if problem is not None:
+            raise problem
+
+    def steps(self, username: str | None) -> Iterator[str]:
+        """What works, one line a step. Raises SourceUnavailable where it stops."""
+        yield "local accounts: always"
+        if self._directory is not None:
+            yield from (f"directory: {line}" for line in self._directory.probe(username))
+        for provider in self._providers:
+            provider.metadata()
+            yield f"single sign-on {provider.settings.name}: {provider.settings.issuer} answers as it should"
+
+    def _look(self) -> SourceUnavailable | None:
+        try:
+            for _ in self.steps(None):
+                pass
+        except SourceUnavailable as problem:
+            return problem
+        return None

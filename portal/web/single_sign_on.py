@@ -1,0 +1,115 @@
+"""Single sign-on: sending a browser to its provider and taking it back, for employees, the web view and staff."""
+
+import logging
+
+from flask import Blueprint, abort, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+
+from portal import clock
+from portal.credentials import sign_in as corporate
+from portal.credentials.base import AccountProblem, SourceUnavailable
+from portal.credentials.oidc import Pending, Provider, ProviderRefused, SignedIn
+from portal.extensions import portal, transaction
+from portal.models import Person
+from portal.people import STAFF_ROLES
+from portal.web import leaving, visits
+from portal.web.employee import sign_in as employees
+from portal.web.staff import sign_in as staff
+
+blueprint = Blueprint("single_sign_on", __name__)
+
+WAITING = "single_sign_on"
+"""Session key: the sign-ins that this browser has begun, by state."""
+MOST_WAITING = 4
+PATIENCE_SECONDS = 900
+log = logging.getLogger("portal.single_sign_on")
+
+
+@blueprint.get("/sign-in/<provider>/<area>")
+def begin(provider: str, area: str) -> ResponseReturnValue:
+    """Send the browser to the provider; it comes back to ``finish``. A link, since forms may not lead elsewhere."""
+    if area not in (visits.EMPLOYEE, visits.WEB_VIEW, visits.STAFF):
+        abort(404)
+    visits.act_in(area)
+    hint = request.args.get("hint", "") or str((session.get(employees.STARTED) or {}).get("identifier") or "")
+    address, pending = _provider(provider).begin(_address_of(provider), hint[:254])
+    waiting = session.get(WAITING) or {}
+    newest = dict(list(waiting.items())[1 - MOST_WAITING :])
+    entry = [provider, area, pending.nonce, pending.verifier, int(clock.now().timestamp())]
+    session[WAITING] = {**newest, pending.state: entry}
+    return redirect(address, 302)
+
+
+@blueprint.get("/sign-in/<provider>/callback")
+def finish(provider: str) -> ResponseReturnValue:
+    """The browser is back. Its state works once, in the browser that it was made for, with the same provider."""
+    waiting = dict(session.get(WAITING) or {})
+    state = request.args.get("state", "")
+    entry = waiting.pop(state, None)
+    session[WAITING] = waiting
+    if entry is None or entry[0] != provider:
+        return _refused(provider, "state")
+    _, area, nonce, verifier, began_at = entry
+    visits.act_in(area)
+    now = clock.now()
+    if int(now.timestamp()) - began_at >= PATIENCE_SECONDS:
+        return _refused(provider, "state")
+    try:
+        signed_in = _provider(provider).finish(
+            Pending(state, nonce, verifier), request.args, _address_of(provider), now.timestamp()
+        )
+        person = corporate.take_over(portal.database, portal.settings, signed_in.found, now)
+    except ProviderRefused as refusal:
+        log.warning("single_sign_on.refused provider=%s reason=%s", provider, refusal)
+        return _refused(provider, refusal.reason)
+    except AccountProblem as problem:
+        return _refused(provider, problem.reason)
+    except SourceUnavailable:
+        _tell(area, "source_unavailable")
+        raise
+    if person.disabled_at is not None:
+        return _refused(provider, "disabled")
+    if area == visits.STAFF:
+        return _staff(provider, person, signed_in)
+    answer = employees.begin_visit(person, None, now)
+    leaving.came_through(provider)
+    return answer
+
+
+def _staff(provider: str, person: Person, signed_in: SignedIn) -> ResponseReturnValue:
+    """Staff by the provider's groups; its second factor counts where that is configured and was used."""
+    now = clock.now()
+    if person.role not in STAFF_ROLES:
+        return _refused(provider, "not_staff")
+    if signed_in.methods & set(_provider(provider).settings.second_factor):
+        with transaction():
+            answer = staff.begin_visit(person, now)
+    else:
+        answer = staff.ask_second_factor(person, now)
+    leaving.came_through(provider)
+    return answer
+
+
+def _provider(name: str) -> Provider:
+    provider = portal.providers.get(name)
+    if provider is None:
+        abort(404)
+    return provider
+
+
+def _address_of(name: str) -> str:
+    """Where the provider sends browsers back to; this is what is registered there."""
+    return portal.settings.url(url_for("single_sign_on.finish", provider=name))
+
+
+def _refused(provider: str, reason: str) -> ResponseReturnValue:
+    area = visits.area()
+    _tell(area, f"sso_{reason}")
+    again = url_for("single_sign_on.begin", provider=provider, area=area)
+    title = _provider(provider).settings.title
+    return render_template("errors/single_sign_on.html", reason=reason, again=again, title=title, area=area), 403
+
+
+def _tell(area: str, reason: str) -> None:
+    if area == visits.EMPLOYEE:
+        employees.tell_helpdesk(reason)

@@ -1,0 +1,208 @@
+"""What an OpenID provider may answer and what is made of it; every way an answer can be wrong."""
+
+import httpx
+import pytest
+from joserfc import jwt
+from joserfc.jwk import OctKey, RSAKey
+
+from portal.credentials.base import AccountProblem, SourceUnavailable
+from portal.credentials.oidc import Pending, Provider, ProviderRefused
+from portal.settings import OidcProvider, SettingsError, load
+
+ISSUER, NOW = "https://sso.example.com", 1_800_000_000
+PENDING = Pending("state", "nonce", "verifier" * 8)
+KEY = RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256"}, auto_kid=True)
+OTHER_KEY = RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256"}, auto_kid=True)
+CLAIMS = {"iss": ISSUER, "aud": "portal", "sub": "s1", "nonce": "nonce", "iat": NOW, "exp": NOW + 300,
+          "preferred_username": "Olga", "name": "Olga", "email": "olga@example.com", "groups": ["a"]}  # fmt: skip
+METADATA = {"issuer": ISSUER, "authorization_endpoint": f"{ISSUER}/auth", "token_endpoint": f"{ISSUER}/token",
+            "jwks_uri": f"{ISSUER}/keys", "userinfo_endpoint": f"{ISSUER}/me"}  # fmt: skip
+BACK = "https://portal.example.com/sign-in/test/callback"
+
+
+class FakeProvider:
+    """Follows the published protocol, except where a test spoils it."""
+
+    def __init__(self, claims=None, key=KEY, **more):
+        self.claims = {name: value for name, value in {**CLAIMS, **(claims or {})}.items() if value is not None}
+        self.key, self.more, self.asked = key, more, []
+
+    def __call__(self, request):
+        self.asked.append(request)
+        path = request.url.path
+        if path == "/.well-known/openid-configuration":
+            return httpx.Response(200, json={**METADATA, **self.more.get("metadata", {})})
+        if path == "/keys":
+            return httpx.Response(200, json={"keys": [KEY.as_dict(private=False)]})
+        if path == "/me":
+            return self.more.get("userinfo", httpx.Response(200, json={"sub": "s1"}))
+        header = {"alg": "RS256", "kid": self.key.kid} | self.more.get("header", {})
+        token = self.more.get("token") or jwt.encode(header, self.claims, self.key, algorithms=[header["alg"]])
+        return self.more.get("answer") or httpx.Response(
+            200, json={"access_token": "at", "token_type": "Bearer", "id_token": token}
+        )
+
+    def provider(self, **settings):
+        values = {"name": "test", "title": "Test", "issuer": ISSUER, "client_id": "portal", "client_secret": "x"}
+        known = OidcProvider(**{**values, "groups_claim": "groups", **settings})
+        return Provider(known, httpx.MockTransport(self))
+
+    def finish(self, query=None, **settings):
+        answer = {"state": "state", "code": "code", **(query or {})}
+        return self.provider(**settings).finish(PENDING, answer, BACK, NOW)
+
+
+def test_a_right_answer_tells_who_it_is():
+    signed_in = FakeProvider({"amr": ["pwd", "mfa"], "acr": "2"}).finish()
+    assert (signed_in.found.source, signed_in.found.subject, signed_in.found.username) == ("oidc:test", "s1", "Olga")
+    assert signed_in.methods == {"pwd", "mfa", "2"}
+
+
+def test_the_way_there_carries_pkce_state_nonce_and_hint():
+    address, pending = FakeProvider().provider().begin(BACK, "olga@example.com")
+    query = httpx.URL(address).params
+    assert (query["code_challenge_method"], len(query["code_challenge"])) == ("S256", 43)
+    assert (query["state"], query["nonce"]) == (pending.state, pending.nonce)
+    assert (query["redirect_uri"], query["login_hint"]) == (BACK, "olga@example.com")
+    assert pending.verifier not in address
+    fake = FakeProvider()
+    fake.finish()
+    assert b"code_verifier=verifier" in next(each for each in fake.asked if each.url.path == "/token").content
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"nonce": None}, "nonce"),
+        ({"nonce": "another"}, "nonce"),
+        ({"iss": "https://evil.example.com"}, "issuer"),
+        ({"iss": None}, "issuer"),
+        ({"aud": "another"}, "audience"),
+        ({"aud": None}, "audience"),
+        ({"aud": ["portal", "another"]}, "audience"),
+        ({"aud": ["portal", "another"], "azp": "another"}, "audience"),
+        ({"azp": "another"}, "audience"),
+        ({"exp": NOW - 121}, "clock"),
+        ({"iat": NOW + 121}, "clock"),
+        ({"exp": None}, "clock"),
+        ({"exp": "soon"}, "clock"),
+        ({"sub": None}, "subject"),
+        ({"sub": ""}, "subject"),
+        ({"preferred_username": None}, "mapping"),
+        ({"preferred_username": "a\x00b"}, "mapping"),
+    ],
+)
+def test_every_wrong_claim_is_refused(claims, reason):
+    with pytest.raises(ProviderRefused) as refusal:
+        FakeProvider(claims).finish()
+    assert refusal.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"exp": NOW - 119}, {"iat": NOW + 119}, {"aud": ["portal"]}, {"aud": ["portal", "b"], "azp": "portal"}],
+)
+def test_what_is_within_the_rules_is_taken(claims):
+    assert FakeProvider(claims).finish().found.subject == "s1"
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"key": OTHER_KEY},
+        {"key": OctKey.import_key("x" * 32, {"kid": "secret"}), "header": {"alg": "HS256"}},
+        {"token": "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzMSJ9."},
+        {"token": "garbage"},
+        {"token": "a.b.c"},
+    ],
+    ids=["another key", "signed with a secret", "unsigned", "garbage", "dots"],
+)
+def test_what_the_provider_did_not_sign_is_refused(spoilt):
+    with pytest.raises(ProviderRefused) as refusal:
+        FakeProvider(**spoilt).finish()
+    assert refusal.value.reason == "signature"
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ({"state": "another"}, "state"),
+        ({"state": ""}, "state"),
+        ({"state": "ü"}, "state"),
+        ({"code": ""}, "no_code"),
+        ({"error": "access_denied"}, "cancelled"),
+        ({"error": "server_error"}, "provider"),
+        ({"iss": "https://other.example.com"}, "mixed_up"),
+    ],
+)
+def test_every_wrong_return_is_refused(query, reason):
+    with pytest.raises(ProviderRefused) as refusal:
+        FakeProvider().finish(query)
+    assert refusal.value.reason == reason
+
+
+def test_a_provider_that_promises_its_name_in_the_answer_has_to_give_it():
+    fake = FakeProvider(metadata={"authorization_response_iss_parameter_supported": True})
+    with pytest.raises(ProviderRefused) as refusal:
+        fake.finish()
+    assert refusal.value.reason == "mixed_up"
+    assert fake.finish({"iss": ISSUER}).found.subject == "s1"
+
+
+def test_what_the_id_token_lacks_is_asked_for_and_must_be_about_the_same_person():
+    told = httpx.Response(200, json={"sub": "s1", "groups": ["b"], "email": "other@example.com"})
+    found = FakeProvider({"groups": None}, userinfo=told).finish(required_group="b").found
+    assert found.email == "olga@example.com"  # what was signed wins
+    other = httpx.Response(200, json={"sub": "s2", "groups": ["b"]})
+    with pytest.raises(ProviderRefused):
+        FakeProvider({"groups": None}, userinfo=other).finish()
+
+
+def test_groups_decide_who_may_and_what_as():
+    assert FakeProvider().finish(helpdesk_group="a").found.role == "helpdesk"
+    assert FakeProvider().finish(helpdesk_group="a", admin_group="a").found.role == "admin"
+    with pytest.raises(AccountProblem):
+        FakeProvider().finish(required_group="b")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (httpx.Response(400, json={"error": "invalid_grant"}), ProviderRefused),
+        (httpx.Response(503), SourceUnavailable),
+        (httpx.Response(200, text="<html>"), SourceUnavailable),
+    ],
+)
+def test_a_token_endpoint_that_refuses_or_fails_is_told_apart(answer, kind):
+    with pytest.raises(kind):
+        FakeProvider(answer=answer).finish()
+
+
+@pytest.mark.parametrize("metadata", [{"issuer": "https://other.example.com"}, {"token_endpoint": None}])
+def test_metadata_of_somebody_else_or_in_pieces_is_not_used(metadata):
+    whole = {**METADATA, **metadata}
+    answer = {name: value for name, value in whole.items() if value is not None}
+    provider = Provider(
+        FakeProvider().provider().settings, httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+    )
+    with pytest.raises(SourceUnavailable):
+        provider.begin(BACK)
+
+
+def test_new_keys_are_fetched_at_most_twice_a_minute_whatever_is_sent():
+    fake = FakeProvider(key=OTHER_KEY)
+    provider = fake.provider()
+    for _ in range(5):
+        with pytest.raises(ProviderRefused):
+            provider.finish(PENDING, {"state": "state", "code": "c"}, BACK, NOW)
+    assert sum(request.url.path == "/keys" for request in fake.asked) <= 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"issuer": "http://sso.example.com"}, {"name": "Test SSO"}, {"admin_group": "a"}, {"unknown": 1}],
+)
+def test_a_provider_that_is_configured_wrongly_is_named_at_start(wrong):
+    values = {"name": "test", "title": "Test", "issuer": ISSUER, "client_id": "portal", **wrong}
+    with pytest.raises(SettingsError):
+        load(public_url="https://portal.example.com", oidc={"providers": [values]})
