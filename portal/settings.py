@@ -54,6 +54,8 @@ class AccountDriven(Section):
     token_minutes: int = Field(ge=1, le=60)
     sign_in_again_days: int = Field(ge=0)
     device_roots: str
+    oauth2_provider: str
+    oauth2_client_id: str
 
 
 class ManagedAppleAccount(Section):
@@ -263,6 +265,15 @@ class Settings(BaseSettings):
             raise ValueError("public_url must be like https://enroll.example.com, without a path")
         if url.scheme != "https" and not (self.demo and url.scheme == "http" and url.hostname in LOOPBACK_HOSTS):
             raise ValueError("public_url must begin with https:// (plain http only in the demo, on a loopback address)")
+        return self
+
+    @model_validator(mode="after")
+    def _oauth2_provider_is_known(self) -> "Settings":
+        chosen = self.account_driven
+        if chosen.oauth2_provider and chosen.oauth2_provider not in {each.name for each in self.oidc.providers}:
+            raise ValueError(f"oauth2_provider {chosen.oauth2_provider!r} is none of the [[oidc.providers]]")
+        if chosen.oauth2_provider and not chosen.oauth2_client_id:
+            raise ValueError("oauth2_client_id is missing")
         return self
 
     @property

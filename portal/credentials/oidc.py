@@ -131,6 +131,54 @@ class Provider:
             raise ProviderRefused("subject")
         return claims
 
+    def device_challenge(self) -> tuple[str, str]:
+        """(authorization address, token address) for a device that signs in by itself. Raises SourceUnavailable."""
+        metadata = self.metadata()
+        return str(metadata["authorization_endpoint"]), str(metadata["token_endpoint"])
+
+    def check_access_token(self, token: str, client_id: str, now: float) -> SignedIn:
+        """Whose access token a device shows, issued to ``client_id`` and good now.
+
+        The provider is asked (RFC 7662) where it can be; else the token has to be a signed JWT (RFC 9068). A token that
+        was issued to another client of the same provider is refused. Raises ProviderRefused, SourceUnavailable,
+        AccountProblem.
+        """
+        endpoint = self.metadata().get("introspection_endpoint")
+        if isinstance(endpoint, str) and self.settings.client_secret:
+            told = self._introspect(endpoint, token)
+        else:
+            told = self._read_access_token(token)
+        clients = {told.get("client_id"), told.get("azp"), told.get("cid")}
+        if told.get("active") is not True or client_id not in clients:
+            raise ProviderRefused("token")
+        if not _is_time(told.get("exp")) or now > told["exp"] + LEEWAY_SECONDS:
+            raise ProviderRefused("token")
+        userinfo = self.metadata().get("userinfo_endpoint")
+        if not isinstance(userinfo, str):
+            raise SourceUnavailable("metadata", "without userinfo_endpoint")
+        claims = self._fetch(userinfo, {"Authorization": f"Bearer {token}"})
+        if not isinstance(claims.get("sub"), str) or told.get("sub") not in (None, claims["sub"]):
+            raise ProviderRefused("subject")
+        return self._signed_in(claims)
+
+    def _introspect(self, endpoint: str, token: str) -> dict[str, Any]:
+        known = self.settings
+        try:
+            with httpx.Client(timeout=TIMEOUT_SECONDS, transport=self._transport) as http:
+                answer = http.post(endpoint, data={"token": token}, auth=(known.client_id, known.client_secret))
+                answer.raise_for_status()
+                told = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise SourceUnavailable("introspection", str(error)[:200]) from error
+        return told if isinstance(told, dict) else {}
+
+    def _read_access_token(self, token: str) -> dict[str, Any]:
+        try:
+            claims = dict(self._decode(token).claims)
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            raise ProviderRefused("token", type(error).__name__) from error
+        return {**claims, "active": claims.get("iss") == self.settings.issuer}
+
     def logout_address(self, back_to: str) -> str | None:
         """Where a browser signs out of the provider, too; None if it offers no such thing or is out of reach."""
         try:

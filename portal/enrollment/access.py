@@ -21,28 +21,32 @@ from portal.models import AccessToken, Device, EnrollmentRequest, IssuedProfile,
 from portal.settings import AccountDriven
 from portal.vault import Vault, token_hash
 
-LONGEST_TOKEN = 128
+LONGEST_TOKEN = 8000
+"""Characters; ours have 32, those of an identity provider may be signed and long."""
 
 
-def grant(session: Session, press: profiles.Press, request_id: str, walk: Walk, now: datetime) -> str:
-    """A token for the device whose owner walked the journey in the web view; the profile it will fetch is made now.
+def grant(session: Session, press: profiles.Press, request_id: str, walk: Walk, now: datetime, token: str = "") -> str:
+    """A token for the device whose owner walked the journey; the profile it will fetch is made now.
 
+    ``token``: one that an identity provider gave to the device (apple-oauth2); else a fresh one of ours.
     Raises what ``profile.issue`` raises. The profile or token before it is dead.
     """
-    token = profiles.issue(session, press, request_id, walk, now, Way.ACCOUNT)
+    token = profiles.issue(session, press, request_id, walk, now, Way.ACCOUNT, token)
     request = session.get_one(EnrollmentRequest, request_id)
     assert request.profile_id is not None
     _add(session, token, request.profile_id, request.id, press.settings.account_driven, now)
     return token
 
 
-def grant_again(session: Session, profile_id: str, person: Person, rules: AccountDriven, now: datetime) -> str:
-    """A new token for a device that was asked to have its owner sign in again.
+def grant_again(
+    session: Session, profile_id: str, person: Person, rules: AccountDriven, now: datetime, token: str = ""
+) -> str:
+    """A new token for a device that was asked to have its owner sign in again; ``token`` as in ``grant``.
 
     Raises ProfileUnavailable, RequestEnded, or WrongPerson (recorded).
     """
     request_id = owner_signs_in(session, profile_id, person, now)
-    token = secrets.token_urlsafe(profiles.SECRET_BYTES)
+    token = token or secrets.token_urlsafe(profiles.SECRET_BYTES)
     _add(session, token, profile_id, request_id, rules, now)
     _event(session, request_id, "token.granted", now, "again", actor="employee")
     return token
@@ -63,6 +67,11 @@ def owner_signs_in(session: Session, profile_id: str, person: Person, now: datet
     if request.ended_at is not None or profile.superseded_at is not None:
         raise RequestEnded
     return request.id
+
+
+def known(session: Session, token: str) -> bool:
+    """Whether ``token`` was granted, whatever became of it."""
+    return len(token) <= LONGEST_TOKEN and session.get(AccessToken, token_hash(token)) is not None
 
 
 def fetch(session: Session, vault: Vault, token: str, now: datetime) -> tuple[str, bytes]:

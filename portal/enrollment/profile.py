@@ -159,8 +159,10 @@ class Press:
     consent: Mapping[str, str]
 
 
-def issue(session: Session, press: Press, request_id: str, walk: Walk, now: datetime, way: Way = Way.PROFILE) -> str:
-    """A new profile for the browser that earned it; the one before is dead. Returns its ticket.
+def issue(
+    session: Session, press: Press, request_id: str, walk: Walk, now: datetime, way: Way = Way.PROFILE, ticket: str = ""
+) -> str:
+    """A new profile for the browser that earned it; the one before is dead. Returns its ticket (``ticket``, if given).
 
     Raises StepOutOfOrder, RequestEnded, NoManagedAppleAccount, ProfileNotSigned.
     """
@@ -177,7 +179,7 @@ def issue(session: Session, press: Press, request_id: str, walk: Walk, now: date
         )
         raise NoManagedAppleAccount
     requests.retire_profile(session, request, now, "superseded")
-    ticket, challenge = secrets.token_urlsafe(SECRET_BYTES), secrets.token_urlsafe(SECRET_BYTES)
+    ticket, challenge = ticket or secrets.token_urlsafe(SECRET_BYTES), secrets.token_urlsafe(SECRET_BYTES)
     profile_id = new_id()
     signed = _sign(press, profile_id, account, challenge, way)
     rules = press.settings

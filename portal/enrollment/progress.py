@@ -65,6 +65,23 @@ def sign_in_from_settings(
     return signed_in(session, request, now, "in_settings")
 
 
+def sign_in_by_device(
+    session: Session, settings: Settings, person: Person, walk: Walk, now: datetime
+) -> EnrollmentRequest | None:
+    """A device shows that ``person`` signed in at the identity provider (apple-oauth2).
+
+    Their open request if everything before the profile was answered in Safari, else None (recorded).
+    """
+    found = requests.open_request_of(session, person, now)
+    if found is None:
+        return None
+    request = signed_in(session, requests.lock(session, found.id), now, "in_settings")
+    if journey.current_step(journey.of(request, walk), now) in (Step.PROFILE, Step.FINISH):
+        return request
+    _record(session, request, "profile.refused", now, DEVICE, "not_answered")
+    return None
+
+
 def signed_in(
     session: Session, request: EnrollmentRequest, now: datetime, where: str | None = None
 ) -> EnrollmentRequest:

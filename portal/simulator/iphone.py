@@ -45,11 +45,11 @@ class Unenrolled(Exception):
 
 
 class SignInAgain(Exception):
-    """The server wants the owner of an account-driven iPhone to sign in at ``url``."""
+    """The server wants the owner of an account-driven iPhone to sign in, as its ``challenge`` says."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, challenge: dict[str, str]) -> None:
         super().__init__("the owner has to sign in again")
-        self.url = url
+        self.challenge = challenge
 
 
 @dataclass
@@ -232,7 +232,7 @@ class IPhone:
             headers["Authorization"] = f"Bearer {self.token}"
         answer = self.http.put(url, content=body, headers=headers)
         if answer.status_code == 401 and self.account_driven:
-            raise SignInAgain(challenge_url(answer))
+            raise SignInAgain(challenge_of(answer))
         if answer.status_code == 401 or (answer.status_code == 403 and UNENROLL_CODE in answer.text):
             raise Unenrolled(answer.text.strip())
         expect(answer, str(message.get("MessageType", "connect")))
@@ -244,15 +244,22 @@ class IPhone:
         return base64.b64encode(cms.sign_detached(body, self.identity.key, self.identity.certificate)).decode()
 
 
-def challenge_url(answer: httpx.Response) -> str:
-    """Where a 401 sends the owner to sign in. Raises InstallationFailed without a challenge that iOS understands."""
-    challenge = re.fullmatch(
-        r'Bearer method="apple-as-web",? url="(https?://[^"]+)"', answer.headers.get("www-authenticate", "")
-    )
-    if challenge is None:
-        raise InstallationFailed("the server refused without saying where to sign in")
-    _check_url(challenge[1])
-    return challenge[1]
+CHALLENGES = {
+    "apple-as-web": {"url"},
+    "apple-oauth2": {"authorization-url", "token-url", "redirect-url", "client-id", "scope"},
+}
+
+
+def challenge_of(answer: httpx.Response) -> dict[str, str]:
+    """How a 401 wants the owner to sign in. Raises InstallationFailed without a challenge that iOS understands."""
+    header = answer.headers.get("www-authenticate", "")
+    found = dict(re.findall(r'([a-z-]+)="([^"]*)"', header)) if header.startswith("Bearer ") else {}
+    wanted = CHALLENGES.get(found.get("method", ""))
+    if wanted is None or not wanted <= found.keys():
+        raise InstallationFailed("the server refused without saying how to sign in")
+    for name in wanted & {"url", "authorization-url", "token-url"}:
+        _check_url(found[name])
+    return found
 
 
 def payload_of(profile: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -5,8 +5,9 @@ asks for it. Facts: Apple, "Implementing the simple authentication account-drive
 """
 
 import plistlib
+import secrets
 from collections.abc import Callable
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import httpx
 from cryptography import x509
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from portal.pki import cms
-from portal.simulator.iphone import IPhone, SignInAgain, challenge_url
+from portal.simulator.iphone import IPhone, SignInAgain, challenge_of
 from portal.simulator.model import MODELS
 from portal.simulator.scep_client import InstallationFailed, self_signed
 
@@ -24,7 +25,8 @@ FIRST_IOS = 15
 MOST_REDIRECTS = 5
 
 Owner = Callable[[str], str]
-"""Walks the web view that begins at an address; returns the access token it ended with."""
+"""Signs in at an address. For apple-as-web: walks the web view and returns the access token it ended with. For
+apple-oauth2: the address of the device itself that the provider's pages lead back to, with code and state."""
 
 
 class SettingsApp:
@@ -33,6 +35,7 @@ class SettingsApp:
     def __init__(self, phone: IPhone | None = None, language: str = "en") -> None:
         self.phone = phone or IPhone(model=MODELS[18])
         self.language = language
+        self.refresh_token = ""
         self._built_in = rsa.generate_private_key(65537, 2048) if self.phone.key is None else self.phone.key
         if self.phone.model.major < FIRST_IOS:
             raise InstallationFailed("Settings has no work accounts before iOS 15")
@@ -77,15 +80,18 @@ class SettingsApp:
             pass
         raise InstallationFailed(f"discovery answered {answer.status_code} {answer.text.strip()[:200]}")
 
-    def begin(self, base_url: str) -> str:
-        """The first post: where the owner has to sign in."""
+    def begin(self, base_url: str) -> dict[str, str]:
+        """The first post: the challenge that says how the owner has to sign in."""
         answer = self._post(base_url)
         if answer.status_code != 401:
             raise InstallationFailed(f"the server answered {answer.status_code} {answer.text.strip()[:200]}")
-        return challenge_url(answer)
+        return challenge_of(answer)
 
-    def ask_owner(self, url: str, identifier: str, owner: Owner) -> str:
-        """Open the web view; its access token."""
+    def ask_owner(self, challenge: dict[str, str], identifier: str, owner: Owner) -> str:
+        """Have the owner sign in; the access token."""
+        if challenge["method"] == "apple-oauth2":
+            return self._code_grant(challenge, identifier, owner)
+        url = challenge["url"]
         separator = "&" if urlsplit(url).query else "?"
         return owner(f"{url}{separator}{urlencode({'user-identifier': identifier})}")
 
@@ -93,7 +99,7 @@ class SettingsApp:
         """The second post."""
         answer = self._post(base_url, token)
         if answer.status_code == 401:
-            raise SignInAgain(challenge_url(answer))
+            raise SignInAgain(challenge_of(answer))
         if answer.status_code != 200 or answer.headers["content-type"] != "application/x-apple-aspen-config":
             raise InstallationFailed(f"no profile but {answer.status_code} {answer.text.strip()[:200]}")
         return answer.content
@@ -104,8 +110,42 @@ class SettingsApp:
             raise InstallationFailed("the profile is for another Managed Apple Account")
 
     def sign_in_again(self, asked: SignInAgain, owner: Owner) -> None:
-        """The owner signs in again; the enrollment goes on with a new token."""
-        self.phone.token = self.ask_owner(asked.url, self.phone.account, owner)
+        """The owner signs in again, or the token is refreshed without them; the enrollment goes on with a new one."""
+        if self.refresh_token and asked.challenge["method"] == "apple-oauth2":
+            form = {"grant_type": "refresh_token", "refresh_token": self.refresh_token}
+            self.phone.token = self._ask_token(asked.challenge, form)
+        else:
+            self.phone.token = self.ask_owner(asked.challenge, self.phone.account, owner)
+
+    def _code_grant(self, challenge: dict[str, str], identifier: str, owner: Owner) -> str:
+        """OAuth 2.0 as Apple's client does it: a public client, without PKCE."""
+        state = secrets.token_urlsafe(16)
+        query = {
+            "response_type": "code",
+            "client_id": challenge["client-id"],
+            "redirect_uri": challenge["redirect-url"],
+            "scope": challenge["scope"],
+            "state": state,
+            "login_hint": identifier,
+        }
+        back = owner(f"{challenge['authorization-url']}?{urlencode(query)}")
+        told = parse_qs(urlsplit(back).query)
+        if not back.startswith(challenge["redirect-url"]) or told.get("state") != [state]:
+            raise InstallationFailed("the provider led elsewhere")
+        form = {
+            "grant_type": "authorization_code",
+            "code": told["code"][0],
+            "redirect_uri": challenge["redirect-url"],
+        }
+        return self._ask_token(challenge, form)
+
+    def _ask_token(self, challenge: dict[str, str], form: dict[str, str]) -> str:
+        answer = self.phone.http.post(challenge["token-url"], data={**form, "client_id": challenge["client-id"]})
+        if answer.status_code != 200:
+            raise InstallationFailed(f"the provider gave no token: {answer.status_code}")
+        told = answer.json()
+        self.refresh_token = str(told.get("refresh_token", ""))
+        return str(told["access_token"])
 
     def machine_info(self) -> bytes:
         """The body of both posts: MachineInfo, signed by a certificate that stands for the device's built-in one."""

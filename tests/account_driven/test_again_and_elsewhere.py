@@ -31,7 +31,7 @@ def test_a_second_device_after_the_first_gets_a_request_of_its_own(app, company,
     enroll(app, invitation)
     second = SettingsApp(phone(app, 1, 18))
     base_url = second.discover(ACCOUNT, BASE)
-    browser = web_view(app, second.begin(base_url)).sign_in()
+    browser = web_view(app, second.begin(base_url)["url"]).sign_in()
     assert browser.heading == "Whose device is this?"
     assert company.status(invitation) == "enrolled"
 

@@ -26,7 +26,7 @@ def walk_web_view(engine: Engine, cast: Cast, username: str) -> str:
         engine.wait_for_heading(heading)
         engine.picture(f"web-view-{name}")
 
-    engine.open(f"{settings_app.begin(base_url)}?user-identifier={identifier}")
+    engine.open(f"{settings_app.begin(base_url)['url']}?user-identifier={identifier}")
     page("1-sign-in", "Sign in to begin")
     engine.fill("username", username)
     engine.fill("password", account["password"])

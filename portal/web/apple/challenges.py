@@ -11,6 +11,7 @@ from flask import Response
 from itsdangerous import BadData, URLSafeSerializer
 
 from portal.extensions import portal
+from portal.web.apple import provider_sign_in
 from portal.web.apple.machine_info import MachineInfo
 
 METHOD = "apple-as-web"
@@ -24,8 +25,14 @@ class Handle:
     profile_id: str | None = None
 
 
-def challenge(handle: Handle) -> Response:
-    """401: sign in at this address, then ask again (an account-driven device unenrolls only on 403)."""
+def challenge(handle: Handle, ios: int | None = None) -> Response:
+    """401: sign in like this, then ask again (an account-driven device unenrolls only on 403).
+
+    Where it is configured, devices with ``ios`` 16 and later sign in at the identity provider by themselves.
+    """
+    chosen = provider_sign_in.provider()
+    if chosen is not None and ios is not None and ios >= provider_sign_in.FIRST_IOS:
+        return provider_sign_in.challenge(chosen)
     address = portal.settings.url(f"/apple/sign-in/{_sealed(handle)}")
     response = Response(status=401)
     response.headers["WWW-Authenticate"] = f'Bearer method="{METHOD}", url="{address}"'

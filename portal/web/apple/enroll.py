@@ -12,7 +12,7 @@ from portal.enrollment import profile as profiles
 from portal.enrollment.errors import TokenRefused
 from portal.extensions import db_session, portal, transaction
 from portal.pki.cms import CmsError
-from portal.web.apple import blueprint, machine_info
+from portal.web.apple import blueprint, machine_info, provider_sign_in
 from portal.web.apple.challenges import Handle, challenge
 from portal.web.apple.machine_info import MachineInfo, UnknownDevice
 
@@ -33,16 +33,21 @@ def enroll() -> ResponseReturnValue:
         return _refuse("only iPhone and iPad can enroll here", 403)
     if info.older_than(rules.minimum_ios):
         return _too_old(info, rules.minimum_ios)
-    token = bearer()
+    token, ios = bearer(), info.ios[0]
     if token is None:
-        return challenge(Handle(machine=info))
+        return challenge(Handle(machine=info), ios)
     try:
+        chosen = provider_sign_in.provider()
+        if chosen is not None and not access.known(db_session, token):
+            provider_sign_in.first_profile(chosen, token)
         with transaction():
             profile_id, content = access.fetch(db_session, portal.vault, token, clock.now())
             progress.profile_downloaded(db_session, profile_id, clock.now())
     except TokenRefused as refusal:
         log.warning("token.refused reason=%s", refusal.reason)
-        return challenge(Handle(machine=info))
+        return challenge(Handle(machine=info), ios)
+    except provider_sign_in.NotAnswered:
+        return _refuse("open the link in the e-mail first and answer what it asks", 403)
     response = Response(content, content_type=profiles.MEDIA_TYPE)
     response.headers["Content-Disposition"] = 'attachment; filename="enrollment.mobileconfig"'
     return response

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
+from sqlalchemy import select
 
 from portal import clock
 from portal.backends.embedded import checkin as checkins
@@ -21,8 +22,8 @@ from portal.enrollment import access
 from portal.enrollment.errors import DeviceRefused, TokenRefused
 from portal.enrollment.journey import Way
 from portal.extensions import db_session, portal, transaction
-from portal.models import AccessToken, Certificate, IssuedProfile
-from portal.web.apple import blueprint
+from portal.models import AccessToken, Certificate, Device, IssuedProfile
+from portal.web.apple import blueprint, machine_info, provider_sign_in
 from portal.web.apple.challenges import Handle, challenge
 from portal.web.apple.enroll import bearer
 
@@ -65,6 +66,7 @@ def _signed(take: Callable[[str, dict[str, object]], bytes]) -> ResponseReturnVa
             portal.authority, body, request.headers.get("Mdm-Signature"), clock.now()
         )
         message = read(body)
+        provider_sign_in.welcome(fingerprint, bearer())
         with transaction():
             certificate = identity.certificate_of(db_session, fingerprint)
             profile = db_session.get_one(IssuedProfile, certificate.profile_id)
@@ -81,7 +83,7 @@ def _signed(take: Callable[[str, dict[str, object]], bytes]) -> ResponseReturnVa
     except TokenRefused as refusal:
         assert profile is not None
         log.warning("token.refused reason=%s", refusal.reason)
-        return challenge(Handle(profile_id=profile.id))
+        return challenge(Handle(profile_id=profile.id), _ios_of(profile))
     except DeviceRefused as refusal:
         return _unenroll(refusal.reason, profile, message)
     return Response(answer, content_type="application/xml" if answer else "text/plain")
@@ -94,6 +96,12 @@ def _token(certificate: Certificate, profile: IssuedProfile, message: dict[str, 
         return None
     rules = portal.settings.account_driven
     return access.check(db_session, bearer(), profile.id, profile.request_id, rules, clock.now())
+
+
+def _ios_of(profile: IssuedProfile) -> int | None:
+    """The first number of the iOS of the device with this profile, as it told at its Authenticate."""
+    told = db_session.scalar(select(Device.os_version).where(Device.profile_id == profile.id))
+    return machine_info.numbers(told)[0] if told else None
 
 
 def _unenroll(reason: str, profile: IssuedProfile | None, message: dict[str, object]) -> ResponseReturnValue:

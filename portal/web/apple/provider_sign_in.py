@@ -1,0 +1,108 @@
+"""apple-oauth2: the device signs in at the identity provider by itself and shows that provider's access token.
+
+There is no web view then: what the journey asks is answered in Safari before, within the hour. The provider is only
+asked about tokens that are new here; when it is out of reach the answer is 503, never 401.
+"""
+
+import logging
+
+from flask import Response
+
+from portal import clock
+from portal.credentials import sign_in as corporate
+from portal.credentials.base import AccountProblem
+from portal.credentials.oidc import Provider, ProviderRefused
+from portal.enrollment import access, progress
+from portal.enrollment.errors import ProfileUnavailable, RequestEnded, WrongPerson
+from portal.enrollment.journey import CARRIED_OVER, Walk
+from portal.extensions import db_session, portal, transaction
+from portal.models import Certificate, Person
+from portal.web import press
+
+METHOD = "apple-oauth2"
+FIRST_IOS = 16
+REDIRECT = "apple-remotemanagement-user-login:/oauth2/redirection"
+
+log = logging.getLogger("portal.provider_sign_in")
+
+
+class NotAnswered(Exception):
+    """The person signed in, but has not answered in Safari what has to be answered before a profile."""
+
+
+def provider() -> Provider | None:
+    """The provider that devices sign in at, if that is configured."""
+    return portal.providers.get(portal.settings.account_driven.oauth2_provider)
+
+
+def challenge(chosen: Provider) -> Response:
+    """401 with everything the device needs for the code grant. Raises SourceUnavailable."""
+    authorization, token = chosen.device_challenge()
+    values = {
+        "authorization-url": authorization,
+        "token-url": token,
+        "redirect-url": REDIRECT,
+        "client-id": portal.settings.account_driven.oauth2_client_id,
+        "scope": chosen.settings.scopes,
+    }
+    response = Response(status=401)
+    parameters = ", ".join(f'{name}="{value}"' for name, value in values.items())
+    response.headers["WWW-Authenticate"] = f'Bearer method="{METHOD}", {parameters}'
+    del response.headers["Content-Type"]
+    return response
+
+
+def first_profile(chosen: Provider, token: str) -> None:
+    """A new token of the provider: make the profile it will fetch. Raises NotAnswered, SourceUnavailable.
+
+    A token that is not good changes nothing; it is refused like any other that is unknown.
+    """
+    person = _owner(chosen, token)
+    if person is None:
+        return
+    now = clock.now()
+    walk = Walk("", now - CARRIED_OVER)
+    press.check_backend()
+    with transaction():
+        owner = db_session.get_one(Person, person.id)
+        request = progress.sign_in_by_device(db_session, portal.settings, owner, walk, now)
+        if request is not None:
+            access.grant(db_session, press.open_press(), request.id, walk, now, token)
+            return
+    raise NotAnswered
+
+
+def welcome(fingerprint: str, token: str | None) -> None:
+    """A managed device shows a token that it refreshed at the provider: take it for the same enrollment.
+
+    Raises SourceUnavailable. What is not good stays unknown.
+    """
+    chosen = provider()
+    if chosen is None or not token or access.known(db_session, token):
+        return
+    certificate = db_session.get(Certificate, fingerprint)
+    if certificate is None or certificate.revoked_at is not None:
+        return
+    person = _owner(chosen, token)
+    if person is None:
+        return
+    rules = portal.settings.account_driven
+    try:
+        with transaction():
+            owner = db_session.get_one(Person, person.id)
+            access.grant_again(db_session, certificate.profile_id, owner, rules, clock.now(), token)
+    except (WrongPerson, RequestEnded, ProfileUnavailable) as refusal:
+        log.warning("token.refused reason=%s", type(refusal).__name__)
+
+
+def _owner(chosen: Provider, token: str) -> Person | None:
+    now = clock.now()
+    db_session.rollback()  # hold nothing while waiting for the network
+    try:
+        client = portal.settings.account_driven.oauth2_client_id
+        signed_in = chosen.check_access_token(token, client, now.timestamp())
+        person = corporate.take_over(portal.database, portal.settings, signed_in.found, now)
+    except (ProviderRefused, AccountProblem) as refusal:
+        log.warning("token.refused reason=%s", refusal.reason)
+        return None
+    return person if person.disabled_at is None else None
