@@ -146,6 +146,7 @@ class OidcProvider(Section):
     client_secret: str = Field("", repr=False)
     client_authentication: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
     scopes: str = "openid profile email"
+    logo: str = ""
     domains: tuple[str, ...] = ()
     username_claim: str = "preferred_username"
     name_claim: str = "name"

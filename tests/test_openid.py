@@ -8,6 +8,8 @@ from joserfc.jwk import OctKey, RSAKey
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.oidc import Pending, Provider, ProviderRefused
 from portal.settings import OidcProvider, SettingsError, load
+from tests.factories import BASE
+from tests.pages import Browser
 
 ISSUER, NOW = "https://sso.example.com", 1_800_000_000
 PENDING = Pending("state", "nonce", "verifier" * 8)
@@ -196,6 +198,25 @@ def test_new_keys_are_fetched_at_most_twice_a_minute_whatever_is_sent():
         with pytest.raises(ProviderRefused):
             provider.finish(PENDING, {"state": "state", "code": "c"}, BACK, NOW)
     assert sum(request.url.path == "/keys" for request in fake.asked) <= 2
+
+
+def test_two_providers_cannot_be_mixed_up(make_app):
+    """An answer of one provider at the address of the other, with a state of the first: nobody is signed in."""
+    tables = [{"name": name, "title": name, "issuer": ISSUER, "client_id": "portal", "client_secret": "x"}
+              for name in ("one", "two")]  # fmt: skip
+    app = make_app(oidc={"providers": tables})
+    portal, fakes = app.extensions["portal"], {name: FakeProvider() for name in ("one", "two")}
+    portal.__dict__["providers"] = {
+        table.name: Provider(table, httpx.MockTransport(fakes[table.name])) for table in portal.settings.oidc.providers
+    }
+    browser = Browser(app)
+    address = browser.client.get("/sign-in/one/employee", base_url=BASE, headers=browser.headers).headers["Location"]
+    state = httpx.URL(address).params["state"]
+    browser.get(f"/sign-in/two/callback?code=c&state={state}")
+    assert browser.heading == "The sign-in did not work"
+    assert not [each for each in fakes["two"].asked if each.url.path == "/token"]
+    browser.get(f"/sign-in/one/callback?code=c&state={state}")
+    assert browser.heading == "The sign-in did not work"  # and the state is used up
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,9 @@ class Directory:
             return self._check_directly(username, password)
         with self._service() as connection:
             entry = self._search_person(connection, username)
-        if entry is None:
-            return None
-        if not self._bind_as(entry.dn, password):
+        # Nobody is tried like somebody, so that the time tells nothing about who exists.
+        fits = self._bind_as(entry.dn if entry else f"cn=nobody,{self._settings.base_dn}", password)
+        if entry is None or not fits:
             return None
         with self._service() as connection:
             return self._found(connection, entry)

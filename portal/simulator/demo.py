@@ -82,7 +82,8 @@ def serve(port: int) -> int:
     data = Path(os.environ.get("PORTAL_DATA_DIR") or ROOT / "var")
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     server = Server(port, {"PORTAL_DATA_DIR": str(data)}, data / "server.log")
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may start what runs in its background with SIGINT ignored
+        signal.signal(number, _interrupt)
     try:
         server.prepare()
         server.start()

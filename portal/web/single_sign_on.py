@@ -1,8 +1,9 @@
 """Single sign-on: sending a browser to its provider and taking it back, for employees, the web view and staff."""
 
 import logging
+from pathlib import Path
 
-from flask import Blueprint, abort, redirect, render_template, request, session, url_for
+from flask import Blueprint, abort, redirect, render_template, request, send_file, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
@@ -21,6 +22,7 @@ blueprint = Blueprint("single_sign_on", __name__)
 WAITING = "single_sign_on"
 """Session key: the sign-ins that this browser has begun, by state."""
 MOST_WAITING = 4
+LOGO_SECONDS = 3600
 PATIENCE_SECONDS = 900
 log = logging.getLogger("portal.single_sign_on")
 
@@ -74,6 +76,17 @@ def finish(provider: str) -> ResponseReturnValue:
     answer = employees.begin_visit(person, None, now)
     leaving.came_through(provider)
     return answer
+
+
+@blueprint.get("/sign-in/<provider>/logo")
+def logo(provider: str) -> ResponseReturnValue:
+    """The provider's picture for its button: a PNG file that an admin configured."""
+    path = _provider(provider).settings.logo
+    if not path or not Path(path).is_file():
+        abort(404)
+    response = send_file(path, mimetype="image/png", max_age=LOGO_SECONDS)
+    response.headers["Cache-Control"] = f"public, max-age={LOGO_SECONDS}"
+    return response
 
 
 def _staff(provider: str, person: Person, signed_in: SignedIn) -> ResponseReturnValue:

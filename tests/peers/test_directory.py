@@ -69,6 +69,20 @@ def test_what_does_not_fit_is_none(directory, username, password):
     assert directory.check(username, password) is None
 
 
+def test_nobody_costs_the_same_steps_as_somebody(make, monkeypatch):
+    steps = {}
+    for username in ("dora", "nobody"):
+        directory, seen = make(), []
+        for name in ("_connect", "_search_person"):
+            real = getattr(directory, name)
+            monkeypatch.setattr(
+                directory, name, lambda *a, name=name, real=real, seen=seen: seen.append(name) or real(*a)
+            )
+        assert directory.check(username, "wrong") is None
+        steps[username] = seen
+    assert steps["dora"] == steps["nobody"] == ["_connect", "_search_person", "_connect"]
+
+
 INJECTIONS = ["*", "d*", "dora)(uid=*", "*)(objectClass=*", "dora)(|(uid=*", "\\2a", "dora\x00", "(", ")", "\\",
               "do\\72a", "dora)(!(userPassword=x", "*)(uid=dora))(|(uid=*", "dora,ou=people", "ⅾora*",
               "x" * 5000]  # fmt: skip
