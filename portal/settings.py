@@ -91,6 +91,7 @@ class Session(Section):
 
 class SignIn(Section):
     passwords: bool
+    password_length: int = Field(ge=8, le=64)
     account_tries: int = Field(ge=1)
     address_tries: int = Field(ge=1)
     window_minutes: int = Field(ge=1)

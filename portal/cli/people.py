@@ -8,11 +8,12 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.orm import Session
 
-from portal import audit, clock, people
+from portal import audit, clock, jobs, people
 from portal.cli.common import fail
-from portal.credentials import local, second_factor
+from portal.credentials import local, passwords, second_factor
 from portal.extensions import portal
 from portal.models import Person
+from portal.notifications import messages, outbox
 from portal.people import accounts, imports
 
 people_group = AppGroup("people", help="Employees and staff with local accounts.")
@@ -67,6 +68,26 @@ def _give_second_factor(session: Session, person: Person) -> None:
     click.echo(f"TOTP secret: {secret}")
     click.echo(second_factor.address(secret, person.username, portal.settings.company.name))
     click.echo(f"Recovery codes, each once: {' '.join(codes)}")
+
+
+@people_group.command("password-link", with_appcontext=True)
+@click.argument("username")
+@click.option("--mail", is_flag=True, help="Mail it to its owner instead of printing it.")
+def people_password_link(username: str, mail: bool) -> None:
+    """A link with which USERNAME, a local account, chooses a password: once, within a day."""
+
+    def make(session: Session, person: Person, actor: str, now: datetime) -> None:
+        if person.source != people.LOCAL:
+            fail(f"{username} signs in elsewhere ({person.source}).")
+        token = passwords.new_link(session, person, actor, now)
+        url = portal.settings.url(f"/account/password/{token}")
+        if mail:
+            message = messages.password_link(portal.settings, person, url)
+            outbox.put(session, portal.vault, "password", message, None, now)
+        click.echo(f"Mailed to {person.email}." if mail else url)
+
+    _change(username, make)
+    jobs.nudge(portal.settings)
 
 
 @people_group.command("second-factor", with_appcontext=True)

@@ -4,7 +4,7 @@ from portal.models.base import Base, new_id
 from portal.models.devices import Certificate, Command, Device
 from portal.models.enrollment import AccessToken, EnrollmentRequest, IssuedProfile, RequestLink, Terms
 from portal.models.operations import AuditEvent, AuditHead, DiscoveryCheck, OutboxMessage, PortalState
-from portal.models.people import LocalAccount, Person, SecondFactor, SignInAttempt, Visit
+from portal.models.people import LocalAccount, PasswordLink, Person, SecondFactor, SignInAttempt, Visit
 
 __all__ = [
     "AccessToken",
@@ -19,6 +19,7 @@ __all__ = [
     "IssuedProfile",
     "LocalAccount",
     "OutboxMessage",
+    "PasswordLink",
     "Person",
     "PortalState",
     "RequestLink",

@@ -47,6 +47,16 @@ class LocalAccount(Base):
     person: Mapped[Person] = relationship(back_populates="local_account")
 
 
+class PasswordLink(Base):
+    """A one-time link that sets a local password. Only the token's hash is kept; using it deletes it."""
+
+    __tablename__ = "password_links"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), index=True)
+    created_at: Mapped[datetime]
+
+
 class SecondFactor(Base):
     """What staff of any source proves besides the password: a TOTP secret and hashes of unused recovery codes."""
 

@@ -7,7 +7,7 @@ from email.utils import make_msgid, parseaddr
 import segno
 
 from portal import texts
-from portal.models import EnrollmentRequest
+from portal.models import EnrollmentRequest, Person
 from portal.settings import Settings
 
 
@@ -32,6 +32,11 @@ def new_passcode(settings: Settings, request: EnrollmentRequest, passcode: str) 
     return _message(settings, request, "passcode", values)
 
 
+def password_link(settings: Settings, person: Person, url: str) -> EmailMessage:
+    """A one-time link that sets a local password."""
+    return _to(settings, person, "password", {"person": person, "url": url})
+
+
 def qr_png(url: str) -> bytes:
     """``url`` as a QR code, PNG with a quiet zone, for a mail."""
     buffer = io.BytesIO()
@@ -46,11 +51,15 @@ def qr_svg(url: str) -> str:
 
 
 def _message(settings: Settings, request: EnrollmentRequest, name: str, values: dict[str, object]) -> EmailMessage:
-    locale = request.person.locale
+    return _to(settings, request.person, name, values)
+
+
+def _to(settings: Settings, person: Person, name: str, values: dict[str, object]) -> EmailMessage:
+    locale = person.locale
     common = {"company": settings.company, **values}
     message = EmailMessage()
     message["From"] = settings.mail.sender
-    message["To"] = request.person.email
+    message["To"] = person.email
     message["Subject"] = " ".join(texts.render(f"mail/{name}.subject.txt", locale, **common).split())
     # Stable over retries, so that a mail sent twice arrives once; without the sending host's name.
     message["Message-ID"] = make_msgid(domain=parseaddr(settings.mail.sender)[1].rpartition("@")[2])

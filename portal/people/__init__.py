@@ -14,6 +14,7 @@ from portal.models import (
     EnrollmentRequest,
     LocalAccount,
     OutboxMessage,
+    PasswordLink,
     Person,
     SecondFactor,
     Visit,
@@ -76,7 +77,8 @@ def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
     end_visits(session, person)
     _end_tokens(session, person, "person_erased", now)
     session.execute(delete(LocalAccount).where(LocalAccount.person_id == person.id))
-    session.execute(delete(SecondFactor).where(SecondFactor.person_id == person.id))
+    for table in (SecondFactor, PasswordLink):
+        session.execute(delete(table).where(table.person_id == person.id))
     requests = list(session.scalars(select(EnrollmentRequest).where(EnrollmentRequest.person_id == person.id)))
     for request in requests:
         request.managed_apple_account = ""

@@ -6,7 +6,20 @@ from portal import jobs
 from portal.extensions import db_session, portal
 from portal.notifications import outbox
 from portal.settings import Settings
-from portal.web import admin, apple, employee, errors, helpdesk, i18n, limits, operations, security, staff, visits
+from portal.web import (
+    account,
+    admin,
+    apple,
+    employee,
+    errors,
+    helpdesk,
+    i18n,
+    limits,
+    operations,
+    security,
+    staff,
+    visits,
+)
 from portal.web.apple.sign_in import handover
 from portal.web.single_sign_on import blueprint as single_sign_on_pages
 
@@ -22,6 +35,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     employee.init_app(app)
     for pages in (
         apple.blueprint,
+        account.blueprint,
         handover,
         single_sign_on_pages,
         staff.blueprint,

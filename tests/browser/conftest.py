@@ -7,7 +7,10 @@ import pytest
 
 from portal.simulator.server import Server
 from tests.browser import engines
+from tests.browser.scene import scene
 from tests.servers import Cast, portal_server
+
+__all__ = ["scene"]
 
 needs_chromium = pytest.mark.skipif(engines.CHROMIUM is None, reason="Debian's package chromium is not installed")
 needs_webkit = pytest.mark.skipif(

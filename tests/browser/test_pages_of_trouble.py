@@ -1,81 +1,14 @@
 """Every page that tells of trouble, with a picture: errors, refusals, and a device that did not make it."""
 
-import threading
-from collections.abc import Callable, Iterator
-
 import pytest
-from werkzeug.serving import make_server
 
 from portal.backends.base import Health
 from portal.enrollment import progress, requests
 from portal.simulator.iphone import IPhone, Unenrolled
-from portal.simulator.server import free_port
-from tests.browser import engines
 from tests.browser.conftest import needs_chromium
-from tests.factories import PASSWORD, Company, phone_key
+from tests.factories import phone_key
 
 pytestmark = needs_chromium
-
-
-class Scene:
-    """One portal in this process, so that its clock and its insides can be moved, and one browser before it."""
-
-    def __init__(self, app, engine: engines.Chromium, url: str) -> None:
-        self.portal = app.extensions["portal"]
-        self.company = Company(self.portal)
-        self.engine = engine
-        self.url = url
-
-    def open(self, path: str) -> None:
-        self.engine.open(self.url + path)
-
-    def sees(self, name: str, heading: str) -> None:
-        """The page says so; it has its pictures and nothing to complain of."""
-        self.engine.wait_for_heading(heading)
-        self.engine.picture(name)
-
-    def sign_in(self, username: str) -> None:
-        self.engine.fill("username", username)
-        self.engine.fill("password", PASSWORD)
-        self.engine.tap("main button[type=submit]")
-
-    def walk_to_download(self) -> tuple[object, bytes]:
-        """From a fresh invitation to a downloaded profile."""
-        invitation = self.company.invite(self.company.person())
-        self.open(f"/e/{invitation.token}")
-        self.sign_in("erika")
-        for selector in ("button[value=employee]", "button[name=acknowledge]"):
-            self.engine.tap(selector)
-        self.engine.fill("passcode", invitation.passcode)
-        for selector in ("button[form=enter]", "button[name=continue]", "button[name=accept]"):
-            self.engine.tap(selector)
-        with self.engine.page.expect_download() as waiting:
-            self.engine.tap("main a.button")
-        return invitation, waiting.value.path().read_bytes()
-
-
-@pytest.fixture
-def scene(make_app) -> Iterator[Callable[..., Scene]]:
-    """Serve a portal with the test's clock and open a browser."""
-    stops: list[Callable[[], None]] = []
-
-    def stage(**settings: object) -> Scene:
-        port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        app = make_app(demo=True, public_url=url, **settings)
-        server = make_server("127.0.0.1", port, app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        stops.append(thread.join)
-        stops.append(server.shutdown)
-        browsing = engines.chromium()
-        engine = browsing.__enter__()
-        stops.append(lambda: browsing.__exit__(None, None, None))
-        return Scene(app, engine, url)
-
-    yield stage
-    for stop in reversed(stops):
-        stop()
 
 
 def phone_of(profile: bytes) -> IPhone:

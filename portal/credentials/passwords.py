@@ -1,0 +1,99 @@
+"""What a local password has to be, and the one-time links that set one.
+
+NIST SP 800-63B-4 section 3.1.1.2: a minimum length, a blocklist of what others and attackers think of first, no rules
+about kinds of characters, no expiry. zxcvbn holds the blocklists (common passwords, names, words, keyboard walks) and
+knows repetitions.
+"""
+
+import re
+import secrets
+import unicodedata
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+from zxcvbn import zxcvbn
+
+from portal import audit, people
+from portal.credentials import local
+from portal.models import PasswordLink, Person
+from portal.settings import Settings
+from portal.vault import token_hash
+
+LINK_LIFETIME = timedelta(hours=24)
+TOKEN_BYTES = 20
+WEAKEST_SCORE = 3
+"""zxcvbn's scale is 0 to 4; from 3 on offline guessing takes more than 10^8 tries."""
+JUDGED_CHARACTERS = 72
+"""zxcvbn is slow on longer ones; those are long enough anyway."""
+OWN_WORDS = 2
+"""Shorter parts of a name say nothing."""
+
+
+class PasswordRefused(Exception):
+    """The password is not good enough; ``reason`` is password_short or password_guessable."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class LinkUsed(Exception):
+    """The link is unknown, used, replaced or too old: to the outside all the same."""
+
+
+def check(password: str, person: Person, settings: Settings) -> None:
+    """Raises PasswordRefused."""
+    text = unicodedata.normalize("NFC", password)
+    if len(text) < settings.sign_in.password_length:
+        raise PasswordRefused("password_short")
+    own = [person.username, person.name, person.email, settings.company.name]
+    words = [word for value in own for word in (value.replace(" ", ""), *re.split(r"[ @.]", value))]
+    judged = zxcvbn(text[:JUDGED_CHARACTERS], [word for word in words if len(word) > OWN_WORDS])
+    if judged["score"] < WEAKEST_SCORE:
+        raise PasswordRefused("password_guessable")
+
+
+def new_link(session: Session, person: Person, actor: str, now: datetime) -> str:
+    """The token of a link that sets ``person``'s password once; the links before it are dead."""
+    session.execute(delete(PasswordLink).where(PasswordLink.person_id == person.id))
+    token = secrets.token_hex(TOKEN_BYTES)
+    session.add(PasswordLink(token_hash=token_hash(token), person_id=person.id, created_at=now))
+    _event(session, person, "password.link_made", actor, now)
+    return token
+
+
+def owner(session: Session, token: str, now: datetime) -> Person:
+    """Whose password a link sets. Changes nothing: mail scanners open links too. Raises LinkUsed."""
+    link = session.get(PasswordLink, token_hash(token))
+    person = session.get(Person, link.person_id) if link else None
+    usable = person is not None and person.disabled_at is None and person.source == people.LOCAL
+    if link is None or person is None or not usable or now >= link.created_at + LINK_LIFETIME:
+        raise LinkUsed
+    return person
+
+
+def set_by_link(session: Session, token: str, password: str, settings: Settings, now: datetime) -> Person:
+    """Use a link up; every session of its owner ends. Raises LinkUsed, PasswordRefused (the link stays good)."""
+    session.scalar(select(PasswordLink).where(PasswordLink.token_hash == token_hash(token)).with_for_update())
+    person = owner(session, token, now)
+    check(password, person, settings)
+    session.execute(delete(PasswordLink).where(PasswordLink.person_id == person.id))
+    _change(session, person, password, now)
+    return person
+
+
+def change(session: Session, person: Person, password: str, settings: Settings, now: datetime) -> None:
+    """The person, who just proved the old one, chooses another password. Raises PasswordRefused."""
+    check(password, person, settings)
+    _change(session, person, password, now)
+
+
+def _change(session: Session, person: Person, password: str, now: datetime) -> None:
+    local.set_password(session, person, password)
+    people.end_visits(session, person)
+    _event(session, person, "password.changed", f"{person.role}:{person.id}", now)
+
+
+def _event(session: Session, person: Person, kind: str, actor: str, now: datetime) -> None:
+    audit.record(session, people.PEOPLE_CHAIN, kind, now, actor=actor, detail={"person": person.id})

@@ -1,0 +1,98 @@
+"""Setting a local password by a one-time link, and changing it with the old one."""
+
+from flask import redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from wtforms import PasswordField, StringField
+from wtforms.validators import DataRequired, EqualTo, InputRequired, Length
+
+from portal import clock, people
+from portal.credentials import passwords, throttle
+from portal.credentials import sign_in as corporate
+from portal.credentials.base import AccountProblem
+from portal.credentials.passwords import LinkUsed, PasswordRefused
+from portal.credentials.throttle import Throttled
+from portal.extensions import db_session, portal, transaction
+from portal.models import Person
+from portal.web.account import blueprint
+from portal.web.employee.steps import FORM_REFUSED
+
+CHANGED = "password_changed"
+"""Session key: say once on the next page that it worked."""
+
+
+class NewPasswordForm(FlaskForm):  # type: ignore[misc]
+    new = PasswordField(validators=[InputRequired("password_missing"), Length(max=1024, message="password_long")])
+    again = PasswordField(validators=[EqualTo("new", message="password_differs")])
+
+
+class ChangePasswordForm(NewPasswordForm):
+    username = StringField(validators=[DataRequired("username_missing"), Length(max=128, message="username_long")])
+    password = PasswordField(validators=[InputRequired("password_missing"), Length(max=1024, message="password_long")])
+
+
+@blueprint.route("/account/password/<token>", methods=["GET", "POST"])
+def set_password(token: str) -> ResponseReturnValue:
+    """Whoever holds the link chooses a password, once."""
+    form, now = NewPasswordForm(), clock.now()
+    try:
+        person = passwords.owner(db_session, token, now)
+        if form.validate_on_submit():
+            with transaction():
+                passwords.set_by_link(db_session, token, form.new.data, portal.settings, now)
+            return _done()
+    except PasswordRefused as refusal:
+        form.new.errors = [refusal.reason]
+    except LinkUsed:
+        return render_template("account/link_used.html"), 404
+    return _page(form, person), FORM_REFUSED if form.errors else 200
+
+
+@blueprint.route("/account/password", methods=["GET", "POST"])
+def change_password() -> ResponseReturnValue:
+    """With the old password, as at a sign-in and counted like one."""
+    form, now, minutes = ChangePasswordForm(), clock.now(), None
+    if session.pop(CHANGED, False):
+        return render_template("account/done.html")
+    if form.validate_on_submit():
+        try:
+            if _change(form):
+                return _done()
+            form.password.errors = ["credentials_wrong"]
+        except PasswordRefused as refusal:
+            form.new.errors = [refusal.reason]
+        except Throttled as refusal:
+            minutes = -(-refusal.seconds // 60)
+            form.username.errors = ["throttled"]
+        except AccountProblem as problem:
+            form.username.errors = [f"account_{problem.reason}"]
+    return _page(form, None, minutes=minutes, now=now), FORM_REFUSED if form.errors else 200
+
+
+def _change(form: ChangePasswordForm) -> bool:
+    now = clock.now()
+    try:
+        person, attempt = corporate.check(
+            portal.database, portal.sources, portal.settings, form.username.data, form.password.data,
+            request.remote_addr or "", now,
+        )  # fmt: skip
+    except corporate.WrongCredentials:
+        return False
+    if person.source != people.LOCAL:
+        raise AccountProblem("elsewhere")
+    with transaction():
+        passwords.change(db_session, db_session.get_one(Person, person.id), form.new.data, portal.settings, now)
+        throttle.succeed(db_session, attempt)
+    return True
+
+
+def _done() -> ResponseReturnValue:
+    session.clear()
+    session[CHANGED] = True
+    return redirect(url_for("account.change_password"), 303)
+
+
+def _page(form: NewPasswordForm, person: Person | None, **values: object) -> str:
+    return render_template(
+        "account/password.html", form=form, person=person, length=portal.settings.sign_in.password_length, **values
+    )

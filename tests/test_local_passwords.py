@@ -1,0 +1,116 @@
+"""Local passwords: a one-time link, changing it, and what is good enough."""
+
+import re
+
+import pytest
+
+from portal.credentials import passwords
+from portal.credentials.passwords import PasswordRefused
+from tests.factories import PASSWORD
+from tests.pages import Browser
+
+GOOD = "violet tractor hums loudly"
+
+
+@pytest.fixture
+def erika(company):
+    return company.person()
+
+
+def link(app, *more):
+    done = app.test_cli_runner().invoke(args=["people", "password-link", "erika", *more])
+    return done.output.strip().removeprefix("https://portal.example.com")
+
+
+def test_a_link_sets_the_password_once(app, erika, company):
+    path = link(app)
+    browser = Browser(app).get(path)
+    assert browser.heading == "Choose your password"
+    browser.submit(new=GOOD, again=GOOD)
+    assert browser.heading == "Your password is changed"
+    assert Browser(app).get("/enroll").sign_in("erika", GOOD).heading == "Whose device is this?"
+    assert Browser(app).get("/enroll").sign_in("erika", PASSWORD).status == 422
+    again = Browser(app).get(path)
+    assert (again.status, again.heading) == (404, "This link no longer works")
+    assert "password.changed" in [event.kind for event in company.all_events()]
+
+
+def test_a_link_dies_after_a_day_or_with_the_next_one(app, erika, clock):
+    first = link(app)
+    second = link(app)
+    assert Browser(app).get(first).status == 404
+    assert Browser(app).get(second).status == 200
+    clock.forward(hours=24)
+    assert Browser(app).get(second).status == 404
+    assert Browser(app).get("/account/password/unknown").status == 404
+
+
+def test_a_refused_password_leaves_the_link_good(app, erika):
+    browser = Browser(app).get(link(app))
+    browser.submit(new="short", again="short")
+    assert "at least 15 characters" in browser.error_of("new")
+    browser.submit(new=GOOD, again=GOOD + "x")
+    assert "not the same" in browser.error_of("again")
+    browser.submit(new=GOOD, again=GOOD)
+    assert browser.heading == "Your password is changed"
+
+
+def test_the_link_is_mailed_and_not_logged(app, erika, portal, caplog):
+    from portal.jobs import Worker
+
+    caplog.set_level("DEBUG")
+    assert link(app, "--mail") == "Mailed to erika@example.com."
+    Worker(portal.settings).deliver()
+    mail = next((portal.settings.data / "outbox").glob("*.eml")).read_text()
+    token = re.search(r"/account/password/([0-9a-f]{40})", mail.replace("=\n", ""))[1]
+    assert token not in caplog.text
+    assert Browser(app).get(f"/account/password/{token}").status == 200
+
+
+def test_the_owner_changes_it_with_the_old_one_and_is_signed_out_everywhere(app, erika, company):
+    signed_in = Browser(app).open_link(company.invite(erika)).sign_in()
+    browser = Browser(app).get("/account/password")
+    browser.submit(username="erika", password="wrong", new=GOOD, again=GOOD)
+    assert "fit together" in browser.error_of("password")
+    browser.submit(username="erika", password=PASSWORD, new=GOOD, again=GOOD)
+    assert browser.heading == "Your password is changed"
+    assert signed_in.get("/enroll/continue").path == "/enroll/sign-in"
+    assert Browser(app).get("/enroll").sign_in("erika", GOOD).heading == "Whose device is this?"
+
+
+def test_guessing_the_old_one_here_counts_like_a_sign_in(app, erika):
+    browser = Browser(app).get("/account/password")
+    for _ in range(11):
+        browser.submit(username="erika", password="wrong", new=GOOD, again=GOOD)
+    assert "Too many tries" in browser.error_of("username")
+
+
+def test_whoever_signs_in_elsewhere_gets_no_link(app, company):
+    company.person("erika", source="directory", subject="1")
+    done = app.test_cli_runner().invoke(args=["people", "password-link", "erika"])
+    assert (done.exit_code, "signs in elsewhere" in done.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("password", "reason"),
+    [
+        (GOOD, None),
+        ("violettractorhumsloudly", None),
+        ("Ünïcödé wörds ärë fïne", None),
+        ("x" * 14, "password_short"),
+        ("passwordpassword", "password_guessable"),
+        ("aaaaaaaaaaaaaaaa", "password_guessable"),
+        ("123456789012345678", "password_guessable"),
+        ("qwertyuiopasdfgh", "password_guessable"),
+        ("erikaerikaerika1", "password_guessable"),
+        ("examplecompany2026", "password_guessable"),
+        (GOOD * 40, None),
+    ],
+)
+def test_length_and_a_blocklist_decide_not_kinds_of_characters(erika, settings, password, reason):
+    try:
+        passwords.check(password, erika, settings)
+        refused = None
+    except PasswordRefused as refusal:
+        refused = refusal.reason
+    assert refused == reason
