@@ -4,7 +4,16 @@ from portal.models.base import Base, new_id
 from portal.models.devices import Certificate, Command, Device
 from portal.models.enrollment import AccessToken, EnrollmentRequest, IssuedProfile, RequestLink, Terms
 from portal.models.operations import AuditEvent, AuditHead, DiscoveryCheck, OutboxMessage, PortalState
-from portal.models.people import LocalAccount, PasswordLink, Person, SecondFactor, SignInAttempt, Visit
+from portal.models.people import (
+    LocalAccount,
+    Passkey,
+    PasskeyChallenge,
+    PasswordLink,
+    Person,
+    SecondFactor,
+    SignInAttempt,
+    Visit,
+)
 
 __all__ = [
     "AccessToken",
@@ -19,6 +28,8 @@ __all__ = [
     "IssuedProfile",
     "LocalAccount",
     "OutboxMessage",
+    "Passkey",
+    "PasskeyChallenge",
     "PasswordLink",
     "Person",
     "PortalState",

@@ -68,6 +68,30 @@ class SecondFactor(Base):
     recovery_hashes: Mapped[list[str]] = mapped_column(JSON, default=list)
 
 
+class Passkey(Base):
+    """A passkey of staff: its public key. ``credential_id`` in base64url."""
+
+    __tablename__ = "passkeys"
+
+    credential_id: Mapped[str] = mapped_column(String(1400), primary_key=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), index=True)
+    public_key: Mapped[bytes]
+    sign_count: Mapped[int]
+    name: Mapped[str] = mapped_column(String(60))
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+
+class PasskeyChallenge(Base):
+    """The one challenge that a person's passkey has to answer next."""
+
+    __tablename__ = "passkey_challenges"
+
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), primary_key=True)
+    challenge: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[datetime]
+
+
 class Visit(Base):
     """One signed-in browser. Its token changes at every gain of rights; only the token's hash is stored.
 

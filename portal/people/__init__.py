@@ -14,6 +14,8 @@ from portal.models import (
     EnrollmentRequest,
     LocalAccount,
     OutboxMessage,
+    Passkey,
+    PasskeyChallenge,
     PasswordLink,
     Person,
     SecondFactor,
@@ -77,7 +79,7 @@ def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
     end_visits(session, person)
     _end_tokens(session, person, "person_erased", now)
     session.execute(delete(LocalAccount).where(LocalAccount.person_id == person.id))
-    for table in (SecondFactor, PasswordLink):
+    for table in (SecondFactor, PasswordLink, Passkey, PasskeyChallenge):
         session.execute(delete(table).where(table.person_id == person.id))
     requests = list(session.scalars(select(EnrollmentRequest).where(EnrollmentRequest.person_id == person.id)))
     for request in requests:

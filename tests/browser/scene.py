@@ -62,9 +62,9 @@ def scene(make_app) -> Iterator[Callable[..., Scene]]:
     """Serve a portal with the test's clock and open a browser."""
     stops: list[Callable[[], None]] = []
 
-    def stage(**settings: object) -> Scene:
+    def stage(host: str = "127.0.0.1", **settings: object) -> Scene:
         port = free_port()
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://{host}:{port}"
         app = make_app(demo=True, public_url=url, **settings)
         server = make_server("127.0.0.1", port, app, threaded=True)
         thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -9,7 +9,7 @@ from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, InputRequired, Length
 
 from portal import audit, clock
-from portal.credentials import second_factor, throttle
+from portal.credentials import passkeys, second_factor, throttle
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem
 from portal.credentials.throttle import Attempt, Throttled
@@ -59,7 +59,7 @@ def sign_in() -> ResponseReturnValue:
 @blueprint.route("/staff/second-factor", methods=["GET", "POST"])
 def second_factor_page() -> ResponseReturnValue:
     """After the first factor: enter a code, or set the second factor up and get recovery codes."""
-    person, now = _pending(clock.now()), clock.now()
+    person, now = pending_person(clock.now()), clock.now()
     if person is None:
         return redirect(url_for("staff.sign_in"), 303)
     secret, form, minutes = _secret(person), CodeForm(), None
@@ -75,7 +75,15 @@ def second_factor_page() -> ResponseReturnValue:
     qr = None
     if secret is not None:
         qr = qr_svg(second_factor.address(secret, person.username, portal.settings.company.name))
-    page = render_template("staff/second_factor.html", form=form, secret=secret, qr=qr, minutes=minutes)
+    page = render_template(
+        "staff/second_factor.html",
+        form=form,
+        secret=secret,
+        qr=qr,
+        minutes=minutes,
+        has_passkey=bool(passkeys.of(db_session, person)),
+        has_app=second_factor.has_one(db_session, person),
+    )
     return page, 422 if form.errors else 200
 
 
@@ -143,7 +151,8 @@ def _sign_in(form: StaffSignInForm) -> ResponseReturnValue | None:
 
 def _second_factor(person: Person, attempt: Attempt, code: str, now: datetime) -> ResponseReturnValue | None:
     with transaction():
-        if not second_factor.has_one(db_session, person):
+        by_passkey = not code and passkeys.of(db_session, person)
+        if by_passkey or not second_factor.has_one(db_session, person):
             throttle.succeed(db_session, attempt)
             return ask_second_factor(person, now)
         if not second_factor.use(db_session, portal.vault, person, code, now):
@@ -152,7 +161,8 @@ def _second_factor(person: Person, attempt: Attempt, code: str, now: datetime) -
         return begin_visit(person, now)
 
 
-def _pending(now: datetime) -> Person | None:
+def pending_person(now: datetime) -> Person | None:
+    """Who proved the first factor in this browser within the last ten minutes."""
     pending = session.get(PENDING)
     if not isinstance(pending, dict) or int(now.timestamp()) - pending["at"] >= PENDING_SECONDS:
         return None
@@ -162,7 +172,7 @@ def _pending(now: datetime) -> Person | None:
 
 def _secret(person: Person) -> str | None:
     """The secret being set up; None for somebody who has a second factor."""
-    if second_factor.has_one(db_session, person):
+    if second_factor.has_one(db_session, person) or passkeys.of(db_session, person):
         return None
     pending = session[PENDING]
     if "secret" not in pending:

@@ -1,0 +1,115 @@
+"""Staff's passkeys: making, using and removing them. The browser's part is in static/passkey.js."""
+
+from urllib.parse import urlsplit
+
+from flask import jsonify, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+
+from portal import audit, clock
+from portal.credentials import passkeys, throttle
+from portal.credentials.passkeys import PasskeyRefused, RelyingParty
+from portal.credentials.throttle import Throttled
+from portal.extensions import db_session, portal, transaction
+from portal.models import Person
+from portal.web import visits
+from portal.web.staff import blueprint
+from portal.web.staff.sign_in import PENDING, begin_visit, pending_person
+
+
+class RemoveForm(FlaskForm):  # type: ignore[misc]
+    """A button."""
+
+
+@blueprint.get("/staff/passkeys")
+def passkeys_page() -> ResponseReturnValue:
+    """One's own passkeys."""
+    visit = visits.current()
+    if visit is None:
+        return redirect(url_for("staff.sign_in"), 303)
+    return render_template("staff/passkeys.html", passkeys=passkeys.of(db_session, visit.person))
+
+
+@blueprint.post("/staff/passkeys/options")
+def options_for_adding() -> ResponseReturnValue:
+    """A challenge for a new passkey."""
+    visit = visits.current()
+    if visit is None:
+        return jsonify(error="signed-out"), 403
+    with transaction():
+        return jsonify(passkeys.begin_adding(db_session, _party(), visit.person, clock.now()))
+
+
+@blueprint.post("/staff/passkeys")
+def add_passkey() -> ResponseReturnValue:
+    """Keep what the browser made."""
+    visit = visits.current()
+    if visit is None:
+        return jsonify(error="signed-out"), 403
+    told, now = request.get_json(silent=True), clock.now()
+    if not isinstance(told, dict) or not isinstance(told.get("credential"), dict):
+        return jsonify(error="malformed"), 400
+    try:
+        with transaction():
+            passkeys.add(db_session, _party(), visit.person, told["credential"], str(told.get("name", "")), now)
+            _event("passkey.added", visit.person)
+    except PasskeyRefused as refusal:
+        return jsonify(error=str(refusal)), 400
+    return jsonify(next=url_for("staff.passkeys_page"))
+
+
+@blueprint.post("/staff/passkeys/<credential_id>/remove")
+def remove_passkey(credential_id: str) -> ResponseReturnValue:
+    """It no longer signs in; the authenticator app or recovery codes still do."""
+    visit = visits.current()
+    if visit is not None and RemoveForm().validate_on_submit():
+        with transaction():
+            if passkeys.remove(db_session, visit.person, credential_id):
+                _event("passkey.removed", visit.person)
+    return redirect(url_for("staff.passkeys_page"), 303)
+
+
+@blueprint.post("/staff/second-factor/options")
+def options_for_signing_in() -> ResponseReturnValue:
+    """A challenge for whoever proved the first factor."""
+    person = pending_person(clock.now())
+    if person is None or not passkeys.of(db_session, person):
+        return jsonify(error="signed-out"), 403
+    with transaction():
+        return jsonify(passkeys.begin_using(db_session, _party(), person, clock.now()))
+
+
+@blueprint.post("/staff/second-factor/passkey")
+def use_passkey() -> ResponseReturnValue:
+    """The second factor by passkey."""
+    now = clock.now()
+    person, told = pending_person(now), request.get_json(silent=True)
+    if person is None:
+        return jsonify(error="signed-out"), 403
+    if not isinstance(told, dict) or not isinstance(told.get("credential"), dict):
+        return jsonify(error="malformed"), 400
+    try:
+        with transaction():
+            counted = f"second factor of {person.id}"
+            attempt = throttle.reserve(db_session, counted, request.remote_addr or "", portal.settings.sign_in, now)
+        with transaction():
+            passkeys.use(db_session, _party(), person, told["credential"], now)
+            throttle.succeed(db_session, attempt)
+            begin_visit(person, now)
+    except PasskeyRefused as refusal:
+        return jsonify(error=str(refusal)), 400
+    except Throttled:
+        return jsonify(error="throttled"), 429
+    session.pop(PENDING, None)
+    return jsonify(next=url_for("helpdesk.request_list"))
+
+
+def _party() -> RelyingParty:
+    origin = portal.settings.public_url.rstrip("/")
+    return RelyingParty(urlsplit(origin).hostname or "", origin, portal.settings.company.name)
+
+
+def _event(kind: str, person: Person) -> None:
+    audit.record(
+        db_session, audit.SETTINGS, kind, clock.now(), actor=f"{person.role}:{person.id}", detail={"person": person.id}
+    )
