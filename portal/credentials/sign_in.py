@@ -9,7 +9,7 @@ from portal.credentials import throttle
 from portal.credentials.base import Found, PasswordSource, SourceUnavailable
 from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Attempt
-from portal.database import Database
+from portal.database import Database, lock_name
 from portal.models import Person
 from portal.people import syncing
 from portal.settings import Settings
@@ -80,6 +80,7 @@ def look_up(database: Database, sources: Sources, settings: Settings, username: 
 def take_over(database: Database, settings: Settings, found: Found, now: datetime) -> Person:
     """The person that a source told of, made or brought up to date. Raises AccountProblem."""
     with database.transaction() as session:
+        lock_name(session, f"{found.source} {found.subject}")  # the same person may come twice at once
         person, changes = syncing.sync(session, settings, found, now)
         if changes:
             detail = {"person": person.id, "changed": sorted(changes)}

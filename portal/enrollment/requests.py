@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from portal import audit, people
+from portal.database import lock_name
 from portal.enrollment import journey, passcode
 from portal.enrollment.errors import (
     LinkUnusable,
@@ -156,6 +157,7 @@ def for_self_enrollment(
 
     Raises NoManagedAppleAccount or SelfEnrollmentOff.
     """
+    lock_name(session, f"requests of {person.id}")  # two phones at once still make one request
     existing = open_request_of(session, person, now)
     if existing is not None:
         return lock(session, existing.id)
