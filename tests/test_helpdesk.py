@@ -2,6 +2,7 @@
 
 import pytest
 
+from portal import audit, people
 from portal.simulator.scep_client import InstallationFailed
 from tests.factories import phone
 from tests.pages import Browser
@@ -105,3 +106,15 @@ def test_the_audit_trail_names_staff_by_id_never_by_name(staff, invitation, comp
 
 def test_an_unknown_request_is_404(staff):
     assert staff.get("/helpdesk/requests/nothing").status == 404
+
+
+def test_only_refused_invitations_are_listed_as_refused(app, company, clock, portal):
+    """Other things that happen to people, like a changed password, stand in the same trail."""
+    company.person("helen", "helpdesk")
+    browser = Browser(app).staff_sign_in("helen", clock())
+    with portal.database.transaction() as session:
+        audit.record(session, people.PEOPLE_CHAIN, "password.changed", clock(), detail={"person": "x"})
+    assert "password.changed" not in browser.get("/helpdesk").text
+    company.person("nobody", managed_apple_account=None)
+    browser.submit("/helpdesk/requests", username="nobody")
+    assert "no Managed Apple Account" in browser.get("/helpdesk").text

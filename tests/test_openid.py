@@ -220,6 +220,23 @@ def test_two_providers_cannot_be_mixed_up(make_app):
 
 
 @pytest.mark.parametrize(
+    ("methods", "heading"), [(["pwd", "mfa"], "Enrollment requests"), (["pwd"], "Set up your second factor")]
+)
+def test_the_provider_s_second_factor_counts_for_staff_where_it_was_used(make_app, clock, methods, heading):
+    table = {"name": "test", "title": "Test", "issuer": ISSUER, "client_id": "portal", "client_secret": "x",
+             "groups_claim": "groups", "helpdesk_group": "a", "second_factor": ["mfa"]}  # fmt: skip
+    app = make_app(oidc={"providers": [table]})
+    portal, now = app.extensions["portal"], int(clock().timestamp())
+    fake = FakeProvider({"amr": methods, "iat": now, "exp": now + 300})
+    portal.__dict__["providers"] = {"test": Provider(portal.settings.oidc.providers[0], httpx.MockTransport(fake))}
+    browser = Browser(app)
+    address = browser.client.get("/sign-in/test/staff", base_url=BASE, headers=browser.headers).headers["Location"]
+    fake.claims["nonce"] = httpx.URL(address).params["nonce"]
+    browser.get(f"/sign-in/test/callback?code=c&state={httpx.URL(address).params['state']}")
+    assert browser.heading == heading
+
+
+@pytest.mark.parametrize(
     "wrong",
     [{"issuer": "http://sso.example.com"}, {"name": "Test SSO"}, {"admin_group": "a"}, {"unknown": 1}],
 )

@@ -572,3 +572,11 @@ def test_clocks_two_minutes_apart_reject_nothing_that_should_pass(app, browser, 
     clock.time -= timedelta(minutes=2)
     phone(app).install(profile)
     assert company.status(invitation) == "enrolled"
+
+
+def test_an_account_has_one_counter_however_its_name_is_typed(app, company):
+    company.person()
+    for number in range(10):
+        typed = ("erika", "EXAMPLE\\erika", "erika@example.com", "erika@work.example.com", " ERIKA ")[number % 5]
+        assert Browser(app).get("/enroll/sign-in").sign_in(typed, "wrong").status == 422
+    assert Browser(app).get("/enroll/sign-in").sign_in("erika", PASSWORD).status == 429

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.credentials.directory import Directory, ad_problem
+from portal.credentials.directory import Directory
+from portal.credentials.ldap_connections import ad_problem
 from portal.settings import Ldap, load
 from portal.simulator.server import free_port
 from tests.peers.slapd import BASE, PASSWORD, Slapd, needs_slapd
@@ -73,14 +74,13 @@ def test_nobody_costs_the_same_steps_as_somebody(make, monkeypatch):
     steps = {}
     for username in ("dora", "nobody"):
         directory, seen = make(), []
-        for name in ("_connect", "_search_person"):
-            real = getattr(directory, name)
-            monkeypatch.setattr(
-                directory, name, lambda *a, name=name, real=real, seen=seen: seen.append(name) or real(*a)
-            )
+        for owner, name in ((directory.connections, "bind"), (directory, "_search_person")):
+            real = getattr(owner, name)
+            spy = lambda *given, name=name, real=real, seen=seen: seen.append(name) or real(*given)  # noqa: E731
+            monkeypatch.setattr(owner, name, spy)
         assert directory.check(username, "wrong") is None
         steps[username] = seen
-    assert steps["dora"] == steps["nobody"] == ["_connect", "_search_person", "_connect"]
+    assert steps["dora"] == steps["nobody"] == ["bind", "_search_person", "bind"]
 
 
 INJECTIONS = ["*", "d*", "dora)(uid=*", "*)(objectClass=*", "dora)(|(uid=*", "\\2a", "dora\x00", "(", ")", "\\",
@@ -118,7 +118,7 @@ def test_direct_bind_needs_no_service_account(make):
 def test_direct_bind_forms_the_name(slapd, monkeypatch, template, typed, bound):
     seen = []
     directory = Directory(rules(slapd, bind="direct", user_dn=template))
-    monkeypatch.setattr(directory, "_connect", lambda user, _password: seen.append(user))
+    monkeypatch.setattr(directory.connections, "bind", lambda user, _password: seen.append(user))
     assert directory.check(typed, PASSWORD) is None
     assert seen == [bound]
 
@@ -210,7 +210,7 @@ def test_a_server_that_is_down_is_passed_over_and_asked_last(make, slapd):
     dead = f"ldaps://127.0.0.1:{free_port()}"
     directory = make(servers=[dead, f"ldaps://127.0.0.1:{slapd.tls_port}"])
     assert directory.check("dora", PASSWORD)
-    assert directory._in_order()[-1] == dead
+    assert directory.connections.in_order()[-1] == dead
 
 
 def test_a_server_that_never_answers_is_given_up_soon(make):

@@ -91,7 +91,9 @@ def _page(form: InviteForm) -> str:
         rows.append({"request": found, "status": state, "step": journey.current_step(facts, now)})
     refused = db_session.scalars(
         select(AuditEvent)
-        .where(AuditEvent.chain == people.PEOPLE_CHAIN, AuditEvent.at > now - RECENT)
+        .where(
+            AuditEvent.chain == people.PEOPLE_CHAIN, AuditEvent.kind == "request.refused", AuditEvent.at > now - RECENT
+        )
         .order_by(AuditEvent.seq.desc())
         .limit(5)
     ).all()
