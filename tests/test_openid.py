@@ -200,6 +200,17 @@ def test_new_keys_are_fetched_at_most_twice_a_minute_whatever_is_sent():
     assert sum(request.url.path == "/keys" for request in fake.asked) <= 2
 
 
+def test_a_provider_s_logo_stands_on_its_button(make_app, tmp_path):
+    (tmp_path / "logo.png").write_bytes(b"\x89PNG\r\n")
+    table = {"name": "one", "title": "One", "issuer": ISSUER, "client_id": "portal"}
+    app = make_app(oidc={"providers": [{**table, "logo": str(tmp_path / "logo.png")}, {**table, "name": "two"}]})
+    assert Browser(app).get("/enroll").soup.find("a", string=None, class_="sso").img["src"] == "/sign-in/one/logo"
+    answer = app.test_client().get("/sign-in/one/logo", base_url=BASE)
+    assert (answer.status_code, answer.content_type) == (200, "image/png")
+    assert app.test_client().get("/sign-in/two/logo", base_url=BASE).status_code == 404
+    assert app.test_client().get("/sign-in/none/logo", base_url=BASE).status_code == 404
+
+
 def test_two_providers_cannot_be_mixed_up(make_app):
     """An answer of one provider at the address of the other, with a state of the first: nobody is signed in."""
     tables = [{"name": name, "title": name, "issuer": ISSUER, "client_id": "portal", "client_secret": "x"}

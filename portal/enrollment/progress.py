@@ -30,6 +30,7 @@ from portal.people import accounts
 from portal.settings import Passcode, Settings
 from portal.vault import Vault, token_hash
 
+TOLD_ONCE = {"throttled", "source_unavailable"}
 EMPLOYEE = "employee"
 DEVICE = "device"
 
@@ -91,16 +92,18 @@ def signed_in(
     return request
 
 
-def sign_in_failed(session: Session, request_id: str, reason: str, now: datetime) -> None:
-    """A try to sign in on this request failed (``reason``: wrong_credentials, throttled, source_unavailable).
+def sign_in_failed(session: Session, request_id: str, reason: str, now: datetime, why: str = "") -> None:
+    """A try to sign in on this request failed (``reason``: wrong_credentials, throttled, source_unavailable, ...).
 
-    Being throttled is told once in a row, so that nobody can fill the trail.
+    ``why`` is the source's own code for it.
+
+    Being throttled, and an outage, is told once in a row, so that nobody and no retry can fill the trail.
     """
     request = requests.lock(session, request_id)
     newest = audit.newest(session, audit.request_chain(request_id))
-    if reason == "throttled" and newest is not None and newest.reason == reason:
+    if reason in TOLD_ONCE and newest is not None and newest.reason == reason:
         return
-    _record(session, request, "sign_in.refused", now, EMPLOYEE, reason)
+    _record(session, request, "sign_in.refused", now, EMPLOYEE, reason, {"why": why} if why else None)
 
 
 def choose_ownership(session: Session, request_id: str, walk: Walk, ownership: str, now: datetime) -> None:

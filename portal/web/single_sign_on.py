@@ -34,7 +34,11 @@ def begin(provider: str, area: str) -> ResponseReturnValue:
         abort(404)
     visits.act_in(area)
     hint = request.args.get("hint", "") or str((session.get(employees.STARTED) or {}).get("identifier") or "")
-    address, pending = _provider(provider).begin(_address_of(provider), hint[:254])
+    try:
+        address, pending = _provider(provider).begin(_address_of(provider), hint[:254])
+    except SourceUnavailable as outage:
+        _tell(area, "source_unavailable", outage.reason)
+        raise
     waiting = session.get(WAITING) or {}
     newest = dict(list(waiting.items())[1 - MOST_WAITING :])
     entry = [provider, area, pending.nonce, pending.verifier, int(clock.now().timestamp())]
@@ -66,8 +70,8 @@ def finish(provider: str) -> ResponseReturnValue:
         return _refused(provider, refusal.reason)
     except AccountProblem as problem:
         return _refused(provider, problem.reason)
-    except SourceUnavailable:
-        _tell(area, "source_unavailable")
+    except SourceUnavailable as outage:
+        _tell(area, "source_unavailable", outage.reason)
         raise
     if person.disabled_at is not None:
         return _refused(provider, "disabled")
@@ -123,6 +127,6 @@ def _refused(provider: str, reason: str) -> ResponseReturnValue:
     return render_template("errors/single_sign_on.html", reason=reason, again=again, title=title, area=area), 403
 
 
-def _tell(area: str, reason: str) -> None:
+def _tell(area: str, reason: str, why: str = "") -> None:
     if area == visits.EMPLOYEE:
-        employees.tell_helpdesk(reason)
+        employees.tell_helpdesk(reason, why)

@@ -135,6 +135,23 @@ def test_an_outage_is_a_calm_page_counts_nothing_and_is_named(make, slapd):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"service_password": "wrong"}, "does not accept the portal's own password"),
+        ({"ca_file": ""}, "certificate is not trusted"),
+        ({"servers": ["ldaps://127.0.0.1:1"]}, "no answer"),
+    ],
+)
+def test_helpdesk_reads_what_is_wrong_with_the_directory(make, clock, changes, said):
+    app, company = make(**changes)
+    company.person("helen2", "helpdesk")
+    invitation = company.invite(company.person("erika"))
+    assert sign_in(app, "dora", browser=Browser(app).open_link(invitation)).status == 503
+    page = Browser(app).staff_sign_in("helen2", clock()).get(f"/helpdesk/requests/{invitation.request.id}")
+    assert said in page.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
         ({}, "read as: Found("),
         ({"service_password": "wrong"}, "does not accept the service account"),
         ({"servers": ["ldaps://127.0.0.1:1"]}, "does not answer"),

@@ -54,8 +54,8 @@ def sign_in() -> ResponseReturnValue:
         except AccountProblem as problem:
             tell_helpdesk(problem.reason)
             form.username.errors = [f"account_{problem.reason}"]
-        except SourceUnavailable:
-            tell_helpdesk("source_unavailable")
+        except SourceUnavailable as outage:
+            tell_helpdesk("source_unavailable", outage.reason)
             raise
     return _page(form, minutes=minutes), status
 
@@ -138,9 +138,9 @@ def _begin_in_settings(person: Person, now: datetime) -> Visit:
     return visit
 
 
-def tell_helpdesk(reason: str) -> None:
+def tell_helpdesk(reason: str, why: str = "") -> None:
     """A try to sign in on the link that this browser opened failed; without a link there is nothing to tell."""
     linked = session.get(LINK)
     if linked:
         with transaction():
-            progress.sign_in_failed(db_session, linked, reason, clock.now())
+            progress.sign_in_failed(db_session, linked, reason, clock.now(), why)
