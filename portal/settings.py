@@ -293,6 +293,11 @@ class Settings(BaseSettings):
         """The SQLAlchemy URL of the database; SQLite in the data folder by default."""
         return self.database_url or f"sqlite:///{self.data / 'portal.sqlite3'}"
 
+    @property
+    def enrollment_profile(self) -> str:
+        """The PayloadIdentifier of the enrollment profile: removing it ends the enrollment."""
+        return f"{self.company.identifier}.enrollment"
+
     def url(self, path: str) -> str:
         """The absolute public address of ``path``; never derived from a request."""
         return self.public_url.rstrip("/") + path

@@ -209,7 +209,7 @@ def _sign(press: Press, profile_id: str, account: str, challenge: str, way: Way)
     own_signer = press.signer == press.authority.signer
     contents = Contents(
         profile_id=profile_id,
-        identifier=f"{press.settings.company.identifier}.enrollment",
+        identifier=press.settings.enrollment_profile,
         organization=press.settings.company.name,
         display_name=press.display_name,
         description=press.description,

@@ -6,7 +6,7 @@ from portal.backends.base import Health
 from portal.enrollment import progress, requests
 from portal.simulator.iphone import IPhone, Unenrolled
 from tests.browser.conftest import needs_chromium
-from tests.factories import phone_key
+from tests.factories import phone_key, totp_code
 
 pytestmark = needs_chromium
 
@@ -106,6 +106,22 @@ def test_a_device_that_went_silent(scene, clock):
     at.sees("8-silent", "Your device went silent")
     at.engine.tap("main a.button")
     at.sees("7-profile-silent", "Download the profile")
+
+
+def test_the_page_of_a_device(scene, clock):
+    at = scene()
+    invitation, profile = at.walk_to_download()
+    IPhone(key=phone_key()).install(profile)
+    at.company.person("helen", "helpdesk")
+    at.open("/staff/sign-in")
+    at.engine.fill("code", totp_code(clock()))
+    at.sign_in("helen")
+    at.engine.wait_for_heading("Enrollment requests")
+    at.open(f"/helpdesk/devices/{at.company.device(invitation).id}")
+    at.sees("helpdesk-device", "iPhone · Erika")
+    at.engine.fill("confirm", "something else")
+    at.engine.tap("form[action$='remove-work-data'] button")
+    at.sees("helpdesk-device-not-confirmed", "iPhone · Erika")
 
 
 def test_a_request_that_was_closed(scene, clock):

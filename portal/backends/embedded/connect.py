@@ -83,6 +83,9 @@ def _apply(session: Session, device: Device, command: Command, message: dict[str
             raise BadPlist("no QueryResponses")
         device.attributes = {key: _plain(answers[key]) for key in allowed.ASKED_QUERIES if key in answers}
         device.attributes_at = now
+    elif command.request_type == "RemoveProfile":
+        # The only profile that is ever removed is the enrollment's own: everything of work went with it.
+        progress.device_left(session, device, "selective_wipe", now)
     elif command.request_type == "ProfileList":
         listed = message.get("ProfileList")
         if not isinstance(listed, list):
