@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from werkzeug.serving import make_server
 
-from portal import clock, people
-from portal.enrollment import passcode, requests
 from portal.simulator.server import free_port
 from tests.browser import engines
 from tests.factories import PASSWORD, Company
@@ -34,13 +32,6 @@ class Scene:
         self.engine.fill("username", username)
         self.engine.fill("password", password)
         self.engine.tap("main button[type=submit]")
-
-    def passcode_of(self, username: str) -> str:
-        """The passcode of the person's open request, made anew as a mail would carry it."""
-        with self.portal.database.transaction() as session:
-            person = people.by_username(session, username)
-            request = requests.open_request_of(session, person, clock.now())
-            return passcode.renew(requests.lock(session, request.id), self.portal.vault, clock.now())
 
     def walk_to_download(self) -> tuple[object, bytes]:
         """From a fresh invitation to a downloaded profile."""

@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import delete
 
 from portal.credentials import passwords
+from portal.credentials import sign_in as corporate
 from portal.models import SecondFactor
 from portal.simulator.iphone import IPhone
 from tests.browser.conftest import needs_chromium
@@ -17,17 +18,19 @@ PROVIDER = {"name": "sso", "title": "Company SSO", "issuer": "https://sso.exampl
 
 
 @needs_slapd
-def test_somebody_of_the_directory_gets_from_the_link_to_the_finish_page(scene, tmp_path):
+def test_somebody_of_the_directory_gets_from_the_link_to_the_finish_page(scene, clock, tmp_path):
     slapd = Slapd(tmp_path / "slapd")
     try:
         at = scene(ldap=slapd.settings())
-        at.open("/enroll")
+        dora = corporate.look_up(at.portal.database, at.portal.sources, at.portal.settings, "dora", clock())
+        invitation = at.company.invite(dora)
+        at.open(f"/e/{invitation.token}")
         at.sign_in("dora", DIRECTORY_PASSWORD)
         at.engine.wait_for_heading("Whose device is this?")
         for selector in ("button[value=employee]", "button[name=acknowledge]"):
             at.engine.tap(selector)
         at.engine.wait_for_heading("Enter your passcode")
-        at.engine.fill("passcode", at.passcode_of("dora"))
+        at.engine.fill("passcode", invitation.passcode)
         for selector in ("button[form=enter]", "button[name=continue]", "button[name=accept]"):
             at.engine.tap(selector)
         with at.engine.page.expect_download() as waiting:

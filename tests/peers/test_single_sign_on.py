@@ -10,7 +10,6 @@ from sqlalchemy import select
 from portal.credentials import oidc
 from portal.models import Person
 from portal.simulator.iphone import IPhone
-from portal.simulator.mail import demo_mail
 from tests.browser import engines
 from tests.browser.conftest import needs_chromium
 from tests.factories import BASE, Company, phone
@@ -249,8 +248,15 @@ def test_the_way_through_the_provider_s_own_page_in_a_browser(openid, tmp_path):
         server.environment["PORTAL_OIDC_PROVIDERS"] = json.dumps([openid.settings(required_group="enroll")])
         server.environment["PORTAL_MANAGED_APPLE_ACCOUNT_SOURCE"] = "attribute"
         server.start()
+        people = tmp_path / "people.csv"
+        people.write_text("username,name,email,source\nolga,Olga,olga@example.com,oidc:test\n")
+        server.flask("people", "import", str(people))  # somebody who is invited before their first sign-in
+        accounts = tmp_path / "accounts.csv"
+        accounts.write_text("username,managed_apple_account\nolga,olga@work.example.com\n")
+        server.flask("people", "import", str(accounts))
+        invitation = json.loads(server.flask("invite", "olga", "--json"))
         with engines.chromium() as engine:
-            engine.open(f"{server.url}/enroll")
+            engine.open(invitation["url"])
             engine.wait_for_heading("Sign in to begin")
             engine.picture("1-sign-in-single-sign-on")
             engine.tap("text=Sign in with Test SSO")
@@ -262,7 +268,7 @@ def test_the_way_through_the_provider_s_own_page_in_a_browser(openid, tmp_path):
             for button in ("button[value=employee]", "button[name=acknowledge]"):
                 engine.tap(button)
             engine.wait_for_heading("Enter your passcode")
-            engine.fill("passcode", demo_mail(tmp_path)("olga@"))
+            engine.fill("passcode", invitation["passcode"])
             for button in ("button[form=enter]", "button[name=continue]", "button[name=accept]"):
                 engine.tap(button)
             with engine.page.expect_download() as waiting:
