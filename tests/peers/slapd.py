@@ -105,7 +105,8 @@ class Slapd:
 
     def start(self) -> None:
         """Start it and wait until both ports answer."""
-        addresses = f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.tls_port}"
+        # 127.0.0.2 is a host that the certificate does not name.
+        addresses = f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.tls_port} ldaps://127.0.0.2:{self.tls_port}"
         command = [SLAPD, "-f", str(self.configuration), "-h", addresses, "-d", "0"]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + START_SECONDS
