@@ -221,14 +221,17 @@ class JourneyMachine(RuleBasedStateMachine):
         self.reads_overview(browser)
         self.accepts(browser)
 
-    @rule(browser=browsers)
-    def downloads(self, browser):
+    def press(self):
+        """What making a profile needs, for either way."""
         portal = self.portal
-        press = profiles.Press(
+        return profiles.Press(
             portal.settings, portal.vault, portal.authority, portal.signer, portal.backend.management(""),
             "name", "description", {"default": "consent"},
         )  # fmt: skip
-        ticket = self.do(profiles.issue, press, self.id, browser, self.now)
+
+    @rule(browser=browsers)
+    def downloads(self, browser):
+        ticket = self.do(profiles.issue, self.press(), self.id, browser, self.now)
         if ticket:
             with self.database.session() as session:
                 self.tickets.append(session.get_one(EnrollmentRequest, self.id).profile_id)
@@ -236,12 +239,7 @@ class JourneyMachine(RuleBasedStateMachine):
 
     @rule(browser=browsers)
     def gets_access_token(self, browser):
-        portal = self.portal
-        press = profiles.Press(
-            portal.settings, portal.vault, portal.authority, portal.signer, portal.backend.management(""),
-            "name", "description", {"default": "consent"},
-        )  # fmt: skip
-        token = self.do(access.grant, press, self.id, browser, self.now)
+        token = self.do(access.grant, self.press(), self.id, browser, self.now)
         if token:
             self.tokens.append(token)
 

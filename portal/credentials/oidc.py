@@ -8,6 +8,7 @@ same author, checks signatures. What is accepted is decided here. Sources: OpenI
 import secrets
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -16,13 +17,18 @@ from urllib.parse import urlencode
 
 import httpx
 from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.httpx_client import OAuth2Client
+from authlib.deprecate import AuthlibDeprecationWarning
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from portal.credentials.base import AccountProblem, Found, SourceUnavailable
 from portal.settings import OidcProvider
+
+with warnings.catch_warnings():
+    # The pinned release announces its move from httpx at every start; people who run a command need not read it.
+    warnings.simplefilter("ignore", AuthlibDeprecationWarning)
+    from authlib.integrations.httpx_client import OAuth2Client
 
 TIMEOUT_SECONDS = 8.0
 METADATA_SECONDS = 3600.0
