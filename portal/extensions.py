@@ -1,5 +1,6 @@
 """The only place that holds framework objects. Each is bound to an application in ``create_app``."""
 
+import math
 import secrets
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -14,6 +15,7 @@ from werkzeug.local import LocalProxy
 
 from portal.backends import open_backend
 from portal.backends.base import Backend
+from portal.configuration.live import LOOK_EVERY_SECONDS, Live
 from portal.credentials.directory import Directory
 from portal.credentials.local import LocalAccounts
 from portal.credentials.oidc import Provider
@@ -27,6 +29,13 @@ from portal.settings import Settings
 from portal.vault import Vault, VaultError, read_keys
 
 TOPIC = "push_topic"
+OPENED_WITH = {
+    "ldap": ("directory", "sources", "reachable"),
+    "oidc": ("providers", "reachable"),
+    "profile": ("signer",),
+    "mdm": ("backend",),
+}
+"""By section of the settings: what was opened with them and is opened anew when they change."""
 
 babel = Babel()
 csrf = CSRFProtect()
@@ -41,15 +50,32 @@ class Portal:
     """What one running portal is made of; opened when first needed."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
         self.database = Database(settings.database)
+        self.live = Live(settings, self.database, lambda: self.vault)
         self.domains: tuple[float, frozenset[str]] | None = None
         """When (monotonic seconds) the domains that may enroll were read last, and which they were."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as they are now; a snapshot that never changes."""
+        return self.live.refresh(math.inf)  # looks only if nobody did yet
+
+    def refresh(self, max_age: float = LOOK_EVERY_SECONDS) -> None:
+        """Look whether somebody saved settings (at most every ``max_age`` seconds), and open anew what they concern."""
+        before = self.live.current
+        after = self.live.refresh(max_age)
+        if after is before:
+            return
+        self.domains = None
+        for section, opened in OPENED_WITH.items():
+            if getattr(after, section) != getattr(before, section):
+                for name in opened:
+                    self.__dict__.pop(name, None)
 
     @cached_property
     def vault(self) -> Vault:
         """The sealed-secret keys. Raises VaultError before setup."""
-        return Vault(read_keys(self.settings.secret_keys, self.settings.data))
+        return Vault(read_keys(self.live.base.secret_keys, self.live.base.data))
 
     @cached_property
     def authority(self) -> Authority:
@@ -59,8 +85,11 @@ class Portal:
 
     @cached_property
     def signer(self) -> Identity:
-        """Who signs profiles: the configured certificate, else the CA's own signer. Raises OSError, ValueError."""
+        """Who signs profiles: uploaded, else in files, else the CA's own signer. Raises OSError, ValueError."""
         profile = self.settings.profile
+        if profile.signing_identity:
+            pem = profile.signing_identity.encode()
+            return identity_from_pem(pem, pem)
         if not profile.signing_certificate:
             return self.authority.signer
         with open(profile.signing_certificate, "rb") as chain, open(profile.signing_key, "rb") as key:
@@ -102,6 +131,7 @@ class Portal:
         """Open everything anew when next needed (after setup or a key rotation)."""
         for name in ("vault", "authority", "signer", "backend"):
             self.__dict__.pop(name, None)
+        self.refresh(0)
 
 
 def _portal() -> Portal:
@@ -130,6 +160,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         app.secret_key = held.vault.derive("web sessions")
     except VaultError:
         app.secret_key = secrets.token_bytes(32)  # before setup nothing is served but 503
+    app.before_request(held.refresh)
     csrf.init_app(app)
     login_manager.init_app(app)
 

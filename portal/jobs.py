@@ -10,8 +10,10 @@ from huey.consumer import Consumer
 from sqlalchemy import update
 
 from portal import clock, people
+from portal.configuration.live import Live
 from portal.credentials import throttle
 from portal.database import Database
+from portal.enrollment import retention
 from portal.models import IssuedProfile
 from portal.notifications import outbox
 from portal.notifications.email import open_transport
@@ -27,10 +29,9 @@ class Worker:
     """Delivers mail and cleans up; everything it needs is read from the database, so it may die at any moment."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
         self.database = Database(settings.database)
         self.vault = Vault(read_keys(settings.secret_keys, settings.data))
-        self.transport = open_transport(settings)
+        self.live = Live(settings, self.database, lambda: self.vault)
         self.queue = _queue(settings)
         deliver = self.queue.task(name="deliver")(self.deliver)
         self.queue.periodic_task(crontab(minute="*"), name="every_minute")(self.every_minute)
@@ -38,15 +39,17 @@ class Worker:
 
     def deliver(self) -> None:
         """Send every mail that is due."""
-        outbox.deliver_due(self.database, self.vault, self.transport)
+        outbox.deliver_due(self.database, self.vault, open_transport(self.live.refresh()))
 
     def every_minute(self) -> None:
         """Mail whose nudge got lost or whose wait is over; then housekeeping."""
         self.deliver()
-        now = clock.now()
+        now, settings = clock.now(), self.live.refresh()
         with self.database.transaction() as session:
-            throttle.forget_old(session, self.settings.sign_in, now)
-            people.forget_old_visits(session, self.settings.session, now)
+            throttle.forget_old(session, settings.sign_in, now)
+            people.forget_old_visits(session, settings.session, now)
+            retention.forget_closed(session, settings.retention, now)
+            retention.forget_mail(session, settings.retention, now)
             session.execute(
                 update(IssuedProfile)
                 .where(IssuedProfile.expires_at < now - KEEP_EXPIRED_PROFILES)

@@ -12,12 +12,15 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from portal import branding
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = ROOT / "config" / "default.toml"
@@ -31,28 +34,77 @@ class SettingsError(Exception):
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=4096)
+
+
+def _wrong(setting: str, code: str, says: str) -> PydanticCustomError:
+    """A refusal that several settings have a part in, told at ``setting``; ``code`` is for a page's own words."""
+    return PydanticCustomError(code, "{says}", {"setting": setting, "says": says})
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """An iOS version as numbers that compare."""
+    return tuple(int(part) for part in version.split("."))
+
+
+Address = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+Version = Annotated[str, Field(pattern=r"^\d{1,2}(\.\d{1,2}){0,2}$")]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2}(_[A-Z]{2})?$")]
 
 
 class Company(Section):
-    name: str
+    name: str = Field(min_length=1, max_length=80)
     identifier: str
-    support_email: str
-    support_phone: str
+    support_email: Address
+    support_phone: str = Field(pattern=r"^[+()/\d .-]{0,40}$")
+    accent: str = Field(pattern=r"^(#[0-9a-fA-F]{6})?$")
+    logo: str = Field(pattern=r"^[A-Za-z0-9+/=]*$", max_length=200_000, repr=False)
+
+    @model_validator(mode="after")
+    def _accent_is_readable(self) -> "Company":
+        if self.accent and branding.worst_contrast(self.accent) < branding.READABLE:
+            raise PydanticCustomError(
+                "accent_contrast",
+                "the accent colour must be darker: its contrast with the page is {ratio} to 1, it needs 4.5",
+                {"setting": "company.accent", "ratio": round(branding.worst_contrast(self.accent), 1)},
+            )
+        return self
 
 
 class Enrollment(Section):
     self_enrollment: bool
+    self_enrollment_for: tuple[str, ...]
     request_lifetime_days: int = Field(ge=1, le=90)
+    devices_per_person: int = Field(ge=0, le=20)
+    minimum_ios: Version
+    offer_corporate: bool
     email_as_managed_apple_account: bool
+
+    @model_validator(mode="after")
+    def _minimum_is_possible(self) -> "Enrollment":
+        if version_key(self.minimum_ios) < (13, 1):
+            raise PydanticCustomError(
+                "minimum_ios_early",
+                "minimum_ios cannot be before 13.1: User Enrollment came with it",
+                {"setting": "enrollment.minimum_ios"},
+            )
+        return self
+
+    def may_start(self, username: str, email: str) -> bool:
+        """Whether somebody may enroll without an invitation: by username, or by @domain of their e-mail address."""
+        if not self.self_enrollment:
+            return False
+        wanted = {each.strip().casefold() for each in self.self_enrollment_for}
+        mine = {username.casefold(), "@" + email.rpartition("@")[2].casefold()}
+        return not wanted or bool(wanted & mine)
 
 
 class AccountDriven(Section):
     domains: tuple[str, ...]
     prefer: Literal["auto", "profile", "account"]
-    minimum_ios: str = Field(pattern=r"^\d{1,2}(\.\d{1,2}){0,2}$")
+    minimum_ios: Version
     token_minutes: int = Field(ge=1, le=60)
-    sign_in_again_days: int = Field(ge=0)
+    sign_in_again_days: int = Field(ge=0, le=3650)
     device_roots: str
     oauth2_provider: str
     oauth2_client_id: str
@@ -72,29 +124,36 @@ class ManagedAppleAccount(Section):
 
 class Passcode(Section):
     tries: int = Field(ge=1, le=10)
-    resend_seconds: int = Field(ge=10)
+    resend_seconds: int = Field(ge=10, le=3600)
     sends: int = Field(ge=1, le=20)
+    shown_to_helpdesk: bool
+
+
+class Retention(Section):
+    closed_requests_days: int = Field(ge=0, le=3650)
+    mail_days: int = Field(ge=1, le=365)
 
 
 class Profile(Section):
     lifetime_minutes: int = Field(ge=1, le=60)
+    signing_identity: str = Field(repr=False, max_length=100_000)
     signing_certificate: str
     signing_key: str
     certificate_days: int = Field(ge=7, le=825)
 
 
 class Session(Section):
-    idle_minutes: int = Field(ge=1)
-    absolute_hours: int = Field(ge=1)
-    staff_idle_minutes: int = Field(ge=1)
+    idle_minutes: int = Field(ge=1, le=480)
+    absolute_hours: int = Field(ge=1, le=24)
+    staff_idle_minutes: int = Field(ge=1, le=480)
 
 
 class SignIn(Section):
     passwords: bool
     password_length: int = Field(ge=8, le=64)
-    account_tries: int = Field(ge=1)
-    address_tries: int = Field(ge=1)
-    window_minutes: int = Field(ge=1)
+    account_tries: int = Field(ge=1, le=100)
+    address_tries: int = Field(ge=1, le=10000)
+    window_minutes: int = Field(ge=1, le=1440)
 
 
 class Ldap(Section):
@@ -127,13 +186,17 @@ class Ldap(Section):
             return self
         for server in self.servers:
             if urlsplit(server).scheme not in ("ldap", "ldaps") or not urlsplit(server).hostname:
-                raise ValueError(f"servers must be like ldaps://dc1.example.com, not {server!r}")
+                raise _wrong(
+                    "ldap.servers", "ldap_server", f"servers must be like ldaps://dc1.example.com, not {server!r}"
+                )
         if not self.base_dn:
-            raise ValueError("base_dn is missing")
+            raise _wrong("ldap.base_dn", "needed", "base_dn is missing")
         if self.bind == "direct" and "{username}" not in self.user_dn:
-            raise ValueError('user_dn must contain {username} where bind = "direct"')
-        if "{username}" not in self.user_filter or "{dn}" not in self.group_filter:
-            raise ValueError("user_filter needs {username}, group_filter needs {dn}")
+            raise _wrong("ldap.user_dn", "needs_username", 'user_dn must contain {username} where bind = "direct"')
+        if "{username}" not in self.user_filter:
+            raise _wrong("ldap.user_filter", "needs_username", "user_filter needs {username}")
+        if "{dn}" not in self.group_filter:
+            raise _wrong("ldap.group_filter", "needs_dn", "group_filter needs {dn}")
         return self
 
 
@@ -165,9 +228,9 @@ class OidcProvider(Section):
     def _issuer_is_usable(self) -> "OidcProvider":
         url = urlsplit(self.issuer)
         if url.scheme != "https" and not (url.scheme == "http" and url.hostname in LOOPBACK_HOSTS):
-            raise ValueError("issuer must begin with https://")
+            raise _wrong("oidc.providers", "issuer_https", "issuer must begin with https://")
         if (self.required_group or self.helpdesk_group or self.admin_group) and not self.groups_claim:
-            raise ValueError("groups_claim is missing")
+            raise _wrong("oidc.providers", "groups_claim", "groups_claim is missing")
         return self
 
 
@@ -178,7 +241,7 @@ class Oidc(Section):
     def _names_are_different(self) -> "Oidc":
         names = [provider.name for provider in self.providers]
         if len(set(names)) != len(names):
-            raise ValueError("two providers have the same name")
+            raise _wrong("oidc.providers", "provider_twice", "two providers have the same name")
         return self
 
 
@@ -193,7 +256,7 @@ class Mdm(Section):
 
 class Mail(Section):
     transport: Literal["file", "smtp"]
-    sender: str
+    sender: str = Field(pattern=r"@")
     host: str
     port: int = Field(ge=1, le=65535)
     security: Literal["none", "starttls", "tls"]
@@ -227,12 +290,13 @@ class Settings(BaseSettings):
     public_url: str
     database_url: str
     secret_keys: tuple[str, ...] = Field(repr=False)
-    languages: tuple[str, ...]
+    languages: tuple[Language, ...] = Field(min_length=1)
     company: Company
     enrollment: Enrollment
     managed_apple_account: ManagedAppleAccount
     account_driven: AccountDriven
     passcode: Passcode
+    retention: Retention
     profile: Profile
     session: Session
     sign_in: SignIn
@@ -273,9 +337,10 @@ class Settings(BaseSettings):
     def _oauth2_provider_is_known(self) -> "Settings":
         chosen = self.account_driven
         if chosen.oauth2_provider and chosen.oauth2_provider not in {each.name for each in self.oidc.providers}:
-            raise ValueError(f"oauth2_provider {chosen.oauth2_provider!r} is none of the [[oidc.providers]]")
+            says = f"oauth2_provider {chosen.oauth2_provider!r} is none of the [[oidc.providers]]"
+            raise _wrong("account_driven.oauth2_provider", "unknown_provider", says)
         if chosen.oauth2_provider and not chosen.oauth2_client_id:
-            raise ValueError("oauth2_client_id is missing")
+            raise _wrong("account_driven.oauth2_client_id", "needed", "oauth2_client_id is missing")
         return self
 
     @property

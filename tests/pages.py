@@ -43,6 +43,24 @@ class Browser:
                 return {field["name"]: field.get("value", "") for field in form.select("input[type=hidden]")}
         return {}
 
+    def filled(self, action: str = "") -> dict[str, str]:
+        """Every field of a form as the page shows it, ready to be changed and sent with ``post``."""
+        form = next(each for each in self.soup.find_all("form") if (each.get("action") or "") == action)
+        values: dict[str, str] = {}
+        for field in form.select("input[name], textarea[name], select[name]"):
+            if field.has_attr("disabled") or field.get("type") == "file":
+                continue
+            if field.get("type") in ("checkbox", "radio") and not field.has_attr("checked"):
+                continue
+            if field.name == "select":
+                chosen = field.find("option", selected=True) or field.find("option")
+                values[field["name"]] = chosen["value"]
+            else:
+                values[field["name"]] = (
+                    field.get("value", "") if field.name == "input" else field.text.removeprefix("\n")
+                )
+        return values
+
     # --- reading -------------------------------------------------------------------------------------------
 
     @property

@@ -8,9 +8,9 @@ import pytest
 from portal.settings import ROOT
 
 LAYERS = [
-    {"settings", "clock", "vault", "database", "texts"},
+    {"settings", "clock", "vault", "database", "texts", "branding"},
     {"models"},
-    {"enrollment", "people", "credentials", "backends", "pki", "notifications", "audit", "discovery"},
+    {"enrollment", "people", "credentials", "backends", "pki", "notifications", "audit", "discovery", "configuration"},
     {"extensions", "installation", "demo", "jobs", "logs", "simulator"},
     {"web", "cli"},
 ]

@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from portal.cli.config import config
 from portal.cli.credentials import credentials_group
 from portal.cli.demo import demo_accounts, demo_people
 from portal.cli.discovery import discovery_group
@@ -18,6 +19,7 @@ def init_app(app: Flask) -> None:
         *commands,
         iphone,
         audit_group,
+        config,
         keys,
         terms_group,
         people_group,

@@ -11,7 +11,7 @@ from portal.cli.common import command, fail
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.enrollment import journey, requests
-from portal.enrollment.errors import NoManagedAppleAccount, UnknownPerson
+from portal.enrollment.errors import NoManagedAppleAccount, TooManyDevices, UnknownPerson
 from portal.extensions import portal
 from portal.models import Device, EnrollmentRequest, Person
 
@@ -41,6 +41,8 @@ def invite(username: str, as_json: bool) -> None:
         fail(f"Nobody is known as {username!r}, or the person is disabled.")
     except NoManagedAppleAccount:
         fail(f"{username} has no Managed Apple Account, so no request can be created.")
+    except TooManyDevices:
+        fail(f"{username} has as many managed devices as one may have.")
     except SourceUnavailable as problem:
         fail(f"The directory cannot be asked: {problem}")
     except AccountProblem as problem:

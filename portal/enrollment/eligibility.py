@@ -14,7 +14,7 @@ from functools import lru_cache
 from portal.enrollment.journey import Way
 
 OLDEST = (13, 1)
-"""User Enrollment came with iOS 13.1."""
+"""User Enrollment came with iOS 13.1; an admin may ask for more."""
 FIRST_FROM_SETTINGS = 15
 """From this major version on a device can enroll from Settings."""
 FIRST_WITHOUT_PROFILES = 18
@@ -64,15 +64,17 @@ _OTHER_BROWSERS = (
 
 
 @lru_cache(maxsize=1024)
-def judge(user_agent: str, is_ipad: bool = False) -> Browser:
+def judge(user_agent: str, is_ipad: bool = False, oldest: tuple[int, ...] = OLDEST) -> Browser:
     """What ``user_agent`` can do; ``is_ipad``: what calls itself a Mac was seen to be an iPad, or its owner says so.
+
+    ``oldest`` is the first version of iOS that may enroll.
 
     Never fails: what is not understood counts as a computer.
     """
     agent = user_agent[:LONGEST_USER_AGENT]
     if not _IOS.search(agent):
         if is_ipad and may_be_ipad(agent):
-            return _safari(_version(_SAFARI_VERSION, agent))
+            return _safari(_version(_SAFARI_VERSION, agent), oldest)
         return Browser(Verdict.ANDROID if "Android" in agent else Verdict.COMPUTER)
     version = _ios_version(agent)
     for pattern, name in _OTHER_BROWSERS:
@@ -80,7 +82,7 @@ def judge(user_agent: str, is_ipad: bool = False) -> Browser:
             return Browser(Verdict.OTHER_BROWSER, name, version)
     if "Version/" not in agent or "Safari/" not in agent:
         return Browser(Verdict.IN_APP, version=version)
-    return _safari(version)
+    return _safari(version, oldest)
 
 
 def may_be_ipad(user_agent: str) -> bool:
@@ -88,8 +90,8 @@ def may_be_ipad(user_agent: str) -> bool:
     return all(part in user_agent for part in ("Macintosh", "Version/", "Safari/"))
 
 
-def _safari(version: tuple[int, int] | None) -> Browser:
-    fits = version is None or version >= OLDEST
+def _safari(version: tuple[int, int] | None, oldest: tuple[int, ...]) -> Browser:
+    fits = version is None or version >= oldest
     return Browser(Verdict.OK if fits else Verdict.IOS_TOO_OLD, version=version)
 
 

@@ -31,6 +31,10 @@ class SelfEnrollmentOff(EnrollmentError):
     """Employees may not start by themselves."""
 
 
+class TooManyDevices(EnrollmentError):
+    """The person has as many managed devices as one may have."""
+
+
 class UnknownPerson(EnrollmentError):
     """No such person, or one that is disabled."""
 

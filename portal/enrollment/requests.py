@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit, people
@@ -15,10 +15,11 @@ from portal.enrollment.errors import (
     NoManagedAppleAccount,
     RequestEnded,
     SelfEnrollmentOff,
+    TooManyDevices,
     UnknownPerson,
 )
 from portal.enrollment.journey import Walk
-from portal.models import AccessToken, Certificate, EnrollmentRequest, IssuedProfile, Person, RequestLink
+from portal.models import AccessToken, Certificate, Device, EnrollmentRequest, IssuedProfile, Person, RequestLink
 from portal.notifications import messages, outbox
 from portal.people import accounts
 from portal.settings import Settings
@@ -65,10 +66,11 @@ def create(
     """Invite ``person``: a request, its link and passcode, and the mail that carries them.
 
     ``source`` is helpdesk, admin, self or command; the mail says ``asked_by``, the trail ``actor`` (a code, no name).
-    Raises UnknownPerson for a disabled person and NoManagedAppleAccount (recorded for helpdesk).
+    Raises UnknownPerson for a disabled person, TooManyDevices, and NoManagedAppleAccount (recorded for helpdesk).
     """
     if person.disabled_at is not None:
         raise UnknownPerson
+    _check_devices(session, settings, person)
     request = EnrollmentRequest(
         person_id=person.id,
         source=source,
@@ -90,6 +92,18 @@ def create(
     code = passcode.renew(request, vault, now)
     outbox.put(session, vault, "passcode", messages.new_passcode(settings, request, code), request.id, now)
     return Invitation(request, "", code)
+
+
+def _check_devices(session: Session, settings: Settings, person: Person) -> None:
+    most = settings.enrollment.devices_per_person
+    managed = (
+        select(func.count())
+        .select_from(Device)
+        .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
+        .where(EnrollmentRequest.person_id == person.id, Device.enrolled_at.is_not(None), Device.ended_at.is_(None))
+    )
+    if most and (session.scalar(managed) or 0) >= most:
+        raise TooManyDevices
 
 
 def _account_or_refuse(session: Session, settings: Settings, person: Person, actor: str, now: datetime) -> str:
@@ -155,13 +169,13 @@ def for_self_enrollment(
 ) -> EnrollmentRequest:
     """The person's open request, or a new one of their own.
 
-    Raises NoManagedAppleAccount or SelfEnrollmentOff.
+    Raises NoManagedAppleAccount, TooManyDevices or SelfEnrollmentOff.
     """
     lock_name(session, f"requests of {person.id}")  # two phones at once still make one request
     existing = open_request_of(session, person, now)
     if existing is not None:
         return lock(session, existing.id)
-    if not settings.enrollment.self_enrollment:
+    if not settings.enrollment.may_start(person.username, person.email):
         raise SelfEnrollmentOff
     return create(session, vault, settings, person, "self", now, actor="employee").request
 

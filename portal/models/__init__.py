@@ -1,6 +1,7 @@
 """The tables, one file a topic."""
 
 from portal.models.base import Base, new_id
+from portal.models.configuration import SettingsVersion, SettingValue
 from portal.models.devices import Certificate, Command, Device
 from portal.models.enrollment import AccessToken, EnrollmentRequest, IssuedProfile, RequestLink, Terms
 from portal.models.operations import AuditEvent, AuditHead, DiscoveryCheck, OutboxMessage, PortalState
@@ -35,6 +36,8 @@ __all__ = [
     "PortalState",
     "RequestLink",
     "SecondFactor",
+    "SettingValue",
+    "SettingsVersion",
     "SignInAttempt",
     "Terms",
     "Visit",

@@ -37,6 +37,11 @@ def password_link(settings: Settings, person: Person, url: str) -> EmailMessage:
     return _to(settings, person, "password", {"person": person, "url": url})
 
 
+def trial(settings: Settings, person: Person) -> EmailMessage:
+    """A mail that shows an admin that mail works."""
+    return _to(settings, person, "trial", {"person": person})
+
+
 def qr_png(url: str) -> bytes:
     """``url`` as a QR code, PNG with a quiet zone, for a mail."""
     buffer = io.BytesIO()

@@ -10,6 +10,7 @@ from portal.web import (
     account,
     admin,
     apple,
+    brand,
     employee,
     errors,
     helpdesk,
@@ -34,6 +35,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.teardown_request(nudge_worker)
     employee.init_app(app)
     for pages in (
+        brand.blueprint,
         apple.blueprint,
         account.blueprint,
         handover,

@@ -25,6 +25,7 @@ PAGES: dict[type[Exception], tuple[str, int]] = {
     refusals.WrongPerson: ("wrong_person", 403),
     refusals.NoManagedAppleAccount: ("no_managed_apple_account", 403),
     refusals.SelfEnrollmentOff: ("self_enrollment_off", 403),
+    refusals.TooManyDevices: ("too_many_devices", 403),
     refusals.ProfileUnavailable: ("profile", 404),
     refusals.BackendUnavailable: ("unavailable", 503),
     ProfileNotSigned: ("unavailable", 503),

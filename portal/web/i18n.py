@@ -3,7 +3,7 @@
 from flask import Flask, request
 from flask_babel import get_locale
 
-from portal.extensions import babel
+from portal.extensions import babel, portal
 from portal.settings import Settings
 from portal.texts import TRANSLATIONS
 
@@ -13,12 +13,12 @@ RIGHT_TO_LEFT = {"ar", "fa", "he", "ur"}
 def init_app(app: Flask, settings: Settings) -> None:
     """Choose the language for each request and tell the templates."""
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(TRANSLATIONS)
-    languages = list(settings.languages)
 
     def select() -> str:
+        languages = portal.settings.languages
         return request.accept_languages.best_match(languages) or languages[0]
 
-    babel.init_app(app, default_locale=languages[0], locale_selector=select)
+    babel.init_app(app, default_locale=settings.languages[0], locale_selector=select)
 
     @app.context_processor
     def language() -> dict[str, object]:

@@ -1,11 +1,15 @@
 """What is too large or not text is refused before anything looks at it."""
 
+from typing import Any
+
 from flask import Flask, abort, request
 
 MACHINE_BODY_BYTES = 1024 * 1024
 FORM_BODY_BYTES = 64 * 1024
 LONGEST_FIELD = 4096
 MACHINE_BLUEPRINT = "apple"
+UPLOADS = {"admin.save_settings": 1_200_000, "admin.preview_settings": 1_200_000}
+"""Bytes of a form that carries a file, by endpoint."""
 
 
 def init_app(app: Flask) -> None:
@@ -13,13 +17,17 @@ def init_app(app: Flask) -> None:
     app.config["MAX_CONTENT_LENGTH"] = MACHINE_BODY_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = FORM_BODY_BYTES
 
+    @app.url_value_preprocessor  # runs before anything reads the form
+    def bound_the_body(endpoint: str | None, _values: dict[str, Any] | None) -> None:
+        if request.blueprint != MACHINE_BLUEPRINT:
+            request.max_content_length = UPLOADS.get(endpoint or "", FORM_BODY_BYTES)
+
     @app.before_request
     def refuse_bad_input() -> None:
         if "\x00" in request.path or "\x00" in (request.headers.get("User-Agent") or ""):
             abort(400)
         if request.blueprint == MACHINE_BLUEPRINT:
             return
-        request.max_content_length = FORM_BODY_BYTES
         for values in (request.args, request.form):
             for key, value in values.items(multi=True):
                 if "\x00" in key or "\x00" in value:

@@ -14,6 +14,7 @@ from portal.extensions import db_session, login_manager, portal, transaction
 from portal.models import Person, Visit
 from portal.people import STAFF_ROLES
 from portal.vault import token_hash
+from portal.web.brand import logo_of
 
 EMPLOYEE, WEB_VIEW, STAFF = "employee", "web_view", "staff"
 """Areas: a browser can be signed in to each of them, as different people. Settings' web view may share Safari's jar."""
@@ -51,7 +52,8 @@ def init_app(app: Flask) -> None:
 
     @app.context_processor
     def signed_in() -> dict[str, object]:
-        return {"demo": portal.settings.demo, "company": portal.settings.company}
+        company = portal.settings.company
+        return {"demo": portal.settings.demo, "company": company, "logo": logo_of(company.logo)}
 
 
 def area() -> str:

@@ -130,7 +130,9 @@ def test_the_admin_s_page_of_settings_enrollment(cast):
         engine.fill("code", pyotp.TOTP(account["totp_secret"]).now())
         engine.tap("main button[type=submit]")
         engine.wait_for_heading("Enrollment requests")
-        engine.tap("text=Settings enrollment")
+        engine.tap("text=Settings")
+        engine.wait_for_heading("Settings")
+        engine.tap("text=Service discovery")
         engine.wait_for_heading("Enrolling from Settings")
         engine.picture("admin-discovery")
         for server in ("apache", "iis", "cloudflare", "static"):

@@ -9,6 +9,7 @@ from portal.enrollment.journey import Way
 from portal.extensions import db_session, portal
 from portal.models import EnrollmentRequest
 from portal.notifications.messages import qr_svg
+from portal.settings import version_key
 from portal.web import visits
 
 IPAD = "ipad"
@@ -19,7 +20,8 @@ def browser_here() -> Browser:
     """What this browser is, with what it or its owner told."""
     if request.args.get("device") == IPAD:
         session[visits.IPAD] = True
-    return judge(request.headers.get("User-Agent", ""), is_ipad=bool(session.get(visits.IPAD)))
+    oldest = version_key(portal.settings.enrollment.minimum_ios)
+    return judge(request.headers.get("User-Agent", ""), is_ipad=bool(session.get(visits.IPAD)), oldest=oldest)
 
 
 def refuse_unfit_browser() -> ResponseReturnValue | None:
@@ -38,6 +40,7 @@ def refuse_unfit_browser() -> ResponseReturnValue | None:
     return render_template(
         "employee/browser.html",
         browser=browser,
+        minimum_ios=portal.settings.enrollment.minimum_ios,
         address=address,
         qr=qr_svg(address) if browser.verdict is Verdict.COMPUTER else None,
         ipad_address=f"{here}?device={IPAD}" if may_be_ipad(request.headers.get("User-Agent", "")) else None,

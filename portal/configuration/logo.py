@@ -1,0 +1,62 @@
+"""The company's logo: whatever was uploaded, drawn anew as a small PNG, so that nothing else of the file survives."""
+
+import base64
+import hashlib
+import io
+from dataclasses import dataclass
+
+from PIL import Image, UnidentifiedImageError
+
+LARGEST_BYTES = 1024 * 1024
+MOST_PIXELS = 16_000_000
+"""Looked at before anything is unpacked: a small file can claim to be a huge picture."""
+FORMATS = ("PNG", "JPEG", "WEBP")
+BOX = (480, 120)
+"""Kept size in pixels: twice what pages show."""
+
+
+class LogoRefused(Exception):
+    """The file cannot be a logo; ``code`` says why (too_large, not_a_picture, too_many_pixels)."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Logo:
+    """A logo ready to be sent: PNG bytes, their digest for the address, the size in pixels it is shown at."""
+
+    content: bytes
+    digest: str
+    width: int
+    height: int
+
+
+def redraw(upload: bytes) -> str:
+    """``upload`` (PNG, JPEG or WebP) as the setting's value: a PNG within 480 x 120, base64. Raises LogoRefused."""
+    if len(upload) > LARGEST_BYTES:
+        raise LogoRefused("too_large")
+    try:
+        with Image.open(io.BytesIO(upload), formats=FORMATS) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise LogoRefused("too_many_pixels")
+            drawn = picture.convert("RGBA")
+            drawn.thumbnail(BOX)
+    except Image.DecompressionBombError:
+        raise LogoRefused("too_many_pixels") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        raise LogoRefused("not_a_picture") from None
+    buffer = io.BytesIO()
+    drawn.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def read(value: str) -> Logo | None:
+    """The logo in a setting's value, or None."""
+    if not value:
+        return None
+    content = base64.b64decode(value)
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
+        width, height = picture.size
+    return Logo(content, hashlib.sha256(content).hexdigest()[:12], max(1, width // 2), max(1, height // 2))

@@ -1,0 +1,160 @@
+"""Saving settings: checked as a whole, with the history that can bring them back, audited with secrets masked."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from portal import audit, people
+from portal.configuration import overlay
+from portal.configuration.live import stored
+from portal.credentials.directory import NAME as DIRECTORY
+from portal.database import lock_name
+from portal.models import Person, SettingsVersion, SettingValue
+from portal.settings import Settings
+from portal.vault import Vault
+
+IMPORT = "import"
+"""The page of a save that came from a file or a command and may touch every page."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One setting of a page: what somebody else saved meanwhile, and what this admin wanted."""
+
+    name: str
+    theirs: Any
+    mine: Any
+
+
+class SavedMeanwhile(Exception):
+    """Somebody else saved the page after this admin opened it; nothing was changed."""
+
+    def __init__(self, by: str, version: int, differences: list[Difference]) -> None:
+        super().__init__(by)
+        self.by = by
+        self.version = version
+        self.differences = differences
+
+
+class LocksOut(Exception):
+    """With these settings no admin could sign in any more; nothing was changed."""
+
+
+class UnknownVersion(Exception):
+    """There is no such entry in the history."""
+
+
+def page_version(session: Session, page: str) -> int:
+    """The number of the last save of ``page``: what a form has to name when it is sent."""
+    return session.scalar(select(func.max(SettingsVersion.id)).where(SettingsVersion.page.in_((page, IMPORT)))) or 0
+
+
+def save(
+    session: Session,
+    vault: Vault,
+    base: Settings,
+    page: str,
+    wanted: Mapping[str, Any],
+    actor: str,
+    now: datetime,
+    *,
+    seen: int | None = None,
+    confirmed: bool = False,
+) -> dict[str, Any]:
+    """Save ``wanted`` (section.key -> JSON) and return what changed, masked: name -> [before, after].
+
+    ``seen`` is the version of the page that the admin had before them. Raises NotValid, SavedMeanwhile, and LocksOut
+    unless it is ``confirmed``. A value that equals the files' is forgotten, so that the files count again.
+    """
+    lock_name(session, "settings")
+    saved = stored(session, vault)
+    pinned = overlay.pinned()
+    after = {name: value for name, value in {**saved, **wanted}.items() if name not in pinned}
+    settings = overlay.lay_over(base, after)
+    before = {name: saved.get(name, overlay.value_of(base, name)) for name in wanted if name not in pinned}
+    changed = {name: fresh for name in before if (fresh := overlay.value_of(settings, name)) != before[name]}
+    newest = page_version(session, page)
+    if seen is not None and newest > seen and changed:
+        other = session.get_one(SettingsVersion, newest)
+        differences = [Difference(name, before[name], value) for name, value in changed.items()]
+        raise SavedMeanwhile(other.actor, newest, differences)
+    if not changed:
+        return {}
+    if not confirmed and not _an_admin_can_sign_in(session, settings):
+        raise LocksOut
+    previously = {name: [name in saved, before[name]] for name in changed}
+    _write(session, vault, base, changed, page, previously, actor, now)
+    return _readable(before, changed)
+
+
+def restore(
+    session: Session, vault: Vault, base: Settings, version_id: int, actor: str, now: datetime, confirmed: bool = False
+) -> dict[str, Any]:
+    """Bring back what was before one save. Raises UnknownVersion, NotValid, LocksOut."""
+    version = session.get(SettingsVersion, version_id)
+    if version is None:
+        raise UnknownVersion
+    previously = json.loads(vault.open(version.before_sealed))
+    wanted = {
+        name: value if was_saved else overlay.value_of(base, name) for name, (was_saved, value) in previously.items()
+    }
+    return save(session, vault, base, version.page, wanted, actor, now, confirmed=confirmed)
+
+
+def reset(session: Session, vault: Vault, base: Settings, prefix: str, actor: str, now: datetime) -> list[str]:
+    """Forget what was saved for every setting that begins with ``prefix``: the files count again. Which they were."""
+    saved = [name for name in stored(session, vault) if name == prefix or name.startswith(f"{prefix}.") or not prefix]
+    wanted = {name: overlay.value_of(base, name) for name in saved}
+    save(session, vault, base, IMPORT, wanted, actor, now, confirmed=True)
+    return saved
+
+
+def history(session: Session, page: str, names: set[str], limit: int = 20) -> list[SettingsVersion]:
+    """The last saves that changed one of ``names``, the settings of ``page``; newest first."""
+    query = select(SettingsVersion).where(SettingsVersion.page.in_((page, IMPORT))).order_by(SettingsVersion.id.desc())
+    return [each for each in session.scalars(query.limit(limit)) if names & set(each.changes)]
+
+
+def _write(
+    session: Session,
+    vault: Vault,
+    base: Settings,
+    changed: dict[str, Any],
+    page: str,
+    previously: dict[str, list[Any]],
+    actor: str,
+    now: datetime,
+) -> None:
+    before = {name: value for name, (_, value) in previously.items()}
+    changes = _readable(before, changed)
+    sealed = vault.seal(json.dumps(previously).encode())
+    version = SettingsVersion(at=now, actor=actor, page=page, changes=changes, before_sealed=sealed)
+    session.add(version)
+    session.flush()
+    session.execute(delete(SettingValue).where(SettingValue.name.in_(changed)))
+    for name, value in changed.items():
+        if value != overlay.value_of(base, name):
+            value_sealed = vault.seal(json.dumps(value).encode())
+            session.add(SettingValue(name=name, value_sealed=value_sealed, version_id=version.id))
+    detail = {"page": page, "changes": changes}
+    audit.record(session, audit.SETTINGS, "settings.changed", now, reason=page, actor=actor, detail=detail)
+
+
+def _readable(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    return {name: [overlay.masked(name, before[name]), overlay.masked(name, after[name])] for name in after}
+
+
+def _an_admin_can_sign_in(session: Session, settings: Settings) -> bool:
+    """Whether an admin's password or provider would still be asked with ``settings``."""
+    sources = session.scalars(
+        select(Person.source).where(Person.role == "admin", Person.disabled_at.is_(None)).distinct()
+    ).all()
+    providers = {f"oidc:{each.name}" for each in settings.oidc.providers if each.admin_group}
+    directory = {DIRECTORY} if settings.ldap.servers and settings.ldap.admin_group else set()
+    usable = {people.LOCAL} | providers | directory
+    return not sources or bool(usable & set(sources))

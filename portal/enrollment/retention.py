@@ -1,0 +1,40 @@
+"""Forgetting what is personal about requests that ended long ago; times, kinds of events and the chains stay."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.models import Device, EnrollmentRequest, OutboxMessage
+from portal.settings import Retention
+
+AT_A_TIME = 200
+"""Requests emptied in one go, so that nobody waits long for the database."""
+
+
+def forget_closed(session: Session, rules: Retention, now: datetime) -> int:
+    """Empty requests that were over ``closed_requests_days`` ago; how many. Nothing if that is 0."""
+    if not rules.closed_requests_days:
+        return 0
+    before = now - timedelta(days=rules.closed_requests_days)
+    request = EnrollmentRequest
+    ran_out = and_(request.ended_at.is_(None), request.enrolled_at.is_(None), request.expires_at < before)
+    query = select(request.id).where(request.managed_apple_account != "", or_(request.ended_at < before, ran_out))
+    ids = list(session.scalars(query.limit(AT_A_TIME)))
+    for request_id in ids:
+        audit.erase_details(session, audit.request_chain(request_id))
+    if ids:
+        session.execute(update(request).where(request.id.in_(ids)).values(managed_apple_account=""))
+        session.execute(delete(OutboxMessage).where(OutboxMessage.request_id.in_(ids)))
+        nothing: dict[str, object] = {"attributes": {}, "profiles": [], "push_sealed": None, "product_name": None,
+                   "os_version": None, "build_version": None}  # fmt: skip
+        session.execute(update(Device).where(Device.request_id.in_(ids)).values(nothing))
+    return len(ids)
+
+
+def forget_mail(session: Session, rules: Retention, now: datetime) -> None:
+    """Forget that mail was sent, or given up, after ``mail_days``."""
+    before = now - timedelta(days=rules.mail_days)
+    done = or_(OutboxMessage.sent_at < before, OutboxMessage.failed_at < before)
+    session.execute(delete(OutboxMessage).where(done))

@@ -1,0 +1,91 @@
+"""What an admin typed on a settings page, as values of settings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from werkzeug.datastructures import FileStorage
+
+from portal import clock
+from portal.configuration import logo, overlay
+from portal.configuration.overlay import NotValid, Problem
+from portal.configuration.pages import Field
+from portal.pki import uploads
+from portal.settings import Settings
+
+MOST_TABLES = 20
+
+
+def read(
+    fields: tuple[Field, ...], form: Mapping[str, str], files: Mapping[str, FileStorage], settings: Settings
+) -> dict[str, Any]:
+    """The values of all fields that no variable pins; an empty secret stays what it is. Raises NotValid (uploads)."""
+    pinned = overlay.pinned()
+    return {
+        field.name: _value(field, form, files, overlay.value_of(settings, field.name))
+        for field in fields
+        if field.name not in pinned
+    }
+
+
+def _value(field: Field, form: Mapping[str, str], files: Mapping[str, FileStorage], current: Any) -> Any:
+    if field.kind == "tables":
+        return _tables(field, form, current)
+    if field.kind == "picture":
+        return _picture(field, form, files, current)
+    if field.kind == "identity":
+        return _identity(field, form, files, current)
+    if field.kind == "secret":
+        return _secret(field.name, form, current)
+    return field.read(form.get(field.name, ""))
+
+
+def _secret(name: str, form: Mapping[str, str], current: str) -> str:
+    if form.get(f"{name}.forget") == "yes":
+        return ""
+    return form.get(name, "") or current
+
+
+def _picture(field: Field, form: Mapping[str, str], files: Mapping[str, FileStorage], current: str) -> str:
+    upload = files.get(field.name)
+    if form.get(f"{field.name}.forget") == "yes":
+        return ""
+    if upload is None or not upload.filename:
+        return current
+    try:
+        return logo.redraw(upload.stream.read(logo.LARGEST_BYTES + 1))
+    except logo.LogoRefused as refused:
+        raise NotValid([Problem(field.name, f"logo_{refused.code}", str(refused))]) from None
+
+
+def _identity(field: Field, form: Mapping[str, str], files: Mapping[str, FileStorage], current: str) -> str:
+    upload = files.get(field.name)
+    if form.get(f"{field.name}.forget") == "yes":
+        return ""
+    if upload is None or not upload.filename:
+        return current
+    try:
+        content = upload.stream.read(uploads.LARGEST_BYTES + 1)
+        return uploads.read(content, form.get(f"{field.name}.passphrase", ""), clock.now())
+    except uploads.IdentityRefused as refused:
+        raise NotValid([Problem(field.name, f"identity_{refused.code}", str(refused))]) from None
+
+
+def _tables(field: Field, form: Mapping[str, str], current: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Tables by number; one that is empty or marked for removal is left out, one keeps its secret by its name."""
+    secrets = {each["name"]: each for each in current}
+    tables = []
+    for number in range(MOST_TABLES):
+        prefix = f"{field.name}.{number}."
+        given = {part.name: form.get(prefix + part.name, "") for part in field.parts}
+        if form.get(f"{prefix}remove") == "yes" or not given["name"].strip():
+            continue
+        known = secrets.get(given["name"].strip(), {})
+        table: dict[str, Any] = {}
+        for part in field.parts:
+            if part.kind == "secret":
+                forget = form.get(f"{prefix}{part.name}.forget") == "yes"
+                table[part.name] = "" if forget else given[part.name] or known.get(part.name, "")
+            else:
+                table[part.name] = part.read(given[part.name])
+        tables.append(table)
+    return tables

@@ -1,0 +1,209 @@
+"""Settings that admins change while the portal runs: a page for each topic, its history, tests and previews."""
+
+from typing import Any
+
+from cryptography import x509
+from flask import abort, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+
+from portal import clock
+from portal.configuration import overlay, saving
+from portal.configuration.overlay import NotValid, Problem
+from portal.configuration.pages import PAGES, Field, fields_of
+from portal.configuration.saving import LocksOut, SavedMeanwhile
+from portal.extensions import db_session, portal, transaction
+from portal.models import Person, SettingsVersion
+from portal.web import visits
+from portal.web.admin import blueprint, settings_form, trials
+from portal.web.brand import logo_of
+
+NOTICE = "settings_notice"
+"""Session key: what happened to the settings, for the next page."""
+HISTORY_SHOWN = 20
+UNSHOWN = {"secret_keys", "database_url", "queue.redis_url"}
+"""Fixed settings that hold secrets or may hold a password."""
+
+
+class SaveForm(FlaskForm):  # type: ignore[misc]
+    """Only its CSRF token; the fields are the settings' own."""
+
+
+@blueprint.get("/settings")
+def settings_index() -> ResponseReturnValue:
+    """Every page of settings, and what only the files can say."""
+    fixed = [(name, overlay.value_of(portal.live.base, name)) for name in sorted(overlay.FIXED - UNSHOWN)]
+    return render_template("admin/settings_index.html", pages=PAGES, fixed=fixed)
+
+
+@blueprint.get("/settings/<page>")
+def settings_page(page: str) -> ResponseReturnValue:
+    """One page as it is saved now."""
+    return _page(page)
+
+
+@blueprint.post("/settings/<page>")
+def save_settings(page: str) -> ResponseReturnValue:
+    """Save, or show the page again with what is wrong, what somebody else changed, or whom it would lock out."""
+    fields = _fields(page)
+    if not SaveForm().validate_on_submit():
+        abort(400)
+    seen = request.form.get("seen", "0")
+    try:
+        wanted = settings_form.read(fields, request.form, request.files, portal.settings)
+    except NotValid as refused:
+        return _page(page, problems=refused.problems, entered=True), 422
+    try:
+        with transaction():
+            changed = saving.save(
+                db_session,
+                portal.vault,
+                portal.live.base,
+                page,
+                wanted,
+                _actor(),
+                clock.now(),
+                seen=int(seen) if seen.isdigit() else 0,
+                confirmed=request.form.get("confirm") == "yes",
+            )
+    except NotValid as refused:
+        return _page(page, wanted=wanted, problems=refused.problems, entered=True), 422
+    except SavedMeanwhile as meanwhile:
+        return _page(page, wanted=wanted, meanwhile=meanwhile, entered=True), 409
+    except LocksOut:
+        return _page(page, wanted=wanted, locks_out=True, entered=True), 422
+    portal.refresh(0)
+    session[NOTICE] = ["saved" if changed else "unchanged"]
+    return redirect(url_for("admin.settings_page", page=page), 303)
+
+
+@blueprint.post("/settings/<page>/try")
+def try_settings(page: str) -> ResponseReturnValue:
+    """Try what the page is about with the saved settings: send a mail, ask the directory or a provider, the backend."""
+    _fields(page)
+    if page not in trials.TRIALS:
+        abort(404)
+    if SaveForm().validate_on_submit():
+        visit = _visit()
+        db_session.commit()  # hold nothing while waiting for the network
+        worked, lines = trials.TRIALS[page](visit.person, request.form.get("who", "").strip())
+        session[NOTICE] = ["worked" if worked else "failed", *lines[: trials.MOST_LINES]]
+    return redirect(url_for("admin.settings_page", page=page, _anchor="try"), 303)
+
+
+@blueprint.post("/settings/<page>/preview")
+def preview_settings(page: str) -> ResponseReturnValue:
+    """What employees would see with what is typed but not saved."""
+    fields = _fields(page)
+    if page != "company" or not SaveForm().validate_on_submit():
+        abort(404)
+    try:
+        wanted = settings_form.read(fields, request.form, request.files, portal.settings)
+        settings = overlay.lay_over(portal.live.base, {**_current(fields), **wanted})
+    except NotValid as refused:
+        return _page(page, problems=refused.problems, entered=True), 422
+    seen = {"company": settings.company, "logo": logo_of(settings.company.logo), "offer_corporate": True}
+    return render_template("employee/ownership.html", form=SaveForm(), preview=True, **seen)
+
+
+@blueprint.post("/settings/history/<int:version>/restore")
+def restore_settings(version: int) -> ResponseReturnValue:
+    """Bring back what was before one save."""
+    if not SaveForm().validate_on_submit():
+        abort(400)
+    entry = db_session.get(SettingsVersion, version)
+    if entry is None:
+        abort(404)
+    try:
+        with transaction():
+            confirmed = request.form.get("confirm") == "yes"
+            saving.restore(db_session, portal.vault, portal.live.base, version, _actor(), clock.now(), confirmed)
+    except NotValid:
+        session[NOTICE] = ["restore_not_valid"]
+    except LocksOut:
+        session[NOTICE] = ["restore_locks_out"]
+    else:
+        portal.refresh(0)
+        session[NOTICE] = ["restored"]
+    return redirect(url_for("admin.settings_page", page=entry.page if entry.page in PAGES else "company"), 303)
+
+
+def _page(
+    page: str,
+    *,
+    wanted: dict[str, Any] | None = None,
+    problems: list[Problem] | None = None,
+    meanwhile: SavedMeanwhile | None = None,
+    locks_out: bool = False,
+    entered: bool = False,
+) -> str:
+    fields = _fields(page)
+    current = _current(fields)
+    shown = {**current, **(wanted or {})}
+    typed = {field.name: _typed(field, shown[field.name], entered) for field in fields}
+    history = saving.history(db_session, page, {field.name for field in fields}, HISTORY_SHOWN)
+    actors = [each.actor for each in history] + ([meanwhile.by] if meanwhile else [])
+    seen = meanwhile.version if meanwhile else request.form.get("seen", "0") if entered else _version(page)
+    return render_template(
+        "admin/settings_page.html",
+        page=page,
+        fields=fields,
+        typed=typed,
+        current=current,
+        pinned=overlay.pinned(),
+        problems=problems or [],
+        wrong={each.name: each for each in problems or []},
+        meanwhile=meanwhile,
+        locks_out=locks_out,
+        seen=seen,
+        history=history,
+        names=_names(actors),
+        masked=overlay.masked,
+        signer=_uploaded_signer() if page == "backend" else None,
+        trial=page in trials.TRIALS,
+        notice=session.pop(NOTICE, None),
+    )
+
+
+def _uploaded_signer() -> x509.Certificate | None:
+    pem = portal.settings.profile.signing_identity
+    return x509.load_pem_x509_certificates(pem.encode())[0] if pem else None
+
+
+def _typed(field: Field, value: Any, entered: bool) -> Any:
+    """What stands in the field: after a refusal exactly what was typed, else the value."""
+    if field.kind == "tables":
+        return value
+    if entered and field.kind in ("text", "number", "lines") and field.name in request.form:
+        return request.form[field.name]
+    return value if field.kind == "flag" else field.write(value)
+
+
+def _fields(page: str) -> tuple[Field, ...]:
+    if page not in PAGES:
+        abort(404)
+    return fields_of(page)
+
+
+def _current(fields: tuple[Field, ...]) -> dict[str, Any]:
+    return {field.name: overlay.value_of(portal.settings, field.name) for field in fields}
+
+
+def _version(page: str) -> int:
+    return saving.page_version(db_session, page)
+
+
+def _names(actors: list[str]) -> dict[str, str]:
+    """Who they are, by person id."""
+    found = (db_session.get(Person, each) for each in {actor.rpartition(":")[2] for actor in actors})
+    return {each.id: each.name or each.username for each in found if each is not None}
+
+
+def _visit() -> Any:
+    visit = visits.current()
+    assert visit is not None  # the blueprint lets nobody else in
+    return visit
+
+
+def _actor() -> str:
+    return visits.actor(_visit())

@@ -1,0 +1,76 @@
+"""The "try it" buttons: what the saved settings do when they are really used, told line by line."""
+
+from collections.abc import Callable
+
+from portal import clock
+from portal.credentials.base import AccountProblem, SourceUnavailable
+from portal.extensions import portal
+from portal.models import Person, new_id
+from portal.notifications import messages
+from portal.notifications.email import NotDelivered, Undeliverable, open_transport
+
+MOST_LINES = 12
+Outcome = tuple[bool, list[str]]
+"""Whether it worked, and what happened; the lines are technical and not translated."""
+
+
+def mail(admin: Person, _who: str) -> Outcome:
+    """Send a mail to the admin's own address, now."""
+    message = messages.trial(portal.settings, admin)
+    try:
+        open_transport(portal.settings).send(new_id(), message, clock.now())
+    except (NotDelivered, Undeliverable) as problem:
+        return False, [str(problem)]
+    return True, [admin.email]
+
+
+def directory(_admin: Person, who: str) -> Outcome:
+    """Connect to every server, bind, and read the person ``who`` if one is named."""
+    if portal.directory is None:
+        return False, ["servers is empty: no directory"]
+    lines = []
+    try:
+        for line in portal.directory.probe(who or None):
+            lines.append(line)
+    except SourceUnavailable as problem:
+        return False, [*lines, f"{problem.reason}: {problem}"]
+    except AccountProblem as problem:
+        return False, [*lines, f"refused: {problem.reason}"]
+    return True, lines
+
+
+def providers(_admin: Person, _who: str) -> Outcome:
+    """Ask every provider for its metadata and keys."""
+    if not portal.providers:
+        return False, ["no provider"]
+    lines, worked = [], True
+    for name, provider in portal.providers.items():
+        try:
+            provider.metadata()
+            lines.append(f"{name}: {provider.settings.issuer} answers as it should")
+        except SourceUnavailable as problem:
+            worked = False
+            lines.append(f"{name}: {problem.reason}: {problem}")
+    return worked, lines
+
+
+def backend(_admin: Person, _who: str) -> Outcome:
+    """Ask the device management, and open the certificate that signs profiles."""
+    health = portal.backend.health()
+    lines = [f"{portal.settings.mdm.backend}: {'ready' if health.ready else health.reason}"]
+    try:
+        certificate = portal.signer.certificate
+    except (OSError, ValueError) as problem:
+        return False, [*lines, f"signing certificate: {problem}"]
+    days = (certificate.not_valid_after_utc - clock.now()).days
+    lines.append(f"profiles are signed by {certificate.subject.rfc4514_string()}, valid for {days} more days")
+    return health.ready and days > 0, lines
+
+
+TRIALS: dict[str, Callable[[Person, str], Outcome]] = {
+    "mail": mail,
+    "directory": directory,
+    "providers": providers,
+    "backend": backend,
+}
+"""By page of settings."""

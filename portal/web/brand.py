@@ -1,0 +1,42 @@
+"""The company's colour and logo. Their addresses hold what they say, so browsers keep them for good."""
+
+import re
+from functools import lru_cache
+
+from flask import Blueprint, Response, abort
+from flask.typing import ResponseReturnValue
+
+from portal import branding
+from portal.configuration import logo
+from portal.extensions import portal
+from portal.web.security import STATIC_MAX_AGE_SECONDS
+
+blueprint = Blueprint("brand", __name__)
+
+
+@blueprint.get("/brand/<accent>.css")
+def colours(accent: str) -> ResponseReturnValue:
+    """The stylesheet that follows from one colour."""
+    if not re.fullmatch(r"[0-9a-f]{6}", accent):
+        abort(404)
+    return _kept(Response(branding.stylesheet(f"#{accent}"), mimetype="text/css"))
+
+
+@blueprint.get("/brand/<digest>.png")
+def logo_file(digest: str) -> ResponseReturnValue:
+    """The logo, if that is still the one."""
+    current = logo_of(portal.settings.company.logo)
+    if current is None or current.digest != digest:
+        abort(404)
+    return _kept(Response(current.content, mimetype="image/png"))
+
+
+@lru_cache(maxsize=4)
+def logo_of(value: str) -> logo.Logo | None:
+    """The logo in a setting's value."""
+    return logo.read(value)
+
+
+def _kept(response: Response) -> Response:
+    response.headers["Cache-Control"] = f"public, max-age={STATIC_MAX_AGE_SECONDS}, immutable"
+    return response
