@@ -25,7 +25,14 @@ def open_engine(url: str) -> Engine:
     Parameters never show in an error: they name people.
     """
     if make_url(url).get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
+        engine = create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=20,
+            hide_parameters=True,
+            connect_args={"options": "-c jit=off"},  # compiling a statement takes longer than any of ours runs
+        )
         event.listen(engine, "handle_error", _forget_values)
         return engine
     path = make_url(url).database

@@ -14,6 +14,15 @@
   });
   var ipad = document.querySelector("[data-ipad]");
   if (ipad && navigator.maxTouchPoints > 0) location.replace(ipad.dataset.ipad);
+  var report = document.querySelector("[data-report]");
+  if (report) setTimeout(function () {
+    if (document.hidden) return;
+    fetch(report.dataset.report, { method: "POST", headers: { "X-CSRFToken": report.dataset.token } }).catch(function () {});
+  }, 3000);
+  document.querySelectorAll("[data-print]").forEach(function (button) {
+    button.hidden = false;
+    button.addEventListener("click", function () { print(); });
+  });
   var again = document.querySelector("[data-again]");
   if (again) setTimeout(function () { location.replace(again.dataset.again); }, 5000);
 })();

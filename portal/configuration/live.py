@@ -53,7 +53,8 @@ class Live:
                         self.current = effective(self.base, stored(session, self._vault()))
                         self._version = version
             except (DBAPIError, VaultError) as error:
-                log.warning("settings.not_read error=%s", type(error).__name__)
+                level = logging.WARNING if self._version else logging.INFO  # before setup there is nothing to read
+                log.log(level, "settings.not_read error=%s", type(error).__name__)
         return self.current
 
 

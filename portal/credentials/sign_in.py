@@ -41,7 +41,7 @@ def check(
         known = people.by_username(session, username)
         is_local = sources.directory is None or (known is not None and known.source == people.LOCAL)
     with database.transaction() as session:
-        attempt = throttle.reserve(session, _counted(username), address, settings.sign_in, now)
+        attempt = throttle.reserve(session, throttle.counted(username), address, settings.sign_in, now)
     try:
         if sources.directory is None or is_local:
             with database.session() as session:
@@ -57,11 +57,6 @@ def check(
     if person is None or person.disabled_at is not None:
         raise WrongCredentials
     return person, attempt
-
-
-def _counted(username: str) -> str:
-    """One counter for an account however it is typed: name, DOMAIN\\name, name@domain."""
-    return username.rpartition("\\")[2].partition("@")[0] or username
 
 
 def look_up(database: Database, sources: Sources, settings: Settings, username: str, now: datetime) -> Person | None:

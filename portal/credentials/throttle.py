@@ -60,9 +60,21 @@ def succeed(session: Session, attempt: Attempt) -> None:
     session.execute(delete(SignInAttempt).where(SignInAttempt.account_key == attempt.account_key))
 
 
+def forget(session: Session, username: str) -> None:
+    """Staff vouches for the account: its wrong tries are forgotten."""
+    session.execute(
+        delete(SignInAttempt).where(SignInAttempt.account_key == _key("account", fold_username(counted(username))))
+    )
+
+
 def release(session: Session, attempt: Attempt) -> None:
     """The try could not be judged (the source was out of reach): it does not count."""
     session.execute(delete(SignInAttempt).where(SignInAttempt.id == attempt.id))
+
+
+def counted(username: str) -> str:
+    """One counter for an account however it is typed: name, DOMAIN\\name, name@domain."""
+    return username.rpartition("\\")[2].partition("@")[0] or username
 
 
 def forget_old(session: Session, rules: SignIn, now: datetime) -> None:

@@ -92,6 +92,21 @@ def signed_in(
     return request
 
 
+def seen_with(session: Session, request_id: str | None, browser: str, language: str) -> None:
+    """What the person who signed in reads the pages with, for helpdesk: ``safari 17.4``, ``settings``, ...; ``de``."""
+    request = session.get(EnrollmentRequest, request_id) if request_id else None
+    if request is not None:
+        request.browser, request.language, request.unfit_browser = browser, language, None
+
+
+def unfit_browser(session: Session, request_id: str, verdict: str, now: datetime) -> None:
+    """Somebody looks at the link in a browser that cannot go on; told once until somebody signs in."""
+    request = requests.lock(session, request_id)
+    if request.unfit_browser is None and request.signed_in_at is None and not journey.of(request).over(now):
+        request.unfit_browser = verdict
+        _record(session, request, "browser.unfit", now, EMPLOYEE, verdict)
+
+
 def sign_in_failed(session: Session, request_id: str, reason: str, now: datetime, why: str = "") -> None:
     """A try to sign in on this request failed (``reason``: wrong_credentials, throttled, source_unavailable, ...).
 

@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit, people
+from portal.credentials import throttle
 from portal.database import lock_name
 from portal.enrollment import journey, passcode
 from portal.enrollment.errors import (
@@ -26,6 +27,7 @@ from portal.settings import Settings
 from portal.vault import Vault, token_hash
 
 TOKEN_BYTES = 20
+LONGEST_NOTE = 500
 LONGEST_TOKEN = 128
 
 
@@ -217,6 +219,61 @@ def send_passcode(
     mail = messages.new_passcode(settings, request, code)
     outbox.put(session, vault, "passcode", mail, request.id, now)
     _event(session, request, "passcode.sent", now, actor="employee")
+
+
+def new_passcode(
+    session: Session,
+    vault: Vault,
+    settings: Settings,
+    request_id: str,
+    actor: str,
+    now: datetime,
+    *,
+    shown: bool = False,
+) -> str:
+    """Staff has another passcode sent by mail, however many were sent; the old one is dead. Raises RequestEnded.
+
+    Returned for staff to read out only if an admin allows it (``shown``, recorded as such), else an empty string.
+    """
+    request = _open(session, request_id, now)
+    code = passcode.renew(request, vault, now)
+    request.passcode_sends = 1
+    mail = messages.new_passcode(settings, request, code)
+    outbox.put(session, vault, "passcode", mail, request.id, now)
+    seen = shown and settings.passcode.shown_to_helpdesk
+    _event(session, request, "passcode.sent", now, reason="shown" if seen else "by_staff", actor=actor)
+    return code if seen else ""
+
+
+def unlock(session: Session, request_id: str, actor: str, now: datetime) -> EnrollmentRequest:
+    """The employee may sign in and have passcodes sent by themselves again. Raises RequestEnded."""
+    request = _open(session, request_id, now)
+    throttle.forget(session, request.person.username)
+    request.passcode_sends = 0
+    _event(session, request, "request.unlocked", now, actor=actor)
+    return request
+
+
+def extend(session: Session, settings: Settings, request_id: str, actor: str, now: datetime) -> EnrollmentRequest:
+    """Give a request, also one that ran out, its whole lifetime again from now. Raises RequestEnded if it is closed."""
+    request = lock(session, request_id)
+    if request.ended_at is not None or request.enrolled_at is not None:
+        raise RequestEnded
+    request.expires_at = max(request.expires_at, now + timedelta(days=settings.enrollment.request_lifetime_days))
+    _event(session, request, "request.extended", now, actor=actor)
+    return request
+
+
+def hand_over(session: Session, request_id: str, colleague: Person, note: str, actor: str, now: datetime) -> None:
+    """Ask a colleague to go on with a request; the note stays with it. Raises LinkUnusable, UnknownPerson."""
+    request = lock(session, request_id)
+    if colleague.role not in people.STAFF_ROLES or colleague.disabled_at is not None:
+        raise UnknownPerson
+    request.handed_to, request.handed_note = colleague.id, note.strip()[:LONGEST_NOTE]
+    audit.record(
+        session, audit.request_chain(request.id), "request.handed_over", now,
+        actor=actor, detail={"to": colleague.id, "note": request.handed_note},
+    )  # fmt: skip
 
 
 def cancel(session: Session, request_id: str, actor: str, now: datetime) -> None:

@@ -3,11 +3,16 @@
 from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, select
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, select, text
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from portal.models.base import Base, new_id
 from portal.models.people import Person
+
+
+def _newest(name: str, where: str) -> Index:
+    """An index of the requests that fit ``where``, by age; their expiry is at hand, too."""
+    return Index(name, "created_at", "id", "expires_at", sqlite_where=text(where), postgresql_where=text(where))
 
 
 class EnrollmentRequest(Base):
@@ -15,13 +20,27 @@ class EnrollmentRequest(Base):
 
     __tablename__ = "enrollment_requests"
 
+    __table_args__ = (
+        Index("ix_requests_newest", "created_at", "id"),
+        Index("ix_requests_source", "source", "created_at", "id"),
+        _newest("ix_requests_closed", "ended_at IS NOT NULL"),
+        _newest("ix_requests_enrolled", "ended_at IS NULL AND enrolled_at IS NOT NULL"),
+        _newest("ix_requests_unfinished", "ended_at IS NULL AND enrolled_at IS NULL"),
+        _newest("ix_requests_walking", "ended_at IS NULL AND enrolled_at IS NULL AND signed_in_at IS NOT NULL"),
+    )
+
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), index=True)
     source: Mapped[str] = mapped_column(String(16))
     created_by: Mapped[str] = mapped_column(String(200))
-    created_at: Mapped[datetime] = mapped_column(index=True)
+    created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     managed_apple_account: Mapped[str] = mapped_column(String(254))
+    browser: Mapped[str | None] = mapped_column(String(64))
+    language: Mapped[str | None] = mapped_column(String(16))
+    unfit_browser: Mapped[str | None] = mapped_column(String(16))
+    handed_to: Mapped[str | None] = mapped_column(String(16))
+    handed_note: Mapped[str | None] = mapped_column(String(500))
 
     passcode_secret_sealed: Mapped[bytes]
     passcode_counter: Mapped[int] = mapped_column(default=0)
@@ -48,7 +67,10 @@ class EnrollmentRequest(Base):
     terms_current: ClassVar[Mapped[str | None]]
     """The newest terms' version, read with every load of a request (see the end of this file)."""
 
-    person: Mapped[Person] = relationship(lazy="joined", innerjoin=True)
+    person: Mapped[Person] = relationship(
+        lazy="joined",
+        innerjoin="unnested",  # type: ignore[arg-type]  # SQLite reads all requests for a join within an outer join
+    )
     profile: Mapped["IssuedProfile | None"] = relationship(
         primaryjoin="foreign(EnrollmentRequest.profile_id) == IssuedProfile.id",
         lazy="joined",

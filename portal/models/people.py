@@ -1,15 +1,22 @@
 """Employees and staff, their local passwords, their signed-in browsers."""
 
+import re
+import unicodedata
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import JSON, ForeignKey, Index, String
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import JSON, Connection, ForeignKey, Index, String, delete, event, insert
+from sqlalchemy.orm import Mapped, Mapper, mapped_column, relationship
 
 from portal.models.base import Base, new_id
 
 if TYPE_CHECKING:
     from portal.models.enrollment import EnrollmentRequest
+
+
+LONGEST_WORD = 100
+"""Characters of a word to search by; nobody types more."""
+_WORD_BREAK = re.compile(r"[\s@._+-]+")
 
 
 class Person(Base):
@@ -34,6 +41,44 @@ class Person(Base):
     erased_at: Mapped[datetime | None]
 
     local_account: Mapped["LocalAccount | None"] = relationship(back_populates="person")
+
+
+class SearchWord(Base):
+    """A folded word by which a person is found, by its beginning; follows the person, whoever writes it."""
+
+    __tablename__ = "search_words"
+
+    word: Mapped[str] = mapped_column(
+        String(LONGEST_WORD).with_variant(String(LONGEST_WORD, collation="C"), "postgresql"), primary_key=True
+    )
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
+def folded(text: str) -> str:
+    """How words are compared: no case, no accents."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(each for each in decomposed if not unicodedata.combining(each))
+
+
+def search_words(*texts: str | None) -> set[str]:
+    """The words by which somebody with these names and addresses is found: each whole, and its parts."""
+    words = set()
+    for text in texts:
+        whole = folded(text or "").strip()
+        own, at, domain = whole.rpartition("@")
+        words |= {whole, at + domain, *_WORD_BREAK.split(own)} if at else {whole, *_WORD_BREAK.split(whole)}
+    return {word[:LONGEST_WORD] for word in words if word}
+
+
+@event.listens_for(Person, "after_insert")
+@event.listens_for(Person, "after_update")
+def _follow(_mapper: Mapper[Person], connection: Connection, person: Person) -> None:
+    words = SearchWord.__table__
+    connection.execute(delete(words).where(words.c.person_id == person.id))  # type: ignore[arg-type]
+    found = search_words(person.name, person.username, person.email, person.managed_apple_account)
+    if person.erased_at is None:
+        rows = [{"word": word, "person_id": person.id} for word in sorted(found)]
+        connection.execute(insert(words), rows)  # type: ignore[arg-type]
 
 
 class LocalAccount(Base):

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 DEVICE_SCHEME = "apple-remotemanagement-user-login:"
-ANY_BROWSER = {"safari.enter", "safari.ticket", "safari.state"}
+ANY_BROWSER = {"safari.enter", "safari.tell_browser", "safari.ticket", "safari.state"}
 """Pages that judge the browser themselves or are fetched by something else than the page's browser."""
 
 

@@ -24,6 +24,15 @@ def browser_here() -> Browser:
     return judge(request.headers.get("User-Agent", ""), is_ipad=bool(session.get(visits.IPAD)), oldest=oldest)
 
 
+def browser_in_words() -> str:
+    """This browser for helpdesk: ``safari 17.4``, ``settings``, or what the device check calls it."""
+    if visits.area() == visits.WEB_VIEW:
+        return "settings"
+    browser = browser_here()
+    name = "safari" if browser.verdict in (Verdict.OK, Verdict.IOS_TOO_OLD) else browser.verdict.value
+    return f"{name} {browser.version[0]}.{browser.version[1]}" if browser.version else name
+
+
 def refuse_unfit_browser() -> ResponseReturnValue | None:
     """None if this browser may go on, else the page that says why not and what to do.
 
@@ -43,6 +52,7 @@ def refuse_unfit_browser() -> ResponseReturnValue | None:
         minimum_ios=portal.settings.enrollment.minimum_ios,
         address=address,
         qr=qr_svg(address) if browser.verdict is Verdict.COMPUTER else None,
+        report=f"{here}/browser" if request.endpoint == "safari.enter" else None,
         ipad_address=f"{here}?device={IPAD}" if may_be_ipad(request.headers.get("User-Agent", "")) else None,
     )
 

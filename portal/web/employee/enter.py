@@ -4,12 +4,13 @@ from flask import redirect, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.enrollment import requests
+from portal.enrollment import progress, requests
+from portal.enrollment.eligibility import Verdict
 from portal.enrollment.journey import Step
-from portal.extensions import db_session
+from portal.extensions import db_session, transaction
 from portal.web import visits
 from portal.web.employee import journey_pages, safari_pages
-from portal.web.employee.browsers import refuse_unfit_browser
+from portal.web.employee.browsers import browser_here, refuse_unfit_browser
 from portal.web.employee.steps import address_of, to_current_step
 
 LINK = "link"
@@ -28,6 +29,17 @@ def enter(token: str) -> ResponseReturnValue:
         return to_current_step(visit)
     session[LINK] = request.id
     return redirect(address_of(Step.SIGN_IN), 303)
+
+
+@safari_pages.post("/e/<token>/browser")
+def tell_browser(token: str) -> ResponseReturnValue:
+    """The page for a browser that cannot go on was really looked at: its script says so, no mail scanner does."""
+    request, now = requests.by_token(db_session, token, clock.now()), clock.now()
+    verdict = browser_here().verdict
+    if verdict is not Verdict.OK:
+        with transaction():
+            progress.unfit_browser(db_session, request.id, verdict.value, now)
+    return "", 204
 
 
 @safari_pages.get("/")

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from flask import abort, render_template, request, session, url_for
+from flask import abort, g, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock, discovery
@@ -11,11 +11,13 @@ from portal.credentials import throttle
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.throttle import Attempt, Throttled
 from portal.enrollment import access, progress, requests
+from portal.enrollment.board import short_code
 from portal.enrollment.journey import Step
 from portal.extensions import db_session, portal, transaction
 from portal.models import EnrollmentRequest, Person, Visit
-from portal.web import leaving, visits
+from portal.web import i18n, leaving, visits
 from portal.web.employee import journey_pages
+from portal.web.employee.browsers import browser_in_words
 from portal.web.employee.enter import LINK
 from portal.web.employee.forms import SignInForm
 from portal.web.employee.steps import FORM_REFUSED, address_of, to_current_step
@@ -62,6 +64,8 @@ def sign_in() -> ResponseReturnValue:
 
 def _page(form: SignInForm, **values: object) -> str:
     """The sign-in page, with every provider that no domain leads to."""
+    if session.get(LINK) and visits.area() == visits.EMPLOYEE:
+        g.short_code = short_code(session[LINK])
     providers = [each for each in portal.settings.oidc.providers if not each.domains]
     passwords = portal.settings.sign_in.passwords
     return render_template(
@@ -111,6 +115,7 @@ def begin_visit(person: Person, attempt: Attempt | None, now: datetime) -> Respo
         else:
             visit = visits.begin(visits.EMPLOYEE, person, _request_for(person).id, now)
         progress.reread_account(db_session, visit.request_id, settings)
+        progress.seen_with(db_session, visit.request_id, browser_in_words(), i18n.current())
     return to_current_step(visit)
 
 

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.enrollment import journey
+from portal.enrollment.board import short_code
 from portal.enrollment.errors import LinkUnusable
 from portal.enrollment.journey import Facts, Step
 from portal.models import EnrollmentRequest, Visit
@@ -29,6 +30,7 @@ def step_page(step: Step) -> Callable[[StepView], Callable[[], ResponseReturnVal
                 return redirect(address_of(Step.SIGN_IN), 303)
             request, facts = request_of(visit)
             g.walker = visit.person.name
+            g.short_code = short_code(request.id)
             if not journey.may_visit(step, facts, clock.now()):
                 return redirect(address_of(journey.current_step(facts, clock.now())), 303)
             return view(visit, request, facts)

@@ -5,21 +5,22 @@ from datetime import timedelta
 from flask import redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from wtforms import StringField
 from wtforms.validators import DataRequired, Length
 
 from portal import clock, people
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.enrollment import journey, requests
-from portal.enrollment.errors import NoManagedAppleAccount, UnknownPerson
+from portal.enrollment import board, journey, requests
+from portal.enrollment.errors import NoManagedAppleAccount, TooManyDevices, UnknownPerson
 from portal.extensions import db_session, portal, transaction
-from portal.models import AuditEvent, EnrollmentRequest, IssuedProfile, Person
+from portal.models import AuditEvent, Person
 from portal.web import visits
 from portal.web.helpdesk import blueprint
 
-PAGE_SIZE = 50
+ASKED = ("q", "status", "step", "age", "source", "attention", "mine", "order")
+"""What the list's address can ask for."""
 RECENT = timedelta(days=7)
 
 
@@ -29,7 +30,9 @@ class InviteForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.get("")
 def request_list() -> ResponseReturnValue:
-    """The newest requests, found by name, username or e-mail, filtered by status."""
+    """One page of requests as the address asks for; with ``part=live`` only what changes, for the page's script."""
+    if request.args.get("part") == "live":
+        return render_template("helpdesk/list_live.html", **_rows())
     return _page(InviteForm())
 
 
@@ -62,48 +65,60 @@ def invite() -> ResponseReturnValue:
         form.username.errors = [f"account_{problem.reason}"]
     except SourceUnavailable:
         form.username.errors = ["directory_unavailable"]
+    except TooManyDevices:
+        form.username.errors = ["too_many_devices"]
     except NoManagedAppleAccount:
         form.username.errors = ["person_without_account"]
     return _page(form), 422
 
 
 def _page(form: InviteForm) -> str:
-    now = clock.now()
-    search, wanted = request.args.get("q", "").strip(), request.args.get("status", "")
-    status = journey.status_expression(now)
-    query = (
-        select(EnrollmentRequest, status)
-        .outerjoin(IssuedProfile, IssuedProfile.id == EnrollmentRequest.profile_id)
-        .join(Person, Person.id == EnrollmentRequest.person_id)
-        .order_by(EnrollmentRequest.created_at.desc())
-        .limit(PAGE_SIZE)
-    )
-    if search:
-        pattern = f"%{search.casefold().replace('%', '').replace('_', '')}%"
-        query = query.where(
-            or_(Person.username.ilike(pattern), Person.name.ilike(pattern), Person.email.ilike(pattern))
-        )
-    if wanted in set(journey.Status):
-        query = query.where(status == wanted)
-    rows = []
-    for found, state in db_session.execute(query).unique():
-        facts = journey.of(found)
-        rows.append({"request": found, "status": state, "step": journey.current_step(facts, now)})
-    refused = db_session.scalars(
-        select(AuditEvent)
-        .where(
-            AuditEvent.chain == people.PEOPLE_CHAIN, AuditEvent.kind == "request.refused", AuditEvent.at > now - RECENT
-        )
-        .order_by(AuditEvent.seq.desc())
-        .limit(5)
-    ).all()
     return render_template(
         "helpdesk/list.html",
         form=form,
-        rows=rows,
-        search=search,
-        wanted=wanted,
         statuses=list(journey.Status),
-        refused=refused,
+        steps=list(journey.STEPS),
+        ages=list(board.Age),
+        sources=board.SOURCES,
+        attentions=list(board.Attention),
+        refused=_refused_lately(),
         notice=session.pop("helpdesk_notice", None),
+        **_rows(),
     )
+
+
+def _rows() -> dict[str, object]:
+    """The asked-for page and how its address continues."""
+    asked = {key: request.args.get(key, "").strip() for key in ASKED}
+    visit = visits.current()
+    filters = board.Filters(
+        search=asked["q"],
+        status=asked["status"],
+        step=asked["step"],
+        age=asked["age"],
+        source=asked["source"],
+        attention=asked["attention"],
+        handed_to=visit.person_id if asked["mine"] and visit else "",
+        oldest_first=asked["order"] == "oldest",
+    )
+    place = request.args.get("place", "")
+    now = clock.now()
+    page = board.page(db_session, portal.settings.passcode, filters, now, place)
+    kept = {key: value for key, value in asked.items() if value}
+    narrowed = any(asked[key] for key in ASKED if key not in ("q", "order"))
+    return {"page": page, "asked": asked, "kept": kept, "place": place, "narrowed": narrowed, "now": now}
+
+
+def _refused_lately() -> list[AuditEvent]:
+    """Who could not get a request lately, and why."""
+    refused = (
+        select(AuditEvent)
+        .where(
+            AuditEvent.chain == people.PEOPLE_CHAIN,
+            AuditEvent.kind == "request.refused",
+            AuditEvent.at > clock.now() - RECENT,
+        )
+        .order_by(AuditEvent.seq.desc())
+        .limit(3)
+    )
+    return list(db_session.scalars(refused))

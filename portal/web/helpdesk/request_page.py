@@ -1,15 +1,21 @@
-"""One request: status, step, timeline, device; sending again, the QR code, cancelling."""
+"""One request: what to say on the phone, the steps, the timeline, and what can be done about it."""
 
-from flask import abort, redirect, render_template, session, url_for
+from collections.abc import Callable
+
+from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from sqlalchemy import select
+from wtforms import StringField, TextAreaField
+from wtforms.validators import Length
 
 from portal import audit, clock
-from portal.enrollment import access, journey, requests
+from portal.enrollment import access, advice, board, journey, requests
+from portal.enrollment.errors import RequestEnded, UnknownPerson
 from portal.extensions import db_session, portal, transaction
-from portal.models import Command, Device, EnrollmentRequest, OutboxMessage, Visit
+from portal.models import AuditEvent, Command, Device, EnrollmentRequest, OutboxMessage, Person, Visit
 from portal.notifications.messages import qr_svg
+from portal.people import STAFF_ROLES
 from portal.web import visits
 from portal.web.helpdesk import blueprint
 
@@ -20,107 +26,223 @@ class ActionForm(FlaskForm):  # type: ignore[misc]
     """A button."""
 
 
+class HandOverForm(FlaskForm):  # type: ignore[misc]
+    colleague = StringField(validators=[Length(max=16)])
+    note = TextAreaField(validators=[Length(max=requests.LONGEST_NOTE, message="note_long")])
+
+
 @blueprint.get("/requests/<request_id>")
 def request_page(request_id: str) -> ResponseReturnValue:
-    """Everything about one request."""
+    """Everything about one request; with ``part=live`` only what changes, for the page's script."""
+    if request.args.get("part") == "live":
+        return render_template("helpdesk/request_live.html", **_facts(request_id))
     return _page(request_id)
 
 
 @blueprint.post("/requests/<request_id>/resend")
 def resend(request_id: str) -> ResponseReturnValue:
     """A new mail with a new link and passcode."""
-    if _confirmed(request_id):
-        with transaction():
-            requests.resend(
-                db_session,
-                portal.vault,
-                portal.settings,
-                request_id,
-                clock.now(),
-                asked_by=_visit().person.name,
-                actor=visits.actor(_visit()),
+
+    def act() -> None:
+        requests.resend(
+            db_session,
+            portal.vault,
+            portal.settings,
+            request_id,
+            clock.now(),
+            asked_by=_visit().person.name,
+            actor=_actor(),
+        )
+
+    return _do(request_id, act, "resent")
+
+
+@blueprint.post("/requests/<request_id>/new-passcode")
+def new_passcode(request_id: str) -> ResponseReturnValue:
+    """Only a new passcode; on the screen, too, if that was asked for and an admin allows it."""
+    shown = request.form.get("shown") == "yes"
+    codes: list[str] = []
+
+    def act() -> None:
+        codes.append(
+            requests.new_passcode(
+                db_session, portal.vault, portal.settings, request_id, _actor(), clock.now(), shown=shown
             )
-        session[NOTICE] = "resent"
-    return _back(request_id)
+        )
+
+    answer = _do(request_id, act, "new_passcode")
+    return _page(request_id, passcode=codes[0]) if codes and codes[0] else answer
+
+
+@blueprint.post("/requests/<request_id>/unlock")
+def unlock(request_id: str) -> ResponseReturnValue:
+    """Signing in, and having passcodes sent, works for the employee again."""
+    return _do(request_id, lambda: requests.unlock(db_session, request_id, _actor(), clock.now()), "unlocked")
+
+
+@blueprint.post("/requests/<request_id>/extend")
+def extend(request_id: str) -> ResponseReturnValue:
+    """The whole lifetime again, from now."""
+    return _do(
+        request_id,
+        lambda: requests.extend(db_session, portal.settings, request_id, _actor(), clock.now()),
+        "extended",
+    )
 
 
 @blueprint.post("/requests/<request_id>/cancel")
 def cancel(request_id: str) -> ResponseReturnValue:
     """End the request; its links, passcode and profile stop working."""
-    if _confirmed(request_id):
-        with transaction():
-            requests.cancel(db_session, request_id, visits.actor(_visit()), clock.now())
-        session[NOTICE] = "cancelled"
-    return _back(request_id)
+    known = _known(request_id)
+    if known.ended_at is not None or known.enrolled_at is not None:
+        session[NOTICE] = "over"
+        return _back(request_id)
+    return _do(request_id, lambda: requests.cancel(db_session, request_id, _actor(), clock.now()), "cancelled")
+
+
+@blueprint.post("/requests/<request_id>/hand-over")
+def hand_over(request_id: str) -> ResponseReturnValue:
+    """To a colleague, with a note."""
+    form = HandOverForm()
+    colleague = db_session.get(Person, form.colleague.data or "")
+    if not form.validate_on_submit() or colleague is None:
+        return _page(request_id, form=form), 422
+
+    def act() -> None:
+        requests.hand_over(db_session, request_id, colleague, form.note.data or "", _actor(), clock.now())
+
+    return _do(request_id, act, "handed_over")
 
 
 @blueprint.post("/requests/<request_id>/sign-in-again")
 def sign_in_again(request_id: str) -> ResponseReturnValue:
     """The device's owner has to sign in again in Settings; the enrollment stays."""
     if ActionForm().validate_on_submit():
-        if db_session.get(EnrollmentRequest, request_id) is None:
-            abort(404)
+        _known(request_id)
         with transaction():
-            asked = access.ask_to_sign_in_again(db_session, request_id, visits.actor(_visit()), clock.now())
+            asked = access.ask_to_sign_in_again(db_session, request_id, _actor(), clock.now())
         session[NOTICE] = "sign_in_again" if asked else "over"
     return _back(request_id)
 
 
 @blueprint.post("/requests/<request_id>/qr")
 def show_qr(request_id: str) -> ResponseReturnValue:
-    """A QR code with a link of its own; shown once, audited."""
-    if not _confirmed(request_id):
-        return _back(request_id)
-    with transaction():
-        token = requests.show_qr(db_session, request_id, visits.actor(_visit()), clock.now())
-    return _page(request_id, qr=qr_svg(portal.settings.url(f"/e/{token}")))
+    """A QR code with a link of its own, as large as the screen and ready to print; audited."""
+    tokens: list[str] = []
+    answer = _do(
+        request_id, lambda: tokens.append(requests.show_qr(db_session, request_id, _actor(), clock.now())), "over"
+    )
+    if not tokens:
+        return answer
+    session.pop(NOTICE, None)
+    shown = _known(request_id)
+    return render_template("helpdesk/qr.html", request_=shown, qr=qr_svg(portal.settings.url(f"/e/{tokens[0]}")))
 
 
-def _page(request_id: str, qr: str | None = None) -> str:
-    request = db_session.get(EnrollmentRequest, request_id)
-    if request is None:
-        abort(404)
-    now = clock.now()
-    facts = journey.of(request)
+def _do(request_id: str, act: Callable[[], object], notice: str) -> ResponseReturnValue:
+    """One confirmed action in one transaction, and back to the page that says what it did."""
+    _known(request_id)
+    if ActionForm().validate_on_submit():
+        try:
+            with transaction():
+                act()
+            session[NOTICE] = notice
+        except RequestEnded:
+            session[NOTICE] = "over"
+        except UnknownPerson:
+            session[NOTICE] = "no_colleague"
+    return _back(request_id)
+
+
+def _page(request_id: str, form: HandOverForm | None = None, passcode: str = "") -> str:
+    staff = select(Person).where(Person.role.in_(STAFF_ROLES), Person.disabled_at.is_(None)).order_by(Person.name)
+    return render_template(
+        "helpdesk/request.html",
+        form=form or HandOverForm(),
+        passcode=passcode,
+        may_show_passcode=portal.settings.passcode.shown_to_helpdesk,
+        lifetime=portal.settings.enrollment.request_lifetime_days,
+        colleagues=[each for each in db_session.scalars(staff) if each.id != _visit().person_id],
+        notice=session.pop(NOTICE, None),
+        **_facts(request_id),
+    )
+
+
+def _facts(request_id: str) -> dict[str, object]:
+    """All that the page tells of one request."""
+    known, now, rules = _known(request_id), clock.now(), portal.settings.passcode
+    facts = journey.of(known)
     device = db_session.scalar(
         select(Device).where(Device.request_id == request_id).order_by(Device.authenticated_at.desc())
     )
     commands = []
     if device is not None:
         commands = list(db_session.scalars(select(Command).where(Command.device_id == device.id).order_by(Command.id)))
-    mails = db_session.scalars(
-        select(OutboxMessage).where(OutboxMessage.request_id == request_id).order_by(OutboxMessage.created_at)
-    ).all()
-    return render_template(
-        "helpdesk/request.html",
-        request_=request,
-        status=journey.status(facts, now),
-        step=journey.current_step(facts, now),
-        open=request.enrolled_at is None and not facts.over(now),
-        events=audit.timeline(db_session, request_id),
-        device=device,
-        commands=commands,
-        mails=mails,
-        qr=qr,
-        form=ActionForm(),
-        notice=session.pop(NOTICE, None),
+    mails = list(
+        db_session.scalars(
+            select(OutboxMessage).where(OutboxMessage.request_id == request_id).order_by(OutboxMessage.created_at)
+        )
     )
+    events = audit.timeline(db_session, request_id)
+    attention = board.attention_of(db_session, rules, known, now)
+    over = facts.over(now)
+    return {
+        "request_": known,
+        "status": journey.status(facts, now),
+        "step": journey.current_step(facts, now),
+        "steps": _steps(known, facts),
+        "open": known.enrolled_at is None and not over,
+        "closed": known.ended_at is not None or known.enrolled_at is not None,
+        "advice": advice.give(known, events, mails, attention, rules, now),
+        "attention": attention,
+        "events": list(reversed(events)),
+        "actors": _names(events),
+        "device": device,
+        "commands": commands,
+        "mails": mails,
+        "handed_to": db_session.get(Person, known.handed_to) if known.handed_to else None,
+        "code": board.short_code(known.id),
+        "now": now,
+    }
 
 
-def _confirmed(request_id: str) -> bool:
-    request = db_session.get(EnrollmentRequest, request_id)
-    if request is None or not ActionForm().validate_on_submit():
-        return False
-    if request.enrolled_at is not None or journey.of(request).over(clock.now()):
-        session[NOTICE] = "over"
-        return False
-    return True
+def _steps(known: EnrollmentRequest, facts: journey.Facts) -> list[tuple[journey.Step, object]]:
+    """Every step with the time it was done, or None."""
+    done = (
+        known.signed_in_at,
+        known.ownership_at if known.ownership == "employee" else None,
+        known.privacy_at,
+        known.passcode_verified_at,
+        known.overview_at,
+        known.terms_accepted_at,
+        facts.profile_downloaded_at,
+        known.enrolled_at,
+    )
+    return list(zip(journey.STEPS, done, strict=True))
+
+
+def _names(events: list[AuditEvent]) -> dict[str, str]:
+    """Names of the staff who acted, by actor code, and of colleagues by id."""
+    ids = {each.actor.rpartition(":")[2]: each.actor for each in events if ":" in each.actor}
+    found = db_session.scalars(select(Person).where(Person.id.in_(ids)))
+    return {ids[each.id]: each.name or each.username for each in found}
+
+
+def _known(request_id: str) -> EnrollmentRequest:
+    known = db_session.get(EnrollmentRequest, request_id)
+    if known is None:
+        abort(404)
+    return known
 
 
 def _visit() -> Visit:
     visit = visits.current()
     assert visit is not None  # the blueprint lets nobody else in
     return visit
+
+
+def _actor() -> str:
+    return visits.actor(_visit())
 
 
 def _back(request_id: str) -> ResponseReturnValue:

@@ -1,0 +1,109 @@
+"""What helpdesk says on the phone: where a request stands, since when, why. Codes; templates put them into words."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from portal.enrollment import journey
+from portal.enrollment import passcode as passcodes
+from portal.enrollment.board import Attention
+from portal.enrollment.journey import Status, Step, Waiting
+from portal.models import AuditEvent, EnrollmentRequest, OutboxMessage
+from portal.settings import Passcode
+
+BY_THE_EMPLOYEE = ("employee", "device")
+"""Actors whose events say when something last moved."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """``code`` names the sentence; ``since`` is when it came to that; the rest fills it in."""
+
+    code: str
+    since: datetime
+    reason: str | None = None
+    tries: int = 0
+    tries_left: int = 0
+    minutes_left: int = 0
+    step: Step | None = None
+
+
+def give(
+    request: EnrollmentRequest,
+    events: list[AuditEvent],
+    mails: list[OutboxMessage],
+    attention: tuple[Attention, ...],
+    rules: Passcode,
+    now: datetime,
+) -> Advice:
+    """The one sentence on top of a request's page."""
+    facts = journey.of(request)
+    status, step = journey.status(facts, now), journey.current_step(facts, now)
+    moved = next((each.at for each in reversed(events) if each.actor in BY_THE_EMPLOYEE), request.created_at)
+    if status in (Status.CANCELLED, Status.REMOVED, Status.ENROLLED, Status.EXPIRED, Status.CORPORATE):
+        return _settled(request, events, status, moved)
+    if status is Status.REFUSED:
+        return Advice(
+            "refused", facts.refused_at or moved, reason=request.profile.refused_reason if request.profile else None
+        )
+    if step is Step.FINISH or status in (Status.PROFILE_ISSUED, Status.PROFILE_EXPIRED, Status.ENROLLING):
+        return _with_a_profile(facts, moved, now)
+    if step is Step.SIGN_IN:
+        return _before_sign_in(request, events, mails, attention)
+    if step is Step.PASSCODE:
+        return _at_the_passcode(request, attention, rules, moved)
+    return Advice("stopped", moved, step=step)
+
+
+def _settled(request: EnrollmentRequest, events: list[AuditEvent], status: Status, moved: datetime) -> Advice:
+    since = {
+        Status.ENROLLED: request.enrolled_at,
+        Status.EXPIRED: request.expires_at,
+        Status.CORPORATE: request.ownership_at,
+    }.get(status, request.ended_at)
+    reason = None
+    if status is Status.REMOVED:
+        reason = next((each.reason for each in reversed(events) if each.kind == "device.left"), None)
+    return Advice(status.value, since or moved, reason=reason)
+
+
+def _with_a_profile(facts: journey.Facts, moved: datetime, now: datetime) -> Advice:
+    waiting = journey.waiting(facts, now)
+    left = facts.profile_expires_at - now if facts.profile_expires_at else None
+    minutes = max(1, round(left.total_seconds() / 60)) if left and left.total_seconds() > 0 else 0
+    if waiting is Waiting.EXPIRED:
+        return Advice("profile_expired", facts.profile_expires_at or moved)
+    return Advice(f"waiting_{waiting.value}", moved, minutes_left=minutes)
+
+
+def _before_sign_in(
+    request: EnrollmentRequest,
+    events: list[AuditEvent],
+    mails: list[OutboxMessage],
+    attention: tuple[Attention, ...],
+) -> Advice:
+    last = events[-1] if events else None
+    refused = next((each for each in reversed(events) if each.kind == "sign_in.refused"), None)
+    if Attention.UNDELIVERED in attention:
+        stuck = next((mail for mail in reversed(mails) if mail.sent_at is None and mail.last_error), None)
+        gone = stuck is not None and stuck.failed_at is not None
+        return Advice("mail_failed" if gone else "mail_delayed", request.created_at)
+    if Attention.BROWSER in attention:
+        told = next((each.at for each in reversed(events) if each.kind == "browser.unfit"), request.created_at)
+        return Advice("browser", told, reason=request.unfit_browser)
+    if refused is not None and last is not None:
+        return Advice("sign_in_refused", refused.at, reason=refused.reason)
+    return Advice("not_opened", request.created_at)
+
+
+def _at_the_passcode(
+    request: EnrollmentRequest, attention: tuple[Attention, ...], rules: Passcode, moved: datetime
+) -> Advice:
+    if Attention.UNDELIVERED in attention:
+        return Advice("passcode_undelivered", moved)
+    if not passcodes.usable(request, rules):
+        code = "passcode_sends" if request.passcode_sends >= rules.sends else "passcode_locked"
+        return Advice(code, moved)
+    if request.passcode_tries:
+        left = rules.tries - request.passcode_tries
+        return Advice("passcode_wrong", moved, tries=request.passcode_tries, tries_left=left)
+    return Advice("passcode_waiting", request.passcode_sent_at or moved)

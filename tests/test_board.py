@@ -1,0 +1,210 @@
+"""Helpdesk's list: what is found, filtered, cut into pages, and pointed out."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from portal.enrollment import board, journey, progress, requests
+from portal.enrollment.board import Attention, Filters
+from portal.models import EnrollmentRequest, IssuedProfile, OutboxMessage, Person, SearchWord
+from tests.conftest import START
+from tests.factories import phone
+from tests.test_journey_properties import facts
+
+
+@pytest.fixture
+def find(portal, clock):
+    """Usernames of the people whose requests are listed."""
+
+    def run(search="", **filters):
+        with portal.database.session() as session:
+            page = board.page(session, portal.settings.passcode, Filters(search, **filters), clock())
+            return [row.request.person.username for row in page.rows]
+
+    return run
+
+
+# --- search --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("jör", True), ("jor", True), ("JOR", True), ("müller", True), ("muller", True), ("jörg mül", True),
+        ("mül jörg", True), ("jm.042", True), ("jm", True), ("042", True), ("joerg@example", True),
+        ("@example.com", True),
+        ("joerg@work", True), ("com", False), ("xjor", False), ("jörg meier", False), ("%", False), ("_", False),
+        ("' OR 1=1 --", False), ("\U0010ffff", False), ("ﬁ", False),
+    ],
+)  # fmt: skip
+def test_people_are_found_by_the_beginnings_of_their_words(company, find, typed, found):
+    person = company.person(
+        "jm.042", name="Jörg Müller", email="joerg@example.com", managed_apple_account="joerg@work.example.com"
+    )
+    company.invite(person)
+    assert find(typed) == (["jm.042"] if found else [])
+
+
+def test_a_request_is_found_by_its_id_and_by_the_code_at_the_foot_of_every_page(company, find, browser):
+    invitation = company.invite(company.person())
+    company.invite(company.person("max"))
+    code = board.short_code(invitation.request.id)
+    assert find(code) == find(code.lower().replace("-", "")) == find(invitation.request.id) == ["erika"]
+    browser.open_link(invitation)
+    assert code in browser.soup.footer.text
+    browser.sign_in()
+    assert code in browser.soup.footer.text
+
+
+def test_the_words_follow_the_person(company, find, portal, session):
+    person = company.person(name="Erika Mustermann")
+    company.invite(person)
+    with portal.database.transaction() as writing:
+        writing.get_one(Person, person.id).name = "Erika Beispiel"
+    assert find("mustermann") == []
+    assert find("beispiel") == ["erika"]
+    from portal import people
+
+    with portal.database.transaction() as writing:
+        people.erase(writing, writing.get_one(Person, person.id), "command", START)
+    assert session.scalars(select(SearchWord).where(SearchWord.person_id == person.id)).all() == []
+
+
+def test_many_people_found_are_still_narrowed_right(company, find, monkeypatch):
+    monkeypatch.setattr(board, "FEW", 1)
+    for name in ("anna one", "anna two", "berta one"):
+        company.invite(company.person(name.replace(" ", "."), name=name))
+    assert sorted(find("anna")) == ["anna.one", "anna.two"]
+    assert find("anna two") == ["anna.two"]
+    assert len(find("a")) == 2
+
+
+# --- filters -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(known=facts, now=st.integers(-60, 60).map(lambda minutes: START + timedelta(minutes=minutes)))
+def test_filters_find_a_request_exactly_under_its_own_status_and_step(portal, known, now):
+    with portal.database.session() as session:  # rolled back: nothing is kept
+        person = Person(username="x", name="x", email="x@example.com", role="employee", locale="en", created_at=START)
+        session.add(person)
+        session.flush()
+        request = EnrollmentRequest(
+            person_id=person.id, source="self", created_by="x", created_at=START, expires_at=known.expires_at,
+            managed_apple_account="a@b", passcode_secret_sealed=b"", signed_in_at=known.signed_in_at,
+            ownership=known.ownership, enrolled_at=known.enrolled_at, ended_at=known.ended_at,
+            end_reason=(known.end_reason or "removed") if known.ended_at else None, privacy_at=known.privacy_at,
+            passcode_verified_at=known.passcode_verified_at, overview_at=known.overview_at,
+            terms_version=known.terms_version, terms_accepted_at=known.terms_accepted_at,
+        )  # fmt: skip
+        session.add(request)
+        session.flush()
+        if known.profile_issued_at and known.profile_expires_at:
+            profile = IssuedProfile(
+                request_id=request.id, ticket_hash="t", challenge_hash="c", issued_at=known.profile_issued_at,
+                expires_at=known.profile_expires_at, certificate_at=known.certificate_at, refused_at=known.refused_at,
+                downloaded_at=known.profile_downloaded_at, authenticated_at=known.authenticated_at,
+            )  # fmt: skip
+            session.add(profile)
+            session.flush()
+            request.profile_id = profile.id
+            session.flush()
+        session.expire_all()
+        rules = portal.settings.passcode
+        [row] = board.page(session, rules, Filters(), now).rows
+        assert (row.status, row.step) == (
+            journey.status(journey.of(request), now),
+            journey.current_step(journey.of(request), now),
+        )
+        for status in journey.Status:
+            assert bool(board.page(session, rules, Filters(status=status.value), now).rows) == (status is row.status)
+        for step in journey.STEPS:
+            closed = step is not journey.Step.FINISH and bool(request.ended_at or request.enrolled_at)
+            found = bool(board.page(session, rules, Filters(step=step.value), now).rows)
+            assert found == (step is row.step and not closed), step
+        for kind in Attention:
+            found = bool(board.page(session, rules, Filters(attention=kind.value), now).rows)
+            assert found == (kind in row.attention)
+        assert bool(board.page(session, rules, Filters(attention="any"), now).rows) == bool(row.attention)
+
+
+def test_age_source_and_hand_over_narrow_the_list(company, find, clock, portal):
+    colleague = company.person("hilda", role="helpdesk")
+    old = company.invite(company.person("old"), source="admin")
+    clock.forward(days=8)
+    company.invite(company.person("week"))
+    clock.forward(days=2)
+    company.invite(company.person("new"), source="self")
+    assert (find(age="day"), find(age="week"), find(age="older")) == (["new"], ["new", "week"], ["old"])
+    assert (find(source="admin"), find(source="self"), find(source="nonsense")) == (
+        ["old"],
+        ["new"],
+        ["new", "week", "old"],
+    )
+    with portal.database.transaction() as session:
+        requests.hand_over(session, old.request.id, session.merge(colleague), "call back", "helpdesk:x", clock())
+    assert find(handed_to=colleague.id) == ["old"]
+    assert find(oldest_first=True) == ["old", "week", "new"]
+
+
+def test_what_needs_attention_is_pointed_out_and_found(app, company, find, clock, portal, browser):
+    locked, stuck, lost, idle = (company.invite(company.person(name)) for name in ("locked", "stuck", "lost", "idle"))
+    browser.walk_to("passcode", locked)
+    for _ in range(5):
+        browser.submit(passcode="000000")
+    with portal.database.transaction() as session:
+        mail = session.scalar(select(OutboxMessage).where(OutboxMessage.request_id == stuck.request.id))
+        mail.attempts, mail.last_error = 1, "mail server: timeout"
+        progress.unfit_browser(session, lost.request.id, "computer", clock())
+    type(browser)(app).walk_to("privacy", idle)
+    assert find(attention="locked") == ["locked"]
+    assert find(attention="undelivered") == ["stuck"]
+    assert find(attention="browser") == ["lost"]
+    assert find(attention="idle") == []
+    clock.forward(days=1, minutes=1)
+    assert sorted(find(attention="idle")) == ["idle", "locked"]
+    assert sorted(find(attention="any")) == ["idle", "locked", "lost", "stuck"]
+    clock.forward(days=7)
+    assert find(attention="any") == []  # all ran out
+
+
+def test_an_enrolled_device_needs_no_attention(app, company, find, browser):
+    phone(app).install(browser.walk_to("profile", company.invite(company.person())).download())
+    assert find(attention="any") == []
+    assert find(status="enrolled") == ["erika"]
+
+
+# --- pages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_pages_go_on_and_back_and_stay_where_they_were_cut(company, portal, clock, monkeypatch, oldest_first):
+    monkeypatch.setattr(board, "PAGE_SIZE", 3)
+    person = company.person()
+    for number in range(8):
+        company.invite(person)
+        clock.forward(seconds=number % 2)  # some at the very same time
+
+    def page(place=""):
+        with portal.database.session() as session:
+            return board.page(session, portal.settings.passcode, Filters(oldest_first=oldest_first), clock(), place)
+
+    first = page()
+    second, third = page(first.after), page(page(first.after).after)
+    ids = [row.request.id for part in (first, second, third) for row in part.rows]
+    assert len(ids) == len(set(ids)) == 8
+    assert (first.before, third.after) == (None, None)
+    company.invite(person)  # somebody is invited meanwhile
+    again = page(second.before)
+    assert [row.request.id for row in again.rows] == ids[:3]
+    assert [row.request.id for row in page(first.after).rows] == ids[3:6]
+
+
+@pytest.mark.parametrize("place", ["nonsense", "after:", "after:x:y", "before:1e400:z", "after:-1:" + "z" * 4000, "::"])
+def test_a_mangled_place_is_the_first_page(company, portal, clock, place):
+    company.invite(company.person())
+    with portal.database.session() as session:
+        assert len(board.page(session, portal.settings.passcode, Filters(), clock(), place).rows) in (0, 1)
