@@ -9,17 +9,23 @@ import json
 import logging
 import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from portal.models import AuditEvent, AuditHead
+from portal.models import AuditEvent, AuditHead, PortalState
 
 GENESIS = "0" * 64
 SETTINGS = "settings"
+CHECK = "audit_check"
+"""Where the last check of all chains is kept."""
+MOST_BROKEN = 20
 
 log = logging.getLogger("portal.audit")
 
@@ -83,20 +89,51 @@ def erase_details_of(session: Session, chain: str, person_id: str) -> None:
             event.detail = None
 
 
+@dataclass(frozen=True)
+class Search:
+    """What of the trail is wanted; what is empty does not narrow it. ``kind`` may be a beginning, like ``device.``."""
+
+    kind: str = ""
+    chain: str = ""
+    actor: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def search(session: Session, wanted: Search, before: int | None = None, limit: int = 100) -> list[AuditEvent]:
+    """Events of every chain, newest first; ``before`` is the id of the last one that was seen."""
+    query = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(AuditEvent.id < before)
+    if wanted.kind:
+        query = query.where(AuditEvent.kind.startswith(wanted.kind, autoescape=True))
+    if wanted.chain:
+        query = query.where(AuditEvent.chain == wanted.chain)
+    if wanted.actor:
+        query = query.where(AuditEvent.actor == wanted.actor)
+    if wanted.since is not None:
+        query = query.where(AuditEvent.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(AuditEvent.at < wanted.until)
+    return list(session.scalars(query))
+
+
 def broken_links(session: Session) -> Iterator[tuple[str, int, str]]:
     """The first broken link of each chain that has one, as (chain, seq, what is wrong)."""
-    heads = {head.chain: head for head in session.scalars(select(AuditHead))}
-    names = set(heads) | set(session.scalars(select(AuditEvent.chain).distinct()))
-    for chain in sorted(names):
-        problem = _first_problem(session, chain, heads.get(chain))
+    heads = {chain: (seq, digest) for chain, seq, digest in session.execute(select(_HEADS))}
+    query = select(AuditEvent).order_by(AuditEvent.chain, AuditEvent.seq).execution_options(yield_per=1000)
+    for chain, events in groupby(session.scalars(query), key=attrgetter("chain")):
+        problem = _first_problem(events, heads.pop(chain, None))
         if problem:
             yield (chain, *problem)
+    for chain, (seq, _) in heads.items():
+        if seq:
+            yield chain, 1, "events at the end are missing"
 
 
-def _first_problem(session: Session, chain: str, head: AuditHead | None) -> tuple[int, str] | None:
+def _first_problem(events: Iterator[AuditEvent], head: tuple[int, str] | None) -> tuple[int, str] | None:
     seq, previous = 0, GENESIS
-    query = select(AuditEvent).where(AuditEvent.chain == chain).order_by(AuditEvent.seq)
-    for event in session.scalars(query):
+    for event in events:
         seq += 1
         if event.seq != seq:
             return seq, "an event is missing"
@@ -105,9 +142,34 @@ def _first_problem(session: Session, chain: str, head: AuditHead | None) -> tupl
         if event.detail is not None and event.detail_digest != _detail_digest(event.detail):
             return seq, "the event's detail was changed"
         previous = event.digest
-    if head is None or head.seq != seq or head.digest != previous:
+    if head is None or head != (seq, previous):
         return seq + 1, "events at the end are missing"
     return None
+
+
+def ask_for_check(session: Session, now: datetime) -> None:
+    """Have the worker check every chain soon; its outcome is ``last_check``."""
+    state = session.get(PortalState, CHECK) or PortalState(name=CHECK)
+    state.value = json.dumps({"asked": now.isoformat()})
+    session.add(state)
+
+
+def check_if_asked(session: Session, now: datetime) -> None:
+    """Check every chain if somebody asked for it; the worker's part."""
+    state = session.get(PortalState, CHECK)
+    if state is None or "asked" not in json.loads(state.value or "{}"):
+        return
+    broken = [list(each) for each in islice(broken_links(session), MOST_BROKEN)]
+    state.value = json.dumps({"at": now.isoformat(), "broken": broken})
+
+
+def last_check(session: Session) -> dict[str, Any] | None:
+    """How the last check went: ``at`` and ``broken`` links (chain, seq, what), or ``asked`` while it is under way."""
+    state = session.get(PortalState, CHECK)
+    if state is None:
+        return None
+    found: dict[str, Any] = json.loads(state.value or "{}")
+    return {**found, **{key: datetime.fromisoformat(found[key]) for key in ("at", "asked") if key in found}}
 
 
 _INSERT = insert(AuditEvent.__table__)  # type: ignore[arg-type]

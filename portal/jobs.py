@@ -9,7 +9,7 @@ from huey.api import Huey
 from huey.consumer import Consumer
 from sqlalchemy import update
 
-from portal import clock, people
+from portal import audit, clock, people
 from portal.configuration.live import Live
 from portal.credentials import throttle
 from portal.database import Database
@@ -40,6 +40,11 @@ class Worker:
     def deliver(self) -> None:
         """Send every mail that is due."""
         outbox.deliver_due(self.database, self.vault, open_transport(self.live.refresh()))
+        with self.database.session() as session:
+            if audit.last_check(session) is None:
+                return
+        with self.database.transaction() as session:
+            audit.check_if_asked(session, clock.now())
 
     def every_minute(self) -> None:
         """Mail whose nudge got lost or whose wait is over; then housekeeping."""

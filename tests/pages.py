@@ -43,9 +43,10 @@ class Browser:
                 return {field["name"]: field.get("value", "") for field in form.select("input[type=hidden]")}
         return {}
 
-    def filled(self, action: str = "") -> dict[str, str]:
-        """Every field of a form as the page shows it, ready to be changed and sent with ``post``."""
-        form = next(each for each in self.soup.find_all("form") if (each.get("action") or "") == action)
+    def filled(self, action: str = "", holding: str = "") -> dict[str, str]:
+        """Every field of a form (for ``action``, ``holding`` a field) as the page shows it, to be changed and sent."""
+        forms = [each for each in self.soup.find_all("form") if (each.get("action") or "") == action]
+        form = next(each for each in forms if not holding or each.find(attrs={"name": holding}))
         values: dict[str, str] = {}
         for field in form.select("input[name], textarea[name], select[name]"):
             if field.has_attr("disabled") or field.get("type") == "file":

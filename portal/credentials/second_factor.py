@@ -4,10 +4,12 @@ import secrets
 from datetime import datetime
 
 import pyotp
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
+from portal import audit, people
 from portal.enrollment.passcode import normalize
-from portal.models import Person, SecondFactor
+from portal.models import Passkey, Person, SecondFactor
 from portal.vault import Vault, token_hash
 
 STEP_SECONDS = 30
@@ -63,6 +65,15 @@ def use(session: Session, vault: Vault, person: Person, entered: str, now: datet
         return False
     factor.totp_last_step = step
     return True
+
+
+def forget(session: Session, person: Person, actor: str, now: datetime) -> None:
+    """Somebody lost theirs: app, codes and passkeys are dead, every visit ends; the next sign-in sets up a new one."""
+    for table in (SecondFactor, Passkey):
+        session.execute(delete(table).where(table.person_id == person.id))
+    people.end_visits(session, person)
+    detail = {"person": person.id}
+    audit.record(session, audit.SETTINGS, "second_factor.forgotten", now, actor=actor, detail=detail)
 
 
 def _step_of(secret: str, code: str, now: datetime) -> int | None:

@@ -236,6 +236,12 @@ def _found(session: Session, search: str) -> ColumnElement[bool]:
     return by_name
 
 
+def people_by_words(search: str) -> Select[Any] | None:
+    """Ids of the people all of whose words begin as typed; None if nothing was."""
+    words = sorted(folded(search).split()[:MOST_WORDS], key=len, reverse=True)
+    return _people(words, None) if words else None
+
+
 def _people(words: list[str], of: ColumnElement[str] | InstrumentedAttribute[str] | None) -> Select[Any]:
     """Ids of people who have all words; with ``of`` only that one, for a row at hand."""
     first = aliased(SearchWord)

@@ -24,6 +24,7 @@ from portal.models import (
 from portal.settings import Session as SessionRules
 
 STAFF_ROLES = ("helpdesk", "admin")
+ROLES = ("employee", *STAFF_ROLES)
 LOCAL = "local"
 """The source of people that the portal itself keeps."""
 PEOPLE_CHAIN = "people"
@@ -32,6 +33,14 @@ PEOPLE_CHAIN = "people"
 
 class LastAdmin(Exception):
     """The last admin can neither be disabled nor erased."""
+
+
+class UsernameTaken(Exception):
+    """Somebody else has that username."""
+
+
+class NotLocal(Exception):
+    """The person is kept elsewhere: password and role are decided there."""
 
 
 def fold_username(entered: str) -> str:
@@ -62,6 +71,57 @@ def forget_old_visits(session: Session, rules: SessionRules, now: datetime) -> N
     """Housekeeping: drop visits that are over by any rule."""
     idle = now - timedelta(minutes=max(rules.idle_minutes, rules.staff_idle_minutes))
     session.execute(delete(Visit).where(Visit.last_seen_at < idle))
+
+
+def add(
+    session: Session,
+    username: str,
+    name: str,
+    email: str,
+    account: str | None,
+    role: str,
+    locale: str,
+    actor: str,
+    now: datetime,
+) -> Person:
+    """Somebody kept by the portal itself, without a password yet. Raises UsernameTaken."""
+    if by_username(session, username) is not None:
+        raise UsernameTaken
+    person = Person(
+        username=fold_username(username),
+        name=name,
+        email=email,
+        managed_apple_account=account,
+        locale=locale,
+        role=role,
+        created_at=now,
+    )
+    session.add(person)
+    session.flush()
+    audit.record(session, audit.SETTINGS, "person.added", now, reason=role, actor=actor, detail={"person": person.id})
+    return person
+
+
+def set_role(session: Session, person: Person, role: str, actor: str, now: datetime) -> None:
+    """Give a local person another role; they sign in anew. Raises NotLocal, LastAdmin."""
+    if person.source != LOCAL:
+        raise NotLocal
+    if role == person.role:
+        return
+    if person.role == "admin":
+        _keep_an_admin(session, person)
+    before, person.role = person.role, role
+    end_visits(session, person)
+    detail = {"person": person.id, "before": before, "after": role}
+    audit.record(session, audit.SETTINGS, "person.role_changed", now, reason=role, actor=actor, detail=detail)
+
+
+def enable(session: Session, person: Person, actor: str, now: datetime) -> None:
+    """Let a disabled person sign in again; devices and tokens that ended stay ended."""
+    if person.disabled_at is None or person.erased_at is not None:
+        return
+    person.disabled_at = None
+    audit.record(session, audit.SETTINGS, "person.enabled", now, actor=actor, detail={"person": person.id})
 
 
 def disable(session: Session, person: Person, actor: str, now: datetime) -> None:

@@ -1,0 +1,38 @@
+"""Numbers of today and of thirty days, drawn on the server; the same as a table and as CSV."""
+
+from flask import Response, render_template
+from flask.typing import ResponseReturnValue
+
+from portal import clock
+from portal.enrollment import statistics
+from portal.extensions import db_session
+from portal.web import spreadsheets
+from portal.web.admin import blueprint
+
+
+@blueprint.get("")
+def dashboard() -> ResponseReturnValue:
+    """Counting only."""
+    numbers = statistics.gather(db_session, clock.now())
+    highest = max([1, *(max(invited, enrolled) for _, invited, enrolled in numbers.days)])
+    return render_template("admin/dashboard.html", numbers=numbers, highest=highest)
+
+
+@blueprint.get("/dashboard.csv")
+def dashboard_csv() -> ResponseReturnValue:
+    """Every number of the page, one a line: what, which, how many."""
+    numbers = statistics.gather(db_session, clock.now())
+    rows: list[tuple[object, ...]] = [("what", "which", "count")]
+    for name, span in (("today", numbers.today), ("30 days", numbers.window)):
+        rows += [(name, "invited", span.invited), (name, "started", span.started), (name, "enrolled", span.enrolled)]
+        rows.append((name, "median minutes", "" if span.median_minutes is None else span.median_minutes))
+    rows += [("invited", day.isoformat(), invited) for day, invited, _ in numbers.days]
+    rows += [("enrolled", day.isoformat(), enrolled) for day, _, enrolled in numbers.days]
+    rows += [("past step", step.value, count) for step, count in numbers.funnel]
+    rows += [("stopped at", step.value, count) for step, count in numbers.stopped]
+    rows += [("refused", f"{kind} {reason}".strip(), count) for kind, reason, count in numbers.reasons]
+    rows += [("iOS", version, count) for version, count in numbers.ios]
+    rows += [("language", language, count) for language, count in numbers.languages]
+    return Response(
+        spreadsheets.lines(rows), mimetype="text/csv", headers=spreadsheets.as_file("enrollment-numbers.csv")
+    )

@@ -1,0 +1,174 @@
+"""People and staff: finding somebody, adding a local account, roles, second factors, disabling and erasing."""
+
+from datetime import datetime
+
+from flask import abort, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from wtforms import StringField
+from wtforms.validators import DataRequired, Length, Regexp
+
+from portal import clock, people
+from portal.credentials import passwords, second_factor
+from portal.enrollment import board
+from portal.extensions import db_session, portal, transaction
+from portal.models import EnrollmentRequest, Person
+from portal.notifications import messages, outbox
+from portal.people import ROLES, LastAdmin, accounts
+from portal.web import visits
+from portal.web.admin import blueprint
+
+PAGE_SIZE = 50
+NOTICE = "people_notice"
+
+
+class ActionForm(FlaskForm):  # type: ignore[misc]
+    """A button, and what may be typed beside it."""
+
+    confirm = StringField(validators=[Length(max=128)])
+
+
+class PersonForm(FlaskForm):  # type: ignore[misc]
+    username = StringField(
+        validators=[DataRequired("username_missing"), Length(max=128), Regexp(r"^\S+$", message="username_spaces")]
+    )
+    name = StringField(validators=[DataRequired("name_missing"), Length(max=200, message="name_long")])
+    email = StringField(validators=[Regexp(r"^[^@\s]+@[^@\s]+$", message="email_form"), Length(max=254)])
+    managed_apple_account = StringField(validators=[Length(max=254)])
+    role = StringField()
+
+
+@blueprint.get("/people")
+def people_page() -> ResponseReturnValue:
+    """Staff first; with a search, whoever is found."""
+    return _list(PersonForm())
+
+
+@blueprint.post("/people")
+def add_person() -> ResponseReturnValue:
+    """A local account without a password yet: its owner chooses one with the mailed link."""
+    form = PersonForm()
+    if not form.validate_on_submit() or form.role.data not in ROLES:
+        return _list(form), 422
+    account = accounts.normal(form.managed_apple_account.data) if form.managed_apple_account.data else None
+    if form.managed_apple_account.data and account is None:
+        form.managed_apple_account.errors = ["account_form"]
+        return _list(form), 422
+    try:
+        with transaction():
+            if account and accounts.taken(db_session, account, None):
+                form.managed_apple_account.errors = ["account_taken"]
+                return _list(form), 422
+            person = people.add(
+                db_session, form.username.data, form.name.data.strip(), form.email.data.strip(), account,
+                form.role.data, portal.settings.languages[0], _actor(), clock.now(),
+            )  # fmt: skip
+            _mail_password_link(person, clock.now())
+    except (people.UsernameTaken, IntegrityError):
+        form.username.errors = ["username_exists"]
+        return _list(form), 422
+    session[NOTICE] = "added"
+    return redirect(url_for("admin.person_page", person_id=person.id), 303)
+
+
+@blueprint.get("/people/<person_id>")
+def person_page(person_id: str) -> ResponseReturnValue:
+    """What is known of one person, and what can be done."""
+    return _page(_person(person_id))
+
+
+@blueprint.post("/people/<person_id>/<action>")
+def change_person(person_id: str, action: str) -> ResponseReturnValue:
+    """role, disable, enable, password-link, second-factor, erase."""
+    person, form, now = _person(person_id), ActionForm(), clock.now()
+    if action not in ("role", "disable", "enable", "password-link", "second-factor", "erase"):
+        abort(404)
+    if not form.validate_on_submit() or person.erased_at is not None:
+        return redirect(url_for("admin.person_page", person_id=person_id), 303)
+    if action == "erase" and people.fold_username(form.confirm.data or "") != person.username:
+        form.confirm.errors = ["confirm_wrong"]
+        return _page(person, form), 422
+    try:
+        with transaction():
+            _change(db_session.get_one(Person, person_id, populate_existing=True), action, now)
+        session[NOTICE] = action
+    except LastAdmin:
+        session[NOTICE] = "last_admin"
+    except people.NotLocal:
+        session[NOTICE] = "not_local"
+    return redirect(url_for("admin.person_page", person_id=person_id), 303)
+
+
+def _change(person: Person, action: str, now: datetime) -> None:
+    if action == "role":
+        role = request.form.get("role", "")
+        people.set_role(db_session, person, role if role in ROLES else person.role, _actor(), now)
+    elif action == "disable":
+        people.disable(db_session, person, _actor(), now)
+    elif action == "enable":
+        people.enable(db_session, person, _actor(), now)
+    elif action == "password-link":
+        _mail_password_link(person, now)
+    elif action == "second-factor":
+        second_factor.forget(db_session, person, _actor(), now)
+    else:
+        people.erase(db_session, person, _actor(), now)
+
+
+def _mail_password_link(person: Person, now: datetime) -> None:
+    if person.source != people.LOCAL:
+        raise people.NotLocal
+    token = passwords.new_link(db_session, person, _actor(), now)
+    message = messages.password_link(portal.settings, person, portal.settings.url(f"/account/password/{token}"))
+    outbox.put(db_session, portal.vault, "password", message, None, now)
+
+
+def _list(form: PersonForm) -> str:
+    search = request.args.get("q", "").strip()
+    query = select(Person).where(Person.erased_at.is_(None)).order_by(Person.name, Person.id).limit(PAGE_SIZE)
+    found = board.people_by_words(search)
+    staff = Person.role.in_(people.STAFF_ROLES)
+    query = query.where(Person.id.in_(found) if found is not None else staff)
+    return render_template(
+        "admin/people.html",
+        form=form,
+        search=search,
+        rows=list(db_session.scalars(query)),
+        roles=ROLES,
+        notice=session.pop(NOTICE, None),
+    )
+
+
+def _page(person: Person, form: ActionForm | None = None) -> str:
+    requests = db_session.scalars(
+        select(EnrollmentRequest)
+        .where(EnrollmentRequest.person_id == person.id)
+        .order_by(EnrollmentRequest.created_at.desc())
+        .limit(20)
+    )
+    return render_template(
+        "admin/person.html",
+        person=person,
+        form=form or ActionForm(),
+        account=accounts.of(db_session, person, portal.settings),
+        requests=list(requests),
+        roles=ROLES,
+        has_second_factor=second_factor.has_one(db_session, person),
+        local=person.source == people.LOCAL,
+        notice=session.pop(NOTICE, None),
+    )
+
+
+def _person(person_id: str) -> Person:
+    person = db_session.get(Person, person_id)
+    if person is None:
+        abort(404)
+    return person
+
+
+def _actor() -> str:
+    visit = visits.current()
+    assert visit is not None  # the blueprint lets nobody else in
+    return visits.actor(visit)
