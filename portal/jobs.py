@@ -13,7 +13,7 @@ from portal import audit, clock, people
 from portal.configuration.live import Live
 from portal.credentials import throttle
 from portal.database import Database
-from portal.enrollment import retention
+from portal.enrollment import retention, terms
 from portal.models import IssuedProfile
 from portal.notifications import outbox
 from portal.notifications.email import open_transport
@@ -53,6 +53,7 @@ class Worker:
         with self.database.transaction() as session:
             throttle.forget_old(session, settings.sign_in, now)
             people.forget_old_visits(session, settings.session, now)
+            terms.publish_if_due(session, now)
             retention.forget_closed(session, settings.retention, now)
             retention.forget_mail(session, settings.retention, now)
             session.execute(

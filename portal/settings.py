@@ -7,6 +7,7 @@ A setting ``key`` of section ``[section]`` is the variable ``PORTAL_SECTION_KEY`
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -152,7 +153,7 @@ class SignIn(Section):
     passwords: bool
     password_length: int = Field(ge=8, le=64)
     account_tries: int = Field(ge=1, le=100)
-    address_tries: int = Field(ge=1, le=10000)
+    address_tries: int = Field(ge=1, le=1_000_000)
     window_minutes: int = Field(ge=1, le=1440)
 
 
@@ -245,6 +246,54 @@ class Oidc(Section):
         return self
 
 
+Translations = dict[Language, Annotated[str, Field(max_length=4000)]]
+"""A text by language; without one for a language the portal's own words stay there."""
+TEXT_VARIABLES: dict[str, tuple[str, ...]] = {
+    "privacy_lead": ("company",),
+    "privacy_more": ("company",),
+    "overview_more": ("company",),
+    "finish_more": ("company",),
+    "mail_invitation": ("company", "name", "asked_by"),
+    "mail_passcode": ("company", "name"),
+}
+"""What each text may name in braces."""
+
+
+class Texts(Section):
+    privacy_lead: Translations
+    privacy_more: Translations
+    overview_more: Translations
+    finish_more: Translations
+    mail_invitation: Translations
+    mail_passcode: Translations
+
+    @model_validator(mode="after")
+    def _variables_exist(self) -> "Texts":
+        for name, variables in TEXT_VARIABLES.items():
+            for language, text in getattr(self, name).items():
+                unknown = set(re.findall(r"\{([^{}]*)\}", text)) - set(variables)
+                if unknown:
+                    raise PydanticCustomError(
+                        "text_variable",
+                        "{variable} is none of the names that the text may use ({known})",
+                        {
+                            "setting": f"texts.{name}",
+                            "language": language,
+                            "variable": "{" + min(unknown) + "}",
+                            "known": ", ".join("{" + each + "}" for each in variables),
+                        },
+                    )
+        return self
+
+    def own(self, name: str, language: str, values: dict[str, str]) -> list[str]:
+        """The company's own words for ``name``, filled in, as paragraphs; none if the portal's own are to stand."""
+        translations: dict[str, str] = getattr(self, name)
+        text = translations.get(language) or translations.get(language.split("_")[0]) or ""
+        for variable in TEXT_VARIABLES[name]:
+            text = text.replace("{" + variable + "}", values.get(variable, ""))
+        return [paragraph.strip() for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()]
+
+
 class Scep(Section):
     accept_legacy: bool
 
@@ -302,6 +351,7 @@ class Settings(BaseSettings):
     sign_in: SignIn
     ldap: Ldap
     oidc: Oidc
+    texts: Texts
     scep: Scep
     mdm: Mdm
     mail: Mail

@@ -16,7 +16,7 @@ def away_from_the_demo(monkeypatch, tmp_path):
 
 def flat(values, prefix=""):
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key

@@ -68,14 +68,12 @@ def value_of(settings: Settings, name: str) -> Any:
 
 def pinned(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
     """The settings that a variable of the environment decides."""
-    found = set()
-    for name in names():
-        variable = "PORTAL_" + name.upper().replace(".", "_")
-        if variable in environment or (
-            "." in name and variable.split("_" + name.upper().split(".")[1])[0] in environment
-        ):
-            found.add(name)
-    return frozenset(found)
+
+    def given(name: str) -> bool:
+        whole = {name, name.partition(".")[0]}
+        return any("PORTAL_" + each.upper().replace(".", "_") in environment for each in whole)
+
+    return frozenset(name for name in names() if given(name))
 
 
 def lay_over(base: Settings, values: Mapping[str, Any]) -> Settings:

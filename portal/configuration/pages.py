@@ -28,6 +28,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "providers": ("oidc.providers",),
     "mail": ("mail",),
     "backend": ("profile.signing_identity", "profile.signing_certificate", "profile.signing_key", "scep.accept_legacy"),
+    "texts": ("texts",),
     "retention": ("retention",),
 }
 """Page -> settings, or sections of which the page has every setting that no other page names."""
@@ -39,7 +40,10 @@ SPECIAL = {"company.logo": "picture", "profile.signing_identity": "identity"}
 
 @dataclass(frozen=True)
 class Field:
-    """One setting as a form field. ``kind`` is flag, number, choice, lines, secret, text, picture, identity, tables."""
+    """One setting as a form field.
+
+    ``kind`` is flag, number, choice, lines, text, secret, picture, identity, texts (by language) or tables.
+    """
 
     name: str
     kind: str
@@ -118,6 +122,8 @@ def _field(name: str, info: FieldInfo) -> Field:
     if origin is tuple and get_args(kind)[0] is OidcProvider:
         parts = tuple(_field(key, each) for key, each in OidcProvider.model_fields.items())
         return Field(name, "tables", parts=parts)
+    if origin is dict:
+        return Field(name, "texts")
     if origin is tuple:
         return Field(name, "lines")
     if name in SPECIAL:

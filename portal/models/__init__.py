@@ -3,7 +3,7 @@
 from portal.models.base import Base, new_id
 from portal.models.configuration import SettingsVersion, SettingValue
 from portal.models.devices import Certificate, Command, Device
-from portal.models.enrollment import AccessToken, EnrollmentRequest, IssuedProfile, RequestLink, Terms
+from portal.models.enrollment import AccessToken, EnrollmentRequest, IssuedProfile, RequestLink, Terms, TermsDraft
 from portal.models.operations import AuditEvent, AuditHead, DiscoveryCheck, OutboxMessage, PortalState
 from portal.models.people import (
     LocalAccount,
@@ -42,6 +42,7 @@ __all__ = [
     "SettingsVersion",
     "SignInAttempt",
     "Terms",
+    "TermsDraft",
     "Visit",
     "new_id",
 ]

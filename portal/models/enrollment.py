@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, select, text
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, select, text
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from portal.models.base import Base, new_id
@@ -145,6 +145,18 @@ class Terms(Base):
     locale: Mapped[str] = mapped_column(String(16))
     text: Mapped[str] = mapped_column(Text)
     published_at: Mapped[datetime]
+
+
+class TermsDraft(Base):
+    """The next version of the terms while it is being written; published by hand or, by the worker, when it is time."""
+
+    __tablename__ = "terms_drafts"
+
+    version: Mapped[str] = mapped_column(String(32), primary_key=True)
+    texts: Mapped[dict[str, str]] = mapped_column(JSON)
+    publish_at: Mapped[datetime | None]
+    saved_at: Mapped[datetime]
+    saved_by: Mapped[str] = mapped_column(String(48))
 
 
 NEWEST_TERMS = select(Terms.version).order_by(Terms.published_at.desc(), Terms.id.desc()).limit(1)

@@ -19,6 +19,7 @@ def invitation(settings: Settings, request: EnrollmentRequest, url: str, passcod
         "passcode": passcode,
         "expires_at": request.expires_at,
         "asked_by": asked_by,
+        "opening": _opening(settings, "mail_invitation", request.person, asked_by),
     }
     message = _message(settings, request, "invitation", values)
     html = message.get_payload()[1]  # type: ignore[index]
@@ -28,7 +29,8 @@ def invitation(settings: Settings, request: EnrollmentRequest, url: str, passcod
 
 def new_passcode(settings: Settings, request: EnrollmentRequest, passcode: str) -> EmailMessage:
     """A passcode on its own: sent again, or for a self-enrollment."""
-    values = {"person": request.person, "passcode": passcode, "expires_at": request.expires_at}
+    opening = _opening(settings, "mail_passcode", request.person)
+    values = {"person": request.person, "passcode": passcode, "expires_at": request.expires_at, "opening": opening}
     return _message(settings, request, "passcode", values)
 
 
@@ -53,6 +55,12 @@ def qr_svg(url: str) -> str:
     """``url`` as a QR code, one SVG element for a page; black on white in any colour scheme."""
     code = segno.make(url, error="m", micro=False)
     return code.svg_inline(border=4, scale=1, omitsize=True, light="#fff", dark="#000", svgclass="qr", lineclass=None)
+
+
+def _opening(settings: Settings, name: str, person: Person, asked_by: str = "") -> list[str]:
+    """The company's own first words of a mail, if it has any in the person's language."""
+    values = {"company": settings.company.name, "name": person.name, "asked_by": asked_by}
+    return settings.texts.own(name, person.locale, values)
 
 
 def _message(settings: Settings, request: EnrollmentRequest, name: str, values: dict[str, object]) -> EmailMessage:

@@ -17,6 +17,7 @@ from portal.web import (
     i18n,
     limits,
     operations,
+    own_texts,
     security,
     staff,
     visits,
@@ -30,6 +31,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     security.init_app(app, settings)
     limits.init_app(app)
     i18n.init_app(app, settings)
+    own_texts.init_app(app)
     visits.init_app(app)
     errors.init_app(app)
     app.teardown_request(nudge_worker)

@@ -7,15 +7,17 @@ from flask import Flask, abort, request
 MACHINE_BODY_BYTES = 1024 * 1024
 FORM_BODY_BYTES = 64 * 1024
 LONGEST_FIELD = 4096
+LONGEST_TEXT = 60_000
+"""Characters of a field in which admins write license terms."""
 MACHINE_BLUEPRINT = "apple"
-UPLOADS = {"admin.save_settings": 1_200_000, "admin.preview_settings": 1_200_000}
+UPLOADS = {"admin.save_settings": 1_200_000, "admin.preview_settings": 1_200_000, "admin.save_terms": 600_000}
 """Bytes of a form that carries a file, by endpoint."""
 
 
 def init_app(app: Flask) -> None:
     """Bound bodies and fields; refuse NUL bytes, which no form has and PostgreSQL cannot store."""
     app.config["MAX_CONTENT_LENGTH"] = MACHINE_BODY_BYTES
-    app.config["MAX_FORM_MEMORY_SIZE"] = FORM_BODY_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = MACHINE_BODY_BYTES
 
     @app.url_value_preprocessor  # runs before anything reads the form
     def bound_the_body(endpoint: str | None, _values: dict[str, Any] | None) -> None:
@@ -32,5 +34,5 @@ def init_app(app: Flask) -> None:
             for key, value in values.items(multi=True):
                 if "\x00" in key or "\x00" in value:
                     abort(400)
-                if len(value) > LONGEST_FIELD:
+                if len(value) > (LONGEST_TEXT if request.blueprint == "admin" else LONGEST_FIELD):
                     abort(413)

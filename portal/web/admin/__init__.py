@@ -7,9 +7,9 @@ from portal.web import visits
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
-from portal.web.admin import audit_trail, dashboard, discovery, people_pages, settings_pages  # noqa: E402  (the views register themselves)
+from portal.web.admin import audit_trail, dashboard, discovery, people_pages, settings_pages, terms_page  # noqa: E402  (the views register themselves)
 
-__all__ = ["audit_trail", "blueprint", "dashboard", "discovery", "people_pages", "settings_pages"]
+__all__ = ["audit_trail", "blueprint", "dashboard", "discovery", "people_pages", "settings_pages", "terms_page"]
 
 
 @blueprint.before_request

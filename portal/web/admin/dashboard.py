@@ -7,7 +7,7 @@ from portal import clock
 from portal.enrollment import statistics
 from portal.extensions import db_session
 from portal.web import spreadsheets
-from portal.web.admin import blueprint
+from portal.web.admin import blueprint, checklist
 
 
 @blueprint.get("")
@@ -15,7 +15,7 @@ def dashboard() -> ResponseReturnValue:
     """Counting only."""
     numbers = statistics.gather(db_session, clock.now())
     highest = max([1, *(max(invited, enrolled) for _, invited, enrolled in numbers.days)])
-    return render_template("admin/dashboard.html", numbers=numbers, highest=highest)
+    return render_template("admin/dashboard.html", numbers=numbers, highest=highest, todo=checklist.items())
 
 
 @blueprint.get("/dashboard.csv")

@@ -30,6 +30,9 @@ def read(
 def _value(field: Field, form: Mapping[str, str], files: Mapping[str, FileStorage], current: Any) -> Any:
     if field.kind == "tables":
         return _tables(field, form, current)
+    if field.kind == "texts":
+        typed = {language: form.get(f"{field.name}.{language}", "").strip() for language in settings_languages(form)}
+        return {language: text.replace("\r\n", "\n") for language, text in typed.items() if text}
     if field.kind == "picture":
         return _picture(field, form, files, current)
     if field.kind == "identity":
@@ -37,6 +40,11 @@ def _value(field: Field, form: Mapping[str, str], files: Mapping[str, FileStorag
     if field.kind == "secret":
         return _secret(field.name, form, current)
     return field.read(form.get(field.name, ""))
+
+
+def settings_languages(form: Mapping[str, str]) -> list[str]:
+    """The languages that a page of texts has fields for."""
+    return sorted({name.rpartition(".")[2] for name in form if name.startswith("texts.")})
 
 
 def _secret(name: str, form: Mapping[str, str], current: str) -> str:

@@ -14,9 +14,9 @@ from portal.configuration.pages import PAGES, Field, fields_of
 from portal.configuration.saving import LocksOut, SavedMeanwhile
 from portal.extensions import db_session, portal, transaction
 from portal.models import Person, SettingsVersion
+from portal.settings import TEXT_VARIABLES
 from portal.web import visits
-from portal.web.admin import blueprint, settings_form, trials
-from portal.web.brand import logo_of
+from portal.web.admin import blueprint, previews, settings_form, trials
 
 NOTICE = "settings_notice"
 """Session key: what happened to the settings, for the next page."""
@@ -95,15 +95,14 @@ def try_settings(page: str) -> ResponseReturnValue:
 def preview_settings(page: str) -> ResponseReturnValue:
     """What employees would see with what is typed but not saved."""
     fields = _fields(page)
-    if page != "company" or not SaveForm().validate_on_submit():
+    if page not in ("company", "texts") or not SaveForm().validate_on_submit():
         abort(404)
     try:
         wanted = settings_form.read(fields, request.form, request.files, portal.settings)
         settings = overlay.lay_over(portal.live.base, {**_current(fields), **wanted})
     except NotValid as refused:
         return _page(page, problems=refused.problems, entered=True), 422
-    seen = {"company": settings.company, "logo": logo_of(settings.company.logo), "offer_corporate": True}
-    return render_template("employee/ownership.html", form=SaveForm(), preview=True, **seen)
+    return previews.show(settings, request.form.get("show", ""), _visit().person)
 
 
 @blueprint.post("/settings/history/<int:version>/restore")
@@ -159,6 +158,8 @@ def _page(
         history=history,
         names=_names(actors),
         masked=overlay.masked,
+        languages=portal.settings.languages,
+        variables=TEXT_VARIABLES,
         signer=_uploaded_signer() if page == "backend" else None,
         trial=page in trials.TRIALS,
         notice=session.pop(NOTICE, None),
@@ -172,7 +173,7 @@ def _uploaded_signer() -> x509.Certificate | None:
 
 def _typed(field: Field, value: Any, entered: bool) -> Any:
     """What stands in the field: after a refusal exactly what was typed, else the value."""
-    if field.kind == "tables":
+    if field.kind in ("tables", "texts"):
         return value
     if entered and field.kind in ("text", "number", "lines") and field.name in request.form:
         return request.form[field.name]

@@ -1,0 +1,54 @@
+"""What a new portal still needs before the first real invitation."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import exists, select
+
+from portal import discovery
+from portal.enrollment import terms
+from portal.extensions import db_session, portal
+from portal.models import DiscoveryCheck, EnrollmentRequest, Person, SettingsVersion
+from portal.settings import Settings
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to do: its code for the page's words, whether it is done, and where it is done."""
+
+    code: str
+    done: bool
+    endpoint: str
+    page: str = ""
+
+
+def items() -> list[Item]:
+    """In the order in which they are best done."""
+    settings: Settings = portal.settings
+    domains = discovery.domains(db_session, settings)
+    checks = {each.domain: each.problem for each in db_session.scalars(select(DiscoveryCheck))}
+    uploaded = bool(settings.profile.signing_identity or settings.profile.signing_certificate)
+    return [
+        Item("company", _saved("company") or settings.demo, "admin.settings_page", "company"),
+        Item("mail", settings.mail.transport == "smtp" or settings.demo, "admin.settings_page", "mail"),
+        Item("people", _any_account(), "admin.people_page"),
+        Item("terms", True if settings.demo else _own_terms(), "admin.terms_page"),
+        Item("signing", uploaded or settings.demo, "admin.settings_page", "backend"),
+        Item("discovery", any(checks.get(each, "x") is None for each in domains), "admin.discovery_page"),
+        Item("invitation", _any_invitation(), "helpdesk.request_list"),
+    ]
+
+
+def _saved(page: str) -> bool:
+    return bool(db_session.scalar(select(exists().where(SettingsVersion.page == page))))
+
+
+def _any_account() -> bool:
+    return bool(db_session.scalar(select(exists().where(Person.managed_apple_account.is_not(None)))))
+
+
+def _own_terms() -> bool:
+    return len(terms.versions(db_session)) > 1
+
+
+def _any_invitation() -> bool:
+    return bool(db_session.scalar(select(exists().where(EnrollmentRequest.source.in_(("helpdesk", "admin"))))))
