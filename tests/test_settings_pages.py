@@ -168,7 +168,7 @@ def test_a_logo_is_drawn_anew_small_and_shown_on_every_page(admin, browser, port
     assert admin.status == 200, admin.text
     browser.get("/enroll/sign-in")
     image = browser.soup.header.find("img")
-    assert (image["width"], image["height"], image["alt"]) == ("240", "60", "")
+    assert (image["width"], image["height"], image["alt"]) == ("160", "40", "")
     answer = browser.client.get(image["src"], base_url=BASE)
     assert answer.content_type == "image/png"
     assert "immutable" in answer.headers["Cache-Control"]

@@ -37,7 +37,7 @@ CHROMIUM_ARGUMENTS = [
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 AXE_RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}"
 PHONE, SMALL_PHONE, DESK = (390, 844), (320, 568), (1280, 860)
-CHECKED = {(PHONE, "light"), (SMALL_PHONE, "dark")}
+CHECKED = {(PHONE, "light"), (SMALL_PHONE, "dark"), (DESK, "dark")}
 """Each size and each colour scheme is checked once; the other two pictures are only made."""
 PATIENCE_SECONDS = 15.0
 OUTPUT = Path(__file__).resolve().parent.parent / "output" / "screenshots"
@@ -144,12 +144,13 @@ class Chromium(Engine):
             self.page.evaluate(AXE)
         return self.page.evaluate(f"() => {{ {script} }}")
 
-    def picture(self, name: str) -> None:
+    def picture(self, name: str, desk: bool = False) -> None:
+        """The page in light and dark, on two phones; staff's pages (``desk``) on a phone and on a desk."""
         if databases.SERVER:  # the pages are the same there: pictures are made, in every size, in the run on SQLite
             self.check_page()
             return
         OUTPUT.mkdir(parents=True, exist_ok=True)
-        for size, label in ((PHONE, ""), (SMALL_PHONE, "-320")):
+        for size, label in ((PHONE, ""), (DESK, "-desk") if desk else (SMALL_PHONE, "-320")):
             self.page.set_viewport_size({"width": size[0], "height": size[1]})
             for scheme in ("light", "dark"):
                 self.page.emulate_media(color_scheme=scheme)

@@ -2,19 +2,21 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import pytest
 from werkzeug.serving import make_server
 
 from portal.simulator.server import free_port
 from tests.browser import engines
-from tests.factories import PASSWORD, Company
+from tests.factories import PASSWORD, Company, totp_code
 
 
 class Scene:
     """One portal in this process, so that its clock and its insides can be moved, and one browser before it."""
 
     def __init__(self, app, engine: engines.Chromium, url: str) -> None:
+        self.app = app
         self.portal = app.extensions["portal"]
         self.company = Company(self.portal)
         self.engine = engine
@@ -23,10 +25,20 @@ class Scene:
     def open(self, path: str) -> None:
         self.engine.open(self.url + path)
 
-    def sees(self, name: str, heading: str) -> None:
+    def sees(self, name: str, heading: str, desk: bool = False) -> None:
         """The page says so; it has its pictures and nothing to complain of."""
         self.engine.wait_for_heading(heading)
-        self.engine.picture(name)
+        self.engine.picture(name, desk=desk)
+
+    def sign_in_as_staff(self, role: str, at: datetime) -> None:
+        """Sign in somebody of ``role``, who is made for it."""
+        self.company.person(role, role=role, name=f"Demo {role.title()}")
+        self.open("/staff/sign-in")
+        self.engine.fill("username", role)
+        self.engine.fill("password", PASSWORD)
+        self.engine.fill("code", totp_code(at))
+        self.engine.tap("main button[type=submit]")
+        self.engine.wait_for_heading("Enrollment requests")
 
     def sign_in(self, username: str, password: str = PASSWORD) -> None:
         self.engine.fill("username", username)

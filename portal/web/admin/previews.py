@@ -12,6 +12,7 @@ from portal.web import i18n
 from portal.web.brand import logo_of
 from portal.web.employee import forms
 from portal.web.own_texts import paragraphs
+from portal.web.previewing import unusable
 
 SAMPLE_ACCOUNT = "name@work.example.com"
 MAILS = {"mail_invitation": "invitation", "mail_passcode": "passcode"}
@@ -22,7 +23,7 @@ def show(settings: Settings, what: str, admin: Person) -> ResponseReturnValue:
     if what in MAILS:
         return _mail(settings, what, admin)
     page = {"privacy": "privacy", "overview": "overview", "finish": "enrolled"}.get(what, "ownership")
-    return render_template(
+    html = render_template(
         f"employee/{page}.html",
         form=forms.ContinueForm(),
         way=Way.PROFILE,
@@ -34,6 +35,7 @@ def show(settings: Settings, what: str, admin: Person) -> ResponseReturnValue:
         account=SAMPLE_ACCOUNT,
         own_text=lambda name: paragraphs(settings, name),
     )
+    return unusable(html)
 
 
 def _mail(settings: Settings, what: str, admin: Person) -> ResponseReturnValue:

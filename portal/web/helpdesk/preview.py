@@ -16,6 +16,7 @@ from portal.models import EnrollmentRequest
 from portal.web.employee import forms
 from portal.web.employee.finish import UNDER_WAY
 from portal.web.helpdesk import blueprint
+from portal.web.previewing import unusable
 
 
 @blueprint.get("/requests/<request_id>/preview")
@@ -29,7 +30,7 @@ def preview(request_id: str) -> ResponseReturnValue:
     language = request.language or request.person.locale
     with force_locale(language):
         template, values = _page(step, request, facts, language)
-        return render_template(f"employee/{template}.html", preview=True, locale=language, **values)
+        return unusable(render_template(f"employee/{template}.html", preview=True, locale=language, **values))
 
 
 def _page(step: Step, request: EnrollmentRequest, facts: Facts, language: str) -> tuple[str, dict[str, object]]:
