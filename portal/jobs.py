@@ -11,10 +11,14 @@ from sqlalchemy import update
 
 from portal import audit, clock, people
 from portal.configuration.live import Live
-from portal.credentials import throttle
+from portal.credentials import sign_in, throttle
+from portal.credentials.base import AccountProblem, SourceUnavailable
+from portal.credentials.directory import Directory
+from portal.credentials.local import LocalAccounts
+from portal.credentials.sign_in import Sources
 from portal.database import Database
-from portal.enrollment import retention, terms
-from portal.models import IssuedProfile
+from portal.enrollment import campaigns, retention, terms
+from portal.models import IssuedProfile, Person
 from portal.notifications import outbox
 from portal.notifications.email import open_transport
 from portal.settings import Settings
@@ -50,6 +54,7 @@ class Worker:
         """Mail whose nudge got lost or whose wait is over; then housekeeping."""
         self.deliver()
         now, settings = clock.now(), self.live.refresh()
+        self.invite_many()
         with self.database.transaction() as session:
             throttle.forget_old(session, settings.sign_in, now)
             people.forget_old_visits(session, settings.session, now)
@@ -61,6 +66,23 @@ class Worker:
                 .where(IssuedProfile.expires_at < now - KEEP_EXPIRED_PROFILES)
                 .values(content_sealed=None)
             )
+
+    def invite_many(self) -> None:
+        """Go on with the campaigns; while the directory is out of reach they wait."""
+        settings = self.live.refresh()
+        sources = Sources(LocalAccounts(), Directory(settings.ldap) if settings.ldap.servers else None)
+
+        def find(username: str) -> Person | None:
+            try:
+                return sign_in.look_up(self.database, sources, settings, username, clock.now())
+            except AccountProblem:
+                return None
+
+        try:
+            if campaigns.work(self.database, self.vault, settings, find, clock.now()):
+                self.deliver()
+        except SourceUnavailable as problem:
+            log.warning("campaigns.wait reason=%s", problem.reason)
 
     def run(self) -> None:
         """Work until told to stop (SIGTERM, SIGINT)."""

@@ -64,10 +64,12 @@ def create(
     *,
     asked_by: str = "",
     actor: str,
+    message: str = "",
 ) -> Invitation:
     """Invite ``person``: a request, its link and passcode, and the mail that carries them.
 
-    ``source`` is helpdesk, admin, self or command; the mail says ``asked_by``, the trail ``actor`` (a code, no name).
+    ``source`` is helpdesk, admin, self, command or import. ``message`` opens the mail, which says ``asked_by``; the
+    trail says ``actor`` (a code, no name).
     Raises UnknownPerson for a disabled person, TooManyDevices, and NoManagedAppleAccount (recorded for helpdesk).
     """
     if person.disabled_at is not None:
@@ -90,7 +92,7 @@ def create(
     request.person = person
     _event(session, request, "request.created", now, reason=source, actor=actor)
     if source != "self":
-        return _send_invitation(session, vault, settings, request, asked_by, now)
+        return _send_invitation(session, vault, settings, request, asked_by, now, message)
     code = passcode.renew(request, vault, now)
     outbox.put(session, vault, "passcode", messages.new_passcode(settings, request, code), request.id, now)
     return Invitation(request, "", code)
@@ -119,12 +121,18 @@ def _account_or_refuse(session: Session, settings: Settings, person: Person, act
 
 
 def _send_invitation(
-    session: Session, vault: Vault, settings: Settings, request: EnrollmentRequest, asked_by: str, now: datetime
+    session: Session,
+    vault: Vault,
+    settings: Settings,
+    request: EnrollmentRequest,
+    asked_by: str,
+    now: datetime,
+    message: str = "",
 ) -> Invitation:
     """A fresh link and passcode, and the mail that carries them."""
     code = passcode.renew(request, vault, now)
     token = add_link(session, request, "mail", now)
-    mail = messages.invitation(settings, request, settings.url(f"/e/{token}"), code, asked_by)
+    mail = messages.invitation(settings, request, settings.url(f"/e/{token}"), code, asked_by, message)
     outbox.put(session, vault, "invitation", mail, request.id, now)
     return Invitation(request, token, code)
 
@@ -191,12 +199,13 @@ def resend(
     *,
     asked_by: str,
     actor: str,
+    message: str = "",
 ) -> Invitation:
     """Send the invitation again with a new link and passcode; the old passcode is dead. Raises RequestEnded."""
     request = _open(session, request_id, now)
     request.passcode_sends = 1
     _event(session, request, "request.sent_again", now, actor=actor)
-    return _send_invitation(session, vault, settings, request, asked_by, now)
+    return _send_invitation(session, vault, settings, request, asked_by, now, message)
 
 
 def show_qr(session: Session, request_id: str, actor: str, now: datetime) -> str:

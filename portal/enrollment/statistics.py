@@ -112,14 +112,14 @@ def _funnel(session: Session, since: datetime) -> list[tuple[Step, int]]:
 def _stopped(session: Session, since: datetime, now: datetime) -> list[tuple[Step, int]]:
     """At which step the requests are that did not come to an end, most first."""
     request = EnrollmentRequest
-    step = journey.step_expression(now)
-    query = (
-        select(step, func.count())
+    unfinished = (
+        select(journey.step_expression(now).label("step"))
         .select_from(request)
         .outerjoin(IssuedProfile, IssuedProfile.id == request.profile_id)
         .where(request.created_at >= since, request.enrolled_at.is_(None), request.ended_at.is_(None))
-        .group_by(step)
+        .subquery()
     )
+    query = select(unfinished.c.step, func.count()).group_by(unfinished.c.step)
     found: list[tuple[Step, int]] = [(Step(name), count) for name, count in session.execute(query)]
     return sorted(found, key=lambda each: -each[1])
 
@@ -128,13 +128,13 @@ def _reasons(session: Session, since: datetime) -> list[tuple[str, str, int]]:
     """(kind, reason, count) of refusals, most first."""
     count = func.count()
     query = (
-        select(AuditEvent.kind, func.coalesce(AuditEvent.reason, ""), count)
+        select(AuditEvent.kind, AuditEvent.reason, count)
         .where(AuditEvent.at >= since, AuditEvent.kind.in_(REFUSALS))
-        .group_by(AuditEvent.kind, func.coalesce(AuditEvent.reason, ""))
+        .group_by(AuditEvent.kind, AuditEvent.reason)
         .order_by(count.desc())
         .limit(MOST_REASONS)
     )
-    return [(kind, reason, number) for kind, reason, number in session.execute(query)]
+    return [(kind, reason or "", number) for kind, reason, number in session.execute(query)]
 
 
 def _ios(session: Session, since: datetime) -> list[tuple[str, int]]:

@@ -1,6 +1,7 @@
 """The tables, one file a topic."""
 
 from portal.models.base import Base, new_id
+from portal.models.campaigns import Campaign, CampaignEntry
 from portal.models.configuration import SettingsVersion, SettingValue
 from portal.models.devices import Certificate, Command, Device
 from portal.models.enrollment import AccessToken, EnrollmentRequest, IssuedProfile, RequestLink, Terms, TermsDraft
@@ -22,6 +23,8 @@ __all__ = [
     "AuditEvent",
     "AuditHead",
     "Base",
+    "Campaign",
+    "CampaignEntry",
     "Certificate",
     "Command",
     "Device",

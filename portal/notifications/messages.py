@@ -11,8 +11,10 @@ from portal.models import EnrollmentRequest, Person
 from portal.settings import Settings
 
 
-def invitation(settings: Settings, request: EnrollmentRequest, url: str, passcode: str, asked_by: str) -> EmailMessage:
-    """The enrollment request: link, QR code, passcode, expiry, and who asked for it."""
+def invitation(
+    settings: Settings, request: EnrollmentRequest, url: str, passcode: str, asked_by: str, message: str = ""
+) -> EmailMessage:
+    """The enrollment request: link, QR code, passcode, expiry, and who asked for it; ``message`` in front, if any."""
     values = {
         "person": request.person,
         "url": url,
@@ -20,11 +22,12 @@ def invitation(settings: Settings, request: EnrollmentRequest, url: str, passcod
         "expires_at": request.expires_at,
         "asked_by": asked_by,
         "opening": _opening(settings, "mail_invitation", request.person, asked_by),
+        "message": [each.strip() for each in message.split("\n\n") if each.strip()],
     }
-    message = _message(settings, request, "invitation", values)
-    html = message.get_payload()[1]  # type: ignore[index]
+    mail = _message(settings, request, "invitation", values)
+    html = mail.get_payload()[1]  # type: ignore[index]
     html.add_related(qr_png(url), "image", "png", cid="<qr>", filename="qr.png")  # type: ignore[union-attr]
-    return message
+    return mail
 
 
 def new_passcode(settings: Settings, request: EnrollmentRequest, passcode: str) -> EmailMessage:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.models import (
     AccessToken,
+    CampaignEntry,
     Certificate,
     Device,
     EnrollmentRequest,
@@ -157,6 +158,7 @@ def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
             certificate.revoked_at = certificate.revoked_at or now
             certificate.revoked_reason = certificate.revoked_reason or "person_erased"
     audit.erase_details_of(session, PEOPLE_CHAIN, person.id)
+    session.execute(update(CampaignEntry).where(CampaignEntry.username == person.username).values(username=""))
     person.username, person.name, person.email = f"erased-{person.id}", "", ""
     person.managed_apple_account = person.subject = person.phone = None
     person.disabled_at = person.disabled_at or now

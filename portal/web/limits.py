@@ -10,7 +10,12 @@ LONGEST_FIELD = 4096
 LONGEST_TEXT = 60_000
 """Characters of a field in which admins write license terms."""
 MACHINE_BLUEPRINT = "apple"
-UPLOADS = {"admin.save_settings": 1_200_000, "admin.preview_settings": 1_200_000, "admin.save_terms": 600_000}
+UPLOADS = {
+    "admin.save_settings": 1_200_000,
+    "admin.preview_settings": 1_200_000,
+    "admin.save_terms": 600_000,
+    "helpdesk.upload_campaign": 8_500_000,
+}
 """Bytes of a form that carries a file, by endpoint."""
 
 

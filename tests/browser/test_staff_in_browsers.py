@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from portal import jobs
 from portal.models import EnrollmentRequest
 from tests.browser import engines
 from tests.factories import phone
@@ -182,6 +183,27 @@ def test_the_keyboard_alone_is_enough(desk):
             break
     page.keyboard.press("Enter")
     expect(page.locator(".note.good")).to_contain_text("A new passcode is on its way")
+
+
+def test_a_list_is_checked_started_and_followed(desk, tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_text("username\ndora\nanna\nnobody\n")
+    desk.company.person("dora", name="Demo Dora Distel")
+    desk.engine.tap("text=Invite many")
+    desk.engine.wait_for_heading("Invite many")
+    desk.engine.picture("staff-campaigns", desk=True)
+    desk.engine.fill("name", "Demo list")
+    desk.engine.page.set_input_files("#file", str(file))
+    desk.engine.tap("text=Check the list")
+    desk.sees("staff-campaign-checked", "Demo list", desk=True)
+    expect(rows(desk)).to_have_count(2)
+    desk.engine.tap("text=Invite them")
+    expect(desk.engine.page.locator(".note.good")).to_contain_text("It is on its way.")
+    jobs.Worker(desk.portal.live.base).every_minute()
+    jobs.Worker(desk.portal.live.base).every_minute()
+    expect(desk.engine.page.locator(".lead")).to_contain_text("Done", timeout=12_000)  # by itself
+    desk.engine.picture("staff-campaign-done", desk=True)
+    assert desk.engine.problems == []
 
 
 # --- admins --------------------------------------------------------------------------------------------------------

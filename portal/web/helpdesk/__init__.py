@@ -7,9 +7,9 @@ from portal.web import visits
 
 blueprint = Blueprint("helpdesk", __name__, url_prefix="/helpdesk")
 
-from portal.web.helpdesk import device_page, preview, request_list, request_page  # noqa: E402  (the views register)
+from portal.web.helpdesk import campaign_pages, device_page, preview, request_list, request_page  # noqa: E402  (the views register)
 
-__all__ = ["blueprint", "device_page", "preview", "request_list", "request_page"]
+__all__ = ["blueprint", "campaign_pages", "device_page", "preview", "request_list", "request_page"]
 
 
 @blueprint.before_request

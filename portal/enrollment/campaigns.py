@@ -1,0 +1,289 @@
+"""Inviting many people from a list: checked first, then invited at a pace, with one reminder.
+
+The list is checked line by line before anything is sent. The worker invites in small transactions, each with its line's
+outcome, so that a stop at any moment neither loses nor repeats an invitation.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from portal import audit, people
+from portal.database import Database
+from portal.enrollment import requests
+from portal.enrollment.errors import NoManagedAppleAccount, RequestEnded, TooManyDevices, UnknownPerson
+from portal.models import Campaign, CampaignEntry, EnrollmentRequest, Person
+from portal.people import accounts
+from portal.settings import Settings
+from portal.vault import Vault
+
+AT_A_TIME = 1000
+MOST_PER_MINUTE = 1000
+LONGEST_USERNAME = 128
+OVER = ("cancelled", "done")
+Find = Callable[[str], Person | None]
+"""Takes somebody over from the directory, if there is one; may raise SourceUnavailable or AccountProblem."""
+
+
+class WrongState(Exception):
+    """The campaign is not in a state in which that can be done."""
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """How far the people of one campaign are."""
+
+    lines: int
+    refused: int
+    waiting: int
+    invited: int
+    started: int
+    enrolled: int
+
+
+def check(
+    session: Session,
+    settings: Settings,
+    name: str,
+    lines: list[tuple[int, str]],
+    has_directory: bool,
+    actor: str,
+    asked_by: str,
+    now: datetime,
+) -> Campaign:
+    """A dry run of ``lines`` (number, username): each line's problem, if it has one; nobody is invited yet."""
+    campaign = Campaign(name=name, created_at=now, created_by=actor, asked_by=asked_by)
+    session.add(campaign)
+    session.flush()
+    seen: set[str] = set()
+    for start in range(0, len(lines), AT_A_TIME):
+        part = [(line, people.fold_username(username)) for line, username in lines[start : start + AT_A_TIME]]
+        names = [username for _, username in part if len(username) <= LONGEST_USERNAME]
+        known = {each.username: each for each in session.scalars(select(Person).where(Person.username.in_(names)))}
+        open_for = _with_open_request(session, [each.id for each in known.values()], now)
+        rows = []
+        for line, username in part:
+            reason = _problem(session, settings, username, known.get(username), open_for, seen, has_directory)
+            seen.add(username)
+            state = "refused" if reason else "waiting"
+            rows.append({"campaign_id": campaign.id, "line": line, "username": username[:LONGEST_USERNAME],
+                         "state": state, "reason": reason})  # fmt: skip
+        session.execute(insert(CampaignEntry), rows)
+    _record(session, campaign, "campaign.checked", actor, now, {"lines": len(lines)})
+    return campaign
+
+
+def start(
+    session: Session,
+    campaign_id: str,
+    *,
+    message: str,
+    starts_at: datetime | None,
+    per_minute: int,
+    remind_after_days: int,
+    actor: str,
+    now: datetime,
+) -> None:
+    """Let the worker invite, from ``starts_at`` (None: now) on. Raises WrongState."""
+    campaign = _locked(session, campaign_id, "checked")
+    campaign.message, campaign.starts_at = message.strip(), starts_at or now
+    campaign.per_minute = min(max(per_minute, 1), MOST_PER_MINUTE)
+    campaign.remind_after_days = max(remind_after_days, 0)
+    campaign.state = "running"
+    detail = {"per_minute": campaign.per_minute, "starts_at": campaign.starts_at.isoformat()}
+    _record(session, campaign, "campaign.started", actor, now, detail)
+
+
+def change(session: Session, campaign_id: str, what: str, actor: str, now: datetime) -> None:
+    """``pause``, ``resume`` or ``cancel``; invitations that were sent stay. Raises WrongState."""
+    allowed = {"pause": ("running",), "resume": ("paused",), "cancel": ("checked", "running", "paused")}
+    campaign = _locked(session, campaign_id, *allowed[what])
+    campaign.state = {"pause": "paused", "resume": "running", "cancel": "cancelled"}[what]
+    _record(session, campaign, f"campaign.{campaign.state}", actor, now, None)
+
+
+def funnel(session: Session, campaign_id: str) -> Funnel:
+    """Count one campaign's people."""
+    entry, request = CampaignEntry, EnrollmentRequest
+    states: dict[str, int] = {
+        row[0]: row[1]
+        for row in session.execute(
+            select(entry.state, func.count()).where(entry.campaign_id == campaign_id).group_by(entry.state)
+        )
+    }
+    started, enrolled = session.execute(
+        select(func.count(request.signed_in_at), func.count(request.enrolled_at))
+        .select_from(entry)
+        .join(request, request.id == entry.request_id)
+        .where(entry.campaign_id == campaign_id)
+    ).one()
+    refused, waiting, invited = (states.get(state, 0) for state in ("refused", "waiting", "invited"))
+    return Funnel(refused + waiting + invited, refused, waiting, invited, started, enrolled)
+
+
+def work(database: Database, vault: Vault, settings: Settings, find: Find, now: datetime) -> int:
+    """The worker's part, once a minute: invite and remind as many as each campaign's pace allows; how many."""
+    with database.session() as session:
+        running = select(Campaign).where(Campaign.state == "running", Campaign.starts_at <= now)
+        due = [(each.id, each.per_minute) for each in session.scalars(running)]
+        reminding = select(Campaign).where(Campaign.state.in_(("running", "done")), Campaign.remind_after_days > 0)
+        to_remind = [(each.id, each.per_minute) for each in session.scalars(reminding)]
+    count = 0
+    for campaign_id, pace in due:
+        count += _as_long_as(pace, lambda each=campaign_id: _invite_next(database, vault, settings, find, each, now))  # type: ignore[misc]
+    for campaign_id, pace in to_remind:
+        count += _as_long_as(pace, lambda each=campaign_id: _remind_next(database, vault, settings, each, now))  # type: ignore[misc]
+    return count
+
+
+def _as_long_as(most: int, step: Callable[[], bool]) -> int:
+    for number in range(most):
+        if not step():
+            return number
+    return most
+
+
+def forget(session: Session, campaign_id: str) -> None:
+    """Drop a list that was only checked. Raises WrongState."""
+    _locked(session, campaign_id, "checked")
+    session.execute(delete(CampaignEntry).where(CampaignEntry.campaign_id == campaign_id))
+    session.execute(delete(Campaign).where(Campaign.id == campaign_id))
+
+
+# --- inside --------------------------------------------------------------------------------------------------------
+
+
+def _invite_next(
+    database: Database, vault: Vault, settings: Settings, find: Find, campaign_id: str, now: datetime
+) -> bool:
+    """Invite the next line; False when there is none, or the campaign no longer runs."""
+    with database.session() as session:
+        waiting = select(CampaignEntry.username).where(
+            CampaignEntry.campaign_id == campaign_id, CampaignEntry.state == "waiting"
+        )
+        username = session.scalar(waiting.order_by(CampaignEntry.line).limit(1))
+    found = find(username) if username is not None else None  # the directory is asked before anything is locked
+    with database.transaction() as session:
+        campaign = session.get_one(Campaign, campaign_id, with_for_update=True, populate_existing=True)
+        if campaign.state != "running":
+            return False
+        query = select(CampaignEntry).where(CampaignEntry.campaign_id == campaign_id, CampaignEntry.state == "waiting")
+        entry = session.scalar(query.order_by(CampaignEntry.line).limit(1))
+        if entry is None:
+            campaign.state = "done"
+            _record(session, campaign, "campaign.done", "system", now, None)
+            return False
+        person = session.get(Person, found.id) if found is not None and entry.username == username else None
+        person = person or people.by_username(session, entry.username)
+        entry.state, entry.invited_at = "invited", now
+        entry.reason, entry.request_id = _invite(session, vault, settings, campaign, person, now)
+        if entry.reason is not None:
+            entry.state, entry.invited_at = "refused", None
+        return True
+
+
+def _invite(
+    session: Session, vault: Vault, settings: Settings, campaign: Campaign, person: Person | None, now: datetime
+) -> tuple[str | None, str | None]:
+    """(why not, request id)."""
+    if person is None:
+        return "unknown", None
+    if requests.open_request_of(session, person, now) is not None:
+        return "open_request", None
+    try:
+        made = requests.create(
+            session, vault, settings, person, "import", now,
+            asked_by=campaign.asked_by, actor=campaign.created_by, message=campaign.message,
+        )  # fmt: skip
+    except UnknownPerson:
+        return "disabled", None
+    except TooManyDevices:
+        return "too_many_devices", None
+    except NoManagedAppleAccount:
+        return "no_managed_apple_account", None
+    return None, made.request.id
+
+
+def _remind_next(database: Database, vault: Vault, settings: Settings, campaign_id: str, now: datetime) -> bool:
+    """Send the invitation of one person again who did nothing with it; False when nobody is due."""
+    with database.transaction() as session:
+        campaign = session.get_one(Campaign, campaign_id)
+        before = now - timedelta(days=campaign.remind_after_days)
+        entry, request = CampaignEntry, EnrollmentRequest
+        due = session.scalar(
+            select(entry)
+            .join(request, request.id == entry.request_id)
+            .where(
+                entry.campaign_id == campaign_id,
+                entry.reminded_at.is_(None),
+                entry.invited_at <= before,
+                request.signed_in_at.is_(None),
+                request.ended_at.is_(None),
+                request.expires_at > now,
+            )
+            .order_by(entry.line)
+            .limit(1)
+            .with_for_update(of=entry, skip_locked=True)
+        )
+        if due is None or due.request_id is None:
+            return False
+        due.reminded_at = now
+        with contextlib.suppress(RequestEnded):  # it may have ended this very moment
+            requests.resend(
+                session, vault, settings, due.request_id, now,
+                asked_by=campaign.asked_by, actor="system", message=campaign.message,
+            )  # fmt: skip
+        return True
+
+
+def _problem(
+    session: Session,
+    settings: Settings,
+    username: str,
+    person: Person | None,
+    open_for: set[str],
+    seen: set[str],
+    has_directory: bool,
+) -> str | None:
+    """Why this line cannot be invited, as far as it is known without asking the directory."""
+    if not username:
+        return "empty"
+    if len(username) > LONGEST_USERNAME or not username.isprintable() or username[0] in "=+-@":
+        return "not_a_username"
+    if username in seen:
+        return "twice"
+    if person is None or person.erased_at is not None:
+        return None if has_directory else "unknown"
+    if person.disabled_at is not None:
+        return "disabled"
+    if person.id in open_for:
+        return "open_request"
+    if not person.managed_apple_account and not accounts.of(session, person, settings):
+        return "no_managed_apple_account"
+    return None
+
+
+def _with_open_request(session: Session, ids: list[str], now: datetime) -> set[str]:
+    request = EnrollmentRequest
+    query = select(request.person_id).where(
+        request.person_id.in_(ids), request.ended_at.is_(None), request.enrolled_at.is_(None), request.expires_at > now
+    )
+    return set(session.scalars(query))
+
+
+def _locked(session: Session, campaign_id: str, *states: str) -> Campaign:
+    campaign = session.get(Campaign, campaign_id, with_for_update=True, populate_existing=True)
+    if campaign is None or campaign.state not in states:
+        raise WrongState
+    return campaign
+
+
+def _record(
+    session: Session, campaign: Campaign, kind: str, actor: str, now: datetime, detail: dict[str, object] | None
+) -> None:
+    detail = {"campaign": campaign.id, **(detail or {})}
+    audit.record(session, people.PEOPLE_CHAIN, kind, now, actor=actor, detail=detail)

@@ -1,0 +1,194 @@
+"""Inviting many: a list is uploaded and checked, then invited at a pace; pages with progress, problems and a funnel."""
+
+from datetime import UTC, datetime
+
+from flask import Response, abort, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+
+from portal import clock
+from portal.enrollment import campaigns
+from portal.enrollment.campaigns import MOST_PER_MINUTE, WrongState
+from portal.extensions import db_session, portal, transaction
+from portal.models import Campaign, CampaignEntry, Visit
+from portal.people import lists
+from portal.people.lists import ListRefused
+from portal.web import spreadsheets, visits
+from portal.web.helpdesk import blueprint
+
+NOTICE = "campaign_notice"
+FIELDS = ("message", "starts_at", "per_minute", "remind_after_days")
+SHOWN = 50
+LONGEST_MESSAGE = 2000
+SAMPLE = "username\r\nfirst.employee\r\nsecond.employee\r\n"
+
+
+class UploadForm(FlaskForm):  # type: ignore[misc]
+    """Its CSRF token; the file is read by hand, bounded."""
+
+
+@blueprint.get("/campaigns")
+def campaign_list() -> ResponseReturnValue:
+    """Every campaign with its funnel, the newest first."""
+    return _list()
+
+
+@blueprint.get("/campaigns/sample.csv")
+def campaign_sample() -> ResponseReturnValue:
+    """A file to start from."""
+    return Response(SAMPLE, headers=spreadsheets.as_file("people.csv"))
+
+
+@blueprint.post("/campaigns")
+def upload_campaign() -> ResponseReturnValue:
+    """Check a list; nobody is invited yet."""
+    if not UploadForm().validate_on_submit():
+        abort(400)
+    name, upload = request.form.get("name", "").strip()[:80], request.files.get("file")
+    if upload is None or not upload.filename:
+        return _list(problem=ListRefused("missing"), name=name), 422
+    try:
+        lines = lists.usernames(upload.stream.read(lists.LARGEST_BYTES + 1))
+    except ListRefused as refused:
+        return _list(problem=refused, name=name), 422
+    with transaction():
+        made = campaigns.check(
+            db_session,
+            portal.settings,
+            name or upload.filename[:80],
+            lines,
+            bool(portal.settings.ldap.servers),
+            visits.actor(_visit()),
+            _visit().person.name,
+            clock.now(),
+        )
+    return redirect(url_for("helpdesk.campaign_page", campaign_id=made.id), 303)
+
+
+@blueprint.get("/campaigns/<campaign_id>")
+def campaign_page(campaign_id: str) -> ResponseReturnValue:
+    """One campaign; with ``part=live`` only what changes."""
+    template = "campaign_live" if request.args.get("part") == "live" else "campaign"
+    return _page(campaign_id, template)
+
+
+@blueprint.get("/campaigns/<campaign_id>/problems.csv")
+def campaign_problems(campaign_id: str) -> ResponseReturnValue:
+    """Every line that was not invited, and why."""
+    campaign = _campaign(campaign_id)
+    rows = db_session.execute(
+        select(CampaignEntry.line, CampaignEntry.username, CampaignEntry.reason)
+        .where(CampaignEntry.campaign_id == campaign.id, CampaignEntry.state == "refused")
+        .order_by(CampaignEntry.line)
+    ).all()
+    return Response(
+        spreadsheets.lines([("line", "username", "problem"), *(tuple(row) for row in rows)]),
+        headers=spreadsheets.as_file("problems.csv"),
+    )
+
+
+@blueprint.post("/campaigns/<campaign_id>/start")
+def start_campaign(campaign_id: str) -> ResponseReturnValue:
+    """Begin, now or at a time, with a message and a pace."""
+    if not UploadForm().validate_on_submit():
+        abort(400)
+    _campaign(campaign_id)
+    typed = {
+        key: request.form.get(key, "").strip() for key in ("message", "starts_at", "per_minute", "remind_after_days")
+    }
+    starts_at = _moment(typed["starts_at"])
+    wrong = _wrong(typed, starts_at)
+    if wrong:
+        return _page(campaign_id, "campaign", typed=typed, wrong=wrong), 422
+    try:
+        with transaction():
+            campaigns.start(
+                db_session,
+                campaign_id,
+                message=typed["message"].replace("\r\n", "\n"),
+                starts_at=starts_at,
+                per_minute=int(typed["per_minute"]),
+                remind_after_days=int(typed["remind_after_days"] or 0),
+                actor=visits.actor(_visit()),
+                now=clock.now(),
+            )
+        session[NOTICE] = "started"
+    except WrongState:
+        session[NOTICE] = "wrong_state"
+    return redirect(url_for("helpdesk.campaign_page", campaign_id=campaign_id), 303)
+
+
+@blueprint.post("/campaigns/<campaign_id>/<what>")
+def change_campaign(campaign_id: str, what: str) -> ResponseReturnValue:
+    """pause, resume, cancel."""
+    if what not in ("pause", "resume", "cancel"):
+        abort(404)
+    if not UploadForm().validate_on_submit():
+        abort(400)
+    _campaign(campaign_id)
+    try:
+        with transaction():
+            campaigns.change(db_session, campaign_id, what, visits.actor(_visit()), clock.now())
+        session[NOTICE] = what
+    except WrongState:
+        session[NOTICE] = "wrong_state"
+    return redirect(url_for("helpdesk.campaign_page", campaign_id=campaign_id), 303)
+
+
+def _wrong(typed: dict[str, str], starts_at: datetime | None) -> dict[str, str]:
+    """Field -> what is wrong with it."""
+    wrong = {}
+    if len(typed["message"]) > LONGEST_MESSAGE:
+        wrong["message"] = "message_long"
+    if typed["starts_at"] and (starts_at is None or starts_at < clock.now()):
+        wrong["starts_at"] = "moment"
+    for field, least, most in (("per_minute", 1, MOST_PER_MINUTE), ("remind_after_days", 0, 60)):
+        value = typed[field] or ("0" if field == "remind_after_days" else "")
+        if not (value.isascii() and value.isdigit() and len(value) < 6 and least <= int(value) <= most):
+            wrong[field] = field
+    return wrong
+
+
+def _list(problem: ListRefused | None = None, name: str = "") -> str:
+    newest = db_session.scalars(select(Campaign).order_by(Campaign.created_at.desc()).limit(SHOWN)).all()
+    rows = [(each, campaigns.funnel(db_session, each.id)) for each in newest]
+    return render_template("helpdesk/campaigns.html", form=UploadForm(), rows=rows, problem=problem, name=name)
+
+
+def _page(
+    campaign_id: str, template: str, typed: dict[str, str] | None = None, wrong: dict[str, str] | None = None
+) -> str:
+    campaign = _campaign(campaign_id)
+    entries = select(CampaignEntry).where(CampaignEntry.campaign_id == campaign_id, CampaignEntry.state == "refused")
+    return render_template(
+        f"helpdesk/{template}.html",
+        campaign=campaign,
+        funnel=campaigns.funnel(db_session, campaign_id),
+        problems=list(db_session.scalars(entries.order_by(CampaignEntry.line).limit(SHOWN))),
+        typed=typed or {"per_minute": "60", "remind_after_days": "3"},
+        wrong=wrong or {},
+        most_per_minute=MOST_PER_MINUTE,
+        now=clock.now(),
+        notice=session.pop(NOTICE, None) if template == "campaign" else None,
+    )
+
+
+def _campaign(campaign_id: str) -> Campaign:
+    campaign = db_session.get(Campaign, campaign_id)
+    if campaign is None:
+        abort(404)
+    return campaign
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
+    except ValueError:
+        return None
+
+
+def _visit() -> Visit:
+    visit = visits.current()
+    assert visit is not None  # the blueprint lets nobody else in
+    return visit
