@@ -3,6 +3,7 @@
 import logging
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 
 from huey import RedisHuey, SqliteHuey, crontab
 from huey.api import Huey
@@ -19,8 +20,9 @@ from portal.credentials.sign_in import Sources
 from portal.database import Database
 from portal.enrollment import campaigns, retention, terms
 from portal.models import IssuedProfile, Person
-from portal.notifications import outbox
+from portal.notifications import alerts, outbox
 from portal.notifications.email import open_transport
+from portal.notifications.sms import open_gateway
 from portal.settings import Settings
 from portal.vault import Vault, read_keys
 
@@ -36,14 +38,15 @@ class Worker:
         self.database = Database(settings.database)
         self.vault = Vault(read_keys(settings.secret_keys, settings.data))
         self.live = Live(settings, self.database, lambda: self.vault)
-        self.queue = _queue(settings)
+        self.queue = _queue(settings.queue.redis_url, settings.data)
         deliver = self.queue.task(name="deliver")(self.deliver)
         self.queue.periodic_task(crontab(minute="*"), name="every_minute")(self.every_minute)
         deliver()
 
     def deliver(self) -> None:
         """Send every mail that is due."""
-        outbox.deliver_due(self.database, self.vault, open_transport(self.live.refresh()))
+        settings = self.live.refresh()
+        outbox.deliver_due(self.database, self.vault, open_transport(settings), open_gateway(settings))
         with self.database.session() as session:
             if audit.last_check(session) is None:
                 return
@@ -58,6 +61,7 @@ class Worker:
         with self.database.transaction() as session:
             throttle.forget_old(session, settings.sign_in, now)
             people.forget_old_visits(session, settings.session, now)
+            alerts.tell(session, self.vault, settings, now)
             terms.publish_if_due(session, now)
             retention.forget_closed(session, settings.retention, now)
             retention.forget_mail(session, settings.retention, now)
@@ -92,14 +96,14 @@ class Worker:
 def nudge(settings: Settings) -> None:
     """Tell the worker that there is mail. Never fails a page: what gets lost is found within a minute."""
     try:
-        _nudging(settings)()
+        _nudging(settings.queue.redis_url, settings.data)()
     except Exception:
         log.exception("jobs.nudge_failed")
 
 
 @lru_cache(maxsize=4)
-def _nudging(settings: Settings):  # type: ignore[no-untyped-def]
-    queue = _queue(settings)
+def _nudging(redis_url: str, data: Path):  # type: ignore[no-untyped-def]
+    queue = _queue(redis_url, data)
 
     @queue.task(name="deliver")
     def deliver() -> None: ...
@@ -107,8 +111,8 @@ def _nudging(settings: Settings):  # type: ignore[no-untyped-def]
     return deliver
 
 
-def _queue(settings: Settings) -> Huey:
-    if settings.queue.redis_url:
-        return RedisHuey("portal", url=settings.queue.redis_url, results=False)
-    settings.data.mkdir(parents=True, exist_ok=True)
-    return SqliteHuey("portal", filename=str(settings.data / "queue.sqlite3"), results=False)
+def _queue(redis_url: str, data: Path) -> Huey:
+    if redis_url:
+        return RedisHuey("portal", url=redis_url, results=False)
+    data.mkdir(parents=True, exist_ok=True)
+    return SqliteHuey("portal", filename=str(data / "queue.sqlite3"), results=False)

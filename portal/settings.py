@@ -255,6 +255,7 @@ TEXT_VARIABLES: dict[str, tuple[str, ...]] = {
     "finish_more": ("company",),
     "mail_invitation": ("company", "name", "asked_by"),
     "mail_passcode": ("company", "name"),
+    "sms_invitation": ("company", "name", "link"),
 }
 """What each text may name in braces."""
 
@@ -266,11 +267,15 @@ class Texts(Section):
     finish_more: Translations
     mail_invitation: Translations
     mail_passcode: Translations
+    sms_invitation: Translations
 
     @model_validator(mode="after")
     def _variables_exist(self) -> "Texts":
         for name, variables in TEXT_VARIABLES.items():
             for language, text in getattr(self, name).items():
+                if name == "sms_invitation" and "{link}" not in text:
+                    values = {"setting": f"texts.{name}", "language": language}
+                    raise PydanticCustomError("text_link", "a text message needs {{link}}", values)
                 unknown = set(re.findall(r"\{([^{}]*)\}", text)) - set(variables)
                 if unknown:
                     raise PydanticCustomError(
@@ -314,6 +319,34 @@ class Mail(Section):
     timeout_seconds: int = Field(ge=1, le=120)
 
 
+Alert = Literal[
+    "corporate", "no_managed_apple_account", "passcode_locked", "device_refused", "mail_failed", "device_left"
+]
+
+
+class Notifications(Section):
+    helpdesk: tuple[Alert, ...]
+
+
+class Sms(Section):
+    transport: Literal["none", "file", "http"]
+    url: str
+    format: Literal["json", "form"]
+    to_field: str = Field(min_length=1)
+    text_field: str = Field(min_length=1)
+    fields: tuple[Annotated[str, Field(pattern=r"^[^=\s]+=.*$")], ...]
+    authorization_secret: str = Field(repr=False)
+    timeout_seconds: int = Field(ge=1, le=60)
+
+    @model_validator(mode="after")
+    def _gateway_is_usable(self) -> "Sms":
+        url = urlsplit(self.url)
+        safe = url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK_HOSTS)
+        if self.transport == "http" and not (safe and url.hostname):
+            raise _wrong("sms.url", "sms_url", "url must begin with https://")
+        return self
+
+
 class Queue(Section):
     redis_url: str
 
@@ -355,6 +388,8 @@ class Settings(BaseSettings):
     scep: Scep
     mdm: Mdm
     mail: Mail
+    sms: Sms
+    notifications: Notifications
     queue: Queue
     proxy: Proxy
 

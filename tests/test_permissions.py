@@ -8,6 +8,7 @@ from tests.factories import BASE
 from tests.pages import Browser
 
 ANYBODY, DEVICES, EMPLOYEES, HELPDESK, ADMINS = "anybody", "devices", "employees", "helpdesk", "admins"
+PROGRAMS = "programs with a token"
 SIGNING_IN = "whoever proved the first factor, or staff"
 DECISIONS = {
     ANYBODY: """static brand.colours brand.logo_file operations.healthz operations.readyz safari.enter
@@ -15,6 +16,7 @@ DECISIONS = {
         safari.front_door safari.enroll safari.ticket single_sign_on.begin single_sign_on.finish single_sign_on.logo
         staff.sign_in staff.sign_out staff.outbox account.change_password account.set_password""",
     DEVICES: "apple.*",
+    PROGRAMS: "api.*",
     EMPLOYEES: "employee.* web_view.* safari.profile safari.profile_file safari.finish safari.state handover.*",
     SIGNING_IN: """staff.second_factor_page staff.passkeys_page staff.options_for_adding staff.options_for_signing_in
         staff.add_passkey staff.use_passkey staff.remove_passkey""",
@@ -81,6 +83,18 @@ def test_staff_pages_answer_only_to_their_role(app, company, clock, routes, who)
         else:
             assert answer.status_code not in (401, 403), where
             assert answer.headers.get("Location") != "/staff/sign-in", where
+
+
+@pytest.mark.parametrize("who", ["nobody", "admin"])
+def test_programs_need_a_token_whoever_is_signed_in(app, company, clock, routes, who):
+    browser = Browser(app)
+    if who == "admin":
+        company.person(who, role=who)
+        browser.staff_sign_in(who, clock())
+    asked = [(rule, method) for rule, method in routes if decision(rule.endpoint) == PROGRAMS]
+    assert len(asked) >= 3
+    for rule, method in asked:
+        assert ask(browser, rule, method).status_code == 401, rule
 
 
 @pytest.mark.parametrize("who", ["nobody", "helpdesk", "admin"])

@@ -1,19 +1,17 @@
 """Commands for enrollment requests."""
 
 import json
-from typing import Any
 
 import click
-from sqlalchemy import select
 
-from portal import audit, clock, jobs
+from portal import clock, jobs
 from portal.cli.common import command, fail
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.enrollment import journey, requests
+from portal.enrollment import reports, requests
 from portal.enrollment.errors import NoManagedAppleAccount, TooManyDevices, UnknownPerson
 from portal.extensions import portal
-from portal.models import Device, EnrollmentRequest, Person
+from portal.models import EnrollmentRequest, Person
 
 
 @click.option("--json", "as_json", is_flag=True, help="Print {id, url, passcode, expires_at}.")
@@ -66,44 +64,11 @@ def status(request_id: str, as_json: bool) -> None:
         request = session.get(EnrollmentRequest, request_id)
         if request is None:
             fail(f"There is no request {request_id!r}.")
-        facts, now = journey.of(request), clock.now()
-        device = session.scalar(
-            select(Device).where(Device.request_id == request_id).order_by(Device.authenticated_at.desc())
-        )
-        report = {
-            "id": request.id,
-            "status": journey.status(facts, now).value,
-            "step": journey.current_step(facts, now).value,
-            "employee": request.person.username,
-            "events": [
-                {"at": event.at.isoformat(), "kind": event.kind, "reason": event.reason}
-                for event in audit.timeline(session, request_id)
-            ],
-            "device": _device(device),
-        }
+        report = reports.of_request(session, request, clock.now())
     if as_json:
         click.echo(json.dumps(report))
         return
     click.echo(f"{report['status']} (step {report['step']}), {report['employee']}")
-    for event in report["events"]:  # type: ignore[union-attr]
-        click.echo(f"  {event['at']}  {event['kind']}  {event['reason'] or ''}".rstrip())  # type: ignore[index]
+    for event in report["events"]:
+        click.echo(f"  {event['at']}  {event['kind']}  {event['reason'] or ''}".rstrip())
     click.echo(json.dumps(report["device"], indent=2))
-
-
-def _device(device: Device | None) -> dict[str, Any] | None:
-    if device is None:
-        return None
-    return {
-        "id": device.id,
-        "enrollment_id": device.enrollment_id,
-        "way": device.way,
-        "product_name": device.product_name,
-        "os_version": device.os_version,
-        "build_version": device.build_version,
-        "enrolled_at": device.enrolled_at and device.enrolled_at.isoformat(),
-        "last_seen_at": device.last_seen_at.isoformat(),
-        "ended_at": device.ended_at and device.ended_at.isoformat(),
-        "end_reason": device.end_reason,
-        "attributes": device.attributes,
-        "profiles": device.profiles,
-    }

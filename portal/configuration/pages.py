@@ -27,6 +27,8 @@ PAGES: dict[str, tuple[str, ...]] = {
     "directory": ("ldap",),
     "providers": ("oidc.providers",),
     "mail": ("mail",),
+    "sms": ("sms",),
+    "notifications": ("notifications",),
     "backend": ("profile.signing_identity", "profile.signing_certificate", "profile.signing_key", "scep.accept_legacy"),
     "texts": ("texts",),
     "retention": ("retention",),
@@ -42,7 +44,7 @@ SPECIAL = {"company.logo": "picture", "profile.signing_identity": "identity"}
 class Field:
     """One setting as a form field.
 
-    ``kind`` is flag, number, choice, lines, text, secret, picture, identity, texts (by language) or tables.
+    ``kind`` is flag, number, choice, lines, text, secret, picture, identity, texts (by language), several or tables.
     """
 
     name: str
@@ -124,6 +126,8 @@ def _field(name: str, info: FieldInfo) -> Field:
         return Field(name, "tables", parts=parts)
     if origin is dict:
         return Field(name, "texts")
+    if origin is tuple and get_origin(get_args(kind)[0]) is Literal:
+        return Field(name, "several", choices=get_args(get_args(kind)[0]))
     if origin is tuple:
         return Field(name, "lines")
     if name in SPECIAL:

@@ -35,6 +35,10 @@ class TooManyDevices(EnrollmentError):
     """The person has as many managed devices as one may have."""
 
 
+class NoPhone(EnrollmentError):
+    """Nobody knows a phone number of the person, or no gateway for text messages is configured."""
+
+
 class UnknownPerson(EnrollmentError):
     """No such person, or one that is disabled."""
 

@@ -14,6 +14,7 @@ from portal.enrollment import journey, passcode
 from portal.enrollment.errors import (
     LinkUnusable,
     NoManagedAppleAccount,
+    NoPhone,
     RequestEnded,
     SelfEnrollmentOff,
     TooManyDevices,
@@ -252,6 +253,16 @@ def new_passcode(
     seen = shown and settings.passcode.shown_to_helpdesk
     _event(session, request, "passcode.sent", now, reason="shown" if seen else "by_staff", actor=actor)
     return code if seen else ""
+
+
+def send_text(session: Session, vault: Vault, settings: Settings, request_id: str, actor: str, now: datetime) -> None:
+    """Send the link as a text message; the passcode stays the mailed one. Raises RequestEnded, NoPhone."""
+    request = _open(session, request_id, now)
+    if not request.person.phone or settings.sms.transport == "none":
+        raise NoPhone
+    url = settings.url(f"/e/{add_link(session, request, 'sms', now)}")
+    outbox.put(session, vault, outbox.TEXT, messages.text_invitation(settings, request, url), request.id, now)
+    _event(session, request, "request.texted", now, actor=actor)
 
 
 def unlock(session: Session, request_id: str, actor: str, now: datetime) -> EnrollmentRequest:

@@ -17,9 +17,11 @@ from portal.models.people import (
     SignInAttempt,
     Visit,
 )
+from portal.models.tokens import ApiToken
 
 __all__ = [
     "AccessToken",
+    "ApiToken",
     "AuditEvent",
     "AuditHead",
     "Base",

@@ -10,6 +10,9 @@ from portal import texts
 from portal.models import EnrollmentRequest, Person
 from portal.settings import Settings
 
+PHONE = "X-Phone"
+"""The header of a text message that holds the number; ``To`` would be taken for an address."""
+
 
 def invitation(
     settings: Settings, request: EnrollmentRequest, url: str, passcode: str, asked_by: str, message: str = ""
@@ -40,6 +43,33 @@ def new_passcode(settings: Settings, request: EnrollmentRequest, passcode: str) 
 def password_link(settings: Settings, person: Person, url: str) -> EmailMessage:
     """A one-time link that sets a local password."""
     return _to(settings, person, "password", {"person": person, "url": url})
+
+
+def text_invitation(settings: Settings, request: EnrollmentRequest, url: str) -> EmailMessage:
+    """The link as a text message; the passcode is not in it, so that the two come by two ways."""
+    person = request.person
+    values = {"company": settings.company.name, "name": person.name, "link": url}
+    own = settings.texts.own("sms_invitation", person.locale, values)
+    text = " ".join(own) or texts.render("mail/text.txt", person.locale, company=settings.company, url=url)
+    return _text(person.phone or "", text)
+
+
+def trial_text(settings: Settings, number: str, locale: str) -> EmailMessage:
+    """A text message that shows an admin that the gateway works."""
+    return _text(number, texts.render("mail/trial.subject.txt", locale, company=settings.company))
+
+
+def _text(number: str, text: str) -> EmailMessage:
+    message = EmailMessage()
+    message[PHONE], message["Subject"] = number, "SMS"
+    message.set_content(" ".join(text.split()))
+    return message
+
+
+def alert(settings: Settings, name: str, who: str, url: str) -> EmailMessage:
+    """What happened (``name`` of ``alerts.KINDS``), to whom, and where to look; to helpdesk's own address."""
+    helpdesk = Person(name="", email=settings.company.support_email, locale=settings.languages[0])
+    return _to(settings, helpdesk, "alert", {"name": name, "who": who, "url": url})
 
 
 def trial(settings: Settings, person: Person) -> EmailMessage:

@@ -24,6 +24,8 @@ LEASE = timedelta(minutes=2)
 RETRY_MINUTES = (1, 2, 5, 15, 60, 180, 360, 720, 1440)
 """Waits after each failed attempt; then the mail is given up and helpdesk sees it."""
 
+TEXT = "text"
+"""The kind of an outbox message that is sent to a phone number."""
 QUEUED = "mail_queued"
 """Key in ``Session.info``: mail was queued, so after the commit the worker wants a nudge."""
 
@@ -42,14 +44,17 @@ def put(
     return row
 
 
-def deliver_due(database: Database, vault: Vault, transport: Transport, limit: int = 100) -> int:
-    """Send what is due, one by one; returns how many attempts were made."""
+def deliver_due(
+    database: Database, vault: Vault, transport: Transport, gateway: Transport | None = None, limit: int = 100
+) -> int:
+    """Send what is due, one by one, mail with ``transport`` and texts with ``gateway``; how many attempts were made."""
     attempts = 0
     while attempts < limit:
         claimed = _claim(database)
         if claimed is None:
             break
-        _attempt(database, vault, transport, claimed)
+        by = gateway if gateway is not None and claimed.kind == TEXT else transport
+        _attempt(database, vault, by, claimed)
         attempts += 1
     return attempts
 

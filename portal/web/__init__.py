@@ -9,6 +9,7 @@ from portal.settings import Settings
 from portal.web import (
     account,
     admin,
+    api,
     apple,
     brand,
     employee,
@@ -37,6 +38,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.teardown_request(nudge_worker)
     employee.init_app(app)
     for pages in (
+        api.blueprint,
         brand.blueprint,
         apple.blueprint,
         account.blueprint,

@@ -224,7 +224,9 @@ PAGES = {
     "/admin/settings/company": "Company and branding",
     "/admin/settings/providers": "Single sign-on",
     "/admin/settings/texts": "Texts",
+    "/admin/settings/notifications": "Notifications",
     "/admin/terms": "License terms",
+    "/admin/tokens": "API tokens",
 }
 
 
@@ -237,7 +239,17 @@ def test_every_admin_page_is_accessible_on_a_phone_and_on_a_desk(office):
         office.sees(f"admin{path.removeprefix('/admin').replace('/', '-')}", heading, desk=True)
         size = len(office.engine.page.content())
         assert size < 100_000, f"{path}: {size} bytes"
-    for path in ("enrollment", "from-settings", "accounts", "sign-in", "directory", "mail", "backend", "retention"):
+    for path in (
+        "enrollment",
+        "from-settings",
+        "accounts",
+        "sign-in",
+        "directory",
+        "mail",
+        "sms",
+        "backend",
+        "retention",
+    ):
         office.open(f"/admin/settings/{path}")
         office.engine.check_page()
     assert office.engine.problems == []

@@ -7,9 +7,26 @@ from portal.web import visits
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
-from portal.web.admin import audit_trail, dashboard, discovery, people_pages, settings_pages, terms_page  # noqa: E402  (the views register themselves)
+from portal.web.admin import (  # noqa: E402  (the views register themselves on the blueprint)
+    audit_trail,
+    dashboard,
+    discovery,
+    people_pages,
+    settings_pages,
+    terms_page,
+    tokens_page,
+)
 
-__all__ = ["audit_trail", "blueprint", "dashboard", "discovery", "people_pages", "settings_pages", "terms_page"]
+__all__ = [
+    "audit_trail",
+    "blueprint",
+    "dashboard",
+    "discovery",
+    "people_pages",
+    "settings_pages",
+    "terms_page",
+    "tokens_page",
+]
 
 
 @blueprint.before_request

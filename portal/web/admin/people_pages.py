@@ -37,6 +37,7 @@ class PersonForm(FlaskForm):  # type: ignore[misc]
     name = StringField(validators=[DataRequired("name_missing"), Length(max=200, message="name_long")])
     email = StringField(validators=[Regexp(r"^[^@\s]+@[^@\s]+$", message="email_form"), Length(max=254)])
     managed_apple_account = StringField(validators=[Length(max=254)])
+    phone = StringField(validators=[Regexp(r"^(\+?[\d ()/.-]{5,40})?$", message="phone_form")])
     role = StringField()
 
 
@@ -65,6 +66,7 @@ def add_person() -> ResponseReturnValue:
                 db_session, form.username.data, form.name.data.strip(), form.email.data.strip(), account,
                 form.role.data, portal.settings.languages[0], _actor(), clock.now(),
             )  # fmt: skip
+            person.phone = (form.phone.data or "").strip() or None
             _mail_password_link(person, clock.now())
     except (people.UsernameTaken, IntegrityError):
         form.username.errors = ["username_exists"]

@@ -30,6 +30,8 @@ def read(
 def _value(field: Field, form: Mapping[str, str], files: Mapping[str, FileStorage], current: Any) -> Any:
     if field.kind == "tables":
         return _tables(field, form, current)
+    if field.kind == "several":
+        return [each for each in field.choices if form.get(f"{field.name}.{each}") == "yes"]
     if field.kind == "texts":
         typed = {language: form.get(f"{field.name}.{language}", "").strip() for language in settings_languages(form)}
         return {language: text.replace("\r\n", "\n") for language, text in typed.items() if text}

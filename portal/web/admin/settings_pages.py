@@ -173,7 +173,7 @@ def _uploaded_signer() -> x509.Certificate | None:
 
 def _typed(field: Field, value: Any, entered: bool) -> Any:
     """What stands in the field: after a refusal exactly what was typed, else the value."""
-    if field.kind in ("tables", "texts"):
+    if field.kind in ("tables", "texts", "several"):
         return value
     if entered and field.kind in ("text", "number", "lines") and field.name in request.form:
         return request.form[field.name]

@@ -1,5 +1,6 @@
 """The "try it" buttons: what the saved settings do when they are really used, told line by line."""
 
+import re
 from collections.abc import Callable
 
 from portal import clock
@@ -8,6 +9,8 @@ from portal.extensions import portal
 from portal.models import Person, new_id
 from portal.notifications import messages
 from portal.notifications.email import NotDelivered, Undeliverable, open_transport
+from portal.notifications.sms import open_gateway
+from portal.web import i18n
 
 MOST_LINES = 12
 Outcome = tuple[bool, list[str]]
@@ -22,6 +25,18 @@ def mail(admin: Person, _who: str) -> Outcome:
     except (NotDelivered, Undeliverable) as problem:
         return False, [str(problem)]
     return True, [admin.email]
+
+
+def sms(_admin: Person, who: str) -> Outcome:
+    """Send a text message to the number that was typed, now."""
+    if not re.fullmatch(r"\+?[\d ()/.-]{5,40}", who):
+        return False, ["no number"]
+    try:
+        message = messages.trial_text(portal.settings, who, i18n.current())
+        open_gateway(portal.settings).send(new_id(), message, clock.now())
+    except (NotDelivered, Undeliverable) as problem:
+        return False, [str(problem)]
+    return True, [who]
 
 
 def directory(_admin: Person, who: str) -> Outcome:
@@ -69,6 +84,7 @@ def backend(_admin: Person, _who: str) -> Outcome:
 
 TRIALS: dict[str, Callable[[Person, str], Outcome]] = {
     "mail": mail,
+    "sms": sms,
     "directory": directory,
     "providers": providers,
     "backend": backend,

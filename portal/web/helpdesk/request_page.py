@@ -11,7 +11,7 @@ from wtforms.validators import Length
 
 from portal import audit, clock
 from portal.enrollment import access, advice, board, journey, requests
-from portal.enrollment.errors import RequestEnded, UnknownPerson
+from portal.enrollment.errors import NoPhone, RequestEnded, UnknownPerson
 from portal.extensions import db_session, portal, transaction
 from portal.models import AuditEvent, Command, Device, EnrollmentRequest, OutboxMessage, Person, Visit
 from portal.notifications.messages import qr_svg
@@ -72,6 +72,16 @@ def new_passcode(request_id: str) -> ResponseReturnValue:
 
     answer = _do(request_id, act, "new_passcode")
     return _page(request_id, passcode=codes[0]) if codes and codes[0] else answer
+
+
+@blueprint.post("/requests/<request_id>/text")
+def send_text(request_id: str) -> ResponseReturnValue:
+    """The link by text message."""
+    return _do(
+        request_id,
+        lambda: requests.send_text(db_session, portal.vault, portal.settings, request_id, _actor(), clock.now()),
+        "texted",
+    )
 
 
 @blueprint.post("/requests/<request_id>/unlock")
@@ -151,6 +161,8 @@ def _do(request_id: str, act: Callable[[], object], notice: str) -> ResponseRetu
             session[NOTICE] = "over"
         except UnknownPerson:
             session[NOTICE] = "no_colleague"
+        except NoPhone:
+            session[NOTICE] = "no_phone"
     return _back(request_id)
 
 
@@ -161,6 +173,7 @@ def _page(request_id: str, form: HandOverForm | None = None, passcode: str = "")
         form=form or HandOverForm(),
         passcode=passcode,
         may_show_passcode=portal.settings.passcode.shown_to_helpdesk,
+        may_text=portal.settings.sms.transport != "none",
         lifetime=portal.settings.enrollment.request_lifetime_days,
         colleagues=[each for each in db_session.scalars(staff) if each.id != _visit().person_id],
         notice=session.pop(NOTICE, None),

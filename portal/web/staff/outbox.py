@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from portal.extensions import portal
 from portal.notifications.email import FOLDER
+from portal.notifications.messages import PHONE
 from portal.web.staff import blueprint
 
 NEWEST = 50
@@ -27,7 +28,7 @@ def _read(path: Path) -> dict[str, str]:
     message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
     body = message.get_body(("plain",))
     return {
-        "to": str(message["To"]),
+        "to": str(message["To"] or message[PHONE]),
         "subject": str(message["Subject"]),
         "text": body.get_content() if body else "",
     }

@@ -1,0 +1,62 @@
+"""Tokens of programs: made by an admin, shown once, limited to a scope, revocable (RFC 6750)."""
+
+import secrets
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.models import ApiToken
+from portal.vault import token_hash
+
+SCOPES = ("requests", "metrics")
+PREFIX = "ept_"
+"""Lets scanners for leaked secrets recognize one."""
+TOKEN_BYTES = 32
+TOUCH_EVERY = timedelta(minutes=1)
+
+
+class TokenUnknown(Exception):
+    """The token is missing, unknown or revoked: to the outside all the same."""
+
+
+class ScopeMissing(Exception):
+    """The token is good, but not for this."""
+
+
+def make(session: Session, name: str, scopes: list[str], actor: str, now: datetime) -> str:
+    """A new token; it exists nowhere else in the clear."""
+    token = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+    made = ApiToken(name=name, token_hash=token_hash(token), scopes=scopes, created_at=now, created_by=actor)
+    session.add(made)
+    session.flush()
+    detail = {"token": made.id, "name": name, "scopes": scopes}
+    audit.record(session, audit.SETTINGS, "api_token.made", now, actor=actor, detail=detail)
+    return token
+
+
+def revoke(session: Session, token_id: str, actor: str, now: datetime) -> None:
+    """The token stops working at once. Repeating it changes nothing."""
+    found = session.get(ApiToken, token_id, with_for_update=True)
+    if found is not None and found.revoked_at is None:
+        found.revoked_at = now
+        audit.record(session, audit.SETTINGS, "api_token.revoked", now, actor=actor, detail={"token": found.id})
+
+
+def check(session: Session, header: str, scope: str) -> ApiToken:
+    """The token of an ``Authorization`` header. Raises TokenUnknown, ScopeMissing."""
+    kind, _, token = header.partition(" ")
+    if kind.casefold() != "bearer" or not token.startswith(PREFIX) or len(token) > 200:
+        raise TokenUnknown
+    found = session.scalar(select(ApiToken).where(ApiToken.token_hash == token_hash(token.strip())))
+    if found is None or found.revoked_at is not None:
+        raise TokenUnknown
+    if scope not in found.scopes:
+        raise ScopeMissing
+    return found
+
+
+def every(session: Session) -> list[ApiToken]:
+    """All tokens, the newest first."""
+    return list(session.scalars(select(ApiToken).order_by(ApiToken.created_at.desc())))

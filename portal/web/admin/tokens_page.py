@@ -1,0 +1,62 @@
+"""Tokens of programs: made, shown once, revoked."""
+
+from flask import abort, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+
+from portal import clock
+from portal.credentials import api_tokens
+from portal.extensions import db_session, transaction
+from portal.web import visits
+from portal.web.admin import blueprint
+from portal.web.admin.settings_pages import SaveForm
+
+NOTICE = "tokens_notice"
+
+
+@blueprint.get("/tokens")
+def tokens_page() -> ResponseReturnValue:
+    """Every token, without itself."""
+    return _page()
+
+
+@blueprint.post("/tokens")
+def make_token() -> ResponseReturnValue:
+    """A new one, shown on this page only."""
+    if not SaveForm().validate_on_submit():
+        abort(400)
+    name = request.form.get("name", "").strip()[:80]
+    scopes = [each for each in api_tokens.SCOPES if request.form.get(f"scope.{each}") == "yes"]
+    if not name or not scopes:
+        return _page(problem="name" if not name else "scope", name=name), 422
+    with transaction():
+        token = api_tokens.make(db_session, name, scopes, _actor(), clock.now())
+    return _page(token=token)
+
+
+@blueprint.post("/tokens/<token_id>/revoke")
+def revoke_token(token_id: str) -> ResponseReturnValue:
+    """Stops working at once."""
+    if not SaveForm().validate_on_submit():
+        abort(400)
+    with transaction():
+        api_tokens.revoke(db_session, token_id, _actor(), clock.now())
+    session[NOTICE] = "revoked"
+    return redirect(url_for("admin.tokens_page"), 303)
+
+
+def _page(token: str = "", problem: str = "", name: str = "") -> str:
+    return render_template(
+        "admin/tokens.html",
+        tokens=api_tokens.every(db_session),
+        scopes=api_tokens.SCOPES,
+        token=token,
+        problem=problem,
+        name=name,
+        notice=session.pop(NOTICE, None),
+    )
+
+
+def _actor() -> str:
+    visit = visits.current()
+    assert visit is not None  # the blueprint lets nobody else in
+    return visits.actor(visit)

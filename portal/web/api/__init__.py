@@ -1,0 +1,44 @@
+"""For programs: inviting, reading a request, metrics; JSON or Prometheus text. Each call needs a token."""
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from portal import clock
+from portal.credentials import api_tokens
+from portal.credentials.api_tokens import TOUCH_EVERY, ScopeMissing, TokenUnknown
+from portal.extensions import csrf, db_session, transaction
+from portal.models import ApiToken
+
+blueprint = Blueprint("api", __name__)
+csrf.exempt(blueprint)  # a token in a header is no cookie: no other site can make a browser send it
+
+
+def caller(scope: str) -> ApiToken:
+    """Whose token came with this request. Raises TokenUnknown, ScopeMissing."""
+    found, now = api_tokens.check(db_session, request.headers.get("Authorization", ""), scope), clock.now()
+    if found.last_used_at is None or now - found.last_used_at >= TOUCH_EVERY:
+        with transaction():
+            found.last_used_at = now
+    return found
+
+
+def refuse(code: str, says: str, status: int) -> ResponseReturnValue:
+    """A refusal for programs, and for the people who read their logs."""
+    return jsonify(error=code, message=says), status
+
+
+@blueprint.errorhandler(TokenUnknown)
+def _unknown(_error: Exception) -> ResponseReturnValue:
+    answer, status = jsonify(error="invalid_token", message="The token is missing, unknown or revoked."), 401
+    answer.headers["WWW-Authenticate"] = 'Bearer realm="api"'
+    return answer, status
+
+
+@blueprint.errorhandler(ScopeMissing)
+def _scope(_error: Exception) -> ResponseReturnValue:
+    return refuse("insufficient_scope", "The token is good, but not for this.", 403)
+
+
+from portal.web.api import metrics, requests_api  # noqa: E402  (the views register themselves on the blueprint)
+
+__all__ = ["blueprint", "caller", "metrics", "refuse", "requests_api"]

@@ -1,0 +1,60 @@
+"""Numbers for monitoring, in Prometheus' text format; counts only, nobody's name, no token.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
+
+from flask import Response
+from flask.typing import ResponseReturnValue
+from sqlalchemy import func, select
+
+from portal import clock
+from portal.enrollment import journey
+from portal.extensions import db_session, portal
+from portal.models import Command, Device, EnrollmentRequest, IssuedProfile, OutboxMessage
+from portal.web.api import blueprint, caller
+
+OPEN_COMMANDS = ("queued", "sent", "not_now")
+
+
+@blueprint.get("/metrics")
+def metrics() -> ResponseReturnValue:
+    """Gauges of what is in the portal now."""
+    caller("metrics")
+    now = clock.now()
+    status = (
+        select(journey.status_expression(now).label("status"))
+        .select_from(EnrollmentRequest)
+        .outerjoin(IssuedProfile, IssuedProfile.id == EnrollmentRequest.profile_id)
+        .subquery()
+    )
+    counts = {
+        row[0]: row[1] for row in db_session.execute(select(status.c.status, func.count()).group_by(status.c.status))
+    }
+    waiting = (OutboxMessage.sent_at.is_(None), OutboxMessage.failed_at.is_(None))
+    oldest = db_session.scalar(select(func.min(OutboxMessage.created_at)).where(*waiting))
+    lines = ["# HELP portal_requests Enrollment requests by status.", "# TYPE portal_requests gauge"]
+    lines += [f'portal_requests{{status="{each.value}"}} {counts.get(each.value, 0)}' for each in journey.Status]
+    managed = (Device.enrolled_at.is_not(None), Device.ended_at.is_(None))
+    is_open = Command.status.in_(OPEN_COMMANDS)
+    gauges = {
+        "portal_devices_managed": ("Devices under management.", _count(Device, *managed)),
+        "portal_commands_open": (
+            "Commands that no device answered yet.",
+            _count(Command, is_open),
+        ),
+        "portal_mail_waiting": ("Messages that are not delivered yet.", _count(OutboxMessage, *waiting)),
+        "portal_mail_oldest_seconds": ("Age of the oldest of them.", (now - oldest).total_seconds() if oldest else 0),
+        "portal_mail_failed": ("Messages given up.", _count(OutboxMessage, OutboxMessage.failed_at.is_not(None))),
+        "portal_backend_ready": ("Whether device management can take devices.", int(portal.backend.health().ready)),
+        "portal_signer_days_left": (
+            "Days until the certificate that signs profiles expires.",
+            (portal.signer.certificate.not_valid_after_utc - now).days,
+        ),
+    }
+    for name, (says, value) in gauges.items():
+        lines += [f"# HELP {name} {says}", f"# TYPE {name} gauge", f"{name} {value:g}"]
+    return Response("\n".join(lines) + "\n", mimetype="text/plain; version=0.0.4")
+
+
+def _count(table: type, *conditions: object) -> int:
+    return db_session.scalar(select(func.count()).select_from(table).where(*conditions)) or 0  # type: ignore[arg-type]

@@ -1,0 +1,92 @@
+"""Helpdesk is told by mail what needs a person: what an admin chose, each event once."""
+
+import pytest
+
+from portal import audit, jobs
+from portal.models import OutboxMessage
+from portal.notifications import alerts
+from tests.pages import Browser
+
+
+@pytest.fixture
+def choose(app, company, clock):
+    company.person("adam", role="admin")
+    admin = Browser(app).staff_sign_in("adam", clock())
+
+    def run(*names):
+        admin.get("/admin/settings/notifications")
+        values = {key: value for key, value in admin.filled().items() if not key.startswith("notifications.")}
+        admin.post(
+            "/admin/settings/notifications", values | {f"notifications.helpdesk.{name}": "yes" for name in names}
+        )
+        assert "Saved" in admin.text
+
+    return run
+
+
+@pytest.fixture
+def told(portal, session, clock):
+    """Subjects of the mails that helpdesk got, after one more round of the worker."""
+
+    def run():
+        clock.forward(seconds=10)
+        jobs.Worker(portal.live.base).every_minute()
+        jobs.Worker(portal.live.base).deliver()
+        files = sorted((portal.settings.data / "outbox").glob("*.eml"))
+        mails = [path.read_text() for path in files]
+        return sorted(
+            line.removeprefix("Subject: ")
+            for mail in mails
+            if "To: helpdesk@example.com" in mail
+            for line in mail.splitlines()
+            if line.startswith("Subject: ")
+        )
+
+    return run
+
+
+def test_what_was_chosen_is_mailed_once_with_the_request_s_address(app, choose, told, company, browser, portal):
+    told()  # from now on
+    choose("corporate", "passcode_locked")
+    locked, corporate = company.invite(company.person()), company.invite(company.person("max"))
+    browser.walk_to("passcode", locked)
+    for _ in range(5):
+        browser.submit(passcode="000000")
+    Browser(app).walk_to("ownership", corporate).submit(ownership="corporate")
+    assert told() == ["Passcode locked: Erika", "Says: company device: Max"]
+    assert told() == ["Passcode locked: Erika", "Says: company device: Max"]
+    mails = [path.read_text() for path in (portal.settings.data / "outbox").glob("*.eml")]
+    assert any(f"/helpdesk/requests/{corporate.request.id}" in mail for mail in mails)
+
+
+def test_nobody_is_told_of_what_was_not_chosen_or_happened_before(choose, told, company, browser):
+    invitation = company.invite(company.person())
+    browser.walk_to("passcode", invitation)
+    for _ in range(5):
+        browser.submit(passcode="000000")
+    assert told() == []
+    choose("passcode_locked")
+    assert told() == []
+    choose("corporate")
+    assert told() == []
+
+
+def test_somebody_without_an_account_is_told_of_by_username(app, choose, told, company):
+    told()
+    choose("no_managed_apple_account")
+    company.person("nomaa", managed_apple_account=None)
+    Browser(app).get("/enroll").sign_in("nomaa")
+    assert told() == ["No Managed Apple Account: nomaa"]
+
+
+def test_a_flood_is_told_in_portions_and_nothing_is_left_out(choose, told, company, portal, monkeypatch, clock):
+    told()
+    choose("device_refused")
+    monkeypatch.setattr(alerts, "AT_A_TIME", 3)
+    invitation = company.invite(company.person())
+    with portal.database.transaction() as session:
+        for _ in range(7):
+            audit.record(session, audit.request_chain(invitation.request.id), "device.refused", clock(), reason="x")
+    assert [len(told()) for _ in range(4)] == [3, 6, 7, 7]
+    with portal.database.session() as session:
+        assert session.query(OutboxMessage).filter_by(kind="alert").count() == 7
