@@ -4,6 +4,8 @@
   if (!document.querySelector("[data-live]")) return;
   var form = document.querySelector("[data-live-search]");
   var said = document.querySelector("[data-live-said]");
+  var at = document.querySelector("[data-live-at]");
+  var here = at ? at.dataset.liveAt : location.pathname; // after a form the address may be the form's
   var every = 5000, typing = 180, timer = 0, asked = 0;
 
   function address() {
@@ -41,7 +43,7 @@
     var mine = ++asked;
     var wanted = new URLSearchParams(query);
     wanted.set("part", "live");
-    return fetch("?" + wanted, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "error" })
+    return fetch(here + "?" + wanted, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "error" })
       .then(function (answer) { if (!answer.ok) throw new Error(); return answer.text(); })
       .then(function (html) { if (mine === asked) show(html, byItself); })
       .catch(function () { /* the next look may work; the button always does */ });

@@ -29,6 +29,12 @@ def rows(desk):
     return desk.engine.page.locator("tbody tr")
 
 
+def press(desk, text):
+    """Open an action, read what it does, and say yes."""
+    desk.engine.tap(f"summary:has-text('{text}')")
+    desk.engine.tap(".confirm[open] form button")
+
+
 def walk(desk, name, step):
     """Somebody's own phone comes as far as ``step``."""
     return Browser(desk.app).walk_to(step, desk.invitations[name])
@@ -61,7 +67,7 @@ def test_2_a_stuck_passcode_is_read_in_one_sentence_and_a_new_one_is_sent(desk):
     desk.sees("staff-request-stuck", "Demo Cora Ceder", desk=True)
     sentence = desk.engine.page.locator(".advice")
     expect(sentence).to_contain_text("3 wrong tries, 2 left. Ask for the passcode of the newest e-mail.")
-    desk.engine.tap("text=Send a new passcode")
+    press(desk, "Send a new passcode")
     expect(desk.engine.page.locator(".note.good")).to_contain_text("A new passcode is on its way by mail.")
     expect(sentence).to_contain_text("At the passcode; the newest one was sent just now.")
 
@@ -106,7 +112,7 @@ def test_6_a_link_that_ran_out_is_extended(desk):
         request.expires_at = request.created_at - timedelta(minutes=5)
     open_request(desk, "berta")
     expect(desk.engine.page.locator(".advice")).to_contain_text("The link ran out 5 minutes ago.")
-    desk.engine.tap("text=Extend by 7 days")
+    press(desk, "Extend by 7 days")
     expect(desk.engine.page.locator(".note.good")).to_contain_text("The request now works until")
     assert Browser(desk.app).open_link(desk.invitations["berta"]).path == "/enroll/sign-in"
 
@@ -126,7 +132,7 @@ def test_8_what_needs_attention_is_filtered(desk):
     for _ in range(5):
         caller.submit(passcode="000000")
     desk.open("/helpdesk")
-    desk.engine.tap("summary")
+    desk.engine.tap(".filters summary")
     desk.engine.page.select_option("#attention", "any")
     expect(rows(desk)).to_have_count(1)
     expect(rows(desk)).to_contain_text("Passcode locked")
@@ -135,11 +141,12 @@ def test_8_what_needs_attention_is_filtered(desk):
 
 def test_9_cancelling_asks_first_and_sending_again_says_what_it_did(desk):
     open_request(desk, "cora")
-    desk.engine.tap("text=Send again")
+    press(desk, "Send again")
     expect(desk.engine.page.locator(".note.good")).to_contain_text("A new mail with a new link and passcode")
     desk.engine.tap("summary:has-text('Cancel request')")
-    expect(desk.engine.page.locator(".confirm")).to_contain_text("stop working for good")
-    desk.engine.tap(".confirm form button")
+    expect(desk.engine.page.locator(".confirm[open]")).to_contain_text("stop working for good")
+    desk.engine.picture("staff-confirm", desk=True)
+    desk.engine.tap(".confirm[open] form button")
     expect(desk.engine.page.locator(".note.good")).to_contain_text("The request is cancelled.")
 
 
@@ -181,6 +188,8 @@ def test_the_keyboard_alone_is_enough(desk):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.textContent.trim()") == "Send a new passcode":
             break
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator(".note.good")).to_contain_text("A new passcode is on its way")
 

@@ -252,3 +252,26 @@ def test_many_threads_share_it_and_leak_nothing(make, slapd):
     while slapd.connections() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert slapd.connections() == 0
+
+
+def test_every_attribute_filter_and_base_can_be_another(make):
+    other = make(
+        user_filter="(sn={username})",
+        username_attribute="sn",
+        subject_attribute="uid",
+        name_attribute="sn",
+        email_attribute="uid",
+        phone_attribute="preferredLanguage",
+        locale_attribute="mobile",
+        group_base_dn=f"ou=groups,{BASE}",
+        group_filter="(&(objectClass=groupOfNames)(member={dn}))",
+        helpdesk_group=f"cn=enroll,ou=groups,{BASE}",
+        nested_groups=False,
+    )
+    found = other.find("dora")
+    assert found is not None
+    assert (found.username, found.subject, found.name, found.email) == ("dora", "dora", "dora", "dora")
+    assert (found.phone, found.locale, found.role) == ("de-DE", "+49 151 0000000", "helpdesk")
+    assert make(user_filter="(cn={username} only)").find("dora") is None
+    elsewhere = make(group_base_dn=f"ou=people,{BASE}", helpdesk_group=f"cn=enroll,ou=groups,{BASE}")
+    assert elsewhere.find("dora").role == "employee"

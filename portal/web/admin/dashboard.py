@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.enrollment import statistics
-from portal.extensions import db_session
+from portal.extensions import db_session, portal
 from portal.web import spreadsheets
 from portal.web.admin import blueprint, checklist
 
@@ -15,7 +15,18 @@ def dashboard() -> ResponseReturnValue:
     """Counting only."""
     numbers = statistics.gather(db_session, clock.now())
     highest = max([1, *(max(invited, enrolled) for _, invited, enrolled in numbers.days)])
-    return render_template("admin/dashboard.html", numbers=numbers, highest=highest, todo=checklist.items())
+    todo = checklist.items()
+    return render_template(
+        "admin/dashboard.html", numbers=numbers, highest=highest, todo=todo, signer_days=_signer_days()
+    )
+
+
+def _signer_days() -> int | None:
+    """Days until the certificate that signs profiles expires; None if it cannot even be read."""
+    try:
+        return (portal.signer.certificate.not_valid_after_utc - clock.now()).days
+    except (OSError, ValueError):
+        return None
 
 
 @blueprint.get("/dashboard.csv")
