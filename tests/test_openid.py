@@ -4,6 +4,7 @@ import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
+from PIL import Image
 
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.oidc import Pending, Provider, ProviderRefused
@@ -201,7 +202,7 @@ def test_new_keys_are_fetched_at_most_twice_a_minute_whatever_is_sent():
 
 
 def test_a_provider_s_logo_stands_on_its_button(make_app, tmp_path):
-    (tmp_path / "logo.png").write_bytes(b"\x89PNG\r\n")
+    Image.new("RGB", (64, 64), "#123456").save(tmp_path / "logo.png")
     table = {"name": "one", "title": "One", "issuer": ISSUER, "client_id": "portal"}
     app = make_app(oidc={"providers": [{**table, "logo": str(tmp_path / "logo.png")}, {**table, "name": "two"}]})
     assert Browser(app).get("/enroll").soup.find("a", string=None, class_="sso").img["src"] == "/sign-in/one/logo"
@@ -209,6 +210,15 @@ def test_a_provider_s_logo_stands_on_its_button(make_app, tmp_path):
     assert (answer.status_code, answer.content_type) == (200, "image/png")
     assert app.test_client().get("/sign-in/two/logo", base_url=BASE).status_code == 404
     assert app.test_client().get("/sign-in/none/logo", base_url=BASE).status_code == 404
+
+
+def test_no_file_but_a_picture_is_ever_served_as_a_logo(make_app, tmp_path):
+    (tmp_path / "secret.keys").write_text("a key of the vault")
+    table = {"name": "one", "title": "One", "issuer": "https://id.example.com", "client_id": "portal"}
+    app = make_app(oidc={"providers": [{**table, "logo": str(tmp_path / "secret.keys")}]})
+    answer = app.test_client().get("/sign-in/one/logo", base_url=BASE)
+    assert answer.status_code == 404
+    assert b"vault" not in answer.data
 
 
 def test_two_providers_cannot_be_mixed_up(make_app):

@@ -1,12 +1,15 @@
 """Single sign-on: sending a browser to its provider and taking it back, for employees, the web view and staff."""
 
 import logging
+from base64 import b64decode
+from functools import lru_cache
 from pathlib import Path
 
-from flask import Blueprint, abort, redirect, render_template, request, send_file, session, url_for
+from flask import Blueprint, Response, abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
+from portal.configuration.logo import LARGEST_BYTES, LogoRefused, redraw
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.oidc import Pending, Provider, ProviderRefused, SignedIn
@@ -84,13 +87,23 @@ def finish(provider: str) -> ResponseReturnValue:
 
 @blueprint.get("/sign-in/<provider>/logo")
 def logo(provider: str) -> ResponseReturnValue:
-    """The provider's picture for its button: a PNG file that an admin configured."""
-    path = _provider(provider).settings.logo
-    if not path or not Path(path).is_file():
+    """The provider's picture for its button, drawn anew: whatever file the settings name, only a picture leaves."""
+    path = Path(_provider(provider).settings.logo)
+    try:
+        content = _drawn(path, path.stat().st_mtime_ns) if path.is_file() else None
+    except (OSError, LogoRefused):
+        content = None
+    if content is None:
         abort(404)
-    response = send_file(path, mimetype="image/png", max_age=LOGO_SECONDS)
+    response = Response(content, mimetype="image/png")
     response.headers["Cache-Control"] = f"public, max-age={LOGO_SECONDS}"
     return response
+
+
+@lru_cache(maxsize=8)
+def _drawn(path: Path, _changed_at: int) -> bytes:
+    with path.open("rb") as file:
+        return b64decode(redraw(file.read(LARGEST_BYTES + 1)))
 
 
 def _staff(provider: str, person: Person, signed_in: SignedIn) -> ResponseReturnValue:
