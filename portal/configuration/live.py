@@ -42,20 +42,28 @@ class Live:
 
         Without a database, or before setup, the last known settings go on.
         """
-        if time.monotonic() - self._looked < max_age:
-            return self.current
-        with self._reading:
-            self._looked = time.monotonic()
-            try:
-                with self._database.session() as session:
-                    version = newest_version(session)
-                    if version != self._version:
-                        self.current = effective(self.base, stored(session, self._vault()))
-                        self._version = version
-            except (DBAPIError, VaultError) as error:
-                level = logging.WARNING if self._version else logging.INFO  # before setup there is nothing to read
-                log.log(level, "settings.not_read error=%s", type(error).__name__)
+        never = self._looked == -math.inf
+        if time.monotonic() - self._looked < max_age or not self._reading.acquire(blocking=never or not max_age):
+            return self.current  # fresh enough, or another thread is looking right now
+        try:
+            if not (never and self._looked != -math.inf):  # else another thread looked while this one waited
+                self._look()
+        finally:
+            self._reading.release()
         return self.current
+
+    def _look(self) -> None:
+        try:
+            with self._database.session() as session:
+                version = newest_version(session)
+                if version != self._version:
+                    self.current = effective(self.base, stored(session, self._vault()))
+                    self._version = version
+        except (DBAPIError, VaultError) as error:
+            level = logging.WARNING if self._version else logging.INFO  # before setup there is nothing to read
+            log.log(level, "settings.not_read error=%s", type(error).__name__)
+        finally:
+            self._looked = time.monotonic()
 
 
 def newest_version(session: Session) -> int:

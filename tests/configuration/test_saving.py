@@ -1,11 +1,13 @@
 """Settings that are saved while the portal runs: checked, remembered, brought back, and counted everywhere."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from portal import audit, clock, installation, vault
-from portal.configuration import overlay, saving
+from portal.configuration import live, overlay, saving
 from portal.configuration.overlay import MASK, NotValid
 from portal.configuration.saving import LocksOut, SavedMeanwhile
 from portal.extensions import Portal
@@ -178,3 +180,19 @@ def test_settings_outlive_a_rotation_of_the_keys(portal, save):
 def test_pinned_names_are_those_of_the_environment():
     assert overlay.pinned({"PORTAL_MAIL_HOST": "x", "PORTAL_LDAP": "{}", "HOME": "/"}) >= {"mail.host", "ldap.servers"}
     assert "mail.port" not in overlay.pinned({"PORTAL_MAIL_HOST": "x"})
+
+
+def test_no_first_request_sees_the_files_settings_while_another_reads_the_saved_ones(save, portal, monkeypatch):
+    save(company__name="Musterwerk")
+    other = Portal(portal.live.base)
+    real = live.newest_version
+
+    def slowly(session):
+        time.sleep(0.2)
+        return real(session)
+
+    monkeypatch.setattr(live, "newest_version", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        names = list(pool.map(lambda _number: other.settings.company.name, range(8)))
+    assert names == ["Musterwerk"] * 8
+    other.database.engine.dispose()
