@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from portal import clock as portal_clock
 from portal import create_app
+from portal.configuration import saving
 from portal.extensions import Portal
 from portal.settings import Settings
 from tests.databases import Template
@@ -93,6 +94,19 @@ def session(portal: Portal) -> Iterator[Session]:
 @pytest.fixture
 def company(portal: Portal, clock: Clock) -> Company:
     return Company(portal)
+
+
+@pytest.fixture
+def configure(portal: Portal, clock: Clock) -> Callable[..., None]:
+    """Save settings as an admin would, ``section__key=value``; they count at once."""
+
+    def save(**values: object) -> None:
+        named = {name.replace("__", "."): value for name, value in values.items()}
+        with portal.database.transaction() as session:
+            saving.save(session, portal.vault, portal.live.base, "test", named, "admin:test", clock())
+        portal.refresh(0)
+
+    return save
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
-
 from portal import jobs
-from portal.configuration import overlay, saving
+from portal.configuration import overlay
 from portal.models import OutboxMessage
 from tests.factories import PASSWORD, phone
 from tests.pages import Browser
@@ -18,17 +16,6 @@ OLD_IPHONE = (
 )
 
 
-@pytest.fixture
-def save(portal, clock):
-    def run(**values):
-        named = {name.replace("__", "."): value for name, value in values.items()}
-        with portal.database.transaction() as session:
-            saving.save(session, portal.vault, portal.live.base, "x", named, "admin:x", clock())
-        portal.refresh(0)
-
-    return run
-
-
 def test_every_setting_is_moved_by_some_test():
     tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.rglob("*.py"))
     unmoved = [
@@ -37,22 +24,22 @@ def test_every_setting_is_moved_by_some_test():
     assert unmoved == []
 
 
-def test_self_enrollment_for_lets_only_these_begin(app, company, save):
+def test_self_enrollment_for_lets_only_these_begin(app, company, configure):
     for name in ("erika", "max"):
         company.person(name, email=f"{name}@{name}.example")
-    save(enrollment__self_enrollment_for=["ERIKA"])
+    configure(enrollment__self_enrollment_for=["ERIKA"])
     assert Browser(app).get("/enroll").sign_in("erika").path == "/enroll/ownership"
     assert Browser(app).get("/enroll").sign_in("max").heading == "You need an invitation"
-    save(enrollment__self_enrollment_for=["@max.example"])
+    configure(enrollment__self_enrollment_for=["@max.example"])
     assert Browser(app).get("/enroll").sign_in("max").path == "/enroll/ownership"
-    save(enrollment__self_enrollment=False)
+    configure(enrollment__self_enrollment=False)
     other = company.person("nora")
     assert Browser(app).get("/enroll").sign_in("nora").status == 403
     assert Browser(app).open_link(company.invite(other)).sign_in("nora").path == "/enroll/ownership"
 
 
-def test_offer_corporate_takes_the_answer_away(app, company, save, browser):
-    save(enrollment__offer_corporate=False)
+def test_offer_corporate_takes_the_answer_away(app, company, configure, browser):
+    configure(enrollment__offer_corporate=False)
     browser.walk_to("ownership", company.invite(company.person()))
     assert [each["value"] for each in browser.soup.find_all("button", attrs={"name": "ownership"})] == ["employee"]
     browser.submit(ownership="corporate")
@@ -60,8 +47,8 @@ def test_offer_corporate_takes_the_answer_away(app, company, save, browser):
     assert browser.submit(ownership="employee").path == "/enroll/privacy"
 
 
-def test_devices_per_person_bounds_the_managed_ones(app, company, save, browser, clock):
-    save(enrollment__devices_per_person=1)
+def test_devices_per_person_bounds_the_managed_ones(app, company, configure, browser, clock):
+    configure(enrollment__devices_per_person=1)
     person = company.person()
     device = phone(app)
     device.install(browser.walk_to("profile", company.invite(person)).download())
@@ -76,23 +63,23 @@ def test_devices_per_person_bounds_the_managed_ones(app, company, save, browser,
     assert Browser(app).get("/enroll").sign_in().path == "/enroll/ownership"
 
 
-def test_minimum_ios_asks_older_devices_to_update(app, company, save):
+def test_minimum_ios_asks_older_devices_to_update(app, company, configure):
     invitation = company.invite(company.person())
     assert Browser(app, user_agent=OLD_IPHONE).open_link(invitation).path == "/enroll/sign-in"
-    save(enrollment__minimum_ios="16.0")
+    configure(enrollment__minimum_ios="16.0")
     page = Browser(app, user_agent=OLD_IPHONE).open_link(invitation)
     assert page.heading == "Update your device first"
     assert "iOS 16.0 or later" in page.text
     assert Browser(app).open_link(invitation).path == "/enroll/sign-in"
 
 
-def test_request_lifetime_days_is_for_new_requests(company, save, clock):
-    save(enrollment__request_lifetime_days=2)
+def test_request_lifetime_days_is_for_new_requests(company, configure, clock):
+    configure(enrollment__request_lifetime_days=2)
     assert company.invite(company.person()).request.expires_at == clock() + timedelta(days=2)
 
 
-def test_resend_seconds_and_sends_bound_how_often_a_passcode_is_sent(company, save, browser, clock):
-    save(passcode__resend_seconds=120, passcode__sends=2)
+def test_resend_seconds_and_sends_bound_how_often_a_passcode_is_sent(company, configure, browser, clock):
+    configure(passcode__resend_seconds=120, passcode__sends=2)
     browser.walk_to("passcode", company.invite(company.person()))
     clock.forward(seconds=100)
     browser.submit("/enroll/passcode/send", **{"continue": "send"})
@@ -105,16 +92,16 @@ def test_resend_seconds_and_sends_bound_how_often_a_passcode_is_sent(company, sa
     assert "Ask your helpdesk" in browser.text
 
 
-def test_tries_lock_the_passcode(company, save, browser):
-    save(passcode__tries=2)
+def test_tries_lock_the_passcode(company, configure, browser):
+    configure(passcode__tries=2)
     browser.walk_to("passcode", company.invite(company.person()))
     browser.submit(passcode="000000")
     browser.submit(passcode="000000")
     assert "cannot be used any more" in browser.text
 
 
-def test_sessions_end_as_the_settings_say(app, company, save, clock):
-    save(session__idle_minutes=5, session__absolute_hours=1, session__staff_idle_minutes=3)
+def test_sessions_end_as_the_settings_say(app, company, configure, clock):
+    configure(session__idle_minutes=5, session__absolute_hours=1, session__staff_idle_minutes=3)
     company.person("hilda", role="helpdesk")
     walker = Browser(app).open_link(company.invite(company.person())).sign_in()
     staff = Browser(app).staff_sign_in("hilda", clock())
@@ -127,8 +114,8 @@ def test_sessions_end_as_the_settings_say(app, company, save, clock):
     assert walker.get("/enroll/ownership").path == "/enroll/sign-in"  # after an hour in any case
 
 
-def test_account_tries_and_window_minutes_throttle(company, save, browser, clock):
-    save(sign_in__account_tries=2, sign_in__window_minutes=4)
+def test_account_tries_and_window_minutes_throttle(company, configure, browser, clock):
+    configure(sign_in__account_tries=2, sign_in__window_minutes=4)
     browser.open_link(company.invite(company.person()))
     for _ in range(2):
         browser.sign_in(password="wrong password")
@@ -137,17 +124,17 @@ def test_account_tries_and_window_minutes_throttle(company, save, browser, clock
     assert browser.sign_in().path == "/enroll/ownership"
 
 
-def test_address_tries_throttle_one_address_whatever_the_account(company, save, browser):
-    save(sign_in__address_tries=2)
+def test_address_tries_throttle_one_address_whatever_the_account(company, configure, browser):
+    configure(sign_in__address_tries=2)
     browser.open_link(company.invite(company.person()))
     for name in ("nobody", "somebody"):
         browser.sign_in(name, "wrong password")
     assert browser.sign_in().status == 429
 
 
-def test_password_length_is_what_a_new_password_needs(app, company, save):
+def test_password_length_is_what_a_new_password_needs(app, company, configure):
     company.person()
-    save(sign_in__password_length=20)
+    configure(sign_in__password_length=20)
     browser = Browser(app).get("/account/password")
     typed = {"username": "erika", "password": PASSWORD, "new": "nineteen letters xy", "again": "nineteen letters xy"}
     browser.submit(**typed)
@@ -156,14 +143,14 @@ def test_password_length_is_what_a_new_password_needs(app, company, save):
     assert browser.error_of("new") == ""
 
 
-def test_finish_more_is_added_at_the_end(app, company, save, browser):
-    save(texts__finish_more={"en": "Expect Mail and Calendar."})
+def test_finish_more_is_added_at_the_end(app, company, configure, browser):
+    configure(texts__finish_more={"en": "Expect Mail and Calendar."})
     phone(app).install(browser.walk_to("profile", company.invite(company.person())).download())
     assert "Expect Mail and Calendar." in browser.get("/enroll/finish").text
 
 
-def test_mail_days_forget_what_was_sent(company, save, portal, session, clock):
-    save(retention__mail_days=2)
+def test_mail_days_forget_what_was_sent(company, configure, portal, session, clock):
+    configure(retention__mail_days=2)
     company.invite(company.person())
     worker = jobs.Worker(portal.live.base)
     worker.deliver()
@@ -173,8 +160,8 @@ def test_mail_days_forget_what_was_sent(company, save, portal, session, clock):
     assert session.query(OutboxMessage).count() == 0
 
 
-def test_lifetime_minutes_and_certificate_days_are_in_the_next_profile(app, company, save, browser, clock):
-    save(profile__lifetime_minutes=3, profile__certificate_days=30)
+def test_lifetime_minutes_and_certificate_days_are_in_the_next_profile(app, company, configure, browser, clock):
+    configure(profile__lifetime_minutes=3, profile__certificate_days=30)
     browser.walk_to("profile", company.invite(company.person()))
     device = phone(app)
     payload = device.open_profile(browser.download())

@@ -8,7 +8,6 @@ from urllib.parse import parse_qs
 import pytest
 
 from portal import jobs
-from portal.configuration import saving
 from portal.models import OutboxMessage
 from tests.pages import Browser
 
@@ -43,17 +42,6 @@ def gateway():
     made.server.shutdown()
     thread.join()
     made.server.server_close()
-
-
-@pytest.fixture
-def configure(portal, clock):
-    def run(**values):
-        named = {name.replace("__", "."): value for name, value in values.items()}
-        with portal.database.transaction() as session:
-            saving.save(session, portal.vault, portal.live.base, "sms", named, "admin:x", clock())
-        portal.refresh(0)
-
-    return run
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Employees and staff: finding them, their Managed Apple Account, disabling and erasing them."""
 
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, update
@@ -61,6 +62,13 @@ def sign_in_name(session: Session, entered: str) -> str:
         return entered
     known = select(Person.username).where(Person.managed_apple_account == account, Person.erased_at.is_(None))
     return session.scalar(known) or entered
+
+
+def names_of_actors(session: Session, actors: Iterable[str]) -> dict[str, str]:
+    """What the people behind the trail's actor codes (``role:id``) are called, by code."""
+    ids = {actor.rpartition(":")[2]: actor for actor in actors if ":" in actor}
+    found = session.scalars(select(Person).where(Person.id.in_(ids)))
+    return {ids[each.id]: each.name or each.username for each in found}
 
 
 def end_visits(session: Session, person: Person) -> None:

@@ -77,6 +77,18 @@ def current() -> Visit | None:
     return None if isinstance(user, AnonymousUserMixin) else cast(SignedIn, user._get_current_object()).visit
 
 
+def here() -> Visit:
+    """The live visit of this browser, on pages that nobody else is let in to."""
+    visit = current()
+    assert visit is not None  # the blueprint sent everybody else away
+    return visit
+
+
+def actor_here() -> str:
+    """How the audit trail names who uses this page."""
+    return actor(here())
+
+
 def actor(visit: Visit) -> str:
     """How the audit trail names who acts: role and person id, never a name."""
     return f"{visit.person.role}:{visit.person_id}"

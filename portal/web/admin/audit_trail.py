@@ -6,12 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Response, abort, redirect, render_template, request, session, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
 
 from portal import audit, clock, jobs, people
 from portal.audit import Search
 from portal.extensions import db_session, portal, transaction
-from portal.models import AuditEvent, Person
 from portal.web import spreadsheets
 from portal.web.admin import blueprint
 from portal.web.admin.settings_pages import SaveForm
@@ -38,7 +36,7 @@ def audit_page() -> ResponseReturnValue:
         asked=asked,
         kept={key: value for key, value in asked.items() if value},
         groups=GROUPS,
-        names=_names(shown),
+        names=people.names_of_actors(db_session, (each.actor for each in shown)),
         check=audit.last_check(db_session),
         notice=session.pop(NOTICE, None),
     )
@@ -100,10 +98,3 @@ def _rows(wanted: Search) -> Iterator[tuple[object, ...]]:
             return
         before, count = events[-1].id, count + len(events)
         db_session.expunge_all()
-
-
-def _names(events: list[AuditEvent]) -> dict[str, str]:
-    """Names of the people who acted, by actor code."""
-    ids = {each.actor.rpartition(":")[2]: each.actor for each in events if ":" in each.actor}
-    found = db_session.scalars(select(Person).where(Person.id.in_(ids)))
-    return {ids[each.id]: each.name or each.username for each in found}

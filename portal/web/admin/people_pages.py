@@ -64,7 +64,7 @@ def add_person() -> ResponseReturnValue:
                 return _list(form), 422
             person = people.add(
                 db_session, form.username.data, form.name.data.strip(), form.email.data.strip(), account,
-                form.role.data, portal.settings.languages[0], _actor(), clock.now(),
+                form.role.data, portal.settings.languages[0], visits.actor_here(), clock.now(),
             )  # fmt: skip
             person.phone = (form.phone.data or "").strip() or None
             _mail_password_link(person, clock.now())
@@ -106,23 +106,23 @@ def change_person(person_id: str, action: str) -> ResponseReturnValue:
 def _change(person: Person, action: str, now: datetime) -> None:
     if action == "role":
         role = request.form.get("role", "")
-        people.set_role(db_session, person, role if role in ROLES else person.role, _actor(), now)
+        people.set_role(db_session, person, role if role in ROLES else person.role, visits.actor_here(), now)
     elif action == "disable":
-        people.disable(db_session, person, _actor(), now)
+        people.disable(db_session, person, visits.actor_here(), now)
     elif action == "enable":
-        people.enable(db_session, person, _actor(), now)
+        people.enable(db_session, person, visits.actor_here(), now)
     elif action == "password-link":
         _mail_password_link(person, now)
     elif action == "second-factor":
-        second_factor.forget(db_session, person, _actor(), now)
+        second_factor.forget(db_session, person, visits.actor_here(), now)
     else:
-        people.erase(db_session, person, _actor(), now)
+        people.erase(db_session, person, visits.actor_here(), now)
 
 
 def _mail_password_link(person: Person, now: datetime) -> None:
     if person.source != people.LOCAL:
         raise people.NotLocal
-    token = passwords.new_link(db_session, person, _actor(), now)
+    token = passwords.new_link(db_session, person, visits.actor_here(), now)
     message = messages.password_link(portal.settings, person, portal.settings.url(f"/account/password/{token}"))
     outbox.put(db_session, portal.vault, "password", message, None, now)
 
@@ -168,9 +168,3 @@ def _person(person_id: str) -> Person:
     if person is None:
         abort(404)
     return person
-
-
-def _actor() -> str:
-    visit = visits.current()
-    assert visit is not None  # the blueprint lets nobody else in
-    return visits.actor(visit)

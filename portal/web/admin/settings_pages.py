@@ -61,7 +61,7 @@ def save_settings(page: str) -> ResponseReturnValue:
                 portal.live.base,
                 page,
                 wanted,
-                _actor(),
+                visits.actor_here(),
                 clock.now(),
                 seen=int(seen) if seen.isdigit() else 0,
                 confirmed=request.form.get("confirm") == "yes",
@@ -84,7 +84,7 @@ def try_settings(page: str) -> ResponseReturnValue:
     if page not in trials.TRIALS:
         abort(404)
     if SaveForm().validate_on_submit():
-        visit = _visit()
+        visit = visits.here()
         db_session.commit()  # hold nothing while waiting for the network
         worked, lines = trials.TRIALS[page](visit.person, request.form.get("who", "").strip())
         session[NOTICE] = ["worked" if worked else "failed", *lines[: trials.MOST_LINES]]
@@ -102,7 +102,7 @@ def preview_settings(page: str) -> ResponseReturnValue:
         settings = overlay.lay_over(portal.live.base, {**_current(fields), **wanted})
     except NotValid as refused:
         return _page(page, problems=refused.problems, entered=True), 422
-    return previews.show(settings, request.form.get("show", ""), _visit().person)
+    return previews.show(settings, request.form.get("show", ""), visits.here().person)
 
 
 @blueprint.post("/settings/history/<int:version>/restore")
@@ -116,7 +116,9 @@ def restore_settings(version: int) -> ResponseReturnValue:
     try:
         with transaction():
             confirmed = request.form.get("confirm") == "yes"
-            saving.restore(db_session, portal.vault, portal.live.base, version, _actor(), clock.now(), confirmed)
+            saving.restore(
+                db_session, portal.vault, portal.live.base, version, visits.actor_here(), clock.now(), confirmed
+            )
     except NotValid:
         session[NOTICE] = ["restore_not_valid"]
     except LocksOut:
@@ -198,13 +200,3 @@ def _names(actors: list[str]) -> dict[str, str]:
     """Who they are, by person id."""
     found = (db_session.get(Person, each) for each in {actor.rpartition(":")[2] for actor in actors})
     return {each.id: each.name or each.username for each in found if each is not None}
-
-
-def _visit() -> Any:
-    visit = visits.current()
-    assert visit is not None  # the blueprint lets nobody else in
-    return visit
-
-
-def _actor() -> str:
-    return visits.actor(_visit())

@@ -54,9 +54,11 @@ def save_terms() -> ResponseReturnValue:
     if problem is None:
         try:
             with transaction():
-                terms.save_draft(db_session, version, texts, publish_at if what != "publish" else None, _actor(), now)
+                terms.save_draft(
+                    db_session, version, texts, publish_at if what != "publish" else None, visits.actor_here(), now
+                )
                 if what == "publish":
-                    terms.publish_draft(db_session, _actor(), now)
+                    terms.publish_draft(db_session, visits.actor_here(), now)
             return _back("published" if what == "publish" else "planned" if publish_at else "saved")
         except TermsExist:
             problem = "exists"
@@ -108,9 +110,3 @@ def _moment(text: str) -> datetime | None:
 def _back(notice: str) -> ResponseReturnValue:
     session[NOTICE] = notice
     return redirect(url_for("admin.terms_page"), 303)
-
-
-def _actor() -> str:
-    visit = visits.current()
-    assert visit is not None  # the blueprint lets nobody else in
-    return visits.actor(visit)

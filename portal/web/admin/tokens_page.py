@@ -29,7 +29,7 @@ def make_token() -> ResponseReturnValue:
     if not name or not scopes:
         return _page(problem="name" if not name else "scope", name=name), 422
     with transaction():
-        token = api_tokens.make(db_session, name, scopes, _actor(), clock.now())
+        token = api_tokens.make(db_session, name, scopes, visits.actor_here(), clock.now())
     return _page(token=token)
 
 
@@ -39,7 +39,7 @@ def revoke_token(token_id: str) -> ResponseReturnValue:
     if not SaveForm().validate_on_submit():
         abort(400)
     with transaction():
-        api_tokens.revoke(db_session, token_id, _actor(), clock.now())
+        api_tokens.revoke(db_session, token_id, visits.actor_here(), clock.now())
     session[NOTICE] = "revoked"
     return redirect(url_for("admin.tokens_page"), 303)
 
@@ -54,9 +54,3 @@ def _page(token: str = "", problem: str = "", name: str = "") -> str:
         name=name,
         notice=session.pop(NOTICE, None),
     )
-
-
-def _actor() -> str:
-    visit = visits.current()
-    assert visit is not None  # the blueprint lets nobody else in
-    return visits.actor(visit)

@@ -11,7 +11,7 @@ from portal import clock
 from portal.enrollment import campaigns
 from portal.enrollment.campaigns import MOST_PER_MINUTE, WrongState
 from portal.extensions import db_session, portal, transaction
-from portal.models import Campaign, CampaignEntry, Visit
+from portal.models import Campaign, CampaignEntry
 from portal.people import lists
 from portal.people.lists import ListRefused
 from portal.web import spreadsheets, visits
@@ -59,8 +59,8 @@ def upload_campaign() -> ResponseReturnValue:
             name or upload.filename[:80],
             lines,
             bool(portal.settings.ldap.servers),
-            visits.actor(_visit()),
-            _visit().person.name,
+            visits.actor_here(),
+            visits.here().person.name,
             clock.now(),
         )
     return redirect(url_for("helpdesk.campaign_page", campaign_id=made.id), 303)
@@ -110,7 +110,7 @@ def start_campaign(campaign_id: str) -> ResponseReturnValue:
                 starts_at=starts_at,
                 per_minute=int(typed["per_minute"]),
                 remind_after_days=int(typed["remind_after_days"] or 0),
-                actor=visits.actor(_visit()),
+                actor=visits.actor_here(),
                 now=clock.now(),
             )
         session[NOTICE] = "started"
@@ -129,7 +129,7 @@ def change_campaign(campaign_id: str, what: str) -> ResponseReturnValue:
     _campaign(campaign_id)
     try:
         with transaction():
-            campaigns.change(db_session, campaign_id, what, visits.actor(_visit()), clock.now())
+            campaigns.change(db_session, campaign_id, what, visits.actor_here(), clock.now())
         session[NOTICE] = what
     except WrongState:
         session[NOTICE] = "wrong_state"
@@ -186,9 +186,3 @@ def _moment(text: str) -> datetime | None:
         return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
     except ValueError:
         return None
-
-
-def _visit() -> Visit:
-    visit = visits.current()
-    assert visit is not None  # the blueprint lets nobody else in
-    return visit

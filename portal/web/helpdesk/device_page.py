@@ -34,7 +34,7 @@ def lock_device(device_id: str) -> ResponseReturnValue:
     if ConfirmForm().validate_on_submit():
         try:
             with transaction():
-                management.lock_screen(db_session, portal.backend, device_id, _actor(), clock.now())
+                management.lock_screen(db_session, portal.backend, device_id, visits.actor_here(), clock.now())
             session[NOTICE] = "lock"
         except DeviceGone:
             session[NOTICE] = "gone"
@@ -54,7 +54,7 @@ def remove_work_data(device_id: str) -> ResponseReturnValue:
                     portal.settings,
                     device_id,
                     form.confirm.data or "",
-                    _actor(),
+                    visits.actor_here(),
                     clock.now(),
                 )
             session[NOTICE] = "wipe"
@@ -80,9 +80,3 @@ def _page(device_id: str, form: ConfirmForm) -> str:
         form=form,
         notice=session.pop(NOTICE, None),
     )
-
-
-def _actor() -> str:
-    visit = visits.current()
-    assert visit is not None  # the blueprint lets nobody else in
-    return visits.actor(visit)

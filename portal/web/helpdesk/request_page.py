@@ -9,11 +9,11 @@ from sqlalchemy import select
 from wtforms import StringField, TextAreaField
 from wtforms.validators import Length
 
-from portal import audit, clock
+from portal import audit, clock, people
 from portal.enrollment import access, advice, board, journey, requests
 from portal.enrollment.errors import NoPhone, RequestEnded, UnknownPerson
 from portal.extensions import db_session, portal, transaction
-from portal.models import AuditEvent, Command, Device, EnrollmentRequest, OutboxMessage, Person, Visit
+from portal.models import Command, Device, EnrollmentRequest, OutboxMessage, Person
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
 from portal.web import visits
@@ -50,8 +50,8 @@ def resend(request_id: str) -> ResponseReturnValue:
             portal.settings,
             request_id,
             clock.now(),
-            asked_by=_visit().person.name,
-            actor=_actor(),
+            asked_by=visits.here().person.name,
+            actor=visits.actor_here(),
         )
 
     return _do(request_id, act, "resent")
@@ -66,7 +66,7 @@ def new_passcode(request_id: str) -> ResponseReturnValue:
     def act() -> None:
         codes.append(
             requests.new_passcode(
-                db_session, portal.vault, portal.settings, request_id, _actor(), clock.now(), shown=shown
+                db_session, portal.vault, portal.settings, request_id, visits.actor_here(), clock.now(), shown=shown
             )
         )
 
@@ -79,7 +79,9 @@ def send_text(request_id: str) -> ResponseReturnValue:
     """The link by text message."""
     return _do(
         request_id,
-        lambda: requests.send_text(db_session, portal.vault, portal.settings, request_id, _actor(), clock.now()),
+        lambda: requests.send_text(
+            db_session, portal.vault, portal.settings, request_id, visits.actor_here(), clock.now()
+        ),
         "texted",
     )
 
@@ -87,7 +89,9 @@ def send_text(request_id: str) -> ResponseReturnValue:
 @blueprint.post("/requests/<request_id>/unlock")
 def unlock(request_id: str) -> ResponseReturnValue:
     """Signing in, and having passcodes sent, works for the employee again."""
-    return _do(request_id, lambda: requests.unlock(db_session, request_id, _actor(), clock.now()), "unlocked")
+    return _do(
+        request_id, lambda: requests.unlock(db_session, request_id, visits.actor_here(), clock.now()), "unlocked"
+    )
 
 
 @blueprint.post("/requests/<request_id>/extend")
@@ -95,7 +99,7 @@ def extend(request_id: str) -> ResponseReturnValue:
     """The whole lifetime again, from now."""
     return _do(
         request_id,
-        lambda: requests.extend(db_session, portal.settings, request_id, _actor(), clock.now()),
+        lambda: requests.extend(db_session, portal.settings, request_id, visits.actor_here(), clock.now()),
         "extended",
     )
 
@@ -107,7 +111,9 @@ def cancel(request_id: str) -> ResponseReturnValue:
     if known.ended_at is not None or known.enrolled_at is not None:
         session[NOTICE] = "over"
         return _back(request_id)
-    return _do(request_id, lambda: requests.cancel(db_session, request_id, _actor(), clock.now()), "cancelled")
+    return _do(
+        request_id, lambda: requests.cancel(db_session, request_id, visits.actor_here(), clock.now()), "cancelled"
+    )
 
 
 @blueprint.post("/requests/<request_id>/hand-over")
@@ -119,7 +125,7 @@ def hand_over(request_id: str) -> ResponseReturnValue:
         return _page(request_id, form=form), 422
 
     def act() -> None:
-        requests.hand_over(db_session, request_id, colleague, form.note.data or "", _actor(), clock.now())
+        requests.hand_over(db_session, request_id, colleague, form.note.data or "", visits.actor_here(), clock.now())
 
     return _do(request_id, act, "handed_over")
 
@@ -130,7 +136,7 @@ def sign_in_again(request_id: str) -> ResponseReturnValue:
     if ActionForm().validate_on_submit():
         _known(request_id)
         with transaction():
-            asked = access.ask_to_sign_in_again(db_session, request_id, _actor(), clock.now())
+            asked = access.ask_to_sign_in_again(db_session, request_id, visits.actor_here(), clock.now())
         session[NOTICE] = "sign_in_again" if asked else "over"
     return _back(request_id)
 
@@ -139,9 +145,8 @@ def sign_in_again(request_id: str) -> ResponseReturnValue:
 def show_qr(request_id: str) -> ResponseReturnValue:
     """A QR code with a link of its own, as large as the screen and ready to print; audited."""
     tokens: list[str] = []
-    answer = _do(
-        request_id, lambda: tokens.append(requests.show_qr(db_session, request_id, _actor(), clock.now())), "over"
-    )
+    actor, now = visits.actor_here(), clock.now()
+    answer = _do(request_id, lambda: tokens.append(requests.show_qr(db_session, request_id, actor, now)), "over")
     if not tokens:
         return answer
     session.pop(NOTICE, None)
@@ -175,7 +180,7 @@ def _page(request_id: str, form: HandOverForm | None = None, passcode: str = "")
         may_show_passcode=portal.settings.passcode.shown_to_helpdesk,
         may_text=portal.settings.sms.transport != "none",
         lifetime=portal.settings.enrollment.request_lifetime_days,
-        colleagues=[each for each in db_session.scalars(staff) if each.id != _visit().person_id],
+        colleagues=[each for each in db_session.scalars(staff) if each.id != visits.here().person_id],
         notice=session.pop(NOTICE, None),
         **_facts(request_id),
     )
@@ -209,7 +214,7 @@ def _facts(request_id: str) -> dict[str, object]:
         "advice": advice.give(known, events, mails, attention, rules, now),
         "attention": attention,
         "events": list(reversed(events)),
-        "actors": _names(events),
+        "actors": people.names_of_actors(db_session, (each.actor for each in events)),
         "device": device,
         "commands": commands,
         "mails": mails,
@@ -234,28 +239,11 @@ def _steps(known: EnrollmentRequest, facts: journey.Facts) -> list[tuple[journey
     return list(zip(journey.STEPS, done, strict=True))
 
 
-def _names(events: list[AuditEvent]) -> dict[str, str]:
-    """Names of the staff who acted, by actor code, and of colleagues by id."""
-    ids = {each.actor.rpartition(":")[2]: each.actor for each in events if ":" in each.actor}
-    found = db_session.scalars(select(Person).where(Person.id.in_(ids)))
-    return {ids[each.id]: each.name or each.username for each in found}
-
-
 def _known(request_id: str) -> EnrollmentRequest:
     known = db_session.get(EnrollmentRequest, request_id)
     if known is None:
         abort(404)
     return known
-
-
-def _visit() -> Visit:
-    visit = visits.current()
-    assert visit is not None  # the blueprint lets nobody else in
-    return visit
-
-
-def _actor() -> str:
-    return visits.actor(_visit())
 
 
 def _back(request_id: str) -> ResponseReturnValue:
