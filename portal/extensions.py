@@ -22,28 +22,23 @@ from portal.credentials.oidc import Provider
 from portal.credentials.reachable import Reachable
 from portal.credentials.sign_in import Sources
 from portal.database import Database
-from portal.models import PortalState
 from portal.pki.authority import Authority, Identity, identity_from_pem
 from portal.pki.authority import load as load_authority
 from portal.settings import Settings
 from portal.vault import Vault, VaultError, read_keys
 
-TOPIC = "push_topic"
 OPENED_WITH = {
     "ldap": ("directory", "sources", "reachable"),
     "oidc": ("providers", "reachable"),
     "profile": ("signer",),
     "mdm": ("backend",),
+    "nanomdm": ("backend",),
 }
 """By section of the settings: what was opened with them and is opened anew when they change."""
 
 babel = Babel()
 csrf = CSRFProtect()
 login_manager = LoginManager()
-
-
-class NotSetUp(Exception):
-    """The portal was never set up: run ``flask --app app setup``."""
 
 
 class Portal:
@@ -118,14 +113,7 @@ class Portal:
     @cached_property
     def backend(self) -> Backend:
         """The configured device-management backend. Raises NotSetUp before setup."""
-        topic = self.settings.mdm.topic
-        if not topic:
-            with self.database.session() as reading:
-                state = reading.get(PortalState, TOPIC)
-            if state is None or state.value is None:
-                raise NotSetUp
-            topic = state.value
-        return open_backend(self.settings, topic)
+        return open_backend(self.settings, self.database)
 
     def forget(self) -> None:
         """Open everything anew when next needed (after setup or a key rotation)."""

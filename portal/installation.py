@@ -9,9 +9,10 @@ from sqlalchemy import LargeBinary, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit, clock, texts, vault
+from portal.backends import TOPIC
 from portal.database import Database, lock_name
 from portal.enrollment import terms
-from portal.extensions import TOPIC, Portal
+from portal.extensions import Portal
 from portal.models import Base, PortalState
 from portal.pki import authority
 from portal.settings import Settings

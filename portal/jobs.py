@@ -1,6 +1,7 @@
 """Background work: the queue (huey) that nudges the worker, and what the worker does by itself every minute."""
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,9 @@ from huey.consumer import Consumer
 from sqlalchemy import update
 
 from portal import audit, clock, people
+from portal.backends import dispatch, open_backend, upkeep
+from portal.backends.base import Backend
+from portal.backends.nanomdm import events
 from portal.configuration.live import Live
 from portal.credentials import sign_in, throttle
 from portal.credentials.base import AccountProblem, SourceUnavailable
@@ -18,7 +22,7 @@ from portal.credentials.directory import Directory
 from portal.credentials.local import LocalAccounts
 from portal.credentials.sign_in import Sources
 from portal.database import Database
-from portal.enrollment import campaigns, retention, terms
+from portal.enrollment import campaigns, leaving, management, retention, terms
 from portal.models import IssuedProfile, Person
 from portal.notifications import alerts, outbox
 from portal.notifications.email import open_transport
@@ -26,6 +30,9 @@ from portal.notifications.sms import open_gateway
 from portal.settings import Settings
 from portal.vault import Vault, read_keys
 
+MAIL, DEVICES = "deliver", "manage"
+"""What a nudge can be about: mail to send, or messages of devices and commands for them."""
+SHORTEST_WAIT = timedelta(seconds=1)
 KEEP_EXPIRED_PROFILES = timedelta(hours=1)
 
 log = logging.getLogger("portal.jobs")
@@ -38,8 +45,11 @@ class Worker:
         self.database = Database(settings.database)
         self.vault = Vault(read_keys(settings.secret_keys, settings.data))
         self.live = Live(settings, self.database, lambda: self.vault)
+        self._backend: tuple[Settings, Backend] | None = None
         self.queue = _queue(settings.queue.redis_url, settings.data)
-        deliver = self.queue.task(name="deliver")(self.deliver)
+        deliver = self.queue.task(name=MAIL)(self.deliver)
+        self._manage_later = self.queue.task(name=DEVICES)(self.manage)
+        self._manage_at = clock.now()
         self.queue.periodic_task(crontab(minute="*"), name="every_minute")(self.every_minute)
         deliver()
 
@@ -53,11 +63,46 @@ class Worker:
         with self.database.transaction() as session:
             audit.check_if_asked(session, clock.now())
 
+    def manage(self) -> None:
+        """Take up what the device management told, and hand waiting commands to it."""
+        backend = self.backend
+        if backend.name == "nanomdm":
+            topic = backend.management("").topic
+            events.work(self.database, self.vault, self.live.current, topic)
+        dispatch.work(self.database, backend)
+        self._come_back()
+
+    def _come_back(self) -> None:
+        """What waits for less than a minute is not left to the next one."""
+        now = clock.now()
+        with self.database.session() as session:
+            times = [each for each in (events.next_due(session), dispatch.next_due(session)) if each is not None]
+        due = max(min(times), now + SHORTEST_WAIT) if times else None
+        if due is not None and due < now + timedelta(minutes=1) and not now < self._manage_at <= due:
+            self._manage_at = due
+            self._manage_later.schedule(delay=(due - now).total_seconds())
+
+    @property
+    def backend(self) -> Backend:
+        """The device management of the settings as they are now."""
+        settings = self.live.refresh()
+        if self._backend is None or not _same_backend(self._backend[0], settings):
+            self._backend = settings, open_backend(settings, self.database)
+        return self._backend[1]
+
     def every_minute(self) -> None:
         """Mail whose nudge got lost or whose wait is over; then housekeeping."""
         self.deliver()
         now, settings = clock.now(), self.live.refresh()
         self.invite_many()
+        with self.database.transaction() as session:
+            leaving.of_disabled_people(session, settings, now)
+            management.refresh_quiet(session, settings, now)
+            events.forget(session, now)
+            if self.backend.keeps_queue:
+                upkeep.reconcile(session, settings, now)
+        upkeep.give_push_certificate(self.database, self.backend, settings, now)
+        self.manage()
         with self.database.transaction() as session:
             throttle.forget_old(session, settings.sign_in, now)
             people.forget_old_visits(session, settings.session, now)
@@ -89,26 +134,29 @@ class Worker:
             log.warning("campaigns.wait reason=%s", problem.reason)
 
     def run(self) -> None:
-        """Work until told to stop (SIGTERM, SIGINT)."""
-        Consumer(self.queue, workers=1, worker_type="thread", initial_delay=0.1, max_delay=1.0).run()
+        """Work until told to stop (SIGTERM, SIGINT). Two threads: devices never wait for a slow mail server."""
+        Consumer(self.queue, workers=2, worker_type="thread", initial_delay=0.1, max_delay=1.0).run()
 
 
-def nudge(settings: Settings) -> None:
-    """Tell the worker that there is mail. Never fails a page: what gets lost is found within a minute."""
+def _same_backend(one: Settings, other: Settings) -> bool:
+    return (one.mdm, one.nanomdm) == (other.mdm, other.nanomdm)
+
+
+def nudge(settings: Settings, what: str = MAIL) -> None:
+    """Tell the worker that there is something to do. Never fails a page: what gets lost is found within a minute."""
     try:
-        _nudging(settings.queue.redis_url, settings.data)()
+        _nudging(settings.queue.redis_url, settings.data)[what]()
     except Exception:
         log.exception("jobs.nudge_failed")
 
 
 @lru_cache(maxsize=4)
-def _nudging(redis_url: str, data: Path):  # type: ignore[no-untyped-def]
+def _nudging(redis_url: str, data: Path) -> dict[str, Callable[[], object]]:
     queue = _queue(redis_url, data)
 
-    @queue.task(name="deliver")
-    def deliver() -> None: ...
+    def nothing() -> None: ...
 
-    return deliver
+    return {name: queue.task(name=name)(nothing) for name in (MAIL, DEVICES)}
 
 
 def _queue(redis_url: str, data: Path) -> Huey:

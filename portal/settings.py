@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = ROOT / "config" / "default.toml"
 DEMO_FILE = "demo.toml"
 """In the data folder of a demo: its own settings, so that every command there means that demo."""
+SHORTEST_BACKEND_SECRET = 16
+"""Characters of the keys that the portal and a backend share."""
 LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -80,6 +82,7 @@ class Enrollment(Section):
     minimum_ios: Version
     offer_corporate: bool
     email_as_managed_apple_account: bool
+    silent_days: int = Field(ge=0, le=365)
 
     @model_validator(mode="after")
     def _minimum_is_possible(self) -> "Enrollment":
@@ -304,8 +307,18 @@ class Scep(Section):
 
 
 class Mdm(Section):
-    backend: Literal["embedded"]
+    backend: Literal["embedded", "nanomdm"]
     topic: str
+    push_identity: str = Field(repr=False, max_length=100_000)
+    refresh_hours: int = Field(ge=1, le=720)
+
+
+class NanoMdm(Section):
+    api_url: str = Field(pattern=r"^https?://[^\s/]+")
+    api_key: str = Field(repr=False)
+    webhook_secret: str = Field(repr=False)
+    server_url: str = Field(pattern=r"^(https?://[^\s?#]+)?$")
+    timeout_seconds: int = Field(ge=1, le=60)
 
 
 class Mail(Section):
@@ -387,6 +400,7 @@ class Settings(BaseSettings):
     texts: Texts
     scep: Scep
     mdm: Mdm
+    nanomdm: NanoMdm
     mail: Mail
     sms: Sms
     notifications: Notifications
@@ -426,6 +440,18 @@ class Settings(BaseSettings):
             raise _wrong("account_driven.oauth2_provider", "unknown_provider", says)
         if chosen.oauth2_provider and not chosen.oauth2_client_id:
             raise _wrong("account_driven.oauth2_client_id", "needed", "oauth2_client_id is missing")
+        return self
+
+    @model_validator(mode="after")
+    def _nanomdm_can_be_asked(self) -> "Settings":
+        if self.mdm.backend == "nanomdm":
+            for name in ("api_key", "webhook_secret"):
+                if len(getattr(self.nanomdm, name)) < SHORTEST_BACKEND_SECRET:
+                    least = SHORTEST_BACKEND_SECRET
+                    raise _wrong(f"nanomdm.{name}", "needed", f"nanomdm.{name} needs at least {least} characters")
+        url = urlsplit(self.nanomdm.server_url or self.public_url)
+        if url.scheme != "https" and not self.demo:
+            raise _wrong("nanomdm.server_url", "https", "nanomdm.server_url must begin with https://")
         return self
 
     @property

@@ -21,7 +21,7 @@ def find(portal, clock):
 
     def run(search="", **filters):
         with portal.database.session() as session:
-            page = board.page(session, portal.settings.passcode, Filters(search, **filters), clock())
+            page = board.page(session, portal.settings, Filters(search, **filters), clock())
             return [row.request.person.username for row in page.rows]
 
     return run
@@ -113,7 +113,7 @@ def test_filters_find_a_request_exactly_under_its_own_status_and_step(portal, kn
             request.profile_id = profile.id
             session.flush()
         session.expire_all()
-        rules = portal.settings.passcode
+        rules = portal.settings
         [row] = board.page(session, rules, Filters(), now).rows
         assert (row.status, row.step) == (
             journey.status(journey.of(request), now),
@@ -190,7 +190,7 @@ def test_pages_go_on_and_back_and_stay_where_they_were_cut(company, portal, cloc
 
     def page(place=""):
         with portal.database.session() as session:
-            return board.page(session, portal.settings.passcode, Filters(oldest_first=oldest_first), clock(), place)
+            return board.page(session, portal.settings, Filters(oldest_first=oldest_first), clock(), place)
 
     first = page()
     second, third = page(first.after), page(page(first.after).after)
@@ -207,4 +207,4 @@ def test_pages_go_on_and_back_and_stay_where_they_were_cut(company, portal, cloc
 def test_a_mangled_place_is_the_first_page(company, portal, clock, place):
     company.invite(company.person())
     with portal.database.session() as session:
-        assert len(board.page(session, portal.settings.passcode, Filters(), clock(), place).rows) in (0, 1)
+        assert len(board.page(session, portal.settings, Filters(), clock(), place).rows) in (0, 1)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from portal.backends.base import Order
+from portal.enrollment import commands
+from portal.enrollment.commands import Order
 from portal.enrollment.errors import CommandForbidden
 from portal.models import Device
 from tests.factories import phone
@@ -51,7 +52,7 @@ def test_work_data_is_removed_after_the_name_is_typed(staff, held, company, invi
     assert held.connect() == ["RemoveProfile"]
     assert company.status(invitation) == "removed"
     assert ("device.left", "selective_wipe") in company.events(invitation)
-    assert [event[0] for event in company.events(invitation)].count("command.ordered") == 1
+    assert [event[0] for event in company.events(invitation)].count("device.asked_to_leave") == 1
     assert "work data removed by staff" in staff.get(staff.path).text
     assert staff.soup.find("form", action=lambda to: to and to.endswith("/lock")) is None
 
@@ -78,7 +79,7 @@ def test_what_user_enrollment_forbids_is_refused_wherever_it_is_asked(
 ):
     device = company.device(invitation)
     with pytest.raises(CommandForbidden), portal.database.transaction() as session:
-        portal.backend.enqueue(session, session.get_one(Device, device.id), Order(command), clock())
+        commands.order(session, session.get_one(Device, device.id), Order(command), clock())
     assert held.connect() == []
 
 

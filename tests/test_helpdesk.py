@@ -3,6 +3,7 @@
 import pytest
 
 from portal import audit, people
+from portal.backends import dispatch
 from portal.simulator.scep_client import InstallationFailed
 from tests.factories import phone
 from tests.pages import Browser
@@ -58,6 +59,7 @@ def test_helpdesk_cannot_invite_without_a_managed_apple_account_and_sees_why(sta
 
 def test_the_request_page_tells_the_whole_story(app, staff, browser, invitation, company):
     phone(app).install(browser.walk_to("profile", invitation).download())
+    dispatch.work(company.portal.database, company.portal.backend)
     staff.get(f"/helpdesk/requests/{invitation.request.id}")
     for said in ("Enrolled", "iPhone14,5", "17.6.1", "Device comes by itself", "no push certificate", "Terms accepted"):
         assert said in staff.text

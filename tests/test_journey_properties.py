@@ -225,7 +225,7 @@ class JourneyMachine(RuleBasedStateMachine):
         """What making a profile needs, for either way."""
         portal = self.portal
         return profiles.Press(
-            portal.settings, portal.vault, portal.authority, portal.signer, portal.backend.management(""),
+            portal.settings, portal.vault, portal.authority, portal.signer, portal.backend.management,
             "name", "description", {"default": "consent"},
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ import pytest
 from portal.settings import ROOT
 
 LAYERS = [
-    {"settings", "clock", "vault", "database", "texts", "branding"},
+    {"settings", "clock", "vault", "database", "texts", "branding", "plists"},
     {"models"},
     {"enrollment", "people", "credentials", "backends", "pki", "notifications", "audit", "discovery", "configuration"},
     {"extensions", "installation", "demo", "jobs", "logs", "simulator"},

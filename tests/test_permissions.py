@@ -8,7 +8,7 @@ from tests.factories import BASE
 from tests.pages import Browser
 
 ANYBODY, DEVICES, EMPLOYEES, HELPDESK, ADMINS = "anybody", "devices", "employees", "helpdesk", "admins"
-PROGRAMS = "programs with a token"
+PROGRAMS, SERVERS = "programs with a token", "servers that sign what they say"
 SIGNING_IN = "whoever proved the first factor, or staff"
 DECISIONS = {
     ANYBODY: """static brand.colours brand.logo_file operations.healthz operations.readyz safari.enter
@@ -16,6 +16,7 @@ DECISIONS = {
         safari.front_door safari.enroll safari.ticket single_sign_on.begin single_sign_on.finish single_sign_on.logo
         staff.sign_in staff.sign_out staff.outbox account.change_password account.set_password""",
     DEVICES: "apple.*",
+    SERVERS: "hooks.*",
     PROGRAMS: "api.*",
     EMPLOYEES: "employee.* web_view.* safari.profile safari.profile_file safari.finish safari.state handover.*",
     SIGNING_IN: """staff.second_factor_page staff.passkeys_page staff.options_for_adding staff.options_for_signing_in

@@ -203,7 +203,19 @@ def test_the_qr_code_fills_the_page_and_works(app, staff, company, invitation):
     assert ("request.qr_shown", None) in company.events(invitation)
 
 
-@pytest.mark.parametrize("action", ["resend", "new-passcode", "unlock", "extend", "qr", "cancel"])
+def test_ending_an_enrollment_asks_the_device_to_leave(app, browser, staff, company, invitation):
+    device = phone(app)
+    device.install(browser.walk_to("profile", invitation).download())
+    staff.get(address(invitation)).submit(address(invitation, "cancel"))
+    assert "removes everything of work when it connects next" in staff.text
+    assert "to remove everything of work (cancelled by staff)" in staff.text
+    assert staff.soup.find("form", action=address(invitation, "cancel")) is None
+    assert device.connect() == ["RemoveProfile"]
+    assert "cancelled by staff" in staff.get(address(invitation)).text
+    assert company.status(invitation) == "removed"
+
+
+@pytest.mark.parametrize("action", ["resend", "new-passcode", "unlock", "extend", "qr"])
 def test_an_action_on_a_closed_request_changes_nothing_and_says_so(app, browser, staff, company, invitation, action):
     phone(app).install(browser.walk_to("profile", invitation).download())
     before = company.events(invitation)

@@ -4,4 +4,20 @@ import shutil
 
 import pytest
 
+from portal.simulator import nanomdm
+from portal.simulator.server import NotStarted
+from tests.peers.proxy import NGINX
+
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="Debian's package openssl is not installed")
+
+
+def _nanomdm_missing() -> str:
+    try:
+        nanomdm.program()
+    except NotStarted as missing:
+        return str(missing)
+    return "" if NGINX else "Debian's package nginx-light is not installed"
+
+
+needs_nanomdm = pytest.mark.skipif(bool(_nanomdm_missing()), reason=_nanomdm_missing())
+"""NanoMDM, and nginx in front of it."""

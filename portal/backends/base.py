@@ -1,12 +1,13 @@
-"""What the portal needs of device management, whoever does it."""
+"""What the portal needs of device management, whoever does it.
 
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Protocol
+A backend says where its devices report (``management``), whether it can take any (``health``), and takes the commands
+that the worker hands over (``hand_over``). What its devices say comes back through ``backends.messages``, whichever way
+it reached the portal. A new backend is a file beside this one and a line in ``open_backend``; the conformance suite in
+``tests/backends`` says what it has to do.
+"""
 
-from sqlalchemy.orm import Session
-
-from portal.models import Command, Device
+from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +28,32 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """A command to queue: its RequestType and the other keys of its Command dictionary."""
+class Parcel:
+    """One command on its way to a device: its property list, whole, as the device will get it."""
 
-    request_type: str
-    keys: dict[str, Any] = field(default_factory=dict)
+    enrollment_id: str
+    command_uuid: str
+    payload: bytes
+
+
+class BackendDown(Exception):
+    """The backend does not answer, or not sensibly: the same again later. ``reason`` is a code."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ParcelRefused(Exception):
+    """The backend will never take this command; the message says why."""
 
 
 class Backend(Protocol):
     """Manages devices after the portal brought them in."""
 
     name: str
+    keeps_queue: bool
+    """Whether it takes commands into a queue of its own; else devices fetch them from the portal's."""
 
     def management(self, profile_id: str) -> Management:
         """Where the device of this profile is to report."""
@@ -47,10 +63,17 @@ class Backend(Protocol):
         """Whether it can take devices now; fast, never raises."""
         ...
 
-    def enqueue(self, session: Session, device: Device, order: Order, now: datetime) -> Command:
-        """Queue a command in the caller's transaction. Raises CommandForbidden."""
+    def hand_over(self, parcel: Parcel) -> str | None:
+        """Take a command and wake its device. Taking the same ``command_uuid`` again changes nothing.
+
+        None, or a code for why the device was not woken: it gets the command when it comes by itself.
+        Raises BackendDown, ParcelRefused.
+        """
         ...
 
-    def wake(self, device: Device) -> str | None:
-        """Ask the device to connect. None if it was asked, else the reason why it comes by itself later."""
+    def take_push_certificate(self, identity: str) -> None:
+        """Use Apple's push certificate, with its key in one PEM text, from now on; the same again changes nothing.
+
+        Raises BackendDown, ParcelRefused.
+        """
         ...

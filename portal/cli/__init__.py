@@ -9,12 +9,12 @@ from portal.cli.discovery import discovery_group
 from portal.cli.iphone import iphone
 from portal.cli.people import people_group
 from portal.cli.requests import invite, status
-from portal.cli.upkeep import audit_group, keys, setup, terms_group, worker
+from portal.cli.upkeep import audit_group, ca, keys, setup, terms_group, worker
 
 
 def init_app(app: Flask) -> None:
     """Register every command."""
-    commands = (setup, worker, invite, status, demo_people, demo_accounts)
+    commands = (setup, ca, worker, invite, status, demo_people, demo_accounts)
     for command in (
         *commands,
         iphone,

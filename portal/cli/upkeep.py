@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import click
+from cryptography.hazmat.primitives.serialization import Encoding
 from flask.cli import AppGroup
 
 from portal import audit, clock, installation, jobs
@@ -22,6 +23,12 @@ def setup() -> None:
 def worker() -> None:
     """Deliver mail and clean up, until stopped."""
     jobs.Worker(portal.settings).run()
+
+
+@command("ca")
+def ca() -> None:
+    """Print the CA certificate of devices' identities (PEM): what a device-management server has to trust."""
+    click.echo(portal.authority.ca.certificate.public_bytes(Encoding.PEM).decode(), nl=False)
 
 
 audit_group = AppGroup("audit", help="The audit trail.")

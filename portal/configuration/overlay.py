@@ -19,12 +19,17 @@ FIXED = frozenset(
         "company.identifier",
         "mdm.backend",
         "mdm.topic",
+        "nanomdm.api_url",
+        "nanomdm.api_key",
+        "nanomdm.webhook_secret",
+        "nanomdm.server_url",
+        "nanomdm.timeout_seconds",
         "queue.redis_url",
         "proxy.trusted",
     }
 )
 """Settings that a running portal cannot change: where it lives, and what enrolled devices rely on."""
-SECRET_NAMES = ("password", "secret", "token", "identity")
+SECRET_NAMES = ("password", "secret", "token", "identity", "api_key")
 """A setting whose name ends so is never shown again."""
 MASK = "••••••"
 LONGEST_SHOWN = 500

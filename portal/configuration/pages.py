@@ -29,14 +29,21 @@ PAGES: dict[str, tuple[str, ...]] = {
     "mail": ("mail",),
     "sms": ("sms",),
     "notifications": ("notifications",),
-    "backend": ("profile.signing_identity", "profile.signing_certificate", "profile.signing_key", "scep.accept_legacy"),
+    "backend": (
+        "mdm.push_identity",
+        "mdm.refresh_hours",
+        "profile.signing_identity",
+        "profile.signing_certificate",
+        "profile.signing_key",
+        "scep.accept_legacy",
+    ),
     "texts": ("texts",),
     "retention": ("retention",),
 }
 """Page -> settings, or sections of which the page has every setting that no other page names."""
 
 
-SPECIAL = {"company.logo": "picture", "profile.signing_identity": "identity"}
+SPECIAL = {"company.logo": "picture", "profile.signing_identity": "identity", "mdm.push_identity": "identity"}
 """Settings that are uploaded."""
 
 

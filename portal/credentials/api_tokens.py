@@ -10,7 +10,7 @@ from portal import audit
 from portal.models import ApiToken
 from portal.vault import token_hash
 
-SCOPES = ("requests", "metrics")
+SCOPES = ("requests", "devices", "metrics")
 PREFIX = "ept_"
 """Lets scanners for leaked secrets recognize one."""
 TOKEN_BYTES = 32

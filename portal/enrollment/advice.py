@@ -40,7 +40,7 @@ def give(
     status, step = journey.status(facts, now), journey.current_step(facts, now)
     moved = next((each.at for each in reversed(events) if each.actor in BY_THE_EMPLOYEE), request.created_at)
     if status in (Status.CANCELLED, Status.REMOVED, Status.ENROLLED, Status.EXPIRED, Status.CORPORATE):
-        return _settled(request, events, status, moved)
+        return _settled(request, events, attention, status, moved)
     if status is Status.REFUSED:
         return Advice(
             "refused", facts.refused_at or moved, reason=request.profile.refused_reason if request.profile else None
@@ -54,7 +54,18 @@ def give(
     return Advice("stopped", moved, step=step)
 
 
-def _settled(request: EnrollmentRequest, events: list[AuditEvent], status: Status, moved: datetime) -> Advice:
+def _settled(
+    request: EnrollmentRequest,
+    events: list[AuditEvent],
+    attention: tuple[Attention, ...],
+    status: Status,
+    moved: datetime,
+) -> Advice:
+    asked = next((each for each in reversed(events) if each.kind == "device.asked_to_leave"), None)
+    if Attention.LEAVING in attention and asked is not None:
+        return Advice("leaving", asked.at, reason=asked.reason)
+    if Attention.SILENT in attention:
+        return Advice("silent", moved)
     since = {
         Status.ENROLLED: request.enrolled_at,
         Status.EXPIRED: request.expires_at,

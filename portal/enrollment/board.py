@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, exists, false, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from portal.enrollment import journey
 from portal.enrollment.journey import Status, Step
-from portal.models import EnrollmentRequest, IssuedProfile, OutboxMessage, SearchWord
+from portal.models import Device, EnrollmentRequest, IssuedProfile, OutboxMessage, SearchWord
 from portal.models.people import folded
-from portal.settings import Passcode
+from portal.settings import Settings
 
 PAGE_SIZE = 50
 FEW = 1000
@@ -38,6 +38,12 @@ class Attention(StrEnum):
     REFUSED = "refused"
     CORPORATE = "corporate"
     IDLE = "idle"
+    LEAVING = "leaving"
+    SILENT = "silent"
+
+
+OF_DEVICES = (Attention.LEAVING, Attention.SILENT)
+"""What concerns enrolled devices; the rest is about requests on their way."""
 
 
 class Age(StrEnum):
@@ -87,12 +93,12 @@ def short_code(request_id: str) -> str:
     return f"{request_id[:4]}-{request_id[4:CODE_LENGTH]}".upper()
 
 
-def page(session: Session, rules: Passcode, filters: Filters, now: datetime, place: str = "") -> Page:
+def page(session: Session, settings: Settings, filters: Filters, now: datetime, place: str = "") -> Page:
     """One page of the list. ``place`` is where it begins: an ``after`` or ``before`` of another page, or nothing."""
     direction, at = _read_place(place)
     backwards = direction == "before"
     newest_first = filters.oldest_first is backwards
-    attention = {each: _needs(each, rules, now) for each in Attention}
+    attention = {each: _needs(each, settings, now) for each in Attention}
     query: Any = (
         select(EnrollmentRequest, *(condition.label(each.value) for each, condition in attention.items()))
         .outerjoin(IssuedProfile, IssuedProfile.id == EnrollmentRequest.profile_id)
@@ -118,9 +124,11 @@ def page(session: Session, rules: Passcode, filters: Filters, now: datetime, pla
     )
 
 
-def attention_of(session: Session, rules: Passcode, request: EnrollmentRequest, now: datetime) -> tuple[Attention, ...]:
+def attention_of(
+    session: Session, settings: Settings, request: EnrollmentRequest, now: datetime
+) -> tuple[Attention, ...]:
     """Why somebody should look at one request."""
-    columns = (_needs(each, rules, now).label(each.value) for each in Attention)
+    columns = (_needs(each, settings, now).label(each.value) for each in Attention)
     query = select(*columns).select_from(EnrollmentRequest)
     query = query.outerjoin(IssuedProfile, IssuedProfile.id == EnrollmentRequest.profile_id)
     return _which(list(session.execute(query.where(EnrollmentRequest.id == request.id)).one()))
@@ -165,9 +173,10 @@ def _filtered(
     if filters.handed_to:
         query = query.where(request.handed_to == filters.handed_to)
     if filters.attention == "any":
-        query = query.where(_open(now), or_(*attention.values()))
+        on_the_way = or_(*(each for kind, each in attention.items() if kind not in OF_DEVICES))
+        query = query.where(or_(and_(_open(now), on_the_way), *(attention[each] for each in OF_DEVICES)))
     elif filters.attention in set(Attention):
-        query = query.where(_open(now), attention[Attention(filters.attention)])
+        query = query.where(attention[Attention(filters.attention)])
     return query
 
 
@@ -192,10 +201,12 @@ def _stretch(status: str, now: datetime) -> ColumnElement[bool]:
     return and_(unfinished, request.expires_at > now, or_(*(each.is_not(None) for each in begun)))
 
 
-def _needs(kind: Attention, rules: Passcode, now: datetime) -> ColumnElement[bool]:
+def _needs(kind: Attention, settings: Settings, now: datetime) -> ColumnElement[bool]:
     request = EnrollmentRequest
+    if kind in OF_DEVICES:
+        return request.id.in_(_devices(kind, settings, now))
     if kind is Attention.LOCKED:
-        return and_(_open(now), request.passcode_used_at.is_(None), request.passcode_tries >= rules.tries)
+        return and_(_open(now), request.passcode_used_at.is_(None), request.passcode_tries >= settings.passcode.tries)
     if kind is Attention.UNDELIVERED:
         mail = OutboxMessage
         stuck = and_(mail.request_id == request.id, mail.sent_at.is_(None), mail.attempts > 0)
@@ -214,6 +225,16 @@ def _needs(kind: Attention, rules: Passcode, now: datetime) -> ColumnElement[boo
         Attention.CORPORATE: Status.CORPORATE,
     }[kind]
     return and_(_open(now), journey.status_expression(now) == status.value)
+
+
+def _devices(kind: Attention, settings: Settings, now: datetime) -> Select[Any]:
+    """Requests of managed devices that were asked to leave and did not yet, or that were not heard of for long."""
+    device = Device
+    managed = select(device.request_id).where(device.ended_at.is_(None), device.enrolled_at.is_not(None))
+    if kind is Attention.LEAVING:
+        return managed.where(device.leaving_at.is_not(None))
+    days = settings.enrollment.silent_days
+    return managed.where(device.last_seen_at <= now - timedelta(days=days) if days else false())
 
 
 # --- search --------------------------------------------------------------------------------------------------------

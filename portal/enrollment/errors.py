@@ -108,7 +108,13 @@ class DeviceRefused(Recorded, EnrollmentError):
 
 
 class CommandForbidden(EnrollmentError):
-    """User enrollment does not allow the command."""
+    """User enrollment does not allow the command; ``reason`` is a code, ``parts`` what of the command is forbidden."""
+
+    def __init__(self, request_type: str, reason: str, parts: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{request_type}: {', '.join(parts) or reason}")
+        self.request_type = request_type
+        self.reason = reason
+        self.parts = parts
 
 
 class BackendUnavailable(EnrollmentError):

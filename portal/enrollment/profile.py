@@ -10,7 +10,7 @@ import hashlib
 import plistlib
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -153,7 +153,8 @@ class Press:
     vault: Vault
     authority: Authority
     signer: Identity
-    management: Management
+    management: Callable[[str], Management]
+    """By profile id."""
     display_name: str
     description: str
     consent: Mapping[str, str]
@@ -215,7 +216,7 @@ def _sign(press: Press, profile_id: str, account: str, challenge: str, way: Way)
         description=press.description,
         consent=press.consent,
         managed_apple_account=account,
-        management=press.management,
+        management=press.management(profile_id),
         scep_url=press.settings.url("/scep"),
         challenge=challenge,
         ca=press.authority.ca.certificate,

@@ -300,19 +300,6 @@ def device_enrolled(session: Session, device: Device, now: datetime) -> bool:
     return True
 
 
-def device_left(session: Session, device: Device, reason: str, now: datetime) -> None:
-    """The enrollment is over (``reason``: removed_on_device, selective_wipe, ...). The certificate dies with it."""
-    request = requests.lock(session, device.request_id)
-    session.refresh(device)
-    if device.ended_at is not None:
-        return
-    device.ended_at, device.end_reason = now, reason
-    if request.ended_at is None:
-        request.ended_at, request.end_reason = now, "removed"
-    requests.retire_profile(session, request, now, reason)
-    _record(session, request, "device.left", now, DEVICE, reason)
-
-
 def reread_account(session: Session, request_id: str | None, settings: Settings) -> None:
     """At each sign-in: an open request names the Managed Apple Account that its person has now, if any."""
     request = session.get(EnrollmentRequest, request_id) if request_id else None

@@ -45,4 +45,7 @@ def of_device(device: Device | None) -> dict[str, Any] | None:
         "end_reason": device.end_reason,
         "attributes": device.attributes,
         "profiles": device.profiles,
+        "apps": device.apps,
+        "certificates": device.certificates,
+        "leaving_reason": device.leaving_reason,
     }

@@ -27,8 +27,8 @@ def forget_closed(session: Session, rules: Retention, now: datetime) -> int:
     if ids:
         session.execute(update(request).where(request.id.in_(ids)).values(managed_apple_account=""))
         session.execute(delete(OutboxMessage).where(OutboxMessage.request_id.in_(ids)))
-        nothing: dict[str, object] = {"attributes": {}, "profiles": [], "push_sealed": None, "product_name": None,
-                   "os_version": None, "build_version": None}  # fmt: skip
+        nothing: dict[str, object] = {"attributes": {}, "profiles": [], "apps": [], "certificates": [],
+                   "push_sealed": None, "product_name": None, "os_version": None, "build_version": None}  # fmt: skip
         session.execute(update(Device).where(Device.request_id.in_(ids)).values(nothing))
     return len(ids)
 

@@ -3,11 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String
+from sqlalchemy import JSON, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, new_id
 from portal.models.enrollment import EnrollmentRequest
+
+
+def _part(name: str, where: str, *columns: str) -> Index:
+    """An index of the rows that fit ``where``."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 class Certificate(Base):
@@ -30,6 +35,7 @@ class Device(Base):
     """One enrollment of one device, known by its EnrollmentID alone; never by hardware identifiers."""
 
     __tablename__ = "devices"
+    __table_args__ = (_part("ix_devices_managed", "ended_at IS NULL", "last_seen_at"),)
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     enrollment_id: Mapped[str] = mapped_column(String(128), unique=True)
@@ -44,9 +50,16 @@ class Device(Base):
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     attributes_at: Mapped[datetime | None]
     profiles: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    apps: Mapped[list[Any]] = mapped_column(JSON, default=list, server_default="[]")
+    apps_at: Mapped[datetime | None]
+    certificates: Mapped[list[Any]] = mapped_column(JSON, default=list, server_default="[]")
+    certificates_at: Mapped[datetime | None]
+    wake_problem: Mapped[str | None] = mapped_column(String(48))
     authenticated_at: Mapped[datetime]
     enrolled_at: Mapped[datetime | None]
     last_seen_at: Mapped[datetime]
+    leaving_reason: Mapped[str | None] = mapped_column(String(32))
+    leaving_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None] = mapped_column(String(32))
 
@@ -54,10 +67,18 @@ class Device(Base):
 
 
 class Command(Base):
-    """One MDM command in a device's queue; kept until the device acknowledged or refused it."""
+    """One MDM command in a device's queue; kept until the device acknowledged or refused it.
+
+    It is ``queued``, then ``sent`` (the device, or the backend that keeps its queue, has it), perhaps ``not_now``, then
+    ``acknowledged``, ``error``, ``format_error``, ``answer_lost``, ``failed`` (the backend does not take it) or
+    ``dropped`` (the enrollment ended first). ``handed_at``: the worker gave it to the backend, or woke the device.
+    """
 
     __tablename__ = "commands"
-    __table_args__ = (Index("ix_commands_device_id_status", "device_id", "status"),)
+    __table_args__ = (
+        Index("ix_commands_device_id_status", "device_id", "status"),
+        _part("ix_commands_waiting", "handed_at IS NULL AND status = 'queued'", "device_id", "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     uuid: Mapped[str] = mapped_column(String(36), unique=True)
@@ -66,6 +87,35 @@ class Command(Base):
     payload: Mapped[bytes]
     status: Mapped[str] = mapped_column(String(24), default="queued")
     created_at: Mapped[datetime]
+    handed_at: Mapped[datetime | None]
+    next_attempt_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    last_error: Mapped[str | None] = mapped_column(String(200))
     sent_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]
     errors: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class BackendEvent(Base):
+    """What a delegated backend told, stored before it is answered and taken up by the worker, each event once.
+
+    ``profile_id`` is the reference in the device's address. ``content_sealed`` is emptied when it is ``done_at``.
+    """
+
+    __tablename__ = "backend_events"
+    __table_args__ = (
+        _part("ix_backend_events_undone", "done_at IS NULL", "next_attempt_at"),
+        Index("ix_backend_events_done", "outcome", "done_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    event_id: Mapped[str] = mapped_column(String(64), unique=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    enrollment_id: Mapped[str | None] = mapped_column(String(128))
+    profile_id: Mapped[str | None] = mapped_column(String(64))
+    content_sealed: Mapped[bytes | None]
+    received_at: Mapped[datetime]
+    next_attempt_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    done_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(48))

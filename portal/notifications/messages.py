@@ -7,7 +7,7 @@ from email.utils import make_msgid, parseaddr
 import segno
 
 from portal import texts
-from portal.models import EnrollmentRequest, Person
+from portal.models import Device, EnrollmentRequest, Person
 from portal.settings import Settings
 
 PHONE = "X-Phone"
@@ -38,6 +38,12 @@ def new_passcode(settings: Settings, request: EnrollmentRequest, passcode: str) 
     opening = _opening(settings, "mail_passcode", request.person)
     values = {"person": request.person, "passcode": passcode, "expires_at": request.expires_at, "opening": opening}
     return _message(settings, request, "passcode", values)
+
+
+def left(settings: Settings, request: EnrollmentRequest, device: Device, reason: str) -> EmailMessage:
+    """The enrollment of ``device`` is over: why, what was removed, what was not touched."""
+    values = {"person": request.person, "device": device, "reason": reason}
+    return _message(settings, request, "left", values)
 
 
 def password_link(settings: Settings, person: Person, url: str) -> EmailMessage:

@@ -134,7 +134,10 @@ def enable(session: Session, person: Person, actor: str, now: datetime) -> None:
 
 
 def disable(session: Session, person: Person, actor: str, now: datetime) -> None:
-    """Stop the person from signing in and end every session. Raises LastAdmin."""
+    """Stop the person from signing in and end every session. Raises LastAdmin.
+
+    Devices that are managed keep their tokens: the worker has them remove the work side (``leaving``).
+    """
     _keep_an_admin(session, person)
     person.disabled_at = person.disabled_at or now
     end_visits(session, person)
@@ -159,6 +162,7 @@ def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
         session.execute(delete(OutboxMessage).where(OutboxMessage.request_id == request.id))
         for device in session.scalars(select(Device).where(Device.request_id == request.id)):
             device.attributes, device.profiles, device.push_sealed = {}, [], None
+            device.apps, device.certificates = [], []
             device.product_name = device.os_version = device.build_version = None
             if device.ended_at is None:
                 device.ended_at, device.end_reason = now, "person_erased"
@@ -175,8 +179,10 @@ def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
 
 
 def _end_tokens(session: Session, person: Person, reason: str, now: datetime) -> None:
-    """Account-driven devices of the person are asked to sign in again."""
+    """Devices that are on their way to being managed, by an access token, get no further."""
     requests = select(EnrollmentRequest.id).where(EnrollmentRequest.person_id == person.id)
+    if reason == "person_disabled":
+        requests = requests.where(EnrollmentRequest.enrolled_at.is_(None))
     session.execute(
         update(AccessToken)
         .where(AccessToken.request_id.in_(requests), AccessToken.revoked_at.is_(None))

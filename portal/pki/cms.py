@@ -84,6 +84,20 @@ def verify_detached(message: bytes, body: bytes) -> Signed:
     return _verify(message, body)
 
 
+def signer_of(message: bytes) -> x509.Certificate:
+    """Whose detached SignedData this is, as far as that shows without the body. Raises CmsError.
+
+    Signed attributes are checked; a signature without them covers the body alone, so it is not.
+    """
+    if len(message) > LARGEST_MESSAGE:
+        raise CmsError("message too large")
+    with parsing("SignedData"):
+        data, signer_info, certificates = _open(message)
+        signer = _find_signer(signer_info, certificates)
+        _check_signature(signer_info, signer, data, None)
+    return signer
+
+
 def verify_chain(certificates: Sequence[x509.Certificate], root: x509.Certificate) -> None:
     """Check that ``certificates`` (signer first) lead to ``root``, in any order after the first. Raises CmsError."""
     current, rest = certificates[0], list(certificates[1:])
@@ -111,20 +125,24 @@ def _verify(message: bytes, detached: bytes | None) -> Signed:
     if len(message) > LARGEST_MESSAGE:
         raise CmsError("message too large")
     with parsing("SignedData"):
-        info = cms.ContentInfo.load(message, strict=True)
-        if info["content_type"].native != "signed_data":
-            raise CmsError("not a SignedData")
-        data = info["content"]
+        data, signer_info, certificates = _open(message)
         content = _content(data, detached)
-        if len(data["signer_infos"]) != 1:
-            raise CmsError("exactly one signer expected")
-        signer_info = data["signer_infos"][0]
-        certificates = _certificates(data)
         signer = _find_signer(signer_info, certificates)
         attributes = _check_signature(signer_info, signer, data, content)
         digest = signer_info["digest_algorithm"]["algorithm"].native
     others = tuple(certificate for certificate in certificates if certificate != signer)
     return Signed(content, signer, (signer, *others), attributes, digest)
+
+
+def _open(message: bytes) -> tuple[Any, Any, list[x509.Certificate]]:
+    """The SignedData, its one SignerInfo and its certificates."""
+    info = cms.ContentInfo.load(message, strict=True)
+    if info["content_type"].native != "signed_data":
+        raise CmsError("not a SignedData")
+    data = info["content"]
+    if len(data["signer_infos"]) != 1:
+        raise CmsError("exactly one signer expected")
+    return data, data["signer_infos"][0], _certificates(data)
 
 
 def _content(data: Any, detached: bytes | None) -> bytes:
@@ -157,7 +175,8 @@ def _find_signer(signer_info: Any, certificates: list[x509.Certificate]) -> x509
     raise CmsError("the signer's certificate is missing")
 
 
-def _check_signature(signer_info: Any, signer: x509.Certificate, data: Any, content: bytes) -> dict[str, Any]:
+def _check_signature(signer_info: Any, signer: x509.Certificate, data: Any, content: bytes | None) -> dict[str, Any]:
+    """Its signed attributes, if the signature holds; without the content only that of the attributes is judged."""
     algorithm = signer_info["digest_algorithm"]["algorithm"].native
     if algorithm not in _HASHES:
         raise CmsError(f"digest {algorithm} is not accepted")
@@ -170,13 +189,15 @@ def _check_signature(signer_info: Any, signer: x509.Certificate, data: Any, cont
             if name in attributes or len(attribute["values"]) != 1:
                 raise CmsError("a signed attribute is not single-valued")
             attributes[name] = attribute["values"][0].native
-        digest = hashlib.new(algorithm, content, usedforsecurity=False).digest()
-        if not hmac.compare_digest(attributes.get("message_digest") or b"", digest):
-            raise CmsError("the messageDigest does not fit the content")
+        if content is not None:
+            digest = hashlib.new(algorithm, content, usedforsecurity=False).digest()
+            if not hmac.compare_digest(attributes.get("message_digest") or b"", digest):
+                raise CmsError("the messageDigest does not fit the content")
         if attributes.get("content_type") != data["encap_content_info"]["content_type"].native:
             raise CmsError("the contentType attribute does not fit")
         signed_bytes = signed_attrs.untag().dump(force=True)  # signed as SET OF, RFC 5652 section 5.4
-    _check_value(signer, signer_info["signature"].native, signed_bytes, _HASHES[algorithm]())
+    if signed_bytes is not None:
+        _check_value(signer, signer_info["signature"].native, signed_bytes, _HASHES[algorithm]())
     return attributes
 
 

@@ -1,4 +1,4 @@
-"""A signing certificate as admins have it: PKCS#12 or PEM, with or without a passphrase."""
+"""Certificates with their keys as admins have them: PKCS#12 or PEM, with or without a passphrase."""
 
 from datetime import datetime
 
@@ -11,12 +11,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     pkcs12,
 )
+from cryptography.x509.oid import NameOID
 
 LARGEST_BYTES = 64 * 1024
+TOPIC_PREFIX = "com.apple.mgmt."
 
 
 class IdentityRefused(Exception):
-    """The file cannot sign profiles; ``code``: large, unreadable, passphrase, key, other_key, rsa, expired."""
+    """The file cannot be used; ``code``: large, unreadable, passphrase, key, other_key, rsa, expired; for push
+    certificates no_topic, other_topic.
+    """
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -40,6 +44,21 @@ def read(content: bytes, passphrase: str, now: datetime) -> str:
     written = [each.public_bytes(Encoding.PEM) for each in chain]
     written.append(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return b"".join(written).decode()
+
+
+def read_push(content: bytes, passphrase: str, now: datetime) -> str:
+    """Apple's MDM push certificate and its key as PEM. Raises IdentityRefused."""
+    identity = read(content, passphrase, now)
+    if topic_of(identity) is None:
+        raise IdentityRefused("no_topic")
+    return identity
+
+
+def topic_of(identity: str) -> str | None:
+    """The push topic of an MDM push certificate: the UID of its subject, ``com.apple.mgmt...``."""
+    certificate = x509.load_pem_x509_certificates(identity.encode())[0]
+    found = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.USER_ID)]
+    return found[0] if found and found[0].startswith(TOPIC_PREFIX) else None
 
 
 def _pkcs12(content: bytes, secret: bytes | None) -> tuple[object, list[x509.Certificate]]:

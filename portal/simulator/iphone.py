@@ -65,6 +65,12 @@ class IPhone:
     profile_identifier: str = ""
     account: str = ""
     token: str = ""
+    mood: dict[str, str] = field(default_factory=dict)
+    """By RequestType: the Status it answers with instead of obeying (NotNow, Error, CommandFormatError)."""
+    profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What IT installed, by PayloadIdentifier."""
+    apps: dict[str, str] = field(default_factory=dict)
+    """Managed apps: identifier and state."""
 
     @property
     def account_driven(self) -> bool:
@@ -159,6 +165,8 @@ class IPhone:
     def obey(self, command: dict[str, Any]) -> dict[str, Any]:
         """The report on one command; what user enrollment forbids is refused."""
         kind = command["RequestType"]
+        if kind in self.mood:
+            return _refusal(f"{kind} did not work.", self.mood[kind])
         if kind == "DeviceInformation":
             known = self.model.answers()
             return {
@@ -167,15 +175,40 @@ class IPhone:
             }
         if kind == "ProfileList":
             entry = {"PayloadIdentifier": self.profile_identifier, "PayloadDisplayName": "Enrollment"}
-            return {"Status": "Acknowledged", "ProfileList": [entry]}
+            return {"Status": "Acknowledged", "ProfileList": [entry, *self.profiles.values()]}
+        if kind == "ManagedApplicationList":
+            return {"Status": "Acknowledged", kind: {name: {"Status": state} for name, state in self.apps.items()}}
+        if kind == "CertificateList":
+            return {"Status": "Acknowledged", kind: [self._certificate()]}
+        if kind == "InstallProfile":
+            return self._install(command["Payload"])
+        if kind == "RemoveProfile":
+            return self._remove(command["Identifier"])
         if kind == "SecurityInfo":
             status = {"EnrolledViaDEP": False, "IsUserEnrollment": True}
             return {"Status": "Acknowledged", "SecurityInfo": {"ManagementStatus": status}}
-        if kind in ("DeviceLock", "RemoveProfile", "InstallProfile"):
+        if kind == "DeviceLock":
             return {"Status": "Acknowledged"}
-        text = f"{kind} is not allowed in user enrollment."
-        error = {"ErrorCode": 12021, "ErrorDomain": "MCMDMErrorDomain", "USEnglishDescription": text}
-        return {"Status": "Error", "ErrorChain": [error | {"LocalizedDescription": text}]}
+        return _refusal(f"{kind} is not allowed in user enrollment.")
+
+    def _install(self, content: bytes) -> dict[str, Any]:
+        plain = content if content.lstrip()[:1] == b"<" else cms.verify(content).content
+        profile = plistlib.loads(plain, fmt=plistlib.FMT_XML)
+        keys = ("PayloadIdentifier", "PayloadDisplayName", "PayloadUUID")
+        self.profiles[profile["PayloadIdentifier"]] = {key: profile[key] for key in keys if key in profile}
+        return {"Status": "Acknowledged"}
+
+    def _remove(self, identifier: str) -> dict[str, Any]:
+        if identifier == self.profile_identifier:  # work apps, accounts, data and their volume go with it
+            self.profiles, self.apps = {}, {}
+        elif self.profiles.pop(identifier, None) is None:
+            return _refusal(f"The profile {identifier} is not installed.")
+        return {"Status": "Acknowledged"}
+
+    def _certificate(self) -> dict[str, Any]:
+        assert self.identity is not None
+        data = self.identity.certificate.public_bytes(Encoding.DER)
+        return {"CommonName": "Identity certificate", "Data": data, "IsIdentity": True}
 
     def remove(self) -> None:
         """The owner removes the profile in Settings: CheckOut, then everything is gone from the phone."""
@@ -242,6 +275,13 @@ class IPhone:
         """The ``Mdm-Signature`` header for ``body``."""
         assert self.identity is not None
         return base64.b64encode(cms.sign_detached(body, self.identity.key, self.identity.certificate)).decode()
+
+
+def _refusal(text: str, status: str = "Error") -> dict[str, Any]:
+    if status == "NotNow":
+        return {"Status": status}
+    error = {"ErrorCode": 12021, "ErrorDomain": "MCMDMErrorDomain", "USEnglishDescription": text}
+    return {"Status": status, "ErrorChain": [error | {"LocalizedDescription": text}]}
 
 
 CHALLENGES = {

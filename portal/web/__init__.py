@@ -3,6 +3,7 @@
 from flask import Flask
 
 from portal import jobs
+from portal.enrollment import commands
 from portal.extensions import db_session, portal
 from portal.notifications import outbox
 from portal.settings import Settings
@@ -15,6 +16,7 @@ from portal.web import (
     employee,
     errors,
     helpdesk,
+    hooks,
     i18n,
     limits,
     operations,
@@ -48,11 +50,15 @@ def init_app(app: Flask, settings: Settings) -> None:
         helpdesk.blueprint,
         admin.blueprint,
         operations.blueprint,
+        hooks.blueprint,
     ):
         app.register_blueprint(pages)
 
 
 def nudge_worker(_error: BaseException | None) -> None:
-    """After a request that queued mail."""
-    if db_session.info.pop(outbox.QUEUED, False):
+    """After a request that queued mail, or commands for a backend with a queue of its own."""
+    mail, orders = db_session.info.pop(outbox.QUEUED, False), db_session.info.pop(commands.QUEUED, False)
+    if mail:
         jobs.nudge(portal.settings)
+    if orders and portal.backend.keeps_queue:
+        jobs.nudge(portal.settings, jobs.DEVICES)

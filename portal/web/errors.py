@@ -9,10 +9,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
+from portal.backends import NotSetUp
 from portal.credentials.base import SourceUnavailable
 from portal.enrollment import errors as refusals
 from portal.enrollment.profile import ProfileNotSigned
-from portal.extensions import NotSetUp
 from portal.pki.authority import AuthorityMissing
 from portal.vault import VaultError
 from portal.web.employee import steps

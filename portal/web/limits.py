@@ -9,11 +9,13 @@ FORM_BODY_BYTES = 64 * 1024
 LONGEST_FIELD = 4096
 LONGEST_TEXT = 60_000
 """Characters of a field in which admins write license terms."""
-MACHINE_BLUEPRINT = "apple"
+MACHINE_BLUEPRINTS = ("apple", "hooks")
 UPLOADS = {
     "admin.save_settings": 1_200_000,
     "admin.preview_settings": 1_200_000,
     "admin.save_terms": 600_000,
+    "admin.install_profile": 600_000,
+    "api.order_command": 800_000,
     "helpdesk.upload_campaign": 8_500_000,
 }
 """Bytes of a form that carries a file, by endpoint."""
@@ -26,14 +28,14 @@ def init_app(app: Flask) -> None:
 
     @app.url_value_preprocessor  # runs before anything reads the form
     def bound_the_body(endpoint: str | None, _values: dict[str, Any] | None) -> None:
-        if request.blueprint != MACHINE_BLUEPRINT:
+        if request.blueprint not in MACHINE_BLUEPRINTS:
             request.max_content_length = UPLOADS.get(endpoint or "", FORM_BODY_BYTES)
 
     @app.before_request
     def refuse_bad_input() -> None:
         if "\x00" in request.path or "\x00" in (request.headers.get("User-Agent") or ""):
             abort(400)
-        if request.blueprint == MACHINE_BLUEPRINT:
+        if request.blueprint in MACHINE_BLUEPRINTS:
             return
         for values in (request.args, request.form):
             for key, value in values.items(multi=True):

@@ -21,7 +21,7 @@ def open_press() -> profiles.Press:
         vault=portal.vault,
         authority=portal.authority,
         signer=_signer(),
-        management=portal.backend.management(""),
+        management=portal.backend.management,
         display_name=_text("name", i18n.current()),
         description=_text("description", i18n.current()),
         consent={"default": _text("consent", "en")}

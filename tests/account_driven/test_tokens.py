@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import select
 
 from portal import people
-from portal.enrollment import requests
+from portal.enrollment import leaving, requests
 from portal.models import Base, Person
 from portal.simulator.employee import Stuck
-from portal.simulator.iphone import SignInAgain
+from portal.simulator.iphone import SignInAgain, Unenrolled
 from tests.account_driven.steps import enroll, post, signed, token_of, walking
 from tests.factories import Company
 
@@ -104,16 +104,21 @@ def test_nobody_else_can_sign_in_again_for_a_device(app, browser, company, clock
     assert company.events(invitation)[-1] == ("sign_in.refused", "wrong_person")
 
 
-def test_a_disabled_person_s_device_is_asked_and_cannot_go_on(app, company, portal, clock, invitation):
+def test_a_disabled_person_s_device_removes_the_work_side_even_with_a_token_that_is_too_old(make_app, clock):
+    app = make_app(account_driven={"sign_in_again_days": 30})
+    portal, company = app.extensions["portal"], Company(app.extensions["portal"])
+    invitation = company.invite(company.person())
     settings_app = enroll(app, invitation)
     with portal.database.transaction() as session:
         person = session.scalar(select(Person).where(Person.username == "erika"))
         people.disable(session, person, "admin:test", clock())
-    with pytest.raises(SignInAgain) as asked:
+        assert leaving.of_disabled_people(session, portal.settings, clock()) == 1
+    clock.forward(days=31)
+    assert settings_app.phone.connect() == ["RemoveProfile"]
+    assert company.status(invitation) == "removed"
+    assert ("device.left", "person_disabled") in company.events(invitation)
+    with pytest.raises(Unenrolled):
         settings_app.phone.connect()
-    with pytest.raises(Stuck):
-        settings_app.sign_in_again(asked.value, walking(app, invitation))
-    assert company.status(invitation) == "enrolled"
 
 
 def test_devices_can_be_made_to_sign_in_again_after_some_days(make_app, clock):

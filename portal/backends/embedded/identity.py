@@ -4,6 +4,7 @@ import base64
 import binascii
 from datetime import datetime
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -29,23 +30,42 @@ def signer_fingerprint(authority: Authority, body: bytes, header: str | None, no
 
     Identity is the certificate itself, never its subject. Raises NotIdentified.
     """
+    try:
+        signed = cms.verify_detached(_signature(header), body)
+    except cms.CmsError:
+        raise NotIdentified("bad_signature") from None
+    return _fingerprint(authority, signed.signer, now)
+
+
+def claimed_fingerprint(authority: Authority, header: str | None, now: datetime) -> str:
+    """The fingerprint of the certificate in a signature whose body is not at hand; issued by our CA and in date.
+
+    Whether it signed anything, somebody else has to verify. Raises NotIdentified.
+    """
+    try:
+        signer = cms.signer_of(_signature(header))
+    except cms.CmsError:
+        raise NotIdentified("bad_signature") from None
+    return _fingerprint(authority, signer, now)
+
+
+def _signature(header: str | None) -> bytes:
     if not header:
         raise NotIdentified("no_signature")
     if len(header) > LONGEST_SIGNATURE:
         raise NotIdentified("malformed_signature")
     try:
-        signature = base64.b64decode(header, validate=True)
+        return base64.b64decode(header, validate=True)
     except (binascii.Error, ValueError):
         raise NotIdentified("malformed_signature") from None
+
+
+def _fingerprint(authority: Authority, signer: x509.Certificate, now: datetime) -> str:
     try:
-        signed = cms.verify_detached(signature, body)
-    except cms.CmsError:
-        raise NotIdentified("bad_signature") from None
-    try:
-        authority.check(signed.signer, now)
+        authority.check(signer, now)
     except CertificateRejected as rejection:
         raise NotIdentified(str(rejection)) from None
-    return signed.signer.fingerprint(hashes.SHA256()).hex()
+    return signer.fingerprint(hashes.SHA256()).hex()
 
 
 def certificate_of(session: Session, fingerprint: str) -> Certificate:

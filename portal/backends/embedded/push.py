@@ -2,13 +2,11 @@
 
 from typing import Protocol
 
-from portal.models import Device
-
 
 class Push(Protocol):
     """Sends ``{"mdm": PushMagic}`` to a device."""
 
-    def wake(self, device: Device) -> str | None:
+    def wake(self, enrollment_id: str) -> str | None:
         """None if Apple took the push, else a reason code; never raises."""
         ...
 
@@ -16,6 +14,6 @@ class Push(Protocol):
 class NoPush:
     """Without an MDM push certificate nobody can be woken: the device is served at its next connection."""
 
-    def wake(self, device: Device) -> str | None:
+    def wake(self, enrollment_id: str) -> str | None:
         """Always the reason."""
         return "no_push_certificate"

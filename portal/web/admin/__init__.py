@@ -10,6 +10,7 @@ blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 from portal.web.admin import (  # noqa: E402  (the views register themselves on the blueprint)
     audit_trail,
     dashboard,
+    device_management,
     discovery,
     people_pages,
     settings_pages,
@@ -21,6 +22,7 @@ __all__ = [
     "audit_trail",
     "blueprint",
     "dashboard",
+    "device_management",
     "discovery",
     "people_pages",
     "settings_pages",

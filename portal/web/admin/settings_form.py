@@ -13,6 +13,7 @@ from portal.pki import uploads
 from portal.settings import Settings
 
 MOST_TABLES = 20
+PUSH = "mdm.push_identity"
 
 
 def read(
@@ -75,7 +76,11 @@ def _identity(field: Field, form: Mapping[str, str], files: Mapping[str, FileSto
         return current
     try:
         content = upload.stream.read(uploads.LARGEST_BYTES + 1)
-        return uploads.read(content, form.get(f"{field.name}.passphrase", ""), clock.now())
+        read = uploads.read_push if field.name == PUSH else uploads.read
+        identity = read(content, form.get(f"{field.name}.passphrase", ""), clock.now())
+        if field.name == PUSH and current and uploads.topic_of(identity) != uploads.topic_of(current):
+            raise uploads.IdentityRefused("other_topic")
+        return identity
     except uploads.IdentityRefused as refused:
         raise NotValid([Problem(field.name, f"identity_{refused.code}", str(refused))]) from None
 

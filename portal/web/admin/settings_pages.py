@@ -21,7 +21,7 @@ from portal.web.admin import blueprint, previews, settings_form, trials
 NOTICE = "settings_notice"
 """Session key: what happened to the settings, for the next page."""
 HISTORY_SHOWN = 20
-UNSHOWN = {"secret_keys", "database_url", "queue.redis_url"}
+UNSHOWN = {"secret_keys", "database_url", "queue.redis_url", "nanomdm.api_key", "nanomdm.webhook_secret"}
 """Fixed settings that hold secrets or may hold a password."""
 
 
@@ -162,15 +162,16 @@ def _page(
         masked=overlay.masked,
         languages=portal.settings.languages,
         variables=TEXT_VARIABLES,
-        signer=_uploaded_signer() if page == "backend" else None,
+        uploaded=_uploaded(fields),
         trial=page in trials.TRIALS,
         notice=session.pop(NOTICE, None),
     )
 
 
-def _uploaded_signer() -> x509.Certificate | None:
-    pem = portal.settings.profile.signing_identity
-    return x509.load_pem_x509_certificates(pem.encode())[0] if pem else None
+def _uploaded(fields: tuple[Field, ...]) -> dict[str, x509.Certificate]:
+    """The certificates that were uploaded, by setting."""
+    texts = {each.name: overlay.value_of(portal.settings, each.name) for each in fields if each.kind == "identity"}
+    return {name: x509.load_pem_x509_certificates(pem.encode())[0] for name, pem in texts.items() if pem}
 
 
 def _typed(field: Field, value: Any, entered: bool) -> Any:

@@ -7,6 +7,6 @@ from portal.extensions import csrf
 blueprint = Blueprint("apple", __name__)
 csrf.exempt(blueprint)
 
-from portal.web.apple import discovery, enroll, mdm, scep  # noqa: E402  (the views register themselves on the blueprint)
+from portal.web.apple import authorize, discovery, enroll, mdm, scep  # noqa: E402  (the views register themselves on the blueprint)
 
-__all__ = ["blueprint", "discovery", "enroll", "mdm", "scep"]
+__all__ = ["authorize", "blueprint", "discovery", "enroll", "mdm", "scep"]

@@ -6,12 +6,12 @@ from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.backends.plists import BadPlist
 from portal.enrollment import access, progress
 from portal.enrollment import profile as profiles
 from portal.enrollment.errors import TokenRefused
 from portal.extensions import db_session, portal, transaction
 from portal.pki.cms import CmsError
+from portal.plists import BadPlist
 from portal.web.apple import blueprint, machine_info, provider_sign_in
 from portal.web.apple.challenges import Handle, challenge
 from portal.web.apple.machine_info import MachineInfo, UnknownDevice

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from portal.backends.plists import BadPlist, read, text
 from portal.pki import cms
+from portal.plists import BadPlist, read, text
 
 _BUILD_OF_IOS_13, _BUILD_OF_IOS_26 = 17, 23
 """The first number of a build: 17 for iOS 13, 18 for iOS 14, ... 22 for iOS 18; then came iOS 26 with 23."""

@@ -17,12 +17,14 @@ from portal import clock
 from portal.backends.embedded import checkin as checkins
 from portal.backends.embedded import connect as connects
 from portal.backends.embedded import identity
-from portal.backends.plists import BadPlist, read
+from portal.backends.messages import Desk
 from portal.enrollment import access
 from portal.enrollment.errors import DeviceRefused, TokenRefused
 from portal.enrollment.journey import Way
+from portal.enrollment.leaving import is_asked_to_leave
 from portal.extensions import db_session, portal, transaction
 from portal.models import AccessToken, Certificate, Device, IssuedProfile
+from portal.plists import BadPlist, read
 from portal.web.apple import blueprint, machine_info, provider_sign_in
 from portal.web.apple.challenges import Handle, challenge
 from portal.web.apple.enroll import bearer
@@ -40,7 +42,7 @@ def checkin() -> ResponseReturnValue:
     """Authenticate, TokenUpdate, CheckOut."""
 
     def take(fingerprint: str, message: dict[str, object]) -> bytes:
-        checkins.handle(db_session, portal.vault, portal.backend, fingerprint, message, clock.now())
+        checkins.handle(_desk(), fingerprint, message)
         return b""
 
     return _signed(take)
@@ -51,12 +53,19 @@ def connect() -> ResponseReturnValue:
     """One report, the next command."""
 
     def take(fingerprint: str, message: dict[str, object]) -> bytes:
-        return connects.handle(db_session, fingerprint, message, clock.now())
+        return connects.handle(_desk(), fingerprint, message)
 
     return _signed(take)
 
 
+def _desk() -> Desk:
+    topic = portal.backend.management("").topic
+    return Desk(db_session, portal.vault, portal.settings, topic, clock.now())
+
+
 def _signed(take: Callable[[str, dict[str, object]], bytes]) -> ResponseReturnValue:
+    if portal.backend.keeps_queue:  # the proxy should have sent the device to that backend
+        return _refuse("devices are managed elsewhere", 503)
     body = request.get_data()
     message: dict[str, object] = {}
     profile: IssuedProfile | None = None
@@ -90,8 +99,12 @@ def _signed(take: Callable[[str, dict[str, object]], bytes]) -> ResponseReturnVa
 
 
 def _token(certificate: Certificate, profile: IssuedProfile, message: dict[str, object]) -> AccessToken | None:
-    """The access token of an account-driven device. Leaving needs none, and an ended enrollment is told so instead."""
+    """The access token of an account-driven device.
+
+    Leaving needs none, be it by itself or asked by IT, and an ended enrollment is told so instead.
+    """
     leaving = message.get("MessageType") == "CheckOut" or certificate.revoked_at is not None
+    leaving = leaving or is_asked_to_leave(db_session, profile.id)
     if profile.way != Way.ACCOUNT.value or leaving:
         return None
     rules = portal.settings.account_driven

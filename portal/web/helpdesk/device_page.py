@@ -1,5 +1,7 @@
 """One device: the few things IT can see of it, and the few it can do."""
 
+from collections.abc import Callable
+
 from flask import abort, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
@@ -8,8 +10,8 @@ from wtforms import StringField
 from wtforms.validators import Length
 
 from portal import clock
-from portal.enrollment import management
-from portal.enrollment.management import ConfirmationWrong, DeviceGone
+from portal.enrollment import leaving, management
+from portal.enrollment.management import ConfirmationWrong, DeviceGone, Staff
 from portal.extensions import db_session, portal, transaction
 from portal.models import Command, Device
 from portal.web import visits
@@ -24,40 +26,50 @@ class ConfirmForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.get("/devices/<device_id>")
 def device_page(device_id: str) -> ResponseReturnValue:
-    """Attributes, commands with their state, and what can be done."""
+    """Attributes, what IT put there, commands with their state, and what can be done."""
     return _page(device_id, ConfirmForm())
 
 
 @blueprint.post("/devices/<device_id>/lock")
 def lock_device(device_id: str) -> ResponseReturnValue:
     """Lock the screen."""
-    if ConfirmForm().validate_on_submit():
-        try:
-            with transaction():
-                management.lock_screen(db_session, portal.backend, device_id, visits.actor_here(), clock.now())
-            session[NOTICE] = "lock"
-        except DeviceGone:
-            session[NOTICE] = "gone"
-    return redirect(url_for("helpdesk.device_page", device_id=device_id), 303)
+    return _do(device_id, "lock", lambda _typed, staff: management.lock_screen(db_session, device_id, staff))
+
+
+@blueprint.post("/devices/<device_id>/read")
+def read_device(device_id: str) -> ResponseReturnValue:
+    """Read everything again."""
+    return _do(device_id, "read", lambda _typed, staff: management.read(db_session, device_id, staff))
 
 
 @blueprint.post("/devices/<device_id>/remove-work-data")
 def remove_work_data(device_id: str) -> ResponseReturnValue:
     """Selective wipe, confirmed with the device's name."""
+
+    def act(typed: str, staff: Staff) -> None:
+        management.remove_work_data(db_session, portal.settings, device_id, typed, staff)
+
+    return _do(device_id, "wipe", act)
+
+
+@blueprint.post("/devices/<device_id>/give-up")
+def give_up(device_id: str) -> ResponseReturnValue:
+    """End the enrollment of a device that does not answer, confirmed with its name."""
+
+    def act(typed: str, staff: Staff) -> None:
+        management.give_up(db_session, portal.vault, portal.settings, device_id, typed, staff)
+
+    return _do(device_id, "given_up", act)
+
+
+def _do(device_id: str, notice: str, act: Callable[[str, Staff], None]) -> ResponseReturnValue:
+    """One action in one transaction, and back to the page that says what it did."""
     form = ConfirmForm()
     if form.validate_on_submit():
         try:
             with transaction():
-                management.remove_work_data(
-                    db_session,
-                    portal.backend,
-                    portal.settings,
-                    device_id,
-                    form.confirm.data or "",
-                    visits.actor_here(),
-                    clock.now(),
-                )
-            session[NOTICE] = "wipe"
+                act(form.confirm.data or "", Staff(visits.actor_here(), clock.now()))
+            session[NOTICE] = notice
         except DeviceGone:
             session[NOTICE] = "gone"
         except ConfirmationWrong:
@@ -70,13 +82,20 @@ def _page(device_id: str, form: ConfirmForm) -> str:
     device = db_session.get(Device, device_id)
     if device is None:
         abort(404)
-    commands = db_session.scalars(select(Command).where(Command.device_id == device_id).order_by(Command.id.desc()))
+    query = select(Command).where(Command.device_id == device_id).order_by(Command.id.desc())
+    commands = list(db_session.scalars(query))
+    now = clock.now()
     return render_template(
         "helpdesk/device.html",
         device=device,
         name=management.name_of(device),
-        commands=list(commands),
+        commands=commands,
+        removals=[each for each in commands if leaving.is_removal(each, portal.settings)],
         managed=device.enrolled_at is not None and device.ended_at is None,
+        silent=leaving.silent(device, portal.settings, now),
+        admin=visits.here().person.role == "admin",
+        enrollment_profile=portal.settings.enrollment_profile,
         form=form,
+        now=now,
         notice=session.pop(NOTICE, None),
     )

@@ -103,7 +103,7 @@ def _rows() -> dict[str, object]:
     )
     place = request.args.get("place", "")
     now = clock.now()
-    page = board.page(db_session, portal.settings.passcode, filters, now, place)
+    page = board.page(db_session, portal.settings, filters, now, place)
     kept = {key: value for key, value in asked.items() if value}
     narrowed = any(asked[key] for key in ASKED if key not in ("q", "order"))
     return {"page": page, "asked": asked, "kept": kept, "place": place, "narrowed": narrowed, "now": now}

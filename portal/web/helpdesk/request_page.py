@@ -10,7 +10,7 @@ from wtforms import StringField, TextAreaField
 from wtforms.validators import Length
 
 from portal import audit, clock, people
-from portal.enrollment import access, advice, board, journey, requests
+from portal.enrollment import access, advice, board, journey, leaving, requests
 from portal.enrollment.errors import NoPhone, RequestEnded, UnknownPerson
 from portal.extensions import db_session, portal, transaction
 from portal.models import Command, Device, EnrollmentRequest, OutboxMessage, Person
@@ -106,14 +106,14 @@ def extend(request_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/requests/<request_id>/cancel")
 def cancel(request_id: str) -> ResponseReturnValue:
-    """End the request; its links, passcode and profile stop working."""
+    """End the request; its links, passcode and profile stop working, an enrolled device is asked to leave."""
     known = _known(request_id)
-    if known.ended_at is not None or known.enrolled_at is not None:
+    if known.ended_at is not None:
         session[NOTICE] = "over"
         return _back(request_id)
-    return _do(
-        request_id, lambda: requests.cancel(db_session, request_id, visits.actor_here(), clock.now()), "cancelled"
-    )
+    actor, now = visits.actor_here(), clock.now()
+    notice = "cancelled" if known.enrolled_at is None else "leaving"
+    return _do(request_id, lambda: leaving.cancel(db_session, portal.settings, request_id, actor, now), notice)
 
 
 @blueprint.post("/requests/<request_id>/hand-over")
@@ -202,7 +202,7 @@ def _facts(request_id: str) -> dict[str, object]:
         )
     )
     events = audit.timeline(db_session, request_id)
-    attention = board.attention_of(db_session, rules, known, now)
+    attention = board.attention_of(db_session, portal.settings, known, now)
     over = facts.over(now)
     return {
         "request_": known,

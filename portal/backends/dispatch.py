@@ -1,0 +1,111 @@
+"""The worker's part of the command queue: hand what waits to the backend, one command of a device after the other.
+
+A command is claimed by moving its next attempt into the future before it is handed over; if the worker dies in between,
+it is handed over again after the lease, which backends take for the same command. While the backend is down one command
+asks whether it is back, at growing waits, and the others wait behind it: nothing is ever given up.
+"""
+
+import logging
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
+
+from portal import audit, clock
+from portal.backends.base import Backend, BackendDown, Parcel, ParcelRefused
+from portal.database import Database
+from portal.models import Command, Device
+
+LEASE = timedelta(minutes=1)
+WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 30, 60, 120, 300))
+"""After each failed attempt; the last one again and again."""
+AT_A_TIME = 500
+
+log = logging.getLogger("portal.dispatch")
+
+
+def work(database: Database, backend: Backend) -> int:
+    """Hand over every command that is due; how many were. Stops at the first that shows the backend to be down."""
+    count = 0
+    while count < AT_A_TIME:
+        claimed = _claim(database)
+        if claimed is None:
+            break
+        command_id, parcel = claimed
+        try:
+            problem = backend.hand_over(parcel)
+        except BackendDown as down:
+            log.warning("dispatch.backend_down reason=%s", down.reason)
+            with database.transaction() as session:
+                _later(session.get_one(Command, command_id), down.reason, clock.now())
+            break
+        except ParcelRefused as refusal:
+            with database.transaction() as session:
+                _failed(session, session.get_one(Command, command_id), str(refusal), clock.now())
+            continue
+        with database.transaction() as session:
+            _handed(session, session.get_one(Command, command_id), backend, problem, clock.now())
+        count += 1
+    return count
+
+
+def next_due(session: Session) -> datetime | None:
+    """When the next command that waits is to be handed over."""
+    return session.scalar(select(func.min(Command.next_attempt_at)).where(_waits(Command)))
+
+
+def _claim(database: Database) -> tuple[int, Parcel] | None:
+    earlier = aliased(Command)
+    first_in_line = ~(
+        select(earlier.id)
+        .where(earlier.device_id == Command.device_id, earlier.id < Command.id, _waits(earlier))
+        .exists()
+    )
+    with database.transaction() as session:
+        now = clock.now()
+        query = (
+            select(Command, Device.enrollment_id)
+            .join(Device, Device.id == Command.device_id)
+            .where(_waits(Command), Command.next_attempt_at <= now, first_in_line)
+            .order_by(Command.id)
+            .limit(1)
+            .with_for_update(of=Command, skip_locked=True)
+        )
+        row = session.execute(query).one_or_none()
+        if row is None:
+            return None
+        command, enrollment_id = row
+        command.next_attempt_at = now + LEASE
+        command.attempts += 1
+        return command.id, Parcel(enrollment_id, command.uuid, command.payload)
+
+
+def _waits(command: type[Command]):  # type: ignore[no-untyped-def]
+    return (command.handed_at.is_(None)) & (command.status == "queued")
+
+
+def _later(command: Command, reason: str, now: datetime) -> None:
+    command.last_error = reason[:200]
+    command.next_attempt_at = now + WAITS[min(command.attempts, len(WAITS)) - 1]
+
+
+def _failed(session: Session, command: Command, why: str, now: datetime) -> None:
+    command.last_error, command.handed_at = why[:200], now
+    if command.status != "queued":
+        return
+    command.status = "failed"
+    device = session.get_one(Device, command.device_id)
+    chain = audit.request_chain(device.request_id)
+    audit.record(session, chain, "command.failed", now, reason=command.request_type, detail={"error": why[:200]})
+
+
+def _handed(session: Session, command: Command, backend: Backend, problem: str | None, now: datetime) -> None:
+    command.handed_at, command.last_error = now, None
+    if backend.keeps_queue and command.status == "queued":  # the answer may have been faster
+        command.status, command.sent_at = "sent", now
+    device = session.get_one(Device, command.device_id)
+    if device.wake_problem == problem:
+        return
+    device.wake_problem = problem
+    chain = audit.request_chain(device.request_id)
+    audit.record(session, chain, "device.waits" if problem else "device.woken", now, reason=problem)

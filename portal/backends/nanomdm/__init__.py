@@ -1,0 +1,156 @@
+"""Devices managed by a NanoMDM server (v0.9.0): commands go to its API, what devices say comes back as webhooks.
+
+Facts: github.com/micromdm/nanomdm v0.9.0, its operations guide and source; each was tried against the real server.
+NanoMDM trusts the certificates of the portal's CA and checks every message's signature; the proxy in front of it asks
+the portal about each request first (``web/apple/authorize.py``), since NanoMDM knows nothing of tokens and revocation.
+"""
+
+import logging
+import re
+import threading
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+from circuitbreaker import CircuitBreaker
+
+from portal.backends.base import BackendDown, Health, Management, Parcel, ParcelRefused
+from portal.settings import Settings
+
+USERNAME = "nanomdm"
+REFERENCE = "ref"
+"""The query of a device's addresses: which profile it enrolled with."""
+FAILURES_TO_PAUSE = 3
+PAUSE_SECONDS = 10
+HEALTH_SECONDS = 3.0
+"""How old the answer to "is it up" may be."""
+HEALTH_TIMEOUT_SECONDS = 2.0
+ENROLLMENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""Several ids in one address are separated by commas: one id must never become two."""
+ALREADY_QUEUED = ("already exists", "duplicate")
+"""How its storages (inmem and filekv; pgsql and mysql) complain of a CommandUUID that they have."""
+NEVER = {"foreign key": "NanoMDM does not know this device", "decoding command": "NanoMDM cannot read the command"}
+"""Complaints that no repetition changes."""
+
+log = logging.getLogger("portal.nanomdm")
+
+
+class NanoMdmBackend:
+    """The Backend that delegates to NanoMDM."""
+
+    name = "nanomdm"
+    keeps_queue = True
+
+    def __init__(self, settings: Settings, topic: str, transport: httpx.BaseTransport | None = None) -> None:
+        chosen = settings.nanomdm
+        self._topic = topic
+        self._server_url = chosen.server_url
+        self._public = settings.url("/mdm")
+        self._http = httpx.Client(
+            base_url=chosen.api_url,
+            auth=(USERNAME, chosen.api_key),
+            timeout=chosen.timeout_seconds,
+            transport=transport,
+        )
+        self._breaker = CircuitBreaker(FAILURES_TO_PAUSE, PAUSE_SECONDS, BackendDown, name="nanomdm")
+        self._health = Health(ready=True)
+        self._looked = float("-inf")
+        self._looking = threading.Lock()
+
+    def management(self, profile_id: str) -> Management:
+        """See Backend. By default the portal's own address: the proxy there forwards it.
+
+        The query tells whose device it is; where a proxy asks the portal, it puts the reference in by itself from the
+        device's certificate. That iOS keeps the query is likely, but not confirmed [?].
+        """
+        reference = "?" + urlencode({REFERENCE: profile_id})
+        if self._server_url:
+            return Management(self._server_url + reference, self._server_url + reference, self._topic)
+        return Management(f"{self._public}/connect{reference}", f"{self._public}/checkin{reference}", self._topic)
+
+    def health(self) -> Health:
+        """See Backend. Asked at most every few seconds, by one thread; the others get the last answer."""
+        if time.monotonic() - self._looked >= HEALTH_SECONDS and self._looking.acquire(blocking=False):
+            try:
+                self._health = self._look()
+                self._looked = time.monotonic()
+            finally:
+                self._looking.release()
+        return self._health
+
+    def hand_over(self, parcel: Parcel) -> str | None:
+        """See Backend. 500 may mean that only the push failed: the answer says whether the command was taken."""
+        if not ENROLLMENT_ID.fullmatch(parcel.enrollment_id):
+            raise ParcelRefused("an EnrollmentID that NanoMDM cannot be asked about")
+        answer = self._ask("PUT", f"/v1/enqueue/{parcel.enrollment_id}", parcel.payload)
+        told = _told(answer, 200, 207, 500)
+        status = told.get("status") or {}
+        one = status.get(parcel.enrollment_id) or {}
+        complaint = str(told.get("command_error") or one.get("command_error") or "")
+        if complaint and not any(each in complaint.casefold() for each in ALREADY_QUEUED):
+            for sign, why in NEVER.items():
+                if sign in complaint.casefold():
+                    raise ParcelRefused(why)
+            log.warning("nanomdm.command_error error=%r", complaint[:200])
+            raise BackendDown("storage")
+        if complaint:  # it was taken before, and its answer lost: only the waking is left to do
+            return self._wake(parcel.enrollment_id)
+        return _push_problem(told, one)
+
+    def take_push_certificate(self, identity: str) -> None:
+        """See Backend; it keeps the certificate under its topic."""
+        answer = self._ask("PUT", "/v1/pushcert", identity.encode())
+        told = _told(answer, 200, 400)
+        if answer.status_code == 400:
+            raise ParcelRefused(str(told.get("error", ""))[:200])
+
+    def _wake(self, enrollment_id: str) -> str | None:
+        told = _told(self._ask("GET", f"/v1/push/{enrollment_id}"), 200, 207, 500)
+        return _push_problem(told, (told.get("status") or {}).get(enrollment_id) or {})
+
+    def _look(self) -> Health:
+        try:
+            # Without a body nothing is stored; the complaint shows that the key is right.
+            answer = self._ask("GET", "/v1/pushcert", timeout=HEALTH_TIMEOUT_SECONDS)
+        except BackendDown as down:
+            return Health(ready=False, reason=down.reason)
+        if answer.status_code >= 500:
+            return Health(ready=False, reason=f"status_{answer.status_code}")
+        return Health(ready=True)
+
+    def _ask(self, method: str, path: str, body: bytes = b"", timeout: float | None = None) -> httpx.Response:
+        if self._breaker.opened:
+            raise BackendDown("paused")
+        limit = httpx.USE_CLIENT_DEFAULT if timeout is None else timeout
+        with self._breaker:
+            try:
+                answer = self._http.request(method, path, content=body, timeout=limit)
+            except httpx.TimeoutException:
+                raise BackendDown("timeout") from None
+            except httpx.HTTPError as error:
+                log.warning("nanomdm.unreachable error=%s", type(error).__name__)
+                raise BackendDown("unreachable") from None
+            if answer.status_code in (401, 403):
+                raise BackendDown("api_key")
+            return answer
+
+
+def _told(answer: httpx.Response, *fine: int) -> dict[str, Any]:
+    """The JSON of an answer of NanoMDM itself. Raises BackendDown for anybody else's, e.g. a proxy's."""
+    if answer.status_code in fine:
+        try:
+            told = answer.json()
+            if isinstance(told, dict):
+                return told
+        except ValueError:
+            pass
+    raise BackendDown(f"status_{answer.status_code}")
+
+
+def _push_problem(told: dict[str, Any], one: dict[str, Any]) -> str | None:
+    complaint = str(told.get("push_error") or one.get("push_error") or "").casefold()
+    if not complaint:
+        return None
+    log.info("nanomdm.not_woken error=%r", complaint[:200])
+    return "push_data_missing" if "push data missing" in complaint else "push_failed"

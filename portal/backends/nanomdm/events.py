@@ -1,0 +1,263 @@
+"""What NanoMDM tells of its devices: each webhook is stored before it is answered, and taken up by the worker.
+
+NanoMDM sends each webhook once, in no certain order, and forgets it. So the meaning of none depends on another's having
+come: a message of a device that the portal does not know yet waits a moment for those before it, and then stands for
+them (who hands over a push token has introduced himself; who answers commands is enrolled). What belongs to nobody is
+kept for admins to see.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import logging
+import plistlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from portal import clock, plists
+from portal.backends import messages
+from portal.backends.messages import HARDWARE_IDENTIFIERS, Desk
+from portal.backends.nanomdm import REFERENCE
+from portal.database import Database
+from portal.enrollment import allowed, progress
+from portal.enrollment.errors import DeviceRefused
+from portal.models import BackendEvent, Device, IssuedProfile
+from portal.plists import BadPlist
+from portal.settings import Settings
+from portal.vault import Vault
+
+SIGNATURE = "X-Hmac-Signature"
+TOPICS = {"mdm.Authenticate", "mdm.TokenUpdate", "mdm.CheckOut", "mdm.Connect"}
+USER_ENROLLMENT = "User Enrollment (Device)"
+PATIENCE = timedelta(seconds=20)
+"""How long a message waits for those that should have come before it."""
+LOOK_AGAIN = timedelta(seconds=2)
+RETRIES = tuple(timedelta(seconds=seconds) for seconds in (10, 60, 300, 1800))
+AT_A_TIME = 1000
+KEEP_DONE = timedelta(days=2)
+KEEP_UNKNOWN = timedelta(days=30)
+UNKNOWN = "unknown"
+FAILED = "failed"
+REFUSED = "refused"
+KEPT = (UNKNOWN, FAILED, REFUSED)
+"""Outcomes that an admin should see."""
+
+log = logging.getLogger("portal.nanomdm")
+
+
+class NotGenuine(Exception):
+    """The body is not signed with the shared secret."""
+
+
+class NotUnderstood(Exception):
+    """A genuine webhook that is none of NanoMDM's."""
+
+
+class _TooEarly(Exception):
+    """Wait for the messages before this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One webhook, read: nothing in it that user enrollment forbids to know."""
+
+    event_id: str
+    kind: str
+    enrollment_id: str | None
+    profile_id: str | None
+    message: dict[str, Any]
+
+
+def check(body: bytes, signature: str, secret: str) -> None:
+    """Raises NotGenuine unless ``signature`` is base64(HMAC-SHA256(secret, body)); in constant time."""
+    wanted = base64.b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest())
+    if not hmac.compare_digest(wanted, signature.strip().encode("utf-8", "replace")):
+        raise NotGenuine
+
+
+def store(session: Session, vault: Vault, body: bytes, now: datetime) -> bool:
+    """Keep a genuine webhook for the worker, once for each event. True if it was new. Raises NotUnderstood."""
+    told = _read(body)
+    if told is None or session.scalar(select(BackendEvent.id).where(BackendEvent.event_id == told.event_id)):
+        return False
+    event = BackendEvent(
+        event_id=told.event_id,
+        kind=told.kind,
+        enrollment_id=told.enrollment_id,
+        profile_id=told.profile_id,
+        content_sealed=vault.seal(plistlib.dumps(told.message)),
+        received_at=now,
+        next_attempt_at=now,
+    )
+    try:
+        with session.begin_nested():
+            session.add(event)
+    except IntegrityError:  # the same event at the same moment
+        return False
+    return True
+
+
+def _read(body: bytes) -> _Told | None:
+    """The webhook; None for a kind that user enrollment has no use for."""
+    try:
+        event = json.loads(body)
+        topic = event["topic"]
+        if topic not in TOPICS:
+            return None
+        part = event["acknowledge_event" if topic == "mdm.Connect" else "checkin_event"]
+        raw = base64.b64decode(part["raw_payload"], validate=True)
+        message = plists.read(raw)
+        reference = (part.get("url_params") or {}).get(REFERENCE)
+        enrollment_id = plists.text(message, "EnrollmentID")
+        whole_device = (part.get("ids") or {}).get("type") != USER_ENROLLMENT or bool(part.get("udid"))
+        event_id = event.get("event_id") or hashlib.sha256(body).hexdigest()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error, BadPlist) as error:
+        raise NotUnderstood(type(error).__name__) from None
+    clean = allowed.without_identifiers(message)
+    if topic == "mdm.Authenticate" and (whole_device or any(key in message for key in HARDWARE_IDENTIFIERS)):
+        clean["UDID"] = ""  # says that there was one; what it was is not kept
+    elif whole_device:
+        enrollment_id = None
+    profile_id = reference if isinstance(reference, str) and reference.isalnum() and len(reference) <= 64 else None
+    return _Told(str(event_id)[:64], topic.removeprefix("mdm."), enrollment_id, profile_id, clean)
+
+
+# --- the worker's part ------------------------------------------------------------------------------------------------
+
+
+def work(database: Database, vault: Vault, settings: Settings, topic: str) -> int:
+    """Take up what waits, each event in a transaction of its own; how many were settled."""
+    settled, tried = 0, 0
+    while tried < AT_A_TIME:
+        tried += 1
+        try:
+            with database.transaction() as session:
+                event = _next(session, clock.now())
+                if event is None:
+                    break
+                event_id = event.id
+                settled += _take_up(Desk(session, vault, settings, topic, clock.now()), event)
+        except DeviceRefused as refusal:  # recorded with the request; the rest of that transaction stands
+            with database.transaction() as session:
+                _done(session.get_one(BackendEvent, event_id), f"{REFUSED}: {refusal.reason}"[:48], clock.now())
+            settled += 1
+        except Exception as problem:  # one broken event must not stop the others
+            log.exception("nanomdm.event_failed event=%s", event_id)
+            with database.transaction() as session:
+                _again(session.get_one(BackendEvent, event_id), type(problem).__name__, clock.now())
+    return settled
+
+
+def next_due(session: Session) -> datetime | None:
+    """When the next event that waits is to be taken up."""
+    return session.scalar(select(func.min(BackendEvent.next_attempt_at)).where(BackendEvent.done_at.is_(None)))
+
+
+def _next(session: Session, now: datetime) -> BackendEvent | None:
+    query = (
+        select(BackendEvent)
+        .where(BackendEvent.done_at.is_(None), BackendEvent.next_attempt_at <= now)
+        .order_by(BackendEvent.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return session.scalar(query)
+
+
+def _take_up(desk: Desk, event: BackendEvent) -> bool:
+    message = plistlib.loads(desk.vault.open(event.content_sealed or b""))
+    patient = desk.now - event.received_at < PATIENCE
+    try:
+        outcome = _authenticate(desk, event, message) if event.kind == "Authenticate" else _speak(
+            desk, event, message, patient
+        )  # fmt: skip
+    except _TooEarly:
+        event.next_attempt_at = desk.now + LOOK_AGAIN
+        return False
+    except BadPlist as problem:
+        outcome = f"{REFUSED}: {problem}"
+    _done(event, outcome, desk.now)
+    return True
+
+
+def _authenticate(desk: Desk, event: BackendEvent, message: dict[str, Any]) -> str:
+    device = _device(desk, event)
+    if device is not None and device.profile_id == event.profile_id:
+        device.os_version = device.os_version or plists.text(message, "OSVersion", 32)
+        device.build_version = device.build_version or plists.text(message, "BuildVersion", 32)
+        device.product_name = device.product_name or plists.text(message, "ProductName", 64)
+        return "late" if device.enrolled_at or device.ended_at else "again"
+    if event.profile_id is None or desk.session.get(IssuedProfile, event.profile_id) is None:
+        return UNKNOWN
+    messages.authenticate(desk, event.profile_id, message)
+    return "done"
+
+
+def _speak(desk: Desk, event: BackendEvent, message: dict[str, Any], patient: bool) -> str:
+    """Everything that a device says after it introduced itself."""
+    device = _device(desk, event)
+    if device is None:
+        profile = desk.session.get(IssuedProfile, event.profile_id) if event.profile_id else None
+        if profile is None or event.enrollment_id is None:
+            return UNKNOWN
+        if patient:
+            raise _TooEarly
+        report = progress.DeviceReport(event.enrollment_id, None, None, None)
+        device = progress.device_authenticated(desk.session, profile.id, report, desk.now)
+    elif event.profile_id is not None and device.profile_id != event.profile_id:
+        return f"{REFUSED}: reference of another device"
+    if event.kind == "CheckOut":
+        messages.check_out(desk, device)
+    elif event.kind == "TokenUpdate":
+        if device.ended_at is None:
+            messages.token_update(desk, device, message)
+    else:
+        if device.enrolled_at is None and device.ended_at is None:
+            if patient:
+                raise _TooEarly
+            messages.enrolled(desk, device)
+        try:
+            messages.report(desk, device, message)
+        except messages.UnknownCommand:
+            return "of_others"  # somebody uses NanoMDM's API beside the portal
+    return "done"
+
+
+def _device(desk: Desk, event: BackendEvent) -> Device | None:
+    query = select(Device).where(Device.enrollment_id == event.enrollment_id).with_for_update()
+    return desk.session.scalar(query.execution_options(populate_existing=True)) if event.enrollment_id else None
+
+
+def _done(event: BackendEvent, outcome: str, now: datetime) -> None:
+    event.done_at, event.outcome, event.next_attempt_at, event.content_sealed = now, outcome[:48], None, None
+    if outcome.startswith(KEPT):
+        log.warning("nanomdm.event_not_applied kind=%s outcome=%r", event.kind, outcome)
+
+
+def _again(event: BackendEvent, problem: str, now: datetime) -> None:
+    if event.attempts >= len(RETRIES):
+        event.done_at, event.outcome, event.next_attempt_at = now, f"{FAILED}: {problem}"[:48], None
+        return
+    event.next_attempt_at = now + RETRIES[event.attempts]
+    event.attempts += 1
+
+
+# --- what admins see --------------------------------------------------------------------------------------------------
+
+
+def kept() -> ColumnElement[bool]:
+    """Events that changed nothing and that somebody should look at."""
+    return or_(*(BackendEvent.outcome.startswith(each) for each in KEPT))
+
+
+def forget(session: Session, now: datetime) -> None:
+    """Housekeeping: what was settled after two days, what belongs to nobody after a month."""
+    done = BackendEvent.done_at
+    session.execute(delete(BackendEvent).where(or_(and_(done < now - KEEP_DONE, ~kept()), done < now - KEEP_UNKNOWN)))

@@ -1,0 +1,147 @@
+"""The worker's reconcile job for a backend with a queue of its own: what got lost on the way is found and asked again.
+
+No backend can be asked what it knows of a device, so the devices themselves are asked. An answer to a later command
+shows that those before it were dealt with. A device that was there and still did not answer was not given the command:
+NanoMDM v0.9.0 with its filekv and inmem storages loses a command that was put off (NotNow) as soon as a later one is
+answered; it then gets a new one. Handing the same command over again does no harm and wakes the device. Who introduced
+himself but never seemed to come further is asked a question that only a managed device answers.
+"""
+
+import hashlib
+import json
+import logging
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, select
+from sqlalchemy.orm import Session, aliased
+
+from portal import audit
+from portal.backends.base import Backend, BackendDown, ParcelRefused
+from portal.database import Database, lock_name
+from portal.enrollment import commands, leaving
+from portal.enrollment.commands import Order
+from portal.models import Command, Device, EnrollmentRequest, PortalState
+from portal.settings import Settings
+
+OVERDUE = timedelta(minutes=10)
+"""An answer that takes longer may have been lost."""
+UNDER_WAY = timedelta(minutes=2)
+"""A device that was there so recently may just be answering."""
+HAND_OVER_AGAIN = timedelta(hours=24)
+NEVER_ENROLLED = timedelta(minutes=5)
+ASK_AGAIN = timedelta(hours=1)
+AT_A_TIME = 100
+CERTIFICATE_STATE = "backend_push_certificate"
+GIVE_CERTIFICATE_AGAIN = timedelta(hours=12)
+ONCE = {"DeviceLock"}
+"""Not repeated when only the answer may be lost: its owner would wonder."""
+
+log = logging.getLogger("portal.upkeep")
+
+
+def reconcile(session: Session, settings: Settings, now: datetime) -> int:
+    """Find what was lost; how many things were put right or asked again."""
+    count = 0
+    for command, device in _not_answered(session, now):
+        _ask_anew(session, settings, command, device, now)
+        count += 1
+    return count + _hand_over_again(session, now) + _never_enrolled(session, now)
+
+
+def _not_answered(session: Session, now: datetime) -> list[tuple[Command, Device]]:
+    """Commands whose device answered a later one, or was there, long after it should have answered them."""
+    later, overdue = aliased(Command), now - OVERDUE
+    answered_later = (
+        select(later.id)
+        .where(later.device_id == Command.device_id, later.id > Command.id, later.sent_at >= Command.sent_at)
+        .where(later.status.in_(("acknowledged", "error", "format_error")), later.answered_at < overdue)
+        .exists()
+    )
+    last_word = case((Command.status == "not_now", Command.answered_at), else_=Command.sent_at)
+    was_there = Device.last_seen_at > last_word
+    query = (
+        select(Command, Device)
+        .join(Device, Device.id == Command.device_id)
+        .where(Device.ended_at.is_(None), Command.status.in_(("sent", "not_now")), last_word < overdue)
+        .where(Device.last_seen_at < now - UNDER_WAY)
+        .where(was_there | ((Command.status == "sent") & answered_later))
+        .order_by(Command.id)
+        .limit(AT_A_TIME)
+        .with_for_update(of=Command, skip_locked=True)
+    )
+    return [(command, device) for command, device in session.execute(query).all()]
+
+
+def _ask_anew(session: Session, settings: Settings, command: Command, device: Device, now: datetime) -> None:
+    """Its answer is not expected any more. What may have been done already is only repeated where that does no harm."""
+    put_off = command.status == "not_now"
+    command.status = "answer_lost"
+    kind, chain = command.request_type, audit.request_chain(device.request_id)
+    audit.record(session, chain, "command.answer_lost", now, reason=kind)
+    if leaving.is_removal(command, settings):
+        leaving.ask(session, settings, device, "selective_wipe", "system", now)
+    elif (put_off or kind not in ONCE) and not commands.waiting(session, device, kind):
+        keys = {key: value for key, value in commands.keys_of(command).items() if key != "RequestType"}
+        commands.order(session, device, Order(kind, keys), now)
+
+
+def _hand_over_again(session: Session, now: datetime) -> int:
+    query = (
+        select(Command)
+        .join(Device, Device.id == Command.device_id)
+        .where(Command.status == "sent", Device.ended_at.is_(None), Command.sent_at < now - HAND_OVER_AGAIN)
+        .order_by(Command.id)
+        .limit(AT_A_TIME)
+        .with_for_update(of=Command, skip_locked=True)
+    )
+    found = session.scalars(query).all()
+    for command in found:
+        command.status, command.handed_at, command.next_attempt_at, command.attempts = "queued", None, now, 0
+    return len(found)
+
+
+def _never_enrolled(session: Session, now: datetime) -> int:
+    question = commands.FIRST[0]
+    asked = select(Command.id).where(Command.device_id == Device.id, Command.created_at > now - ASK_AGAIN).exists()
+    query = (
+        select(Device)
+        .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
+        .where(Device.enrolled_at.is_(None), Device.ended_at.is_(None), EnrollmentRequest.ended_at.is_(None))
+        .where(Device.authenticated_at < now - NEVER_ENROLLED, EnrollmentRequest.expires_at > now, ~asked)
+        .limit(AT_A_TIME)
+    )
+    found = session.scalars(query).all()
+    for device in found:
+        commands.order(session, device, question, now)
+    return len(found)
+
+
+def give_push_certificate(database: Database, backend: Backend, settings: Settings, now: datetime) -> bool:
+    """Have the backend use the push certificate that an admin uploaded; again now and then, should it have lost it.
+
+    True if it was given. What the backend says of a wrong one is kept for the admin's page.
+    """
+    identity = settings.mdm.push_identity
+    if not identity:
+        return False
+    digest = hashlib.sha256(f"{settings.mdm.backend} {settings.nanomdm.api_url} {identity}".encode()).hexdigest()
+    with database.session() as session:
+        state = session.get(PortalState, CERTIFICATE_STATE)
+        known = json.loads(state.value) if state is not None and state.value else {}
+    recent = known and datetime.fromisoformat(known["at"]) > now - GIVE_CERTIFICATE_AGAIN
+    if known.get("digest") == digest and recent:
+        return False
+    problem = None
+    try:
+        backend.take_push_certificate(identity)
+    except BackendDown:
+        return False
+    except ParcelRefused as refusal:
+        problem = str(refusal)
+        log.error("upkeep.push_certificate_refused error=%r", problem)
+    with database.transaction() as session:
+        lock_name(session, CERTIFICATE_STATE)
+        state = session.get(PortalState, CERTIFICATE_STATE) or PortalState(name=CERTIFICATE_STATE)
+        state.value = json.dumps({"digest": digest, "at": now.isoformat(), "problem": problem})
+        session.add(state)
+    return problem is None

@@ -1,0 +1,248 @@
+"""A portal with each of its backends, with phones, and with the worker's part by hand, for the conformance suite.
+
+Time is real here: NanoMDM checks certificates against its own clock.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from flask import Flask
+from sqlalchemy import select
+from werkzeug.serving import make_server
+
+from portal import clock, jobs
+from portal.backends import dispatch, messages, upkeep
+from portal.backends.nanomdm import events
+from portal.extensions import Portal
+from portal.models import BackendEvent, Command, Device
+from portal.simulator.iphone import IPhone
+from portal.simulator.model import MODELS
+from portal.simulator.nanomdm import NanoMdm
+from portal.simulator.settings_app import SettingsApp
+from tests.account_driven.steps import ACCOUNT, walking
+from tests.factories import BASE, Company, phone_key
+from tests.pages import Browser
+from tests.peers.proxy import Proxy
+
+PATIENCE_SECONDS = 20.0
+
+
+class House:
+    """The embedded backend: phones talk to the portal."""
+
+    name = "embedded"
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.portal: Portal = app.extensions["portal"]
+        self.company = Company(self.portal)
+        self.worker = jobs.Worker(self.portal.live.base)
+        self.reachable = True
+
+    def close(self) -> None:
+        self.worker.database.engine.dispose()
+
+    # --- people and phones ---------------------------------------------------------------------------------------
+
+    def invite(self, username: str = "erika"):
+        return self.company.invite(self.company.person(username))
+
+    def phone(self, number: int = 0, ios: int = 17) -> IPhone:
+        """A phone whose way to the portal and to its device management is the real one."""
+        portal = httpx.WSGITransport(app=self.app.wsgi_app, raise_app_exceptions=False)
+        client = httpx.Client(transport=_Reachable(self, portal), mounts=self.mounts(), timeout=20)
+        return IPhone(model=MODELS[ios], http=client, key=phone_key(number))
+
+    def mounts(self) -> dict[str, httpx.BaseTransport]:
+        return {}
+
+    def prepared(self, invitation, number: int = 0) -> IPhone:
+        """A phone with its certificate that did not check in yet."""
+        phone = self.phone(number)
+        phone.obtain_identity(phone.open_profile(Browser(self.app).walk_to("profile", invitation).download()))
+        return phone
+
+    def enrolled(self, invitation, number: int = 0) -> IPhone:
+        """The same, enrolled, with the first questions answered."""
+        phone = self.prepared(invitation, number)
+        phone.authenticate()
+        phone.token_update()
+        self.until(lambda: self.company.status(invitation) == "enrolled")
+        assert self.connect(phone) == ["DeviceInformation", "ProfileList"]
+        return phone
+
+    def from_settings(self, invitation, number: int = 0, username: str = "erika") -> SettingsApp:
+        """An iPhone with iOS 18 that enrolled from Settings."""
+        settings_app = SettingsApp(self.phone(number, 18))
+        account = ACCOUNT.replace("erika", username)
+        settings_app.sign_in(account, walking(self.app, invitation, username), BASE)
+        self.until(lambda: self.company.status(invitation) == "enrolled")
+        self.connect(settings_app.phone)
+        return settings_app
+
+    # --- the worker, and what is under way ---------------------------------------------------------------------------
+
+    def work(self) -> None:
+        self.worker.manage()
+
+    def heal(self) -> None:
+        """The reconcile job, long after."""
+        if self.portal.backend.keeps_queue:
+            with self.portal.database.transaction() as session:
+                upkeep.reconcile(session, self.portal.settings, clock.now())
+        self.work()
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Let the worker work until it holds."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            self.work()
+            if holds():
+                return
+            assert time.monotonic() < deadline, "it did not come to that in time"
+            time.sleep(0.02)
+
+    def connect(self, phone: IPhone) -> list[str]:
+        """The phone was woken: it connects when all that waits was handed over; until its answers have arrived."""
+        self.until(lambda: not self.commands("queued") or self.name == "embedded")
+        answered = phone.connect()
+        self.until(lambda: self.pending() == 0 and not self.commands("sent"))
+        return answered
+
+    def pending(self) -> int:
+        """Messages that the worker has not taken up."""
+        return 0
+
+    def commands(self, *states: str) -> list[Command]:
+        with self.portal.database.session() as session:
+            query = select(Command).order_by(Command.id)
+            return list(session.scalars(query.where(Command.status.in_(states)) if states else query))
+
+    def device(self, invitation) -> Device:
+        return self.company.device(invitation)
+
+    # --- trouble ---------------------------------------------------------------------------------------------------
+
+    def cut_off(self) -> None:
+        """Device management is out of reach."""
+        self.reachable = False
+
+    def bring_back(self) -> None:
+        self.reachable = True
+
+
+class _Reachable(httpx.BaseTransport):
+    """The network between phones and the portal."""
+
+    def __init__(self, house: House, to: httpx.BaseTransport) -> None:
+        self._house, self._to = house, to
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if not self._house.reachable and request.url.path.startswith("/mdm"):
+            raise httpx.ConnectError("no route", request=request)
+        return self._to.handle_request(request)
+
+
+class DelegatedHouse(House):
+    """NanoMDM: phones talk to nginx, which asks the portal and forwards to NanoMDM, which tells the portal."""
+
+    name = "nanomdm"
+
+    def __init__(self, app: Flask, nanomdm: NanoMdm, proxy: Proxy) -> None:
+        super().__init__(app)
+        self.nanomdm, self.proxy = nanomdm, proxy
+        self.portal_is_down = False
+        self.lose: set[int] = set()
+        """Numbers of the webhooks that never arrive, from 0."""
+        self.webhooks = 0
+
+    def serve(self, environ, start):
+        """The portal's web server, for nginx and NanoMDM."""
+        if self.portal_is_down:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start("502 Bad Gateway", [("Connection", "close")])
+            return [b""]
+        if environ["PATH_INFO"] == "/hooks/nanomdm":
+            self.webhooks += 1
+            if self.webhooks - 1 in self.lose:
+                environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+                start("500 Lost", [("Connection", "close")])
+                return [b""]
+        return self.app(environ, start)
+
+    def mounts(self) -> dict[str, httpx.BaseTransport]:
+        return {self.proxy.url: httpx.HTTPTransport(verify=False)}
+
+    def pending(self) -> int:
+        with self.portal.database.session() as session:
+            undone = select(BackendEvent.id).where(BackendEvent.done_at.is_(None))
+            return len(session.scalars(undone).all())
+
+    def cut_off(self) -> None:
+        self.nanomdm.kill()
+
+    def bring_back(self) -> None:
+        self.nanomdm.again()
+        self.portal.__dict__.pop("backend", None)  # their circuit breakers need not wait out their pause
+        self.worker._backend = None
+
+
+@contextlib.contextmanager
+def delegated(make_app: Callable[..., Flask], folder: Path) -> Iterator[DelegatedHouse]:
+    """A portal served on loopback, with NanoMDM and nginx around it."""
+    held: list[DelegatedHouse] = []
+    server = make_server("127.0.0.1", 0, lambda environ, start: held[0].serve(environ, start), threaded=True)
+    nanomdm = NanoMdm(folder / "nanomdm", f"http://127.0.0.1:{server.port}/hooks/nanomdm")
+    proxy = Proxy(folder / "nginx", server.port, nanomdm.port)
+    app = make_app(
+        mdm={"backend": "nanomdm", "topic": "", "push_identity": "", "refresh_hours": 24},
+        nanomdm={**nanomdm.settings(), "server_url": f"{proxy.url}/mdm", "timeout_seconds": 5},
+    )
+    clock.use(None)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    house = DelegatedHouse(app, nanomdm, proxy)
+    held.append(house)
+    quick = _quick()
+    try:
+        thread.start()
+        nanomdm.start(house.portal.authority.ca.certificate.public_bytes(Encoding.PEM))
+        proxy.start()
+        yield house
+    finally:
+        quick.undo()
+        proxy.stop()
+        nanomdm.stop()
+        server.shutdown()
+        server.server_close()
+        house.close()
+
+
+def _quick() -> pytest.MonkeyPatch:
+    """Waits that take seconds and minutes in earnest."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(dispatch, "WAITS", (timedelta(seconds=0.2),))
+    patch.setattr(events, "PATIENCE", timedelta(seconds=1))
+    patch.setattr(events, "LOOK_AGAIN", timedelta(seconds=0.1))
+    patch.setattr(messages, "SEEN_EVERY_SECONDS", 0)
+    for name, seconds in (("OVERDUE", 0.5), ("NEVER_ENROLLED", 0.5), ("UNDER_WAY", 0)):
+        patch.setattr(upkeep, name, timedelta(seconds=seconds))
+    return patch
+
+
+@contextlib.contextmanager
+def embedded(make_app: Callable[..., Flask]) -> Iterator[House]:
+    """A portal with its own device management."""
+    app = make_app()
+    clock.use(None)
+    house = House(app)
+    try:
+        yield house
+    finally:
+        house.close()

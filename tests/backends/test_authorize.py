@@ -1,0 +1,165 @@
+"""What the proxy in front of a delegated backend is told about each request of a device."""
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from portal.backends.embedded import identity
+from portal.enrollment import access, leaving
+from portal.models import Device
+from portal.simulator.settings_app import SettingsApp
+from tests.account_driven.steps import ACCOUNT, walking
+from tests.backends.delegated import SETTINGS, Delegated, authenticate, check_out, token_update
+from tests.factories import BASE, phone, phone_key
+
+CHECKIN, CONNECT = "application/x-apple-aspen-mdm-checkin", "application/x-apple-aspen-mdm"
+
+
+@pytest.fixture
+def delegated(make_app, clock):
+    made = Delegated(make_app, clock)
+    yield made
+    made.worker.database.engine.dispose()
+
+
+def ask(delegated, device, kind=CONNECT, token=None, signature=None, body=b"whatever"):
+    """What nginx would ask for a request of ``device``."""
+    headers = {"Mdm-Signature": device.signature(body) if signature is None else signature, "Content-Type": kind}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    return delegated.client.get("/mdm/authorize", headers=headers, base_url=BASE)
+
+
+def leave(delegated, device_id, reference):
+    delegated.tell(check_out(device_id, reference)).work()
+
+
+@pytest.fixture
+def profile_driven(delegated):
+    device = delegated.prepared()
+    reference = delegated.reference()
+    delegated.tell(authenticate("E-1", reference), token_update("E-1", reference)).work()
+    return device
+
+
+@pytest.fixture
+def account_driven(delegated):
+    """An enrolled iPhone from Settings, without the messages that NanoMDM would take."""
+    settings_app = SettingsApp(phone(delegated.app, 0, 18))
+    base_url = settings_app.discover(ACCOUNT, BASE)
+    owner = walking(delegated.app, delegated.invitation)
+    token = settings_app.ask_owner(settings_app.begin(base_url), ACCOUNT, owner)
+    profile = settings_app.fetch_profile(base_url, token)
+    device = settings_app.phone
+    device.account, device.token = ACCOUNT, token
+    device.obtain_identity(device.open_profile(profile))
+    reference = delegated.reference()
+    delegated.tell(authenticate("E-1", reference), token_update("E-1", reference)).work()
+    return device
+
+
+def test_a_device_is_let_through_with_its_own_reference(delegated, profile_driven):
+    for kind in (CHECKIN, CONNECT):
+        answer = ask(delegated, profile_driven, kind)
+        assert (answer.status_code, answer.headers["X-Enrollment-Reference"]) == (204, delegated.reference())
+
+
+def test_the_profile_names_the_reference_and_no_other_backend_s_address(delegated):
+    device = delegated.prepared()
+    for key, path in (("ServerURL", "/mdm/connect"), ("CheckInURL", "/mdm/checkin")):
+        assert device.mdm[key] == f"{BASE}{path}?ref={delegated.reference()}"
+
+
+@pytest.mark.parametrize("signature", ["", "nonsense", "AAAA", "x" * 70_000])
+def test_without_a_signature_nobody_passes_and_nobody_unenrolls(delegated, profile_driven, signature):
+    assert ask(delegated, profile_driven, signature=signature).status_code == 403
+
+
+def test_a_signature_whose_attributes_were_changed_is_refused(delegated, profile_driven):
+    from base64 import b64decode, b64encode
+
+    genuine = b64decode(profile_driven.signature(b"body"))
+    at = len(genuine) - 10
+    broken = genuine[:at] + bytes([genuine[at] ^ 1]) + genuine[at + 1 :]
+    assert ask(delegated, profile_driven, signature=b64encode(broken).decode()).status_code == 403
+
+
+def test_a_certificate_that_was_never_issued_is_refused(delegated, profile_driven, clock):
+    authority = delegated.portal.authority
+    certificate = authority.issue(phone_key(2).public_key(), "made-up", "Example", 30, clock())
+    profile_driven.identity = type(profile_driven.identity)(certificate, phone_key(2))
+    assert ask(delegated, profile_driven).status_code == 403
+
+
+def test_who_left_is_told_to_unenroll_each_in_their_own_way(delegated, profile_driven):
+    leave(delegated, "E-1", delegated.reference())
+    answer = ask(delegated, profile_driven)
+    assert (answer.status_code, answer.headers.get("WWW-Authenticate")) == (401, None)
+
+
+def test_who_left_from_settings_is_told_by_apple_s_code(delegated, account_driven):
+    leave(delegated, "E-1", delegated.reference())
+    answer = ask(delegated, account_driven, token=account_driven.token)
+    assert (answer.status_code, answer.headers["X-Enrollment-Refusal"]) == (403, "com.apple.unrecognized.device")
+
+
+@pytest.mark.parametrize("token", [None, "", "unknown", "x" * 9000])
+def test_commands_need_a_good_token(delegated, account_driven, token):
+    assert ask(delegated, account_driven, token=account_driven.token).status_code == 204
+    answer = ask(delegated, account_driven, token=token)
+    assert (answer.status_code, 'method="apple-as-web"' in answer.headers["WWW-Authenticate"]) == (401, True)
+
+
+def test_a_good_bye_needs_no_token(delegated, account_driven):
+    assert ask(delegated, account_driven, CHECKIN).status_code == 204
+    assert ask(delegated, account_driven, CHECKIN + "; charset=UTF-8").status_code == 204
+
+
+def test_a_device_that_is_not_enrolled_yet_needs_its_token_for_everything(delegated):
+    settings_app = SettingsApp(phone(delegated.app, 0, 18))
+    base_url = settings_app.discover(ACCOUNT, BASE)
+    owner = walking(delegated.app, delegated.invitation)
+    token = settings_app.ask_owner(settings_app.begin(base_url), ACCOUNT, owner)
+    device = settings_app.phone
+    device.account = ACCOUNT
+    device.obtain_identity(device.open_profile(settings_app.fetch_profile(base_url, token)))
+    assert [ask(delegated, device, CHECKIN, each).status_code for each in (None, token)] == [401, 204]
+
+
+def test_signing_in_again_is_asked_and_the_new_token_counts(delegated, account_driven, clock):
+    with delegated.portal.database.transaction() as session:
+        assert access.ask_to_sign_in_again(session, delegated.invitation.request.id, "helpdesk:x", clock())
+    assert ask(delegated, account_driven, token=account_driven.token).status_code == 401
+
+
+def test_a_device_that_is_to_leave_hears_of_it_whatever_its_token(delegated, account_driven, clock):
+    with delegated.portal.database.transaction() as session:
+        device = session.get_one(Device, delegated.company.device(delegated.invitation).id)
+        leaving.ask(session, delegated.portal.settings, device, "selective_wipe", "helpdesk:x", clock())
+    assert ask(delegated, account_driven, token="stolen").status_code == 204
+
+
+@pytest.mark.parametrize("error", [OperationalError("x", {}, Exception()), RuntimeError("bug")])
+def test_an_outage_is_never_a_yes_and_never_a_401(delegated, profile_driven, monkeypatch, error):
+    def broken(*_args):
+        raise error
+
+    monkeypatch.setattr(identity, "certificate_of", broken)
+    assert ask(delegated, profile_driven).status_code in (500, 503)
+
+
+def test_an_old_certificate_is_refused_without_unenrolling(delegated, profile_driven, clock):
+    clock.forward(days=366)
+    assert ask(delegated, profile_driven).status_code == 403
+
+
+def test_the_portal_itself_takes_no_messages_then(delegated, profile_driven):
+    profile_driven.mdm = {key: f"{BASE}/mdm/{name}" for key, name in
+                          (("ServerURL", "connect"), ("CheckInURL", "checkin"))} | {"Topic": "x"}  # fmt: skip
+    for url, kind in (("/mdm/checkin", CHECKIN), ("/mdm/connect", CONNECT)):
+        answer = delegated.client.put(url, data=b"x", headers={"Content-Type": kind}, base_url=BASE)
+        assert answer.status_code == 503
+
+
+def test_with_devices_of_its_own_nobody_is_asked(app):
+    assert app.test_client().get("/mdm/authorize", base_url=BASE).status_code == 404
+    assert SETTINGS["mdm"]["backend"] == "nanomdm"

@@ -1,0 +1,157 @@
+"""NanoMDM, and the portal before it, are cut off at each stage of each way and come back: nothing is lost."""
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from portal import clock
+from portal.enrollment import commands, management
+from portal.enrollment.commands import Order
+from portal.enrollment.management import Staff
+from portal.models import Device
+from portal.simulator.iphone import Unenrolled
+from portal.simulator.scep_client import InstallationFailed
+from portal.simulator.settings_app import SettingsApp
+from tests.account_driven.steps import walking
+from tests.backends import houses
+from tests.factories import BASE
+from tests.tools import needs_nanomdm
+
+pytestmark = needs_nanomdm
+OUT_OF_REACH = (httpx.HTTPError, InstallationFailed)
+
+
+@pytest.fixture
+def house(make_app, tmp_path):
+    with houses.delegated(make_app, tmp_path) as made:
+        yield made
+
+
+class Life:
+    """One phone from its certificate to its good-bye, a stage at a time."""
+
+    def __init__(self, house, number: int, way: str) -> None:
+        self.house, self.username = house, f"person{number}"
+        self.invitation = house.invite(self.username)
+        self.phone = house.prepared(self.invitation, number) if way == "profile" else self._from_settings(number)
+        self.ordered: list[str] = []
+
+    def _from_settings(self, number: int):
+        settings_app, account = SettingsApp(self.house.phone(number, 18)), f"{self.username}@work.example.com"
+        owner = walking(self.house.app, self.invitation, self.username)
+        base_url = settings_app.discover(account, BASE)
+        token = settings_app.ask_owner(settings_app.begin(base_url), account, owner)
+        phone = settings_app.phone
+        phone.account, phone.token = account, token
+        phone.obtain_identity(phone.open_profile(settings_app.fetch_profile(base_url, token)))
+        return phone
+
+    def stages(self) -> list[Callable[[], object]]:
+        return [self.authenticate, self.token_update, self.connect, self.lock, self.connect, self.wipe, self.connect]
+
+    def authenticate(self) -> None:
+        self.phone.authenticate()
+        self.house.until(lambda: self.house.device(self.invitation) is not None)
+
+    def token_update(self) -> None:
+        self.phone.token_update()
+        self.house.until(lambda: self.house.company.status(self.invitation) == "enrolled")
+
+    def connect(self) -> None:
+        self.house.until(lambda: self.house.company.status(self.invitation) == "enrolled")
+        self.house.until(lambda: not self.house.commands("queued"))
+        self.phone.connect()
+        self.house.until(lambda: not self.house.commands("sent"))
+
+    def lock(self) -> None:
+        with self.house.portal.database.transaction() as session:
+            commands.order(session, session.get_one(Device, self.device_id), Order("DeviceLock"), clock.now())
+
+    def wipe(self) -> None:
+        staff = Staff("helpdesk:test", clock.now())
+        with self.house.portal.database.transaction() as session:
+            management.remove_work_data(session, self.house.portal.settings, self.device_id, "iPhone", staff)
+
+    @property
+    def device_id(self) -> str:
+        return self.house.device(self.invitation).id
+
+
+def live(life: Life, cut_at: int, cut: Callable[[], None], back: Callable[[], None]) -> None:
+    """Every stage; before stage ``cut_at`` something goes down, the phone tries in vain, and it comes back."""
+    for number, stage in enumerate(life.stages()):
+        if number == cut_at:
+            cut()
+            try:
+                if stage in (life.lock, life.wipe):
+                    stage()
+                    life.house.work()
+                else:
+                    with pytest.raises(OUT_OF_REACH):
+                        life.phone.connect() if stage == life.connect else stage()
+                    life.house.work()
+            finally:
+                back()
+            if stage in (life.lock, life.wipe):
+                continue
+        stage()
+
+
+@pytest.mark.parametrize("way", ["profile", "account"])
+@pytest.mark.parametrize("what", ["nanomdm", "portal"])
+def test_nothing_is_lost_wherever_it_is_cut_off(house, way, what):
+    def portal_down() -> None:
+        house.portal_is_down = True
+
+    def portal_up() -> None:
+        house.portal_is_down = False
+
+    cut, back = (house.cut_off, house.bring_back) if what == "nanomdm" else (portal_down, portal_up)
+    lives = []
+    for number in range(len(Life.stages(Life.__new__(Life)))):
+        life = Life(house, number, way)
+        live(life, number, cut, back)
+        lives.append(life)
+    for life in lives:
+        assert house.company.status(life.invitation) == "removed"
+        kinds = [kind for kind, _ in house.company.events(life.invitation)]
+        wanted = {"device.authenticated": 1, "device.enrolled": 1, "device.left": 1, "command.acknowledged": 4}
+        assert {kind: kinds.count(kind) for kind in wanted} == wanted
+    assert {each.status for each in house.commands()} == {"acknowledged"}
+    assert len(house.commands()) == 4 * len(lives)
+    assert house.pending() == 0
+
+
+@pytest.mark.parametrize("lost", [{0}, {1}, {0, 1}, {2}, {3}, {4}, {2, 3, 4}, {5}, {6}])
+def test_webhooks_that_never_arrive_are_made_up_for(house, lost):
+    """NanoMDM sends each once: Authenticate, TokenUpdate, Idle, two answers, Idle, the answer to the removal."""
+    house.lose = lost
+    life = Life(house, 0, "profile")
+    phone = life.phone
+    phone.authenticate()
+    house.until(lambda: house.webhooks == 1)
+    phone.token_update()
+    house.until(lambda: house.webhooks == 2)
+
+    def enrolled() -> bool:
+        house.heal()
+        phone.connect()
+        device = house.device(life.invitation)
+        return device is not None and device.attributes != {} and device.profiles != []
+
+    house.until(enrolled)
+    life.wipe()
+
+    def gone() -> bool:
+        house.heal()
+        try:
+            phone.connect()
+        except Unenrolled:
+            return True
+        return house.company.status(life.invitation) == "removed"
+
+    house.until(gone)
+    kinds = [kind for kind, _ in house.company.events(life.invitation)]
+    wanted = {"device.authenticated": 1, "device.enrolled": 1, "device.left": 1}
+    assert {kind: kinds.count(kind) for kind in wanted} == wanted

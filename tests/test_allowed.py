@@ -1,0 +1,132 @@
+"""What may be asked of a user-enrolled device is what Apple's schema allows; the rest is refused, with a reason."""
+
+import json
+import plistlib
+from pathlib import Path
+
+import pytest
+
+from portal.enrollment import allowed
+from portal.enrollment.commands import READ
+from portal.enrollment.errors import CommandForbidden
+from portal.pki import cms
+from portal.simulator.scep_client import self_signed
+from tests.factories import phone_key
+
+FACTS = json.loads((Path(__file__).parent / "data" / "user-enrollment.json").read_text())
+BY_MODE = {entry["request_type"]: entry["user_enrollment"] for entry in FACTS["ios_commands"]}
+PAYLOADS = {entry["payload_type"]: entry for entry in FACTS["ios_payloads"]}
+
+
+def profile(*payloads, **values):
+    return plistlib.dumps({"PayloadType": "Configuration", "PayloadIdentifier": "com.example.wifi", "PayloadVersion": 1,
+                           "PayloadContent": list(payloads), **values})  # fmt: skip
+
+
+def reason_of(content):
+    with pytest.raises(CommandForbidden) as refused:
+        allowed.check("InstallProfile", {"Payload": content})
+    return refused.value.reason, refused.value.parts
+
+
+def test_what_can_be_queued_is_what_apples_schema_allows():
+    assert {name for name, mode in BY_MODE.items() if mode == "allowed"} == allowed.COMMANDS
+
+
+def test_the_25_forbidden_commands_are_refused_with_what_they_would_reach():
+    forbidden = {name for name, mode in BY_MODE.items() if mode == "forbidden"}
+    assert len(forbidden) == 25
+    assert forbidden == set(allowed.FORBIDDEN)
+    for name in forbidden:
+        with pytest.raises(CommandForbidden) as refused:
+            allowed.check(name, {})
+        assert refused.value.reason == allowed.FORBIDDEN[name]
+    assert (allowed.FORBIDDEN["EraseDevice"], allowed.FORBIDDEN["ClearPasscode"]) == ("whole_device", "passcode")
+
+
+def test_a_command_that_nobody_knows_is_refused():
+    with pytest.raises(CommandForbidden, match="unknown_command"):
+        allowed.check("MakeCoffee", {})
+
+
+def test_what_can_be_asked_is_what_apples_schema_allows():
+    by_mode = {entry["query"]: entry["user_enrollment"] for entry in FACTS["ios_device_information"]}
+    assert {name for name, mode in by_mode.items() if mode == "allowed"} == allowed.QUERIES
+    assert set(allowed.ASKED_QUERIES) <= allowed.QUERIES
+    assert set(FACTS["ios_settings_items"]["allowed"]) == allowed.SETTINGS_ITEMS
+    for order in READ:
+        allowed.check(order.request_type, order.keys)
+
+
+@pytest.mark.parametrize(
+    ("command", "keys", "reason"),
+    [
+        ("DeviceInformation", {"Queries": ["OSVersion", "UDID"]}, "query"),
+        ("DeviceInformation", {}, "query"),
+        ("Settings", {"Settings": [{"Item": "Bluetooth", "Enabled": False}]}, "setting"),
+        ("InstallApplication", {"ChangeManagementState": "Managed"}, "personal_app"),
+        ("DeviceLock", {"PIN": "123456"}, "passcode"),
+    ],
+)
+def test_forbidden_parts_of_allowed_commands_are_refused(command, keys, reason):
+    with pytest.raises(CommandForbidden) as refused:
+        allowed.check(command, keys)
+    assert refused.value.reason == reason
+
+
+def test_what_a_profile_may_carry_is_what_apples_schema_allows():
+    mode = {name for name, entry in PAYLOADS.items() if entry["user_enrollment"] == "allowed"}
+    assert mode - {"com.apple.mdm"} == allowed.PAYLOADS
+    keys = PAYLOADS["com.apple.applicationaccess"]["keys"]
+    assert {key for key, entry in keys.items() if entry["user_enrollment"] == "allowed"} == allowed.RESTRICTIONS
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, entry in PAYLOADS.items() if entry["user_enrollment"] != "allowed"] + ["com.apple.mdm"]
+)
+def test_a_profile_with_a_payload_that_is_not_allowed_is_refused(name):
+    assert reason_of(profile({"PayloadType": name})) == ("payload", (name,))
+
+
+def test_every_forbidden_key_of_an_allowed_payload_is_refused():
+    for name, entry in PAYLOADS.items():
+        if entry["user_enrollment"] != "allowed" or name == "com.apple.mdm":
+            continue
+        for key, fact in entry["keys"].items():
+            content = profile({"PayloadType": name, "PayloadUUID": "X", key: True})
+            if fact["user_enrollment"] == "forbidden":
+                assert reason_of(content) == ("restriction", (key,))
+            else:
+                allowed.check("InstallProfile", {"Payload": content})
+
+
+def test_a_signed_profile_is_read_like_a_plain_one():
+    from cryptography import x509
+
+    certificate = self_signed(x509.Name([]), phone_key())
+    good = cms.sign(profile({"PayloadType": "com.apple.wifi.managed"}), phone_key(), certificate)
+    assert allowed.check_profile(good)["PayloadIdentifier"] == "com.example.wifi"
+    bad = cms.sign(profile({"PayloadType": "com.apple.vpn.managed"}), phone_key(), certificate)
+    assert reason_of(bad) == ("payload", ("com.apple.vpn.managed",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"nothing",
+        b"<plist><array/></plist>",
+        plistlib.dumps({"PayloadType": "Configuration", "PayloadContent": []}),
+        plistlib.dumps({"PayloadIdentifier": "a", "PayloadContent": [{"PayloadType": "com.apple.font"}]}),
+        profile("com.apple.font"),
+        profile(),
+        profile({"PayloadType": "com.apple.font"}, PayloadIdentifier=""),
+    ],
+)
+def test_what_is_no_profile_is_refused(content):
+    assert reason_of(content)[0] == "unreadable"
+
+
+def test_a_profile_that_its_owner_could_not_remove_is_refused():
+    content = profile({"PayloadType": "com.apple.font"}, PayloadRemovalDisallowed=True)
+    assert reason_of(content) == ("removal", ())
