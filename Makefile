@@ -1,5 +1,6 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 8000
+BACKEND ?= embedded
 BIN = .venv/bin
 export PYTHONDONTWRITEBYTECODE = 1
 
@@ -11,8 +12,8 @@ help:            ## list the commands
 run: .venv/runtime  ## serve the demo company on 127.0.0.1:$PORT (PORT=8000)
 	@$(BIN)/python -m portal.simulator.demo serve $(PORT)
 
-demo: .venv/runtime  ## walk one employee through the journey and enroll a simulated iPhone
-	@$(BIN)/python -m portal.simulator.demo walk
+demo: .venv/runtime  ## walk one employee through the journey and enroll a simulated iPhone (BACKEND=embedded or nanomdm)
+	@$(BIN)/python -m portal.simulator.demo walk $(BACKEND)
 
 test: .venv/develop  ## the whole suite
 	$(BIN)/python -m pytest -n auto --dist loadfile
@@ -21,7 +22,7 @@ lint: .venv/develop  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: .venv/develop  ## how fast it is, beside the floor of the same machine
-	$(BIN)/python -m tests.bench && $(BIN)/python -m tests.bench.board
+	$(BIN)/python -m tests.bench && $(BIN)/python -m tests.bench.board && $(BIN)/python -m tests.bench.delegated
 
 messages: .venv/develop  ## take new texts into the catalogues and compile them
 	$(BIN)/pybabel -q extract -F config/babel.cfg --omit-header --no-location -o portal/translations/messages.pot .

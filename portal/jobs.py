@@ -27,6 +27,7 @@ from portal.models import IssuedProfile, Person
 from portal.notifications import alerts, outbox
 from portal.notifications.email import open_transport
 from portal.notifications.sms import open_gateway
+from portal.people import leavers
 from portal.settings import Settings
 from portal.vault import Vault, read_keys
 
@@ -95,6 +96,7 @@ class Worker:
         self.deliver()
         now, settings = clock.now(), self.live.refresh()
         self.invite_many()
+        self.look_for_leavers()
         with self.database.transaction() as session:
             leaving.of_disabled_people(session, settings, now)
             management.refresh_quiet(session, settings, now)
@@ -132,6 +134,17 @@ class Worker:
                 self.deliver()
         except SourceUnavailable as problem:
             log.warning("campaigns.wait reason=%s", problem.reason)
+
+    def look_for_leavers(self) -> None:
+        """Ask the directory about people with managed devices."""
+        settings = self.live.refresh()
+        if not settings.ldap.servers or settings.ldap.bind != "search":
+            return
+        directory = Directory(settings.ldap)
+        try:
+            leavers.look(self.database, directory, clock.now())
+        finally:
+            directory.close()
 
     def run(self) -> None:
         """Work until told to stop (SIGTERM, SIGINT). Two threads: devices never wait for a slow mail server."""

@@ -5,17 +5,14 @@ import shutil
 import pytest
 
 from portal.simulator import nanomdm
-from portal.simulator.server import NotStarted
 from tests.peers.proxy import NGINX
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="Debian's package openssl is not installed")
 
 
 def _nanomdm_missing() -> str:
-    try:
-        nanomdm.program()
-    except NotStarted as missing:
-        return str(missing)
+    if nanomdm.found_program() is None:
+        return f"NanoMDM is missing: go install {nanomdm.MODULE}"
     return "" if NGINX else "Debian's package nginx-light is not installed"
 
 

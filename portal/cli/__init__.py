@@ -5,6 +5,7 @@ from flask import Flask
 from portal.cli.config import config
 from portal.cli.credentials import credentials_group
 from portal.cli.demo import demo_accounts, demo_people
+from portal.cli.devices import device_group
 from portal.cli.discovery import discovery_group
 from portal.cli.iphone import iphone
 from portal.cli.people import people_group
@@ -23,6 +24,7 @@ def init_app(app: Flask) -> None:
         keys,
         terms_group,
         people_group,
+        device_group,
         discovery_group,
         credentials_group,
     ):

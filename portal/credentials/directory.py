@@ -60,6 +60,21 @@ class Directory:
             entry = self._search_person(connection, username)
             return self._found(connection, entry, strict=False) if entry else None
 
+    def standing(self, username: str) -> str:
+        """How the account stands: nothing if it can be used, disabled, expired, must_change_password, or not_found.
+
+        Needs the service account. Raises SourceUnavailable.
+        """
+        with self.connections.service() as connection:
+            entry = self._search_person(connection, username)
+        if entry is None:
+            return "not_found"
+        try:
+            _check_usable(entry, datetime.now(UTC))
+        except AccountProblem as problem:
+            return problem.reason
+        return ""
+
     def probe(self, username: str | None) -> Iterator[str]:
         """Say step by step what works, for ``credentials check``. Raises SourceUnavailable where it stops."""
         for url in self._settings.servers:

@@ -61,6 +61,11 @@ def topic_of(identity: str) -> str | None:
     return found[0] if found and found[0].startswith(TOPIC_PREFIX) else None
 
 
+def valid_until(identity: str) -> datetime:
+    """When the certificate of ``identity`` (PEM) expires."""
+    return x509.load_pem_x509_certificates(identity.encode())[0].not_valid_after_utc
+
+
 def _pkcs12(content: bytes, secret: bytes | None) -> tuple[object, list[x509.Certificate]]:
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(content, secret)

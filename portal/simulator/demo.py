@@ -1,14 +1,17 @@
 """``make run`` serves the demo; ``make demo`` walks one employee through it and enrolls the simulated iPhone."""
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from portal.simulator import nanomdm
 from portal.simulator.employee import Employee, Stuck
 from portal.simulator.iphone import IPhone, SignInAgain, Unenrolled
 from portal.simulator.mail import NoMail, demo_mail
@@ -17,18 +20,32 @@ from portal.simulator.scep_client import InstallationFailed
 from portal.simulator.server import ROOT, NotStarted, Server, running
 from portal.simulator.settings_app import SettingsApp
 
+SETTLE_TRIES = 30
 
-def walk() -> int:
-    """Both ways against a portal of their own; 0 only if both devices are enrolled."""
+
+def walk(backend: str = "embedded") -> int:
+    """Both ways against a portal of their own, its devices managed by ``backend``; 0 only if both are enrolled."""
     with tempfile.TemporaryDirectory(prefix="portal-demo-") as folder:
         data = Path(folder)
-        with running(data) as server:
+        with _portal(data, backend) as server:
             print(f"portal: {server.url}")
+            if backend == "nanomdm":
+                print("NanoMDM manages the devices; they are not woken, so they look for commands by themselves")
             accounts = json.loads(server.flask("demo-accounts", "--json"))
             first, second = [each for each in accounts if each["managed_apple_account"]][:2]
             states = [_with_a_profile(server, data, first), _from_settings(server, data, second)]
             server.flask("audit", "verify")
             return 0 if states == ["enrolled", "enrolled"] else 1
+
+
+@contextlib.contextmanager
+def _portal(data: Path, backend: str) -> Iterator[Server]:
+    if backend != "nanomdm":
+        with running(data) as server:
+            yield server
+        return
+    with nanomdm.managing(data) as (server, _):
+        yield server
 
 
 def _with_a_profile(server: Server, data: Path, account: dict[str, str]) -> str:
@@ -38,8 +55,10 @@ def _with_a_profile(server: Server, data: Path, account: dict[str, str]) -> str:
     employee = Employee(server.url, print)
     credentials = (account["username"], account["password"], lambda: _passcode(data, account))
     profile = employee.walk(invitation["url"], *credentials)
-    for line in IPhone().install(profile):
+    iphone = IPhone()
+    for line in iphone.install(profile):
         print(f"iPhone: {line}")
+    _settle(server, invitation, iphone)
     employee.open("/enroll/finish")
     return _report(server, invitation)
 
@@ -56,8 +75,21 @@ def _from_settings(server: Server, data: Path, account: dict[str, str]) -> str:
     owner = lambda url: web_view.walk_web_view(url, *credentials)  # noqa: E731
     for line in settings_app.sign_in(account["managed_apple_account"], owner, server.url):
         print(f"iPhone: {line}")
+    _settle(server, invitation, settings_app.phone)
     safari.open("/enroll/finish")
     return _report(server, invitation)
+
+
+def _settle(server: Server, invitation: dict[str, str], iphone: IPhone) -> None:
+    """A delegated backend hears of the device, and the portal of it from there, a moment later."""
+    for _ in range(SETTLE_TRIES):
+        seen = json.loads(server.flask("status", invitation["id"], "--json"))
+        if seen["device"] and seen["device"]["attributes"] and seen["device"]["profiles"]:
+            return
+        answered = iphone.connect()
+        if answered:
+            print(f"iPhone: commands answered: {', '.join(answered)}")
+        time.sleep(0.3)
 
 
 def _invite(server: Server, account: dict[str, str]) -> dict[str, str]:
@@ -121,9 +153,9 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """``walk``, or ``serve PORT``."""
+    """``walk [BACKEND]``, or ``serve PORT``."""
     try:
-        return serve(int(arguments[1])) if arguments[:1] == ["serve"] else walk()
+        return serve(int(arguments[1])) if arguments[:1] == ["serve"] else walk(*arguments[1:2])
     except (NotStarted, Stuck, NoMail, InstallationFailed, Unenrolled, SignInAgain) as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1

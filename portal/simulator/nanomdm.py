@@ -1,15 +1,18 @@
 """A real NanoMDM server beside a portal on loopback, for ``make demo BACKEND=nanomdm``, the tests and the bench."""
 
+import contextlib
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from portal.simulator.server import NotStarted, free_port
+from portal.simulator.server import NotStarted, Server, free_port, running
 
 VERSION = "v0.9.0"
 MODULE = f"github.com/micromdm/nanomdm/cmd/nanomdm@{VERSION}"
@@ -61,6 +64,12 @@ class NanoMdm:
         self.stop()
         raise NotStarted(f"NanoMDM did not start: {said}")
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def again(self) -> None:
         """Start it once more with the data it had."""
         self.start((self.folder / "ca.pem").read_bytes())
@@ -84,10 +93,41 @@ class NanoMdm:
         self._process = None
 
 
+@contextlib.contextmanager
+def managing(data: Path, environment: Mapping[str, str] | None = None) -> Iterator[tuple[Server, "NanoMdm"]]:
+    """A started portal with its data in ``data`` whose devices a NanoMDM of its own manages; both stopped at the end.
+
+    Raises NotStarted.
+    """
+    program()
+    port = free_port()
+    nanomdm = NanoMdm(data / "nanomdm", f"http://127.0.0.1:{port}/hooks/nanomdm")
+    try:
+        variables = {**nanomdm.environment(), **(environment or {})}
+        with running(data, variables, port, lambda server: nanomdm.start(server.ca())) as server:
+            yield server, nanomdm
+    finally:
+        nanomdm.stop()
+
+
 def program() -> str:
-    """Where NanoMDM is, or how to get it. Raises NotStarted."""
+    """Where NanoMDM is; built into the virtual environment if only Go is there. Raises NotStarted."""
+    found = found_program()
+    if found is not None:
+        return found
+    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    if go is None:
+        raise NotStarted(f"NanoMDM is missing, and so is Go to build it: {MODULE}")
+    print(f"building NanoMDM {VERSION} with Go, once")
+    folder = Path(sys.prefix) / "bin"
+    done = subprocess.run([go, "install", MODULE], env={**os.environ, "GOBIN": str(folder)}, capture_output=True)
+    if done.returncode:
+        raise NotStarted(f"go install {MODULE}: {done.stderr.decode(errors='replace').strip()[-500:]}")
+    return str(folder / "nanomdm")
+
+
+def found_program() -> str | None:
+    """NanoMDM in the virtual environment, on the path, or where Go puts it."""
     gopath = os.environ.get("GOPATH") or str(Path.home() / "go")
-    found = shutil.which("nanomdm") or shutil.which("nanomdm", path=str(Path(gopath) / "bin"))
-    if found is None:
-        raise NotStarted(f"NanoMDM is missing. With Go installed: go install {MODULE}")
-    return found
+    folders = [str(Path(sys.prefix) / "bin"), os.environ.get("PATH", ""), str(Path(gopath) / "bin")]
+    return shutil.which("nanomdm", path=os.pathsep.join(folders))

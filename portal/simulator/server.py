@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -46,6 +46,10 @@ class Server:
         if done.returncode:
             raise NotStarted(f"{' '.join(arguments)}: {done.stderr.strip()[-2000:]}")
         return done.stdout
+
+    def ca(self) -> bytes:
+        """The certificate of the devices' CA (PEM), once it is prepared."""
+        return self.flask("ca").encode()
 
     def prepare(self) -> None:
         """Keys, tables, CA and, in the demo, its settings and people.
@@ -122,13 +126,22 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(data: Path, environment: Mapping[str, str] | None = None, port: int = 0) -> Iterator[Server]:
-    """A prepared, started portal with its data in ``data``; stopped at the end."""
+def running(
+    data: Path,
+    environment: Mapping[str, str] | None = None,
+    port: int = 0,
+    before_start: Callable[[Server], None] = lambda server: None,
+) -> Iterator[Server]:
+    """A prepared, started portal with its data in ``data``; stopped at the end.
+
+    ``before_start`` gets the prepared server and may start what it needs.
+    """
     data.mkdir(parents=True, exist_ok=True)
     variables = {"PORTAL_DATA_DIR": str(data), **(environment or {})}
     server = Server(port or free_port(), variables, data / "server.log")
     try:
         server.prepare()
+        before_start(server)
         server.start()
         yield server
     finally:

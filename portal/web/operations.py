@@ -1,16 +1,30 @@
 """Is the process alive, can it serve."""
 
+from datetime import timedelta
+
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 
+from portal import clock
 from portal.credentials.base import SourceUnavailable
 from portal.extensions import db_session, portal
+from portal.pki import uploads
 
 blueprint = Blueprint("operations", __name__)
 
-NOT_ESSENTIAL = {"credentials"}
+
+class NotReady(Exception):
+    """A part that is not usable; ``reason`` is a code."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+NOT_ESSENTIAL = {"credentials", "backend", "push_certificate"}
 """Without these the portal still serves: it explains the outage to people better than a proxy would."""
+RENEW_BEFORE = timedelta(days=30)
 
 
 @blueprint.get("/healthz")
@@ -27,13 +41,14 @@ def readyz() -> ResponseReturnValue:
         "authority": _check_authority,
         "profile_signer": _check_signer,
         "backend": _check_backend,
+        "push_certificate": _check_push_certificate,
         "credentials": _check_credentials,
     }
     problems = {}
     for name, check in checks.items():
         try:
             check()
-        except SourceUnavailable as unavailable:
+        except (SourceUnavailable, NotReady) as unavailable:
             problems[name] = unavailable.reason
         except Exception as error:  # whatever it is, this part is not ready
             problems[name] = type(error).__name__
@@ -62,4 +77,16 @@ def _check_credentials() -> None:
 def _check_backend() -> None:
     health = portal.backend.health()
     if not health.ready:
-        raise RuntimeError(health.reason)
+        raise NotReady(health.reason)
+
+
+def _check_push_certificate() -> None:
+    """Where devices are woken: that they can be, for another while."""
+    if portal.backend.name == "embedded":
+        return
+    identity = portal.settings.mdm.push_identity
+    if not identity:
+        raise NotReady("missing")
+    left = uploads.valid_until(identity) - clock.now()
+    if left < RENEW_BEFORE:
+        raise NotReady("expired" if left < timedelta() else "expires_soon")

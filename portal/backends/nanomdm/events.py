@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -184,7 +184,16 @@ def _take_up(desk: Desk, event: BackendEvent) -> bool:
     except BadPlist as problem:
         outcome = f"{REFUSED}: {problem}"
     _done(event, outcome, desk.now)
+    if event.kind in ("Authenticate", "TokenUpdate"):
+        _release(desk, event)
     return True
+
+
+def _release(desk: Desk, event: BackendEvent) -> None:
+    """What waited for this message need not wait any longer."""
+    same = (BackendEvent.enrollment_id == event.enrollment_id) & BackendEvent.done_at.is_(None)
+    waiting = same & (BackendEvent.next_attempt_at > desk.now) & (BackendEvent.attempts == 0)
+    desk.session.execute(update(BackendEvent).where(waiting).values(next_attempt_at=desk.now))
 
 
 def _authenticate(desk: Desk, event: BackendEvent, message: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ def items() -> list[Item]:
     domains = discovery.domains(db_session, settings)
     checks = {each.domain: each.problem for each in db_session.scalars(select(DiscoveryCheck))}
     uploaded = bool(settings.profile.signing_identity or settings.profile.signing_certificate)
-    return [
+    items = [
         Item("company", _saved("company") or settings.demo, "admin.settings_page", "company"),
         Item("mail", settings.mail.transport == "smtp" or settings.demo, "admin.settings_page", "mail"),
         Item("people", _any_account(), "admin.people_page"),
@@ -36,6 +36,9 @@ def items() -> list[Item]:
         Item("discovery", any(checks.get(each, "x") is None for each in domains), "admin.discovery_page"),
         Item("invitation", _any_invitation(), "helpdesk.request_list"),
     ]
+    if portal.backend.keeps_queue:
+        items.insert(5, Item("push", bool(settings.mdm.push_identity), "admin.settings_page", "backend"))
+    return items
 
 
 def _saved(page: str) -> bool:

@@ -6,6 +6,7 @@ from flask.typing import ResponseReturnValue
 from portal import clock
 from portal.enrollment import statistics
 from portal.extensions import db_session, portal
+from portal.pki import uploads
 from portal.web import spreadsheets
 from portal.web.admin import blueprint, checklist
 
@@ -17,7 +18,12 @@ def dashboard() -> ResponseReturnValue:
     highest = max([1, *(max(invited, enrolled) for _, invited, enrolled in numbers.days)])
     todo = checklist.items()
     return render_template(
-        "admin/dashboard.html", numbers=numbers, highest=highest, todo=todo, signer_days=_signer_days()
+        "admin/dashboard.html",
+        numbers=numbers,
+        highest=highest,
+        todo=todo,
+        signer_days=_signer_days(),
+        push_days=_push_days(),
     )
 
 
@@ -27,6 +33,12 @@ def _signer_days() -> int | None:
         return (portal.signer.certificate.not_valid_after_utc - clock.now()).days
     except (OSError, ValueError):
         return None
+
+
+def _push_days() -> int | None:
+    """Days until Apple's push certificate expires; None if there is none."""
+    identity = portal.settings.mdm.push_identity
+    return (uploads.valid_until(identity) - clock.now()).days if identity else None
 
 
 @blueprint.get("/dashboard.csv")

@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 from portal import clock
 from portal.enrollment import journey
 from portal.extensions import db_session, portal
-from portal.models import Command, Device, EnrollmentRequest, IssuedProfile, OutboxMessage
+from portal.models import BackendEvent, Command, Device, EnrollmentRequest, IssuedProfile, OutboxMessage
+from portal.pki import uploads
 from portal.web.api import blueprint, caller
 
 OPEN_COMMANDS = ("queued", "sent", "not_now")
@@ -46,6 +47,18 @@ def metrics() -> ResponseReturnValue:
         "portal_mail_oldest_seconds": ("Age of the oldest of them.", (now - oldest).total_seconds() if oldest else 0),
         "portal_mail_failed": ("Messages given up.", _count(OutboxMessage, OutboxMessage.failed_at.is_not(None))),
         "portal_backend_ready": ("Whether device management can take devices.", int(portal.backend.health().ready)),
+        "portal_commands_waiting": (
+            "Commands that were not handed over to device management yet.",
+            _count(Command, Command.handed_at.is_(None), Command.status == "queued"),
+        ),
+        "portal_backend_events_waiting": (
+            "Messages of device management that were not taken up yet.",
+            _count(BackendEvent, BackendEvent.done_at.is_(None)),
+        ),
+        "portal_push_certificate_days_left": (
+            "Days until Apple's push certificate expires; -1 without one.",
+            (uploads.valid_until(push) - now).days if (push := portal.settings.mdm.push_identity) else -1,
+        ),
         "portal_signer_days_left": (
             "Days until the certificate that signs profiles expires.",
             (portal.signer.certificate.not_valid_after_utc - now).days,
