@@ -4,9 +4,11 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import CodeType
 
 import pytest
 from flask import Flask
+from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy.orm import Session
 
 from portal import clock as portal_clock
@@ -18,7 +20,19 @@ from tests.databases import Template
 from tests.factories import Company
 from tests.pages import Browser
 
+COMPILED: dict[str, CodeType] = {}
+"""Templates by Jinja's key for their source, so that not every test's portal compiles them anew."""
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+class SharedTemplates(BytecodeCache):
+    """Compiled templates of this process."""
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = COMPILED.get(f"{bucket.key} {bucket.checksum}")
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        COMPILED[f"{bucket.key} {bucket.checksum}"] = bucket.code
 
 
 class Clock:
@@ -61,6 +75,7 @@ def make_app(template: Template, tmp_path: Path, clock: Clock) -> Iterator[Calla
     def make(**overrides: object) -> Flask:
         app = create_app(template.settings(tmp_path, url, **overrides))
         app.testing = False
+        app.jinja_env.bytecode_cache = SharedTemplates()
         apps.append(app)
         return app
 

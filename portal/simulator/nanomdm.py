@@ -21,10 +21,14 @@ STOP_SECONDS = 5.0
 
 
 class NanoMdm:
-    """One server with its data in ``folder``, telling ``webhook_url`` what its devices say."""
+    """One server with its data in ``folder``, telling ``webhook_url`` what its devices say.
 
-    def __init__(self, folder: Path, webhook_url: str) -> None:
+    ``storage`` is one of NanoMDM's with its data source name; filekv in ``folder`` by default.
+    """
+
+    def __init__(self, folder: Path, webhook_url: str, storage: tuple[str, str] | None = None) -> None:
         self.folder = folder
+        self.storage = storage or ("filekv", str(folder / "data"))
         self.webhook_url = webhook_url
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -48,7 +52,7 @@ class NanoMdm:
         ca = self.folder / "ca.pem"
         ca.write_bytes(ca_pem)
         command = [program(), "-ca", str(ca), "-listen", f"127.0.0.1:{self.port}"]
-        command += ["-storage", "filekv", "-storage-dsn", str(self.folder / "data"), "-webhook-url", self.webhook_url]
+        command += ["-storage", self.storage[0], "-storage-dsn", self.storage[1], "-webhook-url", self.webhook_url]
         keys = {"NANOMDM_API": self.api_key, "NANOMDM_WEBHOOK_HMAC_KEY": self.webhook_secret}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

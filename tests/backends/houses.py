@@ -4,6 +4,8 @@ Time is real here: NanoMDM checks certificates against its own clock.
 """
 
 import contextlib
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy
 from cryptography.hazmat.primitives.serialization import Encoding
 from flask import Flask
 from sqlalchemy import select
@@ -24,8 +27,9 @@ from portal.extensions import Portal
 from portal.models import BackendEvent, Command, Device
 from portal.simulator.iphone import IPhone
 from portal.simulator.model import MODELS
-from portal.simulator.nanomdm import NanoMdm
+from portal.simulator.nanomdm import VERSION, NanoMdm
 from portal.simulator.settings_app import SettingsApp
+from tests import databases
 from tests.account_driven.steps import ACCOUNT, walking
 from tests.factories import BASE, Company, phone_key
 from tests.pages import Browser
@@ -199,7 +203,8 @@ def delegated(make_app: Callable[..., Flask], folder: Path) -> Iterator[Delegate
     """A portal served on loopback, with NanoMDM and nginx around it."""
     held: list[DelegatedHouse] = []
     server = make_server("127.0.0.1", 0, lambda environ, start: held[0].serve(environ, start), threaded=True)
-    nanomdm = NanoMdm(folder / "nanomdm", f"http://127.0.0.1:{server.port}/hooks/nanomdm")
+    storage, drop = _storage()
+    nanomdm = NanoMdm(folder / "nanomdm", f"http://127.0.0.1:{server.port}/hooks/nanomdm", storage)
     proxy = Proxy(folder / "nginx", server.port, nanomdm.port)
     app = make_app(
         mdm={"backend": "nanomdm", "topic": "", "push_identity": "", "refresh_hours": 24},
@@ -222,6 +227,31 @@ def delegated(make_app: Callable[..., Flask], folder: Path) -> Iterator[Delegate
         server.shutdown()
         server.server_close()
         house.close()
+        drop()
+
+
+def _storage() -> tuple[tuple[str, str] | None, Callable[[], None]]:
+    """Where NanoMDM keeps what it knows: in files, or beside the portal's data in PostgreSQL; and how to clean up."""
+    schema = _schema()
+    if not databases.SERVER or schema is None:
+        return None, lambda: None
+    name = databases.create()
+    engine = sqlalchemy.create_engine(databases.named(name), poolclass=sqlalchemy.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(schema.read_text())
+    server = sqlalchemy.make_url(databases.SERVER).set(drivername="postgres", database=name)
+    dsn = server.render_as_string(hide_password=False) + "?sslmode=disable"
+    return ("pgsql", dsn), lambda: databases.drop(name)
+
+
+def _schema() -> Path | None:
+    """NanoMDM's tables, where Go keeps its source."""
+    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    if go is None:
+        return None
+    cache = subprocess.run([go, "env", "GOMODCACHE"], capture_output=True, text=True, check=True).stdout.strip()
+    found = Path(cache) / f"github.com/micromdm/nanomdm@{VERSION}" / "storage" / "pgsql" / "schema.sql"
+    return found if found.exists() else None
 
 
 def _quick() -> pytest.MonkeyPatch:

@@ -247,7 +247,8 @@ def test_an_outage_at_the_profile_says_so_and_goes_on_afterwards(house):
     house.cut_off()
     house.until(lambda: not house.portal.backend.health().ready)
     assert browser.get("/enroll/profile").status == 503
-    assert browser.client.get("/readyz").status_code == 503
+    told = browser.client.get("/readyz").json
+    assert (told["status"], told["problems"]["backend"]) == ("degraded", "unreachable")
     house.bring_back()
     house.until(lambda: house.portal.backend.health().ready)
     phone = house.phone()

@@ -1,9 +1,12 @@
 """Every page that tells of trouble, with a picture: errors, refusals, and a device that did not make it."""
 
+import plistlib
+
 import pytest
 
 from portal.backends.base import Health
-from portal.enrollment import progress, requests
+from portal.enrollment import management, progress, requests
+from portal.enrollment.management import Staff
 from portal.simulator.iphone import IPhone, Unenrolled
 from tests.browser.conftest import needs_chromium
 from tests.factories import phone_key, totp_code
@@ -108,20 +111,52 @@ def test_a_device_that_went_silent(scene, clock):
     at.sees("7-profile-silent", "Download the profile")
 
 
+WIFI = plistlib.dumps({"PayloadType": "Configuration", "PayloadIdentifier": "com.example.wifi", "PayloadVersion": 1,
+                       "PayloadUUID": "X", "PayloadDisplayName": "Wi-Fi at work",
+                       "PayloadContent": [{"PayloadType": "com.apple.wifi.managed"}]})  # fmt: skip
+
+
 def test_the_page_of_a_device(scene, clock):
     at = scene()
     invitation, profile = at.walk_to_download()
-    IPhone(key=phone_key()).install(profile)
-    at.company.person("helen", "helpdesk")
+    phone = IPhone(key=phone_key(), apps={"com.example.mail": "Managed", "com.example.files": "Installing"})
+    phone.install(profile)
+    device_id = at.company.device(invitation).id
+    staff = Staff("helpdesk:test", clock())
+    with at.portal.database.transaction() as session:
+        management.install_profile(session, at.portal.settings, device_id, WIFI, staff)
+        management.read(session, device_id, staff)
+    phone.connect()
+    at.company.person("helen", "admin")
     at.open("/staff/sign-in")
     at.engine.fill("code", totp_code(clock()))
     at.sign_in("helen")
     at.engine.wait_for_heading("Enrollment requests")
     at.open(f"/helpdesk/devices/{at.company.device(invitation).id}")
-    at.sees("helpdesk-device", "iPhone · Erika")
+    at.sees("helpdesk-device", "iPhone · Erika", desk=True)
     at.engine.fill("confirm", "something else")
     at.engine.tap("form[action$='remove-work-data'] button")
     at.sees("helpdesk-device-not-confirmed", "iPhone · Erika")
+
+
+def test_a_device_that_is_silent_and_one_that_does_not_leave(scene, clock):
+    at = scene()
+    invitation, profile = at.walk_to_download()
+    IPhone(key=phone_key()).install(profile)
+    clock.forward(days=31)
+    at.company.person("helen", "helpdesk")
+    at.open("/staff/sign-in")
+    at.engine.fill("code", totp_code(clock()))
+    at.sign_in("helen")
+    at.engine.wait_for_heading("Enrollment requests")
+    device_id = at.company.device(invitation).id
+    at.open(f"/helpdesk/devices/{device_id}")
+    at.sees("helpdesk-device-silent", "iPhone · Erika")
+    with at.portal.database.transaction() as session:
+        staff = Staff("helpdesk:test", clock())
+        management.remove_work_data(session, at.portal.settings, device_id, "iPhone", staff)
+    at.open(f"/helpdesk/requests/{invitation.request.id}")
+    at.sees("helpdesk-request-leaving", "Erika")
 
 
 def test_a_request_that_was_closed(scene, clock):

@@ -236,6 +236,8 @@ PAGES = {
     "/admin/settings/notifications": "Notifications",
     "/admin/terms": "License terms",
     "/admin/tokens": "API tokens",
+    "/admin/device-management": "Device management",
+    "/admin/settings/backend": "Certificates and devices",
 }
 
 

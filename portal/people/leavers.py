@@ -1,0 +1,65 @@
+"""Noticing that somebody's account was closed in the directory, although they never sign in here again.
+
+Only what the directory says outright counts (the account is disabled, or has expired). Somebody who is not found may
+just have another username now: that alone never costs anybody their work data.
+"""
+
+import logging
+from datetime import datetime, timedelta
+
+from sqlalchemy import or_, select
+
+from portal import people
+from portal.credentials.base import SourceUnavailable
+from portal.credentials.directory import NAME, Directory
+from portal.database import Database
+from portal.models import Device, EnrollmentRequest, Person
+from portal.people import LastAdmin
+
+LOOK_EVERY = timedelta(hours=1)
+AT_A_TIME = 200
+CLOSED = ("disabled", "expired")
+
+log = logging.getLogger("portal.leavers")
+
+
+def look(database: Database, directory: Directory, now: datetime) -> int:
+    """Ask about everybody with a managed device whom nobody asked about for an hour; how many were disabled.
+
+    While the directory is out of reach nothing happens.
+    """
+    count = 0
+    for person_id, username in _due(database, now):
+        try:
+            problem = directory.standing(username)
+        except SourceUnavailable as unavailable:
+            log.warning("leavers.wait reason=%s", unavailable.reason)
+            break
+        with database.transaction() as session:
+            person = session.get_one(Person, person_id)
+            person.synced_at = now
+            if problem in CLOSED and person.disabled_at is None:
+                try:
+                    people.disable(session, person, "directory", now)
+                    count += 1
+                except LastAdmin:
+                    log.warning("leavers.last_admin person=%s", person_id)
+    return count
+
+
+def _due(database: Database, now: datetime) -> list[tuple[str, str]]:
+    managed = (
+        select(Device.id)
+        .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
+        .where(EnrollmentRequest.person_id == Person.id, Device.enrolled_at.is_not(None), Device.ended_at.is_(None))
+        .exists()
+    )
+    query = (
+        select(Person.id, Person.username)
+        .where(Person.source == NAME, Person.disabled_at.is_(None), managed)
+        .where(or_(Person.synced_at.is_(None), Person.synced_at < now - LOOK_EVERY))
+        .order_by(Person.synced_at)
+        .limit(AT_A_TIME)
+    )
+    with database.session() as session:
+        return [(row[0], row[1]) for row in session.execute(query)]
