@@ -147,8 +147,8 @@ class Worker:
             directory.close()
 
     def run(self) -> None:
-        """Work until told to stop (SIGTERM, SIGINT). Two threads: devices never wait for a slow mail server."""
-        Consumer(self.queue, workers=2, worker_type="thread", initial_delay=0.1, max_delay=1.0).run()
+        """Work until told to stop (SIGTERM, SIGINT). Three threads: devices never wait for a slow mail server."""
+        Consumer(self.queue, workers=3, worker_type="thread", initial_delay=0.1, max_delay=1.0).run()
 
 
 def _same_backend(one: Settings, other: Settings) -> bool:

@@ -8,7 +8,7 @@ asks whether it is back, at growing waits, and the others wait behind it: nothin
 import logging
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, aliased
 
 from portal import audit, clock
@@ -51,22 +51,16 @@ def work(database: Database, backend: Backend) -> int:
 
 def next_due(session: Session) -> datetime | None:
     """When the next command that waits is to be handed over."""
-    return session.scalar(select(func.min(Command.next_attempt_at)).where(_waits(Command)))
+    return session.scalar(select(func.min(Command.next_attempt_at)).where(_waits(Command), _first_in_line()))
 
 
 def _claim(database: Database) -> tuple[int, Parcel] | None:
-    earlier = aliased(Command)
-    first_in_line = ~(
-        select(earlier.id)
-        .where(earlier.device_id == Command.device_id, earlier.id < Command.id, _waits(earlier))
-        .exists()
-    )
     with database.transaction() as session:
         now = clock.now()
         query = (
             select(Command, Device.enrollment_id)
             .join(Device, Device.id == Command.device_id)
-            .where(_waits(Command), Command.next_attempt_at <= now, first_in_line)
+            .where(_waits(Command), Command.next_attempt_at <= now, _first_in_line())
             .order_by(Command.id)
             .limit(1)
             .with_for_update(of=Command, skip_locked=True)
@@ -80,8 +74,15 @@ def _claim(database: Database) -> tuple[int, Parcel] | None:
         return command.id, Parcel(enrollment_id, command.uuid, command.payload)
 
 
-def _waits(command: type[Command]):  # type: ignore[no-untyped-def]
+def _waits(command: type[Command]) -> ColumnElement[bool]:
     return (command.handed_at.is_(None)) & (command.status == "queued")
+
+
+def _first_in_line() -> ColumnElement[bool]:
+    """No earlier command of the same device waits."""
+    earlier = aliased(Command)
+    before = (earlier.device_id == Command.device_id) & (earlier.id < Command.id)
+    return ~select(earlier.id).where(before, _waits(earlier)).exists()
 
 
 def _later(command: Command, reason: str, now: datetime) -> None:

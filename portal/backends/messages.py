@@ -122,6 +122,7 @@ def _answer(desk: Desk, device: Device, status: str | None, message: dict[str, A
     if ANSWERS[status] == "not_now" and command.status not in commands.OPEN:
         return
     command.status, command.answered_at = ANSWERS[status], desk.now
+    command.handed_at = command.handed_at or desk.now
     command.errors = _errors(message)
     chain = audit.request_chain(device.request_id)
     actor, reason = progress.DEVICE, command.request_type

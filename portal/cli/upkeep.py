@@ -11,6 +11,8 @@ from portal import audit, clock, installation, jobs
 from portal.cli.common import command, fail
 from portal.enrollment import terms
 from portal.extensions import portal
+from portal.pki.authority import AuthorityMissing
+from portal.vault import VaultError
 
 
 @command("setup")
@@ -28,7 +30,11 @@ def worker() -> None:
 @command("ca")
 def ca() -> None:
     """Print the CA certificate of devices' identities (PEM): what a device-management server has to trust."""
-    click.echo(portal.authority.ca.certificate.public_bytes(Encoding.PEM).decode(), nl=False)
+    try:
+        certificate = portal.authority.ca.certificate
+    except (VaultError, AuthorityMissing):
+        fail("There is no CA yet: run setup first.")
+    click.echo(certificate.public_bytes(Encoding.PEM).decode(), nl=False)
 
 
 audit_group = AppGroup("audit", help="The audit trail.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -78,8 +78,8 @@ def keys_of(command: Command) -> dict[str, Any]:
     return dict(plistlib.loads(command.payload)["Command"])
 
 
-def drop(session: Session, device: Device) -> None:
+def drop(session: Session, device: Device, now: datetime) -> None:
     """The enrollment is over: what was not answered is not asked any more."""
-    session.execute(
-        update(Command).where(Command.device_id == device.id, Command.status.in_(OPEN)).values(status="dropped")
-    )
+    unanswered = (Command.device_id == device.id, Command.status.in_(OPEN))
+    handed = func.coalesce(Command.handed_at, now)
+    session.execute(update(Command).where(*unanswered).values(status="dropped", handed_at=handed))

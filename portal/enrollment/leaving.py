@@ -81,7 +81,7 @@ def left(
 def _end(session: Session, device: Device, reason: str, now: datetime) -> None:
     device.ended_at, device.end_reason = now, reason
     device.push_sealed = None
-    commands.drop(session, device)
+    commands.drop(session, device, now)
 
 
 def cancel(session: Session, settings: Settings, request_id: str, actor: str, now: datetime) -> None:
@@ -89,10 +89,11 @@ def cancel(session: Session, settings: Settings, request_id: str, actor: str, no
 
     Repeating it changes nothing.
     """
-    requests.cancel(session, request_id, actor, now)
-    request = requests.lock(session, request_id)
     query = select(Device).where(Device.request_id == request_id, Device.ended_at.is_(None)).with_for_update()
-    for device in session.scalars(query.execution_options(populate_existing=True)):
+    devices = session.scalars(query.execution_options(populate_existing=True)).all()  # locked before their request,
+    requests.cancel(session, request_id, actor, now)  # as everywhere else
+    request = requests.lock(session, request_id)
+    for device in devices:
         if device.enrolled_at is not None:
             ask(session, settings, device, CANCELLED, actor, now)
         elif request.ended_at is not None:

@@ -71,13 +71,15 @@ class Command(Base):
 
     It is ``queued``, then ``sent`` (the device, or the backend that keeps its queue, has it), perhaps ``not_now``, then
     ``acknowledged``, ``error``, ``format_error``, ``answer_lost``, ``failed`` (the backend does not take it) or
-    ``dropped`` (the enrollment ended first). ``handed_at``: the worker gave it to the backend, or woke the device.
+    ``dropped`` (the enrollment ended first). ``handed_at``: the worker gave it to the backend, or woke the device, or
+    need not do so any more.
     """
 
     __tablename__ = "commands"
     __table_args__ = (
         Index("ix_commands_device_id_status", "device_id", "status"),
-        _part("ix_commands_waiting", "handed_at IS NULL AND status = 'queued'", "device_id", "id"),
+        _part("ix_commands_waiting", "handed_at IS NULL", "device_id", "id"),
+        Index("ix_commands_status", "status", "sent_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -99,13 +101,15 @@ class Command(Base):
 class BackendEvent(Base):
     """What a delegated backend told, stored before it is answered and taken up by the worker, each event once.
 
-    ``profile_id`` is the reference in the device's address. ``content_sealed`` is emptied when it is ``done_at``.
+    ``profile_id`` is the reference in the device's address. ``content_sealed`` is emptied when it is ``done_at``;
+    ``kept_at``: it changed nothing, and admins should see it.
     """
 
     __tablename__ = "backend_events"
     __table_args__ = (
         _part("ix_backend_events_undone", "done_at IS NULL", "next_attempt_at"),
-        Index("ix_backend_events_done", "outcome", "done_at"),
+        Index("ix_backend_events_done_at", "done_at"),
+        _part("ix_backend_events_kept", "kept_at IS NOT NULL", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -118,4 +122,5 @@ class BackendEvent(Base):
     next_attempt_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
     done_at: Mapped[datetime | None]
+    kept_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(48))

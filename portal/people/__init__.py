@@ -12,6 +12,7 @@ from portal.models import (
     AccessToken,
     CampaignEntry,
     Certificate,
+    Command,
     Device,
     EnrollmentRequest,
     LocalAccount,
@@ -163,6 +164,8 @@ def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
         for device in session.scalars(select(Device).where(Device.request_id == request.id)):
             device.attributes, device.profiles, device.push_sealed = {}, [], None
             device.apps, device.certificates = [], []
+            open_commands = (Command.device_id == device.id, Command.status.in_(("queued", "sent", "not_now")))
+            session.execute(update(Command).where(*open_commands).values(status="dropped", handed_at=now))
             device.product_name = device.os_version = device.build_version = None
             if device.ended_at is None:
                 device.ended_at, device.end_reason = now, "person_erased"

@@ -5,14 +5,12 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from portal.simulator.server import NotStarted, Server, free_port, running
+from portal.simulator.server import NotStarted, Server, free_port, running, wait_until_it_listens
 
 VERSION = "v0.9.0"
 MODULE = f"github.com/micromdm/nanomdm/cmd/nanomdm@{VERSION}"
@@ -58,12 +56,8 @@ class NanoMdm:
             self._process = subprocess.Popen(
                 command, env={**os.environ, **keys}, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
+        if wait_until_it_listens(self._process, self.port, START_SECONDS):
+            return
         said = self.log.read_text("utf-8", "replace")[-1000:]
         self.stop()
         raise NotStarted(f"NanoMDM did not start: {said}")

@@ -118,6 +118,22 @@ class Server:
         )
 
 
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until_it_listens(process: subprocess.Popen[bytes], port: int, seconds: float) -> bool:
+    """Whether ``process`` came to listen on ``port`` in time; False as soon as it has ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        if listens(port):
+            return True
+        time.sleep(0.02)
+    return False
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:

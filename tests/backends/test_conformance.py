@@ -8,12 +8,13 @@ from sqlalchemy import select
 
 from portal import clock
 from portal.backends.base import Parcel
-from portal.enrollment import commands, leaving, management
+from portal.enrollment import access, commands, leaving, management
 from portal.enrollment.commands import Order
 from portal.enrollment.management import Staff
 from portal.models import AccessToken, Certificate, Command, Device, OutboxMessage
-from portal.simulator.iphone import Unenrolled
+from portal.simulator.iphone import SignInAgain, Unenrolled
 from portal.simulator.scep_client import InstallationFailed
+from tests.account_driven.steps import walking
 from tests.backends import houses
 from tests.factories import phone_key
 from tests.pages import Browser
@@ -77,6 +78,18 @@ def test_an_iphone_enrolls_from_settings(house):
     assert living(house, invitation) == [1, 1]
     order(house, invitation, Order("DeviceLock"))
     assert house.connect(phone) == ["DeviceLock"]
+
+
+def test_the_owner_of_an_iphone_signs_in_again(house):
+    invitation = house.invite()
+    settings_app = house.from_settings(invitation)
+    with house.portal.database.transaction() as session:
+        assert access.ask_to_sign_in_again(session, invitation.request.id, "helpdesk:test", clock.now())
+    with pytest.raises(SignInAgain) as asked:
+        settings_app.phone.connect()
+    settings_app.sign_in_again(asked.value, walking(house.app, invitation))
+    order(house, invitation, Order("DeviceLock"))
+    assert house.connect(settings_app.phone) == ["DeviceLock"]
 
 
 def test_an_iphone_enrolls_again_after_it_left(house):

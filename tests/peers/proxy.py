@@ -1,16 +1,15 @@
 """nginx on loopback with TLS, as the examples in ``config/`` set it up."""
 
+import os
 import re
 import shutil
-import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from portal.settings import ROOT
-from portal.simulator.server import free_port
+from portal.simulator.server import free_port, wait_until_it_listens
 from tests.servers import loopback_certificate
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
@@ -56,7 +55,7 @@ class Proxy:
             for before, after in ports.items():
                 text = text.replace(before, after)
             (folder / name).write_text(text)
-        user = "user root;" if Path("/root").stat().st_uid == __import__("os").geteuid() else ""
+        user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(AROUND.format(folder=folder, user=user))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -65,12 +64,8 @@ class Proxy:
         assert NGINX is not None
         self._process = subprocess.Popen([NGINX, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")],
                                          stderr=(self.folder / "stderr.log").open("wb"))  # fmt: skip
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
+        if wait_until_it_listens(self._process, self.port, START_SECONDS):
+            return
         self.stop()
         raise AssertionError((self.folder / "stderr.log").read_text())
 

@@ -15,6 +15,7 @@ from portal.settings import ROOT
 from portal.simulator import demo
 from portal.simulator.server import free_port
 from tests.servers import Cast, portal_server
+from tests.tools import needs_nanomdm
 
 REDIS = shutil.which("redis-server")
 
@@ -70,9 +71,10 @@ def test_the_queue_works_on_redis_and_survives_its_restart(tmp_path):
         redis.wait()
 
 
-def test_the_demo_walks_to_an_enrolled_device(capsys, monkeypatch):
+@pytest.mark.parametrize("backend", ["embedded", pytest.param("nanomdm", marks=needs_nanomdm)])
+def test_the_demo_walks_to_an_enrolled_device(capsys, monkeypatch, backend):
     monkeypatch.delenv("PORTAL_DATABASE_URL", raising=False)
-    assert demo.main([]) == 0
+    assert demo.main(["walk", backend]) == 0
     printed = capsys.readouterr().out
     assert "status: enrolled" in printed
     assert "/enroll/terms" in printed

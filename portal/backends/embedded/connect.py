@@ -26,7 +26,7 @@ def handle(desk: Desk, fingerprint: str, message: dict[str, Any]) -> bytes:
     command = _next(desk.session, device, fresh=message["Status"] == "Idle")
     if command is None or device.ended_at is not None:
         return b""
-    command.status, command.sent_at = "sent", desk.now
+    command.status, command.sent_at, command.handed_at = "sent", desk.now, command.handed_at or desk.now
     return command.payload
 
 

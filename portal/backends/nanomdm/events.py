@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -46,8 +46,8 @@ KEEP_UNKNOWN = timedelta(days=30)
 UNKNOWN = "unknown"
 FAILED = "failed"
 REFUSED = "refused"
-KEPT = (UNKNOWN, FAILED, REFUSED)
-"""Outcomes that an admin should see."""
+KEPT = (UNKNOWN, REFUSED)
+"""Beginnings of outcomes that an admin should see."""
 
 log = logging.getLogger("portal.nanomdm")
 
@@ -175,9 +175,10 @@ def _take_up(desk: Desk, event: BackendEvent) -> bool:
     message = plistlib.loads(desk.vault.open(event.content_sealed or b""))
     patient = desk.now - event.received_at < PATIENCE
     try:
-        outcome = _authenticate(desk, event, message) if event.kind == "Authenticate" else _speak(
-            desk, event, message, patient
-        )  # fmt: skip
+        if event.kind == "Authenticate":
+            outcome = _authenticate(desk, event, message)
+        else:
+            outcome = _speak(desk, event, message, patient)
     except _TooEarly:
         event.next_attempt_at = desk.now + LOOK_AGAIN
         return False
@@ -247,12 +248,14 @@ def _device(desk: Desk, event: BackendEvent) -> Device | None:
 def _done(event: BackendEvent, outcome: str, now: datetime) -> None:
     event.done_at, event.outcome, event.next_attempt_at, event.content_sealed = now, outcome[:48], None, None
     if outcome.startswith(KEPT):
+        event.kept_at = now
         log.warning("nanomdm.event_not_applied kind=%s outcome=%r", event.kind, outcome)
 
 
 def _again(event: BackendEvent, problem: str, now: datetime) -> None:
     if event.attempts >= len(RETRIES):
         event.done_at, event.outcome, event.next_attempt_at = now, f"{FAILED}: {problem}"[:48], None
+        event.kept_at = now
         return
     event.next_attempt_at = now + RETRIES[event.attempts]
     event.attempts += 1
@@ -263,10 +266,11 @@ def _again(event: BackendEvent, problem: str, now: datetime) -> None:
 
 def kept() -> ColumnElement[bool]:
     """Events that changed nothing and that somebody should look at."""
-    return or_(*(BackendEvent.outcome.startswith(each) for each in KEPT))
+    return BackendEvent.kept_at.is_not(None)
 
 
 def forget(session: Session, now: datetime) -> None:
     """Housekeeping: what was settled after two days, what belongs to nobody after a month."""
     done = BackendEvent.done_at
-    session.execute(delete(BackendEvent).where(or_(and_(done < now - KEEP_DONE, ~kept()), done < now - KEEP_UNKNOWN)))
+    session.execute(delete(BackendEvent).where(done < now - KEEP_DONE, BackendEvent.kept_at.is_(None)))
+    session.execute(delete(BackendEvent).where(kept(), done < now - KEEP_UNKNOWN))

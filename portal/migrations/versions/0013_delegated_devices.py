@@ -12,9 +12,10 @@ depends_on = None
 
 DEVICE = ("apps", "certificates", "apps_at", "certificates_at", "wake_problem", "leaving_reason", "leaving_at")
 COMMAND = ("handed_at", "next_attempt_at", "attempts", "last_error")
-WAITING = sa.text("handed_at IS NULL AND status = 'queued'")
+WAITING = sa.text("handed_at IS NULL")
 MANAGED = sa.text("ended_at IS NULL")
 UNDONE = sa.text("done_at IS NULL")
+KEPT = sa.text("kept_at IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -39,6 +40,7 @@ def upgrade() -> None:
         op.add_column("commands", column)
     waiting = {"sqlite_where": WAITING, "postgresql_where": WAITING}
     op.create_index("ix_commands_waiting", "commands", ["device_id", "id"], **waiting)
+    op.create_index("ix_commands_status", "commands", ["status", "sent_at"])
     op.execute(sa.text("UPDATE commands SET handed_at = created_at"))  # the portal's own queue had them all along
     op.create_table(
         "backend_events",
@@ -52,6 +54,7 @@ def upgrade() -> None:
         sa.Column("next_attempt_at", when, nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("done_at", when, nullable=True),
+        sa.Column("kept_at", when, nullable=True),
         sa.Column("outcome", sa.String(48), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_backend_events")),
         sa.UniqueConstraint("event_id", name=op.f("uq_backend_events_event_id")),
@@ -59,11 +62,13 @@ def upgrade() -> None:
     op.create_index(
         "ix_backend_events_undone", "backend_events", ["next_attempt_at"], sqlite_where=UNDONE, postgresql_where=UNDONE
     )
-    op.create_index("ix_backend_events_done", "backend_events", ["outcome", "done_at"])
+    op.create_index("ix_backend_events_done_at", "backend_events", ["done_at"])
+    op.create_index("ix_backend_events_kept", "backend_events", ["id"], sqlite_where=KEPT, postgresql_where=KEPT)
 
 
 def downgrade() -> None:
     op.drop_table("backend_events")
+    op.drop_index("ix_commands_status", "commands")
     op.drop_index("ix_commands_waiting", "commands")
     op.drop_index("ix_devices_managed", "devices")
     for table, names in (("commands", COMMAND), ("devices", DEVICE)):
