@@ -35,7 +35,10 @@ class Device(Base):
     """One enrollment of one device, known by its EnrollmentID alone; never by hardware identifiers."""
 
     __tablename__ = "devices"
-    __table_args__ = (_part("ix_devices_managed", "ended_at IS NULL", "last_seen_at"),)
+    __table_args__ = (
+        _part("ix_devices_managed", "ended_at IS NULL", "last_seen_at"),
+        _part("ix_devices_leaving", "ended_at IS NULL AND leaving_at IS NOT NULL", "request_id"),
+    )
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     enrollment_id: Mapped[str] = mapped_column(String(128), unique=True)

@@ -8,15 +8,16 @@ import random
 import statistics
 import tempfile
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import event, insert, text
+from sqlalchemy import Engine, event, insert, text
 
 from portal import clock, create_app
 from portal.enrollment import board
 from portal.extensions import Portal
-from portal.models import EnrollmentRequest, IssuedProfile, Person, SearchWord, new_id
+from portal.models import Certificate, Device, EnrollmentRequest, IssuedProfile, Person, SearchWord, new_id
 from portal.models.people import search_words
 from tests.databases import Template
 from tests.factories import Company
@@ -49,6 +50,8 @@ VIEWS = {
     "any attention": "attention=any",
     "undelivered (none)": "attention=undelivered",
     "idle": "attention=idle",
+    "silent": "attention=silent",
+    "leaving": "attention=leaving",
     "locked, oldest first": "attention=locked&order=oldest",
     "status and search": "status=enrolled&q=lu",
 }
@@ -57,7 +60,7 @@ VIEWS = {
 def fill(portal: Portal, count: int) -> str:
     """``count`` requests in every state, most of them over; the short code of one of them."""
     dice, now = random.Random(7), clock.now()
-    people, words, requests, profiles = [], [], [], []
+    people, words, requests, profiles, numbers = [], [], [], [], []
     for number in range(count):
         first, last = ("".join(dice.choices(SYLLABLES, k=3)) for _ in range(2))
         person = {
@@ -77,19 +80,33 @@ def fill(portal: Portal, count: int) -> str:
         request, profile = _request(dice, person["id"], number, count, now)  # type: ignore[arg-type]
         requests.append(request)
         profiles += [profile] if profile else []
+        numbers += [number] if profile else []
     with portal.database.transaction() as session:
         for table, rows in (
             (Person, people),
             (SearchWord, words),
             (EnrollmentRequest, requests),
             (IssuedProfile, profiles),
+            (Certificate, [_certificate(each, now) for each in profiles]),
+            (Device, [_device(each, number, now) for each, number in zip(profiles, numbers, strict=True)]),
         ):
             for start in range(0, len(rows), AT_A_TIME):
                 session.execute(insert(table.__table__), rows[start : start + AT_A_TIME])  # type: ignore[arg-type]
-    with portal.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM"))
-        connection.execute(text("ANALYZE"))
+    outside_transactions(portal.database.engine, "VACUUM", "ANALYZE")
     return board.short_code(str(requests[count // 2]["id"]))
+
+
+def outside_transactions(engine: Engine, *statements: str) -> None:
+    """Run statements that no transaction may hold."""
+    if engine.dialect.name == "sqlite":
+        held = engine.raw_connection()
+        for statement in statements:
+            held.driver_connection.execute(statement)  # type: ignore[union-attr]  # SQLAlchemy's own begins one
+        held.close()
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.execute(text(statement))
 
 
 def _request(dice: random.Random, person_id: str, number: int, count: int, now):  # type: ignore[no-untyped-def]
@@ -130,6 +147,20 @@ def _request(dice: random.Random, person_id: str, number: int, count: int, now):
     if not is_open and number % 25 == 0:
         row |= {"ended_at": at, "end_reason": "removed" if number < 75 else "cancelled"}
     return row, profile
+
+
+def _certificate(profile: dict[str, Any], now: datetime) -> dict[str, Any]:
+    return {"fingerprint": profile["id"], "serial": profile["id"], "profile_id": profile["id"],
+            "request_id": profile["request_id"], "der": b"", "issued_at": now, "expires_at": now}  # fmt: skip
+
+
+def _device(profile: dict[str, Any], number: int, now: datetime) -> dict[str, Any]:
+    """Managed; one in two thousand silent, one in three thousand asked to leave."""
+    seen = now - timedelta(days=40) if number % 2000 == 1 else now
+    return {"id": new_id(), "enrollment_id": profile["id"], "request_id": profile["request_id"],
+            "profile_id": profile["id"], "certificate_fingerprint": profile["id"], "way": "profile",
+            "authenticated_at": now, "enrolled_at": now, "last_seen_at": seen, "attributes": {}, "profiles": [],
+            "leaving_at": now if number % 3000 == 1 else None}  # fmt: skip
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ DEVICE = ("apps", "certificates", "apps_at", "certificates_at", "wake_problem", 
 COMMAND = ("handed_at", "next_attempt_at", "attempts", "last_error")
 WAITING = sa.text("handed_at IS NULL")
 MANAGED = sa.text("ended_at IS NULL")
+LEAVING = sa.text("ended_at IS NULL AND leaving_at IS NOT NULL")
 UNDONE = sa.text("done_at IS NULL")
 KEPT = sa.text("kept_at IS NOT NULL")
 
@@ -31,6 +32,7 @@ def upgrade() -> None:
     ):
         op.add_column("devices", column)
     op.create_index("ix_devices_managed", "devices", ["last_seen_at"], sqlite_where=MANAGED, postgresql_where=MANAGED)
+    op.create_index("ix_devices_leaving", "devices", ["request_id"], sqlite_where=LEAVING, postgresql_where=LEAVING)
     for column in (
         sa.Column("handed_at", when, nullable=True),
         sa.Column("next_attempt_at", when, nullable=True),
@@ -70,6 +72,7 @@ def downgrade() -> None:
     op.drop_table("backend_events")
     op.drop_index("ix_commands_status", "commands")
     op.drop_index("ix_commands_waiting", "commands")
+    op.drop_index("ix_devices_leaving", "devices")
     op.drop_index("ix_devices_managed", "devices")
     for table, names in (("commands", COMMAND), ("devices", DEVICE)):
         for name in names:
