@@ -102,12 +102,12 @@ def cancel(session: Session, settings: Settings, request_id: str, actor: str, no
 
 def of_disabled_people(session: Session, settings: Settings, now: datetime) -> int:
     """The worker's part: devices of people who may not work here any more are asked to leave; how many."""
+    disabled = select(Person.id).where(Person.disabled_at.is_not(None))
+    of_the_disabled = select(EnrollmentRequest.id).where(EnrollmentRequest.person_id.in_(disabled))
     query = (
         select(Device)
-        .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
-        .join(Person, Person.id == EnrollmentRequest.person_id)
         .where(
-            Person.disabled_at.is_not(None),
+            Device.request_id.in_(of_the_disabled),
             Device.ended_at.is_(None),
             Device.enrolled_at.is_not(None),
             Device.leaving_reason.is_(None),

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import JSON, Connection, ForeignKey, Index, String, delete, event, insert
+from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, Mapper, mapped_column, relationship
 
 from portal.models.base import Base, new_id
@@ -23,7 +24,15 @@ class Person(Base):
     """Someone who may sign in: kept here (``source`` local), or told of by a source under its stable ``subject``."""
 
     __tablename__ = "people"
-    __table_args__ = (Index("ix_people_source_subject", "source", "subject", unique=True),)
+    __table_args__ = (
+        Index("ix_people_source_subject", "source", "subject", unique=True),
+        Index(
+            "ix_people_disabled",
+            "id",
+            sqlite_where=sql("disabled_at IS NOT NULL"),
+            postgresql_where=sql("disabled_at IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     username: Mapped[str] = mapped_column(String(128), unique=True)

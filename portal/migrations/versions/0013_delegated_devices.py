@@ -15,6 +15,7 @@ COMMAND = ("handed_at", "next_attempt_at", "attempts", "last_error")
 WAITING = sa.text("handed_at IS NULL")
 MANAGED = sa.text("ended_at IS NULL")
 LEAVING = sa.text("ended_at IS NULL AND leaving_at IS NOT NULL")
+DISABLED = sa.text("disabled_at IS NOT NULL")
 UNDONE = sa.text("done_at IS NULL")
 KEPT = sa.text("kept_at IS NOT NULL")
 
@@ -43,6 +44,7 @@ def upgrade() -> None:
     waiting = {"sqlite_where": WAITING, "postgresql_where": WAITING}
     op.create_index("ix_commands_waiting", "commands", ["device_id", "id"], **waiting)
     op.create_index("ix_commands_status", "commands", ["status", "sent_at"])
+    op.create_index("ix_people_disabled", "people", ["id"], sqlite_where=DISABLED, postgresql_where=DISABLED)
     op.execute(sa.text("UPDATE commands SET handed_at = created_at"))  # the portal's own queue had them all along
     op.create_table(
         "backend_events",
@@ -70,6 +72,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("backend_events")
+    op.drop_index("ix_people_disabled", "people")
     op.drop_index("ix_commands_status", "commands")
     op.drop_index("ix_commands_waiting", "commands")
     op.drop_index("ix_devices_leaving", "devices")
