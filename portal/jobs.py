@@ -67,9 +67,7 @@ class Worker:
     def manage(self) -> None:
         """Take up what the device management told, and hand waiting commands to it."""
         backend = self.backend
-        if backend.name == "nanomdm":
-            topic = backend.management("").topic
-            events.work(self.database, self.vault, self.live.current, topic)
+        backend.take_up(self.database, self.vault, self.live.current)
         dispatch.work(self.database, backend)
         self._come_back()
 

@@ -9,6 +9,10 @@ it reached the portal. A new backend is a file beside this one and a line in ``o
 from dataclasses import dataclass
 from typing import Protocol
 
+from portal.database import Database
+from portal.settings import Settings
+from portal.vault import Vault
+
 
 @dataclass(frozen=True, slots=True)
 class Management:
@@ -69,6 +73,10 @@ class Backend(Protocol):
         None, or a code for why the device was not woken: it gets the command when it comes by itself.
         Raises BackendDown, ParcelRefused.
         """
+        ...
+
+    def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
+        """The worker's part: apply what the backend told since (``messages``); how many messages were settled."""
         ...
 
     def take_push_certificate(self, identity: str) -> None:

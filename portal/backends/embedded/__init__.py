@@ -2,7 +2,9 @@
 
 from portal.backends.base import Health, Management, Parcel
 from portal.backends.embedded.push import NoPush, Push
+from portal.database import Database
 from portal.settings import Settings
+from portal.vault import Vault
 
 CHECKIN_PATH = "/mdm/checkin"
 CONNECT_PATH = "/mdm/connect"
@@ -30,6 +32,10 @@ class EmbeddedBackend:
     def hand_over(self, parcel: Parcel) -> str | None:
         """See Backend; the command stays in the portal's queue, the device is woken."""
         return self._push.wake(parcel.enrollment_id)
+
+    def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
+        """See Backend; its devices' messages are applied as they come."""
+        return 0
 
     def take_push_certificate(self, identity: str) -> None:
         """See Backend; it does not push yet, so there is nothing to do with it."""

@@ -16,11 +16,12 @@ import httpx
 from circuitbreaker import CircuitBreaker
 
 from portal.backends.base import BackendDown, Health, Management, Parcel, ParcelRefused
+from portal.backends.nanomdm import events
+from portal.database import Database
 from portal.settings import Settings
+from portal.vault import Vault
 
 USERNAME = "nanomdm"
-REFERENCE = "ref"
-"""The query of a device's addresses: which profile it enrolled with."""
 FAILURES_TO_PAUSE = 3
 PAUSE_SECONDS = 10
 HEALTH_SECONDS = 3.0
@@ -64,7 +65,7 @@ class NanoMdmBackend:
         The query tells whose device it is; where a proxy asks the portal, it puts the reference in by itself from the
         device's certificate. That iOS keeps the query is likely, but not confirmed [?].
         """
-        reference = "?" + urlencode({REFERENCE: profile_id})
+        reference = "?" + urlencode({events.REFERENCE: profile_id})
         if self._server_url:
             return Management(self._server_url + reference, self._server_url + reference, self._topic)
         return Management(f"{self._public}/connect{reference}", f"{self._public}/checkin{reference}", self._topic)
@@ -97,6 +98,10 @@ class NanoMdmBackend:
         if complaint:  # it was taken before, and its answer lost: only the waking is left to do
             return self._wake(parcel.enrollment_id)
         return _push_problem(told, one)
+
+    def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
+        """See Backend; what its webhooks stored."""
+        return events.work(database, vault, settings, self._topic)
 
     def take_push_certificate(self, identity: str) -> None:
         """See Backend; it keeps the certificate under its topic."""

@@ -24,7 +24,6 @@ from sqlalchemy.orm import Session
 from portal import clock, plists
 from portal.backends import messages
 from portal.backends.messages import HARDWARE_IDENTIFIERS, Desk
-from portal.backends.nanomdm import REFERENCE
 from portal.database import Database
 from portal.enrollment import allowed, progress
 from portal.enrollment.errors import DeviceRefused
@@ -33,6 +32,8 @@ from portal.plists import BadPlist
 from portal.settings import Settings
 from portal.vault import Vault
 
+REFERENCE = "ref"
+"""The query of a device's addresses: which profile it enrolled with."""
 SIGNATURE = "X-Hmac-Signature"
 TOPICS = {"mdm.Authenticate", "mdm.TokenUpdate", "mdm.CheckOut", "mdm.Connect"}
 USER_ENROLLMENT = "User Enrollment (Device)"
