@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import ssl
@@ -10,12 +11,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
+FREE_PORTS = range(20_000, 30_000)
+_held: deque[socket.socket] = deque(maxlen=100)
 
 
 class NotStarted(Exception):
@@ -135,10 +139,21 @@ def wait_until_it_listens(process: subprocess.Popen[bytes], port: int, seconds: 
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on, and that nobody else is given before a server takes it.
+
+    It lies below the ports that systems give to connections and to servers that ask for any (from 32768 on Linux, 49152
+    elsewhere). The same number as a UDP port, held open, keeps it from other processes that ask here.
+    """
+    for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
+        with socket.socket() as probe, contextlib.ExitStack() as unless_free:
+            held = unless_free.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+            with contextlib.suppress(OSError):
+                held.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
+                unless_free.pop_all()
+                _held.append(held)
+                return port
+    raise NotStarted("no port of 127.0.0.1 is free")
 
 
 @contextlib.contextmanager

@@ -4,12 +4,13 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from portal.settings import ROOT
-from portal.simulator.server import free_port, wait_until_it_listens
+from portal.simulator.server import free_port
 from tests.servers import loopback_certificate
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
@@ -60,12 +61,15 @@ class Proxy:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it listens."""
+        """Start it and wait until it listens, itself: it writes its process id once it has its ports."""
         assert NGINX is not None
         self._process = subprocess.Popen([NGINX, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")],
                                          stderr=(self.folder / "stderr.log").open("wb"))  # fmt: skip
-        if wait_until_it_listens(self._process, self.port, START_SECONDS):
-            return
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if (self.folder / "nginx.pid").exists():
+                return
+            time.sleep(0.02)
         self.stop()
         raise AssertionError((self.folder / "stderr.log").read_text())
 
