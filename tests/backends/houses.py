@@ -182,7 +182,8 @@ class DelegatedHouse(House):
         return self.app(environ, start)
 
     def mounts(self) -> dict[str, httpx.BaseTransport]:
-        return {self.proxy.url: httpx.HTTPTransport(verify=False)}
+        """Phones try again when a connection does not come about; so far nothing was said."""
+        return {self.proxy.url: httpx.HTTPTransport(verify=False, retries=2)}
 
     def pending(self) -> int:
         with self.portal.database.session() as session:
