@@ -55,6 +55,8 @@ def test_a_unit_runs_what_exists(path):
     assert all((ROOT / each).exists() for each in arguments if each.startswith("config/"))
     assert service["NoNewPrivileges"] == "true"
     assert service["ProtectSystem"] == "strict"
+    assert service["CapabilityBoundingSet"] == ""
+    assert service["SystemCallFilter"] == "@system-service"
 
 
 def nanomdm_arguments():
