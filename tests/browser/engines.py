@@ -98,6 +98,10 @@ class Engine(ABC):
 
     def check_page(self, accessible: bool = True) -> None:
         """No axe-core violation on this page, nothing wider than the screen, nothing that the CSP would stop."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not self.run("return document.readyState === 'complete'"):
+            assert time.monotonic() < deadline, f"{self.path()} is still loading"
+            time.sleep(0.02)
         unapplied = self.run(UNAPPLIED)
         assert not unapplied, f"{self.path()}: {unapplied}"
         if accessible:
