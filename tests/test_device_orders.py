@@ -3,6 +3,7 @@
 import base64
 import json
 import plistlib
+import re
 from datetime import timedelta
 
 import pytest
@@ -203,8 +204,19 @@ def test_everything_is_read_again_and_shown(admin, held, device):
     assert "The device is asked when it connects next." in admin.text
     held.connect()
     shown = admin.get(f"/helpdesk/devices/{device.id}").text
-    for said in ("com.example.mail", "com.example.files (Installing)", "Identity certificate (until 2027"):
+    for said in ("com.example.mail", "com.example.files (Installing)"):
         assert said in shown
+    assert re.search(r"Identity certificate \(until \w+ \d+, 2027\)", shown)
+
+
+def test_sizes_and_dates_are_written_as_the_reader_writes_them(admin, held, device):
+    admin.submit(f"/helpdesk/devices/{device.id}/read")
+    held.connect()
+    admin.headers["Accept-Language"] = "de"
+    shown = admin.get(f"/helpdesk/devices/{device.id}").text
+    assert re.search(r"Freier Speicher \(GB\)\s*74,5\s", shown)
+    assert re.search(r"Speicher \(GB\)\s*128\s", shown)
+    assert re.search(r"\(bis \d\d\.\d\d\.2027\)", shown)
 
 
 def test_a_personal_app_or_an_identifier_in_an_answer_is_not_kept(admin, held, device, company, invitation):

@@ -1,6 +1,8 @@
 """One device: the few things IT can see of it, and the few it can do."""
 
 from collections.abc import Callable
+from datetime import datetime
+from typing import Any
 
 from flask import abort, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
@@ -89,6 +91,7 @@ def _page(device_id: str, form: ConfirmForm) -> str:
         "helpdesk/device.html",
         device=device,
         name=management.name_of(device),
+        certificates=[(each.get("CommonName"), _until(each)) for each in device.certificates],
         commands=commands,
         removals=[each for each in commands if leaving.is_removal(each, portal.settings)],
         managed=device.enrolled_at is not None and device.ended_at is None,
@@ -99,3 +102,9 @@ def _page(device_id: str, form: ConfirmForm) -> str:
         now=now,
         notice=session.pop(NOTICE, None),
     )
+
+
+def _until(certificate: dict[str, Any]) -> datetime | None:
+    """When a certificate that the device listed runs out, if it could be read."""
+    written = certificate.get("NotValidAfter")
+    return datetime.fromisoformat(written) if written else None
