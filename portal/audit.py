@@ -174,6 +174,7 @@ def last_check(session: Session) -> dict[str, Any] | None:
 
 _INSERT = insert(AuditEvent.__table__)  # type: ignore[arg-type]
 _HEADS = AuditHead.__table__
+_HEAD = select(_HEADS.c.seq, _HEADS.c.digest).where(_HEADS.c.chain == bindparam("of_chain")).with_for_update()
 _ADVANCE = (
     update(_HEADS)  # type: ignore[arg-type]
     .where(_HEADS.c.chain == bindparam("of_chain"))
@@ -182,15 +183,14 @@ _ADVANCE = (
 
 
 def _locked_head(session: Session, chain: str) -> tuple[int, str]:
-    query = select(_HEADS.c.seq, _HEADS.c.digest).where(_HEADS.c.chain == chain).with_for_update()
-    found = session.execute(query).one_or_none()
+    found = session.execute(_HEAD, {"of_chain": chain}).one_or_none()
     if found is None:
         try:
             with session.begin_nested():
                 session.execute(insert(_HEADS), {"chain": chain, "seq": 0, "digest": GENESIS})  # type: ignore[arg-type]
         except IntegrityError:  # another process began the chain first
             pass
-        found = session.execute(query).one()
+        found = session.execute(_HEAD, {"of_chain": chain}).one()
     return found.seq, found.digest
 
 

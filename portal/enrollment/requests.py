@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit, people
@@ -43,16 +43,19 @@ class Invitation:
 
 def lock(session: Session, request_id: str) -> EnrollmentRequest:
     """The request, locked until the transaction ends. Raises LinkUnusable if there is none."""
-    query = (
-        select(EnrollmentRequest)
-        .where(EnrollmentRequest.id == request_id)
-        .with_for_update(of=EnrollmentRequest)
-        .execution_options(populate_existing=True)
-    )
-    request = session.scalar(query)
+    request = session.scalar(_LOCKED, {"id": request_id})
     if request is None:
         raise LinkUnusable
     return request
+
+
+_LOCKED = (
+    select(EnrollmentRequest)
+    .where(EnrollmentRequest.id == bindparam("id"))
+    .with_for_update(of=EnrollmentRequest)
+    .execution_options(populate_existing=True)
+)
+"""Asked at every step, so built once."""
 
 
 def create(

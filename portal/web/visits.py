@@ -6,12 +6,13 @@ from typing import cast
 
 from flask import Flask, g, request, session
 from flask_login import AnonymousUserMixin, UserMixin, current_user
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
+from sqlalchemy.orm import joinedload
 
 from portal import clock
 from portal.enrollment.journey import CARRIED_OVER, Walk
 from portal.extensions import db_session, login_manager, portal, transaction
-from portal.models import Person, Visit
+from portal.models import EnrollmentRequest, Person, Visit
 from portal.people import STAFF_ROLES
 from portal.vault import token_hash
 from portal.web.brand import logo_of
@@ -28,6 +29,14 @@ IPAD = "ipad"
 """Session key: what calls itself a Mac is an iPad."""
 SIGNED_OUT = "signed_out"
 """Session key: a visit was over, so the next sign-in page says why."""
+
+
+_OF_TOKEN = (
+    select(Visit)
+    .where(Visit.token_hash == bindparam("hash"), Visit.area == bindparam("area"))
+    .options(joinedload(Visit.request).lazyload(EnrollmentRequest.person))  # the visit's own person
+)
+"""Asked at every page, so built once."""
 
 
 class SignedIn(UserMixin):  # type: ignore[misc]
@@ -147,7 +156,7 @@ def find(area: str) -> Visit | None:
     token = session.get(area)
     if not isinstance(token, str):
         return None
-    visit = db_session.scalar(select(Visit).where(Visit.token_hash == token_hash(token), Visit.area == area))
+    visit = db_session.scalar(_OF_TOKEN, {"hash": token_hash(token), "area": area})
     now = clock.now()
     if visit is None or visit.person.disabled_at is not None or _over(visit, now):
         session[SIGNED_OUT] = True
