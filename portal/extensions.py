@@ -112,8 +112,8 @@ class Portal:
 
     @cached_property
     def backend(self) -> Backend:
-        """The configured device-management backend. Raises NotSetUp before setup."""
-        return open_backend(self.settings, self.database)
+        """The configured device-management backend. Raises NotSetUp, VaultError before setup."""
+        return open_backend(self.settings, self.database, self.vault)
 
     def forget(self) -> None:
         """Open everything anew when next needed (after setup or a key rotation)."""

@@ -86,7 +86,7 @@ class Worker:
         """The device management of the settings as they are now."""
         settings = self.live.refresh()
         if self._backend is None or not _same_backend(self._backend[0], settings):
-            self._backend = settings, open_backend(settings, self.database)
+            self._backend = settings, open_backend(settings, self.database, self.vault)
         return self._backend[1]
 
     def every_minute(self) -> None:
@@ -101,6 +101,8 @@ class Worker:
             events.forget(session, now)
             if self.backend.keeps_queue:
                 upkeep.reconcile(session, settings, now)
+            elif self.backend.wakes_devices:
+                upkeep.wake_again(session, now)
         upkeep.give_push_certificate(self.database, self.backend, settings, now)
         self.manage()
         with self.database.transaction() as session:

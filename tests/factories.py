@@ -5,7 +5,11 @@ from functools import lru_cache
 
 import httpx
 import pyotp
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -113,6 +117,15 @@ def _phone_key(number: int) -> rsa.RSAPrivateKey:
 def phone_key(number: int = 0) -> rsa.RSAPrivateKey:
     """An RSA key, made once for all tests: only its time would be new."""
     return _phone_key(number)
+
+
+def push_identity(begins: datetime, ends: datetime, topic: str = "com.apple.mgmt.External.one", key: int = 0) -> str:
+    """An MDM push certificate for ``topic`` with its key, as PEM; signed by itself instead of Apple."""
+    name = x509.Name([x509.NameAttribute(NameOID.USER_ID, topic), x509.NameAttribute(NameOID.COMMON_NAME, "APSP")])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(phone_key(key).public_key())
+    made = made.serial_number(x509.random_serial_number()).not_valid_before(begins).not_valid_after(ends)
+    private = phone_key(key).private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    return (made.sign(phone_key(key), hashes.SHA256()).public_bytes(Encoding.PEM) + private).decode()
 
 
 def phone(app: Flask, number: int = 0, ios: int = 17) -> IPhone:

@@ -1,13 +1,14 @@
 """The commands others build on: their output is an interface."""
 
 import json
+from datetime import timedelta
 
 import pyotp
 import pytest
 
 from portal import audit, clock, create_app, demo, people
 from portal.models import Person
-from tests.factories import phone
+from tests.factories import phone, push_identity
 from tests.pages import Browser
 
 
@@ -133,5 +134,15 @@ def test_before_setup_pages_say_that_nothing_works_yet(template, tmp_path, clock
     assert (answer.status_code, answer.json["status"]) == (503, "not ready")
 
 
-def test_a_portal_that_is_set_up_is_ready(app, company):
-    assert app.test_client().get("/readyz").json == {"status": "ready", "problems": {}}
+@pytest.mark.parametrize(("days", "says"), [(0, "missing"), (365, None), (20, "expires_soon"), (-1, "expired")])
+def test_a_portal_that_is_set_up_is_ready_and_says_whether_it_can_wake_devices(make_app, clock, days, says):
+    chosen = {"backend": "embedded", "topic": "", "push_server": "https://push.example.com", "refresh_hours": 24}
+    ends = clock() + timedelta(days=days)
+    identity = push_identity(clock() - timedelta(days=30), ends) if days else ""
+    answer = make_app(mdm={**chosen, "push_identity": identity}).test_client().get("/readyz")
+    problems = {"push_certificate": says} if says else {}
+    assert (answer.status_code, answer.json) == (200, {"status": "degraded" if says else "ready", "problems": problems})
+
+
+def test_a_demo_has_nobody_to_wake(make_app):
+    assert make_app(demo=True).test_client().get("/readyz").json == {"status": "ready", "problems": {}}

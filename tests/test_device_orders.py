@@ -7,10 +7,6 @@ import re
 from datetime import timedelta
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
 from portal.backends import topic_in_use
@@ -19,7 +15,7 @@ from portal.credentials.base import SourceUnavailable
 from portal.enrollment import allowed
 from portal.models import Command, Person
 from portal.people import leavers
-from tests.factories import BASE, phone, phone_key
+from tests.factories import BASE, phone, push_identity
 from tests.pages import Browser
 
 WIFI = {"PayloadType": "com.apple.wifi.managed", "SSID_STR": "Work"}
@@ -233,13 +229,9 @@ def test_a_personal_app_or_an_identifier_in_an_answer_is_not_kept(admin, held, d
 # --- Apple's push certificate ----------------------------------------------------------------------------------------
 
 
-def push_identity(clock, topic="com.apple.mgmt.External.one", days=365, key=0):
-    name = x509.Name([x509.NameAttribute(NameOID.USER_ID, topic), x509.NameAttribute(NameOID.COMMON_NAME, "APSP")])
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(phone_key(key).public_key())
-    made = made.serial_number(1).not_valid_before(clock() - timedelta(days=1))
-    signed = made.not_valid_after(clock() + timedelta(days=days)).sign(phone_key(key), hashes.SHA256())
-    private = phone_key(key).private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    return signed.public_bytes(Encoding.PEM) + private
+def certificate(clock, days=365, **values):
+    """An MDM push certificate that was valid yesterday, as a file's content."""
+    return push_identity(clock() - timedelta(days=1), clock() + timedelta(days=days), **values).encode()
 
 
 def send_certificate(admin, content):
@@ -254,18 +246,18 @@ def send_certificate(admin, content):
 
 
 def test_the_push_certificate_s_topic_is_used_from_then_on(admin, portal, clock):
-    assert send_certificate(admin, push_identity(clock))[0] == 303
+    assert send_certificate(admin, certificate(clock))[0] == 303
     assert topic_in_use(portal.settings, portal.database) == "com.apple.mgmt.External.one"
     page = admin.get("/admin/device-management").text
     assert "com.apple.mgmt.External.one" in page
     assert "PRIVATE KEY" not in admin.response.get_data(as_text=True)
-    assert "does not push by itself yet" in page
+    assert "At Apple on its way" in " ".join(page.split())
 
 
 def test_renewed_with_the_same_topic_is_taken_with_another_is_not(admin, portal, clock):
-    send_certificate(admin, push_identity(clock))
-    assert send_certificate(admin, push_identity(clock, key=1))[0] == 303
-    status, page = send_certificate(admin, push_identity(clock, topic="com.apple.mgmt.External.two"))
+    send_certificate(admin, certificate(clock))
+    assert send_certificate(admin, certificate(clock, key=1))[0] == 303
+    status, page = send_certificate(admin, certificate(clock, topic="com.apple.mgmt.External.two"))
     assert (status, "every managed device would have to enroll again" in page) == (422, True)
     assert topic_in_use(portal.settings, portal.database) == "com.apple.mgmt.External.one"
 
@@ -279,13 +271,13 @@ def test_renewed_with_the_same_topic_is_taken_with_another_is_not(admin, portal,
     ],
 )
 def test_what_is_no_push_certificate_is_refused(admin, clock, content, says):
-    made = push_identity(clock, **content) if isinstance(content, dict) else content
+    made = certificate(clock, **content) if isinstance(content, dict) else content
     status, page = send_certificate(admin, made)
     assert (status, says in page) == (422, True)
 
 
 def test_its_end_is_told_in_time(admin, clock):
-    send_certificate(admin, push_identity(clock, days=20))
+    send_certificate(admin, certificate(clock, days=20))
     assert "push certificate expires in 20 days" in admin.get("/admin").text
     assert "expires in 20 days" in admin.get("/admin/device-management").text
 

@@ -5,6 +5,7 @@ from portal.database import Database
 from portal.models import PortalState
 from portal.pki.uploads import topic_of
 from portal.settings import Settings
+from portal.vault import Vault
 
 TOPIC = "push_topic"
 """Where the topic that was made at first start is kept."""
@@ -14,7 +15,7 @@ class NotSetUp(Exception):
     """The portal was never set up: run ``flask --app app setup``."""
 
 
-def open_backend(settings: Settings, database: Database) -> Backend:
+def open_backend(settings: Settings, database: Database, vault: Vault) -> Backend:
     """The configured backend. Raises NotSetUp."""
     topic = topic_in_use(settings, database)
     if settings.mdm.backend == "nanomdm":
@@ -23,7 +24,7 @@ def open_backend(settings: Settings, database: Database) -> Backend:
         return NanoMdmBackend(settings, topic)
     from portal.backends.embedded import EmbeddedBackend
 
-    return EmbeddedBackend(settings, topic)
+    return EmbeddedBackend(settings, topic, database, vault)
 
 
 def topic_in_use(settings: Settings, database: Database) -> str:

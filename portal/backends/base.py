@@ -59,6 +59,11 @@ class Backend(Protocol):
     keeps_queue: bool
     """Whether it takes commands into a queue of its own; else devices fetch them from the portal's."""
 
+    @property
+    def wakes_devices(self) -> bool:
+        """Whether handing a command over makes its device come; else it waits until the device comes by itself."""
+        ...
+
     def management(self, profile_id: str) -> Management:
         """Where the device of this profile is to report."""
         ...

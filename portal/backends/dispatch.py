@@ -8,7 +8,7 @@ asks whether it is back, at growing waits, and the others wait behind it: nothin
 import logging
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from portal import audit, clock
@@ -32,6 +32,7 @@ def work(database: Database, backend: Backend) -> int:
         if claimed is None:
             break
         command_id, parcel = claimed
+        began = clock.now()
         try:
             problem = backend.hand_over(parcel)
         except BackendDown as down:
@@ -44,7 +45,10 @@ def work(database: Database, backend: Backend) -> int:
                 _failed(session, session.get_one(Command, command_id), str(refusal), clock.now())
             continue
         with database.transaction() as session:
-            _handed(session, session.get_one(Command, command_id), backend, problem, clock.now())
+            command = session.get_one(Command, command_id)
+            _handed(session, command, backend, problem, clock.now())
+            if not backend.keeps_queue:
+                _come_along(session, command, began)
         count += 1
     return count
 
@@ -98,6 +102,12 @@ def _failed(session: Session, command: Command, why: str, now: datetime) -> None
     device = session.get_one(Device, command.device_id)
     chain = audit.request_chain(device.request_id)
     audit.record(session, chain, "command.failed", now, reason=command.request_type, detail={"error": why[:200]})
+
+
+def _come_along(session: Session, command: Command, woken_at: datetime) -> None:
+    """A device that was woken fetches everything that waited for it then."""
+    others = (Command.device_id == command.device_id, Command.created_at <= woken_at, _waits(Command))
+    session.execute(update(Command).where(*others).values(handed_at=command.handed_at))
 
 
 def _handed(session: Session, command: Command, backend: Backend, problem: str | None, now: datetime) -> None:

@@ -10,6 +10,7 @@ himself but never seemed to come further is asked a question that only a managed
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import case, select
@@ -28,6 +29,9 @@ OVERDUE = timedelta(minutes=10)
 UNDER_WAY = timedelta(minutes=2)
 """A device that was there so recently may just be answering."""
 HAND_OVER_AGAIN = timedelta(hours=24)
+WAKE_AGAIN = timedelta(days=7)
+CURED = ("no_push_certificate", "push_certificate_expired")
+"""Why a device could not be woken, which a new push certificate mends."""
 NEVER_ENROLLED = timedelta(minutes=5)
 ASK_AGAIN = timedelta(hours=1)
 AT_A_TIME = 100
@@ -94,10 +98,33 @@ def _hand_over_again(session: Session, now: datetime) -> int:
         .limit(AT_A_TIME)
         .with_for_update(of=Command, skip_locked=True)
     )
-    found = session.scalars(query).all()
+    return _once_more(session.scalars(query).all(), now)
+
+
+def _once_more(found: Sequence[Command], now: datetime) -> int:
     for command in found:
         command.status, command.handed_at, command.next_attempt_at, command.attempts = "queued", None, now, 0
     return len(found)
+
+
+def wake_again(session: Session, now: datetime) -> int:
+    """For devices that fetch commands from the portal's own queue: wake again who did not come; for how many commands.
+
+    Apple keeps a push for some days. A device that put a command off comes for it only when woken. Who could not be
+    woken for want of a certificate can be now.
+    """
+    ran_out = Command.handed_at < now - WAKE_AGAIN
+    put_off = (Command.status == "not_now") & (Command.answered_at < now - ASK_AGAIN)
+    query = (
+        select(Command)
+        .join(Device, Device.id == Command.device_id)
+        .where(Device.ended_at.is_(None), Command.status.in_(commands.OPEN), Command.handed_at.is_not(None))
+        .where(ran_out | (put_off & (Command.handed_at < now - ASK_AGAIN)) | Device.wake_problem.in_(CURED))
+        .order_by(Command.id)
+        .limit(AT_A_TIME)
+        .with_for_update(of=Command, skip_locked=True)
+    )
+    return _once_more(session.scalars(query).all(), now)
 
 
 def _never_enrolled(session: Session, now: datetime) -> int:

@@ -19,6 +19,7 @@ FIXED = frozenset(
         "company.identifier",
         "mdm.backend",
         "mdm.topic",
+        "mdm.push_server",
         "nanomdm.api_url",
         "nanomdm.api_key",
         "nanomdm.webhook_secret",

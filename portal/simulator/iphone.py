@@ -71,6 +71,8 @@ class IPhone:
     """What IT installed, by PayloadIdentifier."""
     apps: dict[str, str] = field(default_factory=dict)
     """Managed apps: identifier and state."""
+    push_token: bytes = b""
+    push_magic: str = ""
 
     @property
     def account_driven(self) -> bool:
@@ -142,10 +144,9 @@ class IPhone:
 
     def token_update(self) -> None:
         """Hand over the push token: the phone is enrolled."""
-        token, magic = secrets.token_bytes(32), str(uuid.uuid4()).upper()
-        self._checkin(
-            {"MessageType": "TokenUpdate", "Token": token, "PushMagic": magic, "AwaitingConfiguration": False}
-        )
+        self.push_token, self.push_magic = secrets.token_bytes(32), str(uuid.uuid4()).upper()
+        push = {"Token": self.push_token, "PushMagic": self.push_magic}
+        self._checkin({"MessageType": "TokenUpdate", **push, "AwaitingConfiguration": False})
 
     # --- managed ---------------------------------------------------------------------------------------------
 

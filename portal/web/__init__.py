@@ -56,9 +56,9 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def nudge_worker(_error: BaseException | None) -> None:
-    """After a request that queued mail, or commands for a backend with a queue of its own."""
+    """After a request that queued mail, or commands for a backend that can wake their devices."""
     mail, orders = db_session.info.pop(outbox.QUEUED, False), db_session.info.pop(commands.QUEUED, False)
     if mail:
         jobs.nudge(portal.settings)
-    if orders and portal.backend.keeps_queue:
+    if orders and portal.backend.wakes_devices:
         jobs.nudge(portal.settings, jobs.DEVICES)

@@ -1,8 +1,13 @@
 """A small, correct Apple MDM server inside the portal: the default backend."""
 
+import json
+
+from sqlalchemy import select
+
 from portal.backends.base import Health, Management, Parcel
-from portal.backends.embedded.push import NoPush, Push
+from portal.backends.embedded.push import ApplePush, PushToken
 from portal.database import Database
+from portal.models import Device
 from portal.settings import Settings
 from portal.vault import Vault
 
@@ -16,10 +21,18 @@ class EmbeddedBackend:
     name = "embedded"
     keeps_queue = False
 
-    def __init__(self, settings: Settings, topic: str, push: Push | None = None) -> None:
+    def __init__(self, settings: Settings, topic: str, database: Database, vault: Vault) -> None:
         self._settings = settings
         self._topic = topic
-        self._push = push or NoPush()
+        self._database = database
+        self._vault = vault
+        mdm = settings.mdm
+        self._push = ApplePush(mdm.push_identity, topic, mdm.push_server, settings.data) if mdm.push_identity else None
+
+    @property
+    def wakes_devices(self) -> bool:
+        """See Backend."""
+        return self._push is not None and not self._push.expired
 
     def management(self, profile_id: str) -> Management:
         """See Backend."""
@@ -31,11 +44,20 @@ class EmbeddedBackend:
 
     def hand_over(self, parcel: Parcel) -> str | None:
         """See Backend; the command stays in the portal's queue, the device is woken."""
-        return self._push.wake(parcel.enrollment_id)
+        if self._push is None:
+            return "no_push_certificate"
+        with self._database.session() as session:
+            sealed = session.scalar(select(Device.push_sealed).where(Device.enrollment_id == parcel.enrollment_id))
+        if sealed is None:
+            return "push_data_missing"
+        told = json.loads(self._vault.open(sealed))
+        return self._push.wake(PushToken(told["token"], told["magic"]))
 
     def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
         """See Backend; its devices' messages are applied as they come."""
         return 0
 
     def take_push_certificate(self, identity: str) -> None:
-        """See Backend; it does not push yet, so there is nothing to do with it."""
+        """See Backend; it has the certificate already and asks Apple whether it is good."""
+        if self._push is not None:
+            self._push.check()

@@ -42,6 +42,7 @@ class NanoMdmBackend:
 
     name = "nanomdm"
     keeps_queue = True
+    wakes_devices = True
 
     def __init__(self, settings: Settings, topic: str, transport: httpx.BaseTransport | None = None) -> None:
         chosen = settings.nanomdm

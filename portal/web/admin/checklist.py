@@ -27,17 +27,16 @@ def items() -> list[Item]:
     domains = discovery.domains(db_session, settings)
     checks = {each.domain: each.problem for each in db_session.scalars(select(DiscoveryCheck))}
     uploaded = bool(settings.profile.signing_identity or settings.profile.signing_certificate)
-    items = [
+    return [
         Item("company", _saved("company") or settings.demo, "admin.settings_page", "company"),
         Item("mail", settings.mail.transport == "smtp" or settings.demo, "admin.settings_page", "mail"),
         Item("people", _any_account(), "admin.people_page"),
         Item("terms", True if settings.demo else _own_terms(), "admin.terms_page"),
         Item("signing", uploaded or settings.demo, "admin.settings_page", "backend"),
         Item("discovery", any(checks.get(each, "x") is None for each in domains), "admin.discovery_page"),
+        Item("push", bool(settings.mdm.push_identity) or settings.demo, "admin.settings_page", "backend"),
         Item("invitation", _any_invitation(), "helpdesk.request_list"),
     ]
-    if portal.backend.keeps_queue:
-        items.insert(5, Item("push", bool(settings.mdm.push_identity), "admin.settings_page", "backend"))
     return items
 
 
