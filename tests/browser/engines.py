@@ -108,6 +108,10 @@ class Engine(ABC):
             violations = self.run(f"return axe.run(document, {AXE_RULES}).then(r => r.violations)")
             found = [f"{v['id']}: {v['help']} {[n['html'][:120] for n in v['nodes']]}" for v in violations]
             assert not found, f"{self.path()}: {found}"
+        self.check_width()
+
+    def check_width(self) -> None:
+        """Nothing is wider than the screen."""
         wide = self.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{self.path()} is {wide} px too wide"
 
@@ -170,6 +174,8 @@ class Chromium(Engine):
                     self.page.screenshot(path=str(OUTPUT / f"{name}{label}-{scheme}.png"), full_page=True)
                 if (size, scheme) in CHECKED:
                     self.check_page()
+        self.page.set_viewport_size({"width": SMALL_PHONE[0], "height": SMALL_PHONE[1]})
+        self.check_width()
         self.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         self.page.emulate_media(color_scheme="light")
 

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from portal import jobs
 from portal.models import EnrollmentRequest
 from tests.browser import engines
-from tests.factories import phone
+from tests.factories import phone, push_identity
 from tests.pages import Browser
 
 pytestmark = pytest.mark.skipif(not engines.CHROMIUM, reason="no Chromium")
@@ -220,7 +220,9 @@ def test_a_list_is_checked_started_and_followed(desk, tmp_path):
 
 @pytest.fixture
 def office(scene, clock):
-    staged = scene()
+    certificate = push_identity(clock() - timedelta(days=340), clock() + timedelta(days=25))
+    mdm = {"backend": "embedded", "topic": "", "push_identity": certificate, "refresh_hours": 24}
+    staged = scene(mdm={**mdm, "push_server": "https://push.example.com"})
     staged.sign_in_as_staff("admin", clock())
     return staged
 
