@@ -2,8 +2,9 @@
 
 A push says nothing but "come": the device connects and fetches what waits for it. Apple keeps the newest push for a
 device that is off. Facts: developer.apple.com, "Sending notification requests to APNs", "Handling notification
-responses from APNs", "Setting Up Push Notifications for Your MDM Customers". Apple's own service took no part in the
-tests; which of its refusals concern one device and which everybody is read off those pages [?].
+responses from APNs", "Sending MDM commands to a device", "Dealing with inactive MDM devices and invalid push tokens".
+Apple's own service took no part in the tests; which of its refusals concern one device and which everybody is read off
+those pages [?].
 """
 
 import logging
@@ -107,7 +108,7 @@ class ApplePush:
     @cached_property
     def _http(self) -> httpx.Client:
         context = httpx.create_ssl_context()
-        with NamedTemporaryFile(dir=self._folder, prefix="push-", suffix=".pem") as file:  # only its owner reads it
+        with NamedTemporaryFile(dir=self._folder, prefix="push-", suffix=".pem") as file:  # only its owner can read it
             file.write(self._identity.encode())
             file.flush()
             try:
