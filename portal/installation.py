@@ -40,7 +40,10 @@ def alembic_config(connection: object) -> Config:
 
 
 def setup(portal: Portal) -> None:
-    """Everything a new portal needs: keys, tables, CA, push topic, first terms. Safe to repeat."""
+    """Everything a new portal needs: keys, tables, CA, push topic, first terms. Safe to repeat.
+
+    At every start it also renews the profile signer in time.
+    """
     settings = portal.settings
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds keys and personal data
     if not vault.read_keys(settings.secret_keys, settings.data):
@@ -51,7 +54,9 @@ def setup(portal: Portal) -> None:
         lock_name(session, "setup")
         now = clock.now()
         try:
-            authority.load(session, portal.vault)
+            held = authority.load(session, portal.vault)
+            if authority.renew_signer(session, portal.vault, held, settings.company.name, now):
+                audit.record(session, audit.SETTINGS, "signer.renewed", now, actor="command")
         except authority.AuthorityMissing:
             authority.create(session, portal.vault, settings.company.name, now)
         if session.get(PortalState, TOPIC) is None:

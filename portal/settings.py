@@ -143,7 +143,7 @@ class Profile(Section):
     signing_identity: str = Field(repr=False, max_length=100_000)
     signing_certificate: str
     signing_key: str
-    certificate_days: int = Field(ge=7, le=825)
+    certificate_days: int = Field(ge=7, le=3650)
 
 
 class Session(Section):

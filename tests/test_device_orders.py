@@ -202,7 +202,7 @@ def test_everything_is_read_again_and_shown(admin, held, device):
     shown = admin.get(f"/helpdesk/devices/{device.id}").text
     for said in ("com.example.mail", "com.example.files (Installing)"):
         assert said in shown
-    assert re.search(r"Identity certificate \(until \w+ \d+, 2027\)", shown)
+    assert re.search(r"Identity certificate \(until \w+ \d+, 2031\)", shown)
 
 
 def test_sizes_and_dates_are_written_as_the_reader_writes_them(admin, held, device):
@@ -212,7 +212,18 @@ def test_sizes_and_dates_are_written_as_the_reader_writes_them(admin, held, devi
     shown = admin.get(f"/helpdesk/devices/{device.id}").text
     assert re.search(r"Freier Speicher \(GB\)\s*74,5\s", shown)
     assert re.search(r"Speicher \(GB\)\s*128\s", shown)
-    assert re.search(r"\(bis \d\d\.\d\d\.2027\)", shown)
+    assert re.search(r"\(bis \d\d\.\d\d\.2031\)", shown)
+
+
+def test_the_end_of_a_device_s_certificate_is_told_in_time(app, company, held, device, clock):
+    clock.forward(days=1825 - 61)
+    held.connect()
+    company.person("henry", role="helpdesk")
+    staff = Browser(app).staff_sign_in("henry", clock())
+    assert "runs out" not in staff.get(f"/helpdesk/devices/{device.id}").text
+    clock.forward(days=2)
+    staff.staff_sign_in("henry", clock())
+    assert "Its certificate runs out on" in staff.get(f"/helpdesk/devices/{device.id}").text
 
 
 def test_a_personal_app_or_an_identifier_in_an_answer_is_not_kept(admin, held, device, company, invitation):

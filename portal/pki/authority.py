@@ -29,6 +29,8 @@ KEY_BITS = 2048
 """RSA, since SCEP envelopes the request to the CA's key (RFC 8894 section 2.1.1)."""
 CA_LIFETIME = timedelta(days=3650)
 SIGNER_LIFETIME = timedelta(days=825)
+RENEW_SIGNER_BEFORE = timedelta(days=365)
+"""Long enough that some restart of the portal, which sets it up anew, falls into it."""
 CLOCK_SKEW = timedelta(minutes=5)
 """How far clocks of phone and portal may differ without anything being rejected."""
 _CA, _SIGNER = "ca", "profile_signer"
@@ -61,9 +63,13 @@ class Authority:
     def issue(
         self, public_key: rsa.RSAPublicKey, common_name: str, organization: str, days: int, now: datetime
     ) -> x509.Certificate:
-        """A device identity: client authentication only, valid ``days``; the subject is ours, never the CSR's."""
+        """A device identity: client authentication only; the subject is ours, never the CSR's.
+
+        Valid ``days``, but no longer than the CA.
+        """
         subject = _name(common_name, organization)
-        builder = _builder(subject, self.ca.certificate.subject, public_key, now, timedelta(days=days))
+        until = min(now + timedelta(days=days), self.ca.certificate.not_valid_after_utc)
+        builder = _builder(subject, self.ca.certificate.subject, public_key, now, until)
         builder = (
             builder.add_extension(x509.BasicConstraints(False, None), critical=True)
             .add_extension(_key_usage(digital_signature=True, key_encipherment=True), critical=True)
@@ -84,31 +90,49 @@ class Authority:
 
 def create(session: Session, vault: Vault, organization: str, now: datetime) -> Authority:
     """Make and store the CA and the profile signer; both keys sealed."""
-    ca_key, signer_key = _new_key(), _new_key()
+    key = _new_key()
     ca_name = _name("Enrollment Portal CA", organization)
-    ca = (
-        _builder(ca_name, ca_name, ca_key.public_key(), now, CA_LIFETIME)
+    certificate = (
+        _builder(ca_name, ca_name, key.public_key(), now, now + CA_LIFETIME)
         .add_extension(x509.BasicConstraints(True, 0), critical=True)
         .add_extension(
             _key_usage(digital_signature=True, key_encipherment=True, key_cert_sign=True, crl_sign=True), critical=True
         )
         .add_extension(x509.NameConstraints(None, _EVERY_HOST), critical=True)
-        .sign(ca_key, hashes.SHA256())
+        .sign(key, hashes.SHA256())
     )
-    signer = (
-        _builder(
-            _name("Enrollment Profile Signer", organization), ca_name, signer_key.public_key(), now, SIGNER_LIFETIME
-        )
+    ca = Identity(certificate, key)
+    _store(session, vault, _CA, ca)
+    return Authority(ca, _new_signer(session, vault, ca, organization, now))
+
+
+def renew_signer(session: Session, vault: Vault, held: Authority, organization: str, now: datetime) -> bool:
+    """A new profile signer of the same CA, should the one there is run out within a year. True if it was made."""
+    if held.signer.certificate.not_valid_after_utc - now > RENEW_SIGNER_BEFORE:
+        return False
+    _new_signer(session, vault, held.ca, organization, now)
+    return True
+
+
+def _new_signer(session: Session, vault: Vault, ca: Identity, organization: str, now: datetime) -> Identity:
+    key, name = _new_key(), _name("Enrollment Profile Signer", organization)
+    until = min(now + SIGNER_LIFETIME, ca.certificate.not_valid_after_utc)
+    certificate = (
+        _builder(name, ca.certificate.subject, key.public_key(), now, until)
         .add_extension(x509.BasicConstraints(False, None), critical=True)
         .add_extension(_key_usage(digital_signature=True), critical=True)
-        .add_extension(_authority_key_id(ca), critical=False)
-        .sign(ca_key, hashes.SHA256())
+        .add_extension(_authority_key_id(ca.certificate), critical=False)
+        .sign(ca.key, hashes.SHA256())
     )
-    for name, certificate, key in ((_CA, ca, ca_key), (_SIGNER, signer, signer_key)):
-        pem = certificate.public_bytes(Encoding.PEM).decode()
-        der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        session.merge(PortalState(name=name, value=pem, sealed=vault.seal(der)))
-    return Authority(Identity(ca, ca_key), Identity(signer, signer_key))
+    signer = Identity(certificate, key)
+    _store(session, vault, _SIGNER, signer)
+    return signer
+
+
+def _store(session: Session, vault: Vault, name: str, identity: Identity) -> None:
+    pem = identity.certificate.public_bytes(Encoding.PEM).decode()
+    der = identity.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    session.merge(PortalState(name=name, value=pem, sealed=vault.seal(der)))
 
 
 def load(session: Session, vault: Vault) -> Authority:
@@ -157,7 +181,7 @@ def _name(common_name: str, organization: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey, now: datetime, lifetime: timedelta
+    subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey, now: datetime, until: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -166,7 +190,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + lifetime)
+        .not_valid_after(until)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

@@ -9,7 +9,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sqlalchemy import select
 
+from portal import installation
 from portal.models import PortalState
+from portal.pki import cms
 from portal.pki.authority import CertificateRejected
 from tests.factories import phone_key
 
@@ -58,3 +60,25 @@ def test_private_keys_are_stored_sealed(portal, session):
         assert b"PRIVATE" not in state.sealed
         assert not state.sealed.startswith(b"\x30")
         assert "PRIVATE" not in (state.value or "")
+
+
+def test_nothing_outlives_the_ca(portal, clock):
+    ends = portal.authority.ca.certificate.not_valid_after_utc
+    issued = portal.authority.issue(phone_key(1).public_key(), "x", "Example Company", 5000, clock())
+    assert issued.not_valid_after_utc == ends
+
+
+def test_the_profile_signer_is_renewed_at_a_start_within_its_last_year(portal, clock, browser, company):
+    first = portal.authority.signer.certificate
+    installation.setup(portal)
+    assert portal.authority.signer.certificate == first
+    clock.forward(days=500)
+    installation.setup(portal)
+    portal.forget()
+    second = portal.authority.signer.certificate
+    assert second != first
+    assert second.not_valid_after_utc - clock() > timedelta(days=800)
+    second.verify_directly_issued_by(portal.authority.ca.certificate)
+    signed = browser.walk_to("profile", company.invite(company.person())).download()
+    assert cms.verify(signed).signer == second
+    assert [event.kind for event in company.all_events()].count("signer.renewed") == 1

@@ -1,7 +1,7 @@
 """One device: the few things IT can see of it, and the few it can do."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import abort, redirect, render_template, session, url_for
@@ -15,11 +15,13 @@ from portal import clock
 from portal.enrollment import leaving, management
 from portal.enrollment.management import ConfirmationWrong, DeviceGone, Staff
 from portal.extensions import db_session, portal, transaction
-from portal.models import Command, Device
+from portal.models import Certificate, Command, Device
 from portal.web import visits
 from portal.web.helpdesk import blueprint
 
 NOTICE = "device_notice"
+WARN_BEFORE = timedelta(days=60)
+"""How long before a device's certificate runs out its page says so."""
 
 
 class ConfirmForm(FlaskForm):  # type: ignore[misc]
@@ -87,10 +89,13 @@ def _page(device_id: str, form: ConfirmForm) -> str:
     query = select(Command).where(Command.device_id == device_id).order_by(Command.id.desc())
     commands = list(db_session.scalars(query))
     now = clock.now()
+    certificate = db_session.get_one(Certificate, device.certificate_fingerprint)
     return render_template(
         "helpdesk/device.html",
         device=device,
         name=management.name_of(device),
+        certificate=certificate,
+        expires_soon=certificate.expires_at - now < WARN_BEFORE,
         certificates=[(each.get("CommonName"), _until(each)) for each in device.certificates],
         commands=commands,
         removals=[each for each in commands if leaving.is_removal(each, portal.settings)],
