@@ -2,6 +2,7 @@
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import httpx
@@ -66,10 +67,11 @@ def test_a_push_says_what_apple_documents_and_nothing_else(apple, doorbell):
     assert json.loads(pushed["body"]) == {"mdm": "MAGIC"}
 
 
-def test_many_pushes_take_one_connection(apple, doorbell):
-    for number in range(20):
-        assert doorbell.wake(PushToken(f"{number:064x}", "M")) is None
-    assert len(apple.pushes()) == 20
+def test_many_pushes_from_many_threads_take_one_connection(apple, doorbell):
+    tokens = [PushToken(f"{number:064x}", "M") for number in range(40)]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(doorbell.wake, tokens)) == [None] * 40
+    assert {each["headers"][":path"] for each in apple.pushes()} == {f"/3/device/{each.token}" for each in tokens}
     assert apple.connections == 1
 
 

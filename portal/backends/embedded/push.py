@@ -9,6 +9,7 @@ those pages [?].
 
 import logging
 import ssl
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +51,8 @@ class ApplePush:
     def __init__(self, identity: str, topic: str, server: str, folder: Path) -> None:
         self._identity, self._topic, self._server, self._folder = identity, topic, server, folder
         self._valid_until = valid_until(identity)
+        self._one_at_a_time = threading.Lock()
+        """One connection for the worker's threads; what fails on it then concerns one push."""
 
     @property
     def expired(self) -> bool:
@@ -93,12 +96,14 @@ class ApplePush:
             "apns-push-type": "mdm",
             "apns-expiration": str(int(clock.now().timestamp()) + KEPT_SECONDS),
         }
+        address, body = f"/3/device/{device.token}", {"mdm": device.magic}
         try:
-            try:
-                return self._http.post(f"/3/device/{device.token}", json={"mdm": device.magic}, headers=headers)
-            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-                # Apple may have closed the idle connection; the same push twice is one push.
-                return self._http.post(f"/3/device/{device.token}", json={"mdm": device.magic}, headers=headers)
+            with self._one_at_a_time:
+                try:
+                    return self._http.post(address, json=body, headers=headers)
+                except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                    # Apple may have closed the idle connection; the same push twice is one push.
+                    return self._http.post(address, json=body, headers=headers)
         except httpx.TimeoutException:
             raise BackendDown("push_timeout") from None
         except (httpx.HTTPError, OSError) as error:
