@@ -148,7 +148,7 @@ def test_an_outage_is_never_a_yes_and_never_a_401(delegated, profile_driven, mon
 
 
 def test_an_old_certificate_is_refused_without_unenrolling(delegated, profile_driven, clock):
-    clock.forward(days=366)
+    clock.forward(days=1826)
     assert ask(delegated, profile_driven).status_code == 403
 
 

@@ -184,7 +184,7 @@ def test_a_certificate_of_the_ca_that_was_never_issued_to_a_device_is_refused(co
 
 
 def test_an_expired_certificate_is_refused_without_unenrolling(company, invitation, enrolled, clock):
-    clock.forward(days=366)
+    clock.forward(days=1826)
     with pytest.raises(InstallationFailed, match="403 certificate_out_of_date"):
         enrolled.connect()
     assert company.status(invitation) == "enrolled"
