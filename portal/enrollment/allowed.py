@@ -20,6 +20,8 @@ PAYLOADS = frozenset(_FACTS["payloads"])
 RESTRICTIONS = frozenset(_FACTS["restrictions"])
 IDENTIFIERS = frozenset(_FACTS["identifiers"])
 _FORBIDDEN_KEYS = {payload: frozenset(keys) for payload, keys in _FACTS["forbidden_keys"].items()}
+LARGEST_PROFILE = 512 * 1024
+"""Bytes."""
 _RESTRICTIONS_PAYLOAD = "com.apple.applicationaccess"
 
 
@@ -48,7 +50,8 @@ def check_profile(content: bytes) -> dict[str, Any]:
     Raises CommandForbidden: ``unreadable``, ``removal`` (its owner could not remove it), ``payload``, ``restriction``.
     """
     try:
-        profile = plists.read(content if content.lstrip()[:1] == b"<" else cms.verify(content).content)
+        is_signed = content.lstrip()[:1] != b"<"
+        profile = plists.read(cms.verify(content, largest=LARGEST_PROFILE).content if is_signed else content)
         payloads = profile["PayloadContent"]
         identifier = plists.text(profile, "PayloadIdentifier", 255)
         kinds = {str(payload["PayloadType"]) for payload in payloads}

@@ -2,12 +2,12 @@
 
 import hashlib
 import logging
+import time
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
 from portal.database import Database
@@ -21,19 +21,27 @@ from portal.settings import Settings
 log = logging.getLogger("portal.scep")
 
 
+FAILURE_SECONDS = 0.03
+"""No refusal is given sooner, so that its time does not tell how far the message was understood."""
+
+
 def answer(database: Database, authority: Authority, settings: Settings, body: bytes, now: datetime) -> bytes:
     """The CertRep for a PKIOperation, success or failure. Raises CmsError for what is no SCEP message."""
+    began = time.monotonic()
     message = scep.read(body)
+    request = scep.open_request(message, authority.ca, settings.scep.accept_legacy)
     try:
-        request = scep.open_request(message, authority.ca, settings.scep.accept_legacy)
-    except scep.ScepFailure as refusal:
-        log.warning("scep.refused reason=%s", refusal.reason)
-        return scep.failure(message, refusal.fail_info, authority.ca)
-    try:
+        if request.problem is not None:
+            with database.transaction() as session:
+                progress.certificate_refused(
+                    session, request.challenge, request.common_names, request.problem.reason, now
+                )
         certificate = _certificate(database, authority, settings, request, now)
     except ChallengeRefused as refusal:
         log.warning("scep.refused reason=%s", refusal.reason)
-        return scep.failure(message, scep.FailInfo.BAD_REQUEST, authority.ca)
+        fail_info = request.problem.fail_info if request.problem else scep.FailInfo.BAD_REQUEST
+        time.sleep(max(0.0, began + FAILURE_SECONDS - time.monotonic()))
+        return scep.failure(message, fail_info, authority.ca)
     return scep.success(message, certificate, authority.ca)
 
 
@@ -41,11 +49,9 @@ def _certificate(
     database: Database, authority: Authority, settings: Settings, request: scep.CertificateRequest, now: datetime
 ) -> x509.Certificate:
     csr_sha256 = hashlib.sha256(request.csr_der).hexdigest()
-    common_names = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    assert request.public_key is not None  # without a problem it was read
     with database.transaction() as session:
-        profile = progress.redeem_challenge(
-            session, request.challenge, csr_sha256, [str(name.value) for name in common_names], now
-        )
+        profile = progress.redeem_challenge(session, request.challenge, csr_sha256, request.common_names, now)
         issued = session.scalar(select(Certificate).where(Certificate.profile_id == profile.id))
         if issued is not None:
             return x509.load_der_x509_certificate(issued.der)

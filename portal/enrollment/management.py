@@ -18,8 +18,6 @@ from portal.models import Command, Device
 from portal.settings import Settings
 from portal.vault import Vault
 
-LARGEST_PROFILE = 512 * 1024
-"""Bytes."""
 AT_A_TIME = 50
 UNCONFIRMED_AFTER = timedelta(minutes=10)
 
@@ -75,7 +73,7 @@ def install_profile(session: Session, settings: Settings, device_id: str, conten
 
     Raises DeviceGone, CommandForbidden (also for what is too large, or would replace the enrollment's own profile).
     """
-    if len(content) > LARGEST_PROFILE:
+    if len(content) > allowed.LARGEST_PROFILE:
         raise CommandForbidden("InstallProfile", "too_large")
     profile = allowed.check_profile(content)
     identifier = str(profile["PayloadIdentifier"])

@@ -5,12 +5,12 @@ Each locks the request, looks at the facts again, records one fact and one event
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import audit, people
+from portal import audit, people, tallies
 from portal.enrollment import journey, passcode, requests, terms
 from portal.enrollment.errors import (
     ChallengeRefused,
@@ -197,7 +197,7 @@ def profile_downloaded(session: Session, profile_id: str, now: datetime) -> None
 
 
 def redeem_challenge(
-    session: Session, challenge: str, csr_sha256: str, common_names: list[str], now: datetime
+    session: Session, challenge: str, csr_sha256: str, common_names: tuple[str, ...], now: datetime
 ) -> IssuedProfile:
     """A device asks for its certificate. The challenge works once, in its lifetime, for the latest download only.
 
@@ -206,7 +206,7 @@ def redeem_challenge(
     """
     profile = session.scalar(select(IssuedProfile).where(IssuedProfile.challenge_hash == token_hash(challenge)))
     if profile is None:
-        raise ChallengeRefused("unknown_challenge")
+        certificate_refused(session, challenge, common_names, "unknown_challenge", now)
     request = requests.lock(session, profile.request_id)
     session.refresh(profile)
     reason = _challenge_problem(profile, request, csr_sha256, common_names, now)
@@ -219,8 +219,29 @@ def redeem_challenge(
     return profile
 
 
+def certificate_refused(
+    session: Session, challenge: str, common_names: tuple[str, ...], reason: str, now: datetime
+) -> NoReturn:
+    """A request for a certificate cannot be granted, whatever its challenge is worth.
+
+    It is told with the request to which challenge or common name lead, once in a row; else it is counted. Raises
+    ChallengeRefused.
+    """
+    profile = session.scalar(select(IssuedProfile).where(IssuedProfile.challenge_hash == token_hash(challenge)))
+    if profile is None and common_names and common_names[0].isalnum():
+        profile = session.get(IssuedProfile, common_names[0])
+    if profile is None:
+        tallies.add(session, tallies.SCEP_REFUSED + reason, now)
+        raise ChallengeRefused(reason)
+    request = requests.lock(session, profile.request_id)
+    newest = audit.newest(session, audit.request_chain(request.id))
+    if newest is None or (newest.kind, newest.reason) != ("certificate.refused", reason):
+        _record(session, request, "certificate.refused", now, DEVICE, reason)
+    raise ChallengeRefused(reason)
+
+
 def _challenge_problem(
-    profile: IssuedProfile, request: EnrollmentRequest, csr_sha256: str, common_names: list[str], now: datetime
+    profile: IssuedProfile, request: EnrollmentRequest, csr_sha256: str, common_names: tuple[str, ...], now: datetime
 ) -> str | None:
     if request.ended_at is not None:
         return "request_ended"
@@ -230,7 +251,7 @@ def _challenge_problem(
         return "challenge_used"
     if now >= profile.expires_at:
         return "challenge_expired"
-    return None if common_names == [profile.id] else "subject_mismatch"
+    return None if common_names == (profile.id,) else "subject_mismatch"
 
 
 def device_authenticated(session: Session, profile_id: str, report: DeviceReport, now: datetime) -> Device:

@@ -5,7 +5,7 @@ from portal.models.campaigns import Campaign, CampaignEntry
 from portal.models.configuration import SettingsVersion, SettingValue
 from portal.models.devices import BackendEvent, Certificate, Command, Device
 from portal.models.enrollment import AccessToken, EnrollmentRequest, IssuedProfile, RequestLink, Terms, TermsDraft
-from portal.models.operations import AuditEvent, AuditHead, DiscoveryCheck, OutboxMessage, PortalState
+from portal.models.operations import AuditEvent, AuditHead, DiscoveryCheck, OutboxMessage, PortalState, Tally
 from portal.models.people import (
     LocalAccount,
     Passkey,
@@ -47,6 +47,7 @@ __all__ = [
     "SettingValue",
     "SettingsVersion",
     "SignInAttempt",
+    "Tally",
     "Terms",
     "TermsDraft",
     "Visit",

@@ -75,3 +75,13 @@ class PortalState(Base):
     name: Mapped[str] = mapped_column(String(48), primary_key=True)
     value: Mapped[str | None] = mapped_column(Text)
     sealed: Mapped[bytes | None]
+
+
+class Tally(Base):
+    """How often something happened that belongs to no request, and when last."""
+
+    __tablename__ = "tallies"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    count: Mapped[int] = mapped_column(default=0)
+    last_at: Mapped[datetime]

@@ -6,10 +6,10 @@ certificates without a subject. All of that is read; nothing of it is trusted be
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from asn1crypto import cms
 from cryptography import x509
@@ -18,25 +18,26 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-LARGEST_MESSAGE = 1024 * 1024
-"""Bytes; no CMS message of this protocol comes near it."""
+from portal.pki import asn1
+
+MOST_CERTIFICATES = 8
+"""In one message; Apple's devices send three."""
 
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {
+    "md5": hashes.MD5,
     "sha1": hashes.SHA1,
+    "sha224": hashes.SHA224,
     "sha256": hashes.SHA256,
     "sha384": hashes.SHA384,
     "sha512": hashes.SHA512,
 }
-_PARSER_ERRORS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    UnsupportedAlgorithm,
-)
+DIGESTS = frozenset({"sha1", "sha256", "sha384", "sha512"})
+"""What devices sign with."""
+EVERY_DIGEST = frozenset(_HASHES)
+"""What can be judged at all: for whoever has to say why a message is refused."""
+
+
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 
 class CmsError(Exception):
@@ -74,14 +75,33 @@ def sign_detached(body: bytes, key: rsa.RSAPrivateKey, certificate: x509.Certifi
     return builder.sign(Encoding.DER, options)
 
 
-def verify(message: bytes) -> Signed:
-    """Check an attached SignedData and return its content. Raises CmsError."""
-    return _verify(message, None)
+def verify(
+    message: bytes,
+    absent: bytes | None = None,
+    digests: Collection[str] = DIGESTS,
+    largest: int = asn1.LARGEST_MESSAGE,
+) -> Signed:
+    """Check an attached SignedData and return its content. Raises CmsError.
+
+    ``absent`` is what was signed if the message carries no content; without it that is refused. ``largest`` in bytes.
+    """
+    with parsing("SignedData"):
+        data, signer_info, certificates = _open(message, largest)
+        embedded = data["encap_content_info"]["content"].native
+    content = absent if embedded is None else embedded
+    if not isinstance(content, bytes):
+        raise CmsError("no content")
+    return _signed(data, signer_info, certificates, content, digests)
 
 
 def verify_detached(message: bytes, body: bytes) -> Signed:
     """Check a detached SignedData over exactly ``body``. Raises CmsError."""
-    return _verify(message, body)
+    with parsing("SignedData"):
+        data, signer_info, certificates = _open(message)
+        embedded = data["encap_content_info"]["content"].native
+    if embedded is not None and embedded != body:
+        raise CmsError("the signature carries another content")
+    return _signed(data, signer_info, certificates, body, DIGESTS)
 
 
 def signer_of(message: bytes) -> x509.Certificate:
@@ -89,74 +109,75 @@ def signer_of(message: bytes) -> x509.Certificate:
 
     Signed attributes are checked; a signature without them covers the body alone, so it is not.
     """
-    if len(message) > LARGEST_MESSAGE:
-        raise CmsError("message too large")
     with parsing("SignedData"):
         data, signer_info, certificates = _open(message)
         signer = _find_signer(signer_info, certificates)
-        _check_signature(signer_info, signer, data, None)
+        _check_signature(signer_info, signer, data, None, DIGESTS)
     return signer
 
 
 def verify_chain(certificates: Sequence[x509.Certificate], root: x509.Certificate) -> None:
-    """Check that ``certificates`` (signer first) lead to ``root``, in any order after the first. Raises CmsError."""
-    current, rest = certificates[0], list(certificates[1:])
-    for _ in range(len(rest) + 1):
-        if _issued_by(current, root):
-            return
-        issuer = next((c for c in rest if _issued_by(current, c)), None)
+    """Check that ``certificates`` (signer first) lead to ``root``, in any order after the first. Raises CmsError.
+
+    Only a certificate authority vouches for another certificate, and for no longer a path than it says (RFC 5280
+    section 6.1.4, k to n). Dates are not judged.
+    """
+    current, rest, below = certificates[0], list(certificates[1:]), 0
+    while not _vouches(root, current, below):
+        issuer = next((each for each in rest if _vouches(each, current, below)), None)
         if issuer is None:
-            break
+            raise CmsError("the certificate chain does not lead to the trusted root")
         rest.remove(issuer)
-        current = issuer
-    raise CmsError("the certificate chain does not lead to the trusted root")
+        current, below = issuer, below + 1
 
 
 @contextmanager
 def parsing(what: str) -> Iterator[None]:
-    """Turn whatever a parser trips over in foreign bytes into a CmsError."""
+    """Turn whatever a parser trips over in foreign bytes into a CmsError.
+
+    Parsers fail in more ways than they document (ValueError, but also x509.InvalidVersion, DuplicateExtension, ...), so
+    inside there is nothing but parsing, and every exception is the sender's fault.
+    """
     try:
         yield
-    except _PARSER_ERRORS as error:
+    except CmsError:
+        raise
+    except Exception as error:
         raise CmsError(f"malformed {what}") from error
 
 
-def _verify(message: bytes, detached: bytes | None) -> Signed:
-    if len(message) > LARGEST_MESSAGE:
-        raise CmsError("message too large")
+def content_info(message: bytes, content_type: str, largest: int = asn1.LARGEST_MESSAGE) -> Any:
+    """The content of a ContentInfo of that type (asn1crypto's object). Raises CmsError."""
+    with parsing(content_type):
+        asn1.check(message, largest)
+        info = cms.ContentInfo.load(message, strict=True)
+        if info["content_type"].native != content_type:
+            raise CmsError(f"no {content_type}")
+        return info["content"]
+
+
+def _signed(
+    data: Any, signer_info: Any, certificates: list[x509.Certificate], content: bytes, digests: Collection[str]
+) -> Signed:
     with parsing("SignedData"):
-        data, signer_info, certificates = _open(message)
-        content = _content(data, detached)
         signer = _find_signer(signer_info, certificates)
-        attributes = _check_signature(signer_info, signer, data, content)
+        attributes = _check_signature(signer_info, signer, data, content, digests)
         digest = signer_info["digest_algorithm"]["algorithm"].native
     others = tuple(certificate for certificate in certificates if certificate != signer)
     return Signed(content, signer, (signer, *others), attributes, digest)
 
 
-def _open(message: bytes) -> tuple[Any, Any, list[x509.Certificate]]:
+def _open(message: bytes, largest: int = asn1.LARGEST_MESSAGE) -> tuple[Any, Any, list[x509.Certificate]]:
     """The SignedData, its one SignerInfo and its certificates."""
-    info = cms.ContentInfo.load(message, strict=True)
-    if info["content_type"].native != "signed_data":
-        raise CmsError("not a SignedData")
-    data = info["content"]
+    data = content_info(message, "signed_data", largest)
     if len(data["signer_infos"]) != 1:
         raise CmsError("exactly one signer expected")
     return data, data["signer_infos"][0], _certificates(data)
 
 
-def _content(data: Any, detached: bytes | None) -> bytes:
-    embedded = data["encap_content_info"]["content"].native
-    if detached is None:
-        if not isinstance(embedded, bytes):
-            raise CmsError("no content")
-        return embedded
-    if embedded is not None and embedded != detached:
-        raise CmsError("the signature carries another content")
-    return detached
-
-
 def _certificates(data: Any) -> list[x509.Certificate]:
+    if len(data["certificates"]) > MOST_CERTIFICATES:
+        raise CmsError("too many certificates")
     choices = [choice for choice in data["certificates"] if choice.name == "certificate"]
     return [x509.load_der_x509_certificate(choice.chosen.dump()) for choice in choices]
 
@@ -168,17 +189,28 @@ def _find_signer(signer_info: Any, certificates: list[x509.Certificate]) -> x509
             same_serial = certificate.serial_number == sid.chosen["serial_number"].native
             if same_serial and certificate.issuer.public_bytes() == sid.chosen["issuer"].dump():
                 return certificate
-        else:
-            identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-            if identifier.value.digest == sid.chosen.native:
-                return certificate
+            continue
+        identifier = extension(certificate, x509.SubjectKeyIdentifier)
+        if identifier is not None and identifier.digest == sid.chosen.native:
+            return certificate
     raise CmsError("the signer's certificate is missing")
 
 
-def _check_signature(signer_info: Any, signer: x509.Certificate, data: Any, content: bytes | None) -> dict[str, Any]:
+def extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
+    """The value of the certificate's extension of that kind; None without one. Raises CmsError if unreadable."""
+    with parsing("certificate"):
+        try:
+            return certificate.extensions.get_extension_for_class(kind).value
+        except x509.ExtensionNotFound:
+            return None
+
+
+def _check_signature(
+    signer_info: Any, signer: x509.Certificate, data: Any, content: bytes | None, digests: Collection[str]
+) -> dict[str, Any]:
     """Its signed attributes, if the signature holds; without the content only that of the attributes is judged."""
     algorithm = signer_info["digest_algorithm"]["algorithm"].native
-    if algorithm not in _HASHES:
+    if algorithm not in digests:
         raise CmsError(f"digest {algorithm} is not accepted")
     attributes: dict[str, Any] = {}
     signed_bytes = content
@@ -214,9 +246,18 @@ def _check_value(signer: x509.Certificate, signature: bytes, signed: bytes, algo
         raise CmsError("the signature does not hold") from None
 
 
-def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def _vouches(issuer: x509.Certificate, certificate: x509.Certificate, below: int) -> bool:
+    """Whether ``issuer`` is an authority that signed ``certificate``, under which ``below`` authorities come."""
+    constraints = extension(issuer, x509.BasicConstraints)
+    if constraints is None or not constraints.ca:
+        return False
+    if constraints.path_length is not None and constraints.path_length < below:
+        return False
+    usage = extension(issuer, x509.KeyUsage)
+    if usage is not None and not usage.key_cert_sign:
+        return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True

@@ -1,6 +1,10 @@
 """SCEP messages (RFC 8894): reading and writing PKCSReq and CertRep, for the responder and for a client.
 
-Who may have a certificate is not decided here. SHA-1, 3DES and DES are read only when ``accept_legacy`` says so.
+Who may have a certificate is not decided here. SHA-1, 3DES and DES are accepted only when ``accept_legacy`` says so;
+they are read all the same, so that helpdesk can be told whose device uses them.
+
+Whatever is wrong with what was encrypted is answered in the same words (failInfo badRequest), so that nobody can use
+the CA as an oracle for what they cannot read.
 """
 
 import secrets
@@ -11,14 +15,16 @@ from typing import Any
 from asn1crypto import algos, cms, core
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
-from cryptography.x509.oid import AttributeOID
+from cryptography.x509.oid import AttributeOID, NameOID
 
+from portal.pki import asn1
 from portal.pki import cms as signed_messages
 from portal.pki.authority import Identity
 from portal.pki.cms import CmsError, parsing
@@ -26,6 +32,9 @@ from portal.pki.cms import CmsError, parsing
 CAPABILITIES = ("AES", "POSTPKIOperation", "SCEPStandard", "SHA-256")
 SMALLEST_KEY_BITS = 2048
 _AES_BLOCK, _DES_BLOCK = 128, 64
+_AUTH_ENVELOPED = core.ObjectIdentifier("1.2.840.113549.1.9.16.1.23").dump()
+"""The type of content that is encrypted with AES-GCM (RFC 5083)."""
+_DIGESTS = frozenset({"sha256", "sha384", "sha512"})
 
 
 class MessageType(StrEnum):
@@ -46,14 +55,6 @@ class FailInfo(StrEnum):
     BAD_REQUEST = "2"
     BAD_TIME = "3"
     BAD_CERT_ID = "4"
-
-
-class ScepFailure(Exception):
-    """The message was understood but is refused: to be answered with a CertRep of status FAILURE."""
-
-    def __init__(self, fail_info: FailInfo, message: "Message", reason: str) -> None:
-        super().__init__(reason)
-        self.fail_info, self.message, self.reason = fail_info, message, reason
 
 
 class _PrintableStrings(core.SetOf):  # type: ignore[misc]
@@ -94,19 +95,27 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateRequest:
-    """What a PKCSReq asks for."""
+class Problem:
+    """Why a request is refused: what the client is told, and a code for log and helpdesk."""
 
-    message: Message
-    public_key: rsa.RSAPublicKey
-    subject: x509.Name
-    challenge: str
-    csr_der: bytes
+    fail_info: FailInfo
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRequest:
+    """What a PKCSReq asks for, as far as it could be read; ``problem`` says why it cannot be granted."""
+
+    problem: Problem | None = None
+    public_key: rsa.RSAPublicKey | None = None
+    common_names: tuple[str, ...] = ()
+    challenge: str = ""
+    csr_der: bytes = b""
 
 
 def read(body: bytes) -> Message:
     """Parse and verify a pkiMessage. Raises CmsError if it is none."""
-    signed = signed_messages.verify(body) if _has_content(body) else _verify_without_content(body)
+    signed = signed_messages.verify(body, absent=b"", digests=signed_messages.EVERY_DIGEST)
     attributes = signed.attributes
     transaction_id, nonce = attributes.get("scep_transaction_id"), attributes.get("scep_sender_nonce")
     if not isinstance(transaction_id, str) or not isinstance(nonce, bytes):
@@ -125,58 +134,95 @@ def read(body: bytes) -> Message:
 
 
 def open_request(message: Message, ca: Identity, accept_legacy: bool = False) -> CertificateRequest:
-    """Decrypt the PKCSReq in ``message`` and read its CSR. Raises ScepFailure."""
+    """The PKCSReq in ``message``: decrypted and read as far as possible, with the first problem that it has.
+
+    What the answer needs (a signer to whom it can be encrypted) is looked at here, before anything is granted.
+    """
     if message.message_type != MessageType.PKCS_REQ:
-        raise ScepFailure(FailInfo.BAD_REQUEST, message, "unsupported_message_type")
-    if message.digest_algorithm == "sha1" and not accept_legacy:
-        raise ScepFailure(FailInfo.BAD_ALG, message, "legacy_digest")
+        return CertificateRequest(Problem(FailInfo.BAD_REQUEST, "unsupported_message_type"))
+    problem = _algorithm_problem(message, accept_legacy)
     try:
-        csr_der = decrypt(message.content, ca, accept_legacy)
-    except LegacyCipher:
-        raise ScepFailure(FailInfo.BAD_ALG, message, "legacy_cipher") from None
+        csr_der, cipher = _decrypt(message.content, ca)
+    except UnknownCipher:
+        return CertificateRequest(problem or Problem(FailInfo.BAD_ALG, "unknown_cipher"))
     except CmsError:
-        raise ScepFailure(FailInfo.BAD_MESSAGE_CHECK, message, "not_decryptable") from None
+        return CertificateRequest(problem or Problem(FailInfo.BAD_REQUEST, "not_decryptable"))
+    if cipher != "aes" and not accept_legacy:
+        problem = problem or Problem(FailInfo.BAD_ALG, "legacy_cipher")
     try:
-        with parsing("CSR"):
-            return _read_csr(message, csr_der)
+        return _read_csr(csr_der, accept_legacy, problem)
     except CmsError:
-        raise ScepFailure(FailInfo.BAD_REQUEST, message, "malformed_csr") from None
+        return CertificateRequest(problem or Problem(FailInfo.BAD_REQUEST, "malformed_csr"))
 
 
-def _read_csr(message: Message, csr_der: bytes) -> CertificateRequest:
-    csr = x509.load_der_x509_csr(csr_der)
+def _algorithm_problem(message: Message, accept_legacy: bool) -> Problem | None:
+    """What everybody can see of the message, without decrypting it."""
+    accepted = _DIGESTS | ({"sha1"} if accept_legacy else set())
+    if message.digest_algorithm not in accepted:
+        reason = "legacy_digest" if message.digest_algorithm == "sha1" else "unknown_digest"
+        return Problem(FailInfo.BAD_ALG, reason)
+    with parsing("certificate"):
+        key = message.signer.public_key()
+    return None if isinstance(key, rsa.RSAPublicKey) else Problem(FailInfo.BAD_ALG, "signer_key")
+
+
+def _read_csr(csr_der: bytes, accept_legacy: bool, problem: Problem | None) -> CertificateRequest:
+    with parsing("CSR"):
+        asn1.check(csr_der)
+        csr = x509.load_der_x509_csr(csr_der)
+        key = csr.public_key()
+        common_names = tuple(str(each.value) for each in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
+        holds = _csr_holds(csr, accept_legacy)
+        try:
+            challenge = csr.attributes.get_attribute_for_oid(AttributeOID.CHALLENGE_PASSWORD).value.decode()
+        except x509.AttributeNotFound:
+            challenge = ""
+    rsa_key = key if isinstance(key, rsa.RSAPublicKey) and key.key_size >= SMALLEST_KEY_BITS else None
+    if problem is None:
+        reason = (
+            "weak_key" if rsa_key is None else "csr_signature" if not holds else "" if challenge else "no_challenge"
+        )
+        problem = Problem(FailInfo.BAD_REQUEST, reason) if reason else None
+    return CertificateRequest(problem, rsa_key, common_names, challenge, csr_der)
+
+
+def _csr_holds(csr: x509.CertificateSigningRequest, accept_legacy: bool) -> bool:
     key = csr.public_key()
-    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < SMALLEST_KEY_BITS:
-        raise ScepFailure(FailInfo.BAD_ALG, message, "weak_key")
-    if not csr.is_signature_valid:
-        raise ScepFailure(FailInfo.BAD_MESSAGE_CHECK, message, "csr_signature")
-    try:
-        challenge = csr.attributes.get_attribute_for_oid(AttributeOID.CHALLENGE_PASSWORD).value.decode()
-    except x509.AttributeNotFound:
-        raise ScepFailure(FailInfo.BAD_REQUEST, message, "no_challenge") from None
-    return CertificateRequest(message, key, csr.subject, challenge, csr_der)
+    if accept_legacy and isinstance(csr.signature_hash_algorithm, hashes.SHA1) and isinstance(key, rsa.RSAPublicKey):
+        try:  # cryptography's own check refuses SHA-1, whatever the signature is worth
+            key.verify(csr.signature, csr.tbs_certrequest_bytes, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303
+        except InvalidSignature:
+            return False
+        return True
+    return csr.is_signature_valid
 
 
-class LegacyCipher(CmsError):
-    """DES or 3DES, where they are not accepted."""
+class UnknownCipher(CmsError):
+    """Neither AES, 3DES nor DES in CBC mode."""
 
 
-def decrypt(enveloped: bytes, recipient: Identity, accept_legacy: bool = False) -> bytes:
-    """The content of an EnvelopedData made for ``recipient`` (RSA key transport, AES-CBC; DES and 3DES if legacy).
+def decrypt(enveloped: bytes, recipient: Identity) -> bytes:
+    """The content of an EnvelopedData made for ``recipient`` (RSA key transport; AES, 3DES or DES in CBC mode).
 
     Raises CmsError, in the same words whatever fails after the structure was read.
     """
-    with parsing("EnvelopedData"):
-        info = cms.ContentInfo.load(enveloped, strict=True)
-        if info["content_type"].native != "enveloped_data":
-            raise CmsError("not an EnvelopedData")
-        data = info["content"]
-        encrypted = data["encrypted_content_info"]
+    return _decrypt(enveloped, recipient)[0]
+
+
+def _decrypt(enveloped: bytes, recipient: Identity) -> tuple[bytes, str]:
+    """The content and the name of the cipher: aes, tripledes, des."""
+    if _AUTH_ENVELOPED in enveloped[:32]:
+        raise UnknownCipher("AuthEnvelopedData")
+    data = signed_messages.content_info(enveloped, "enveloped_data")
+    encrypted = data["encrypted_content_info"]
+    try:
         algorithm = encrypted["content_encryption_algorithm"]
-        cipher = algorithm.encryption_cipher
-        accepted = {"aes", "tripledes", "des"} if accept_legacy else {"aes"}
-        if cipher not in accepted or algorithm.encryption_mode != "cbc":
-            raise LegacyCipher(f"cipher {cipher} is not accepted")
+        cipher, mode = algorithm.encryption_cipher, algorithm.encryption_mode
+    except Exception:  # asn1crypto knows neither AES-GCM nor Camellia, and says so in several ways
+        raise UnknownCipher("unknown cipher") from None
+    if cipher not in ("aes", "tripledes", "des") or mode != "cbc":
+        raise UnknownCipher("unknown cipher")
+    with parsing("EnvelopedData"):
         wrapped = _wrapped_key(data["recipient_infos"], recipient.certificate)
         key = recipient.key.decrypt(wrapped, padding.PKCS1v15())
         block = _AES_BLOCK if cipher == "aes" else _DES_BLOCK
@@ -185,7 +231,7 @@ def decrypt(enveloped: bytes, recipient: Identity, accept_legacy: bool = False) 
         decryptor = Cipher(suite, modes.CBC(algorithm.encryption_iv)).decryptor()
         padded = decryptor.update(encrypted["encrypted_content"].native) + decryptor.finalize()
         unpadder = PKCS7(block).unpadder()
-        return unpadder.update(padded) + unpadder.finalize()
+        return unpadder.update(padded) + unpadder.finalize(), cipher
 
 
 def _wrapped_key(infos: Any, certificate: x509.Certificate) -> bytes:
@@ -213,10 +259,14 @@ def request(csr_der: bytes, ca: x509.Certificate, identity: Identity, transactio
 
 
 def success(request_message: Message, certificate: x509.Certificate, ca: Identity) -> bytes:
-    """The CertRep that hands over ``certificate``, enveloped to whoever signed the request."""
-    chain = pkcs7.serialize_certificates([certificate, ca.certificate], Encoding.DER)
+    """The CertRep that hands over ``certificate``, enveloped to whoever signed the request.
+
+    It carries nothing else (RFC 8894 section 3.3.2 asks for no more): a set of certificates is sorted by DER, and
+    clients, Apple's among them, take the first one as theirs.
+    """
+    alone = pkcs7.serialize_certificates([certificate], Encoding.DER)
     attributes = _reply_attributes(request_message, PkiStatus.SUCCESS)
-    return _build(_encrypt(chain, request_message.signer), attributes, ca)
+    return _build(_encrypt(alone, request_message.signer), attributes, ca)
 
 
 def failure(request_message: Message, fail_info: FailInfo, ca: Identity) -> bytes:
@@ -291,15 +341,3 @@ def _build(content: bytes | None, attributes: dict[str, Any], signer: Identity) 
         }
     )
     return bytes(cms.ContentInfo({"content_type": "signed_data", "content": data}).dump())
-
-
-def _has_content(body: bytes) -> bool:
-    with parsing("SignedData"):
-        info = cms.ContentInfo.load(body, strict=True)
-        if info["content_type"].native != "signed_data":
-            raise CmsError("not a SignedData")
-        return info["content"]["encap_content_info"]["content"].native is not None
-
-
-def _verify_without_content(body: bytes) -> signed_messages.Signed:
-    return signed_messages.verify_detached(body, b"")

@@ -4,11 +4,16 @@ from typing import Any
 
 from flask import Flask, abort, request
 
+from portal.pki import asn1
+
 MACHINE_BODY_BYTES = 1024 * 1024
+"""What a device that is known by its signature may send, and a backend's webhook."""
 FORM_BODY_BYTES = 64 * 1024
 LONGEST_FIELD = 4096
 LONGEST_TEXT = 60_000
 """Characters of a field in which admins write license terms."""
+UNKNOWN_SENDERS = ("apple.scep", "apple.enroll")
+"""Machines' endpoints at which anybody may send; the message is read before its sender is known."""
 MACHINE_BLUEPRINTS = ("apple", "hooks")
 UPLOADS = {
     "admin.save_settings": 1_200_000,
@@ -28,7 +33,9 @@ def init_app(app: Flask) -> None:
 
     @app.url_value_preprocessor  # runs before anything reads the form
     def bound_the_body(endpoint: str | None, _values: dict[str, Any] | None) -> None:
-        if request.blueprint not in MACHINE_BLUEPRINTS:
+        if request.endpoint in UNKNOWN_SENDERS:
+            request.max_content_length = asn1.LARGEST_MESSAGE
+        elif request.blueprint not in MACHINE_BLUEPRINTS:
             request.max_content_length = UPLOADS.get(endpoint or "", FORM_BODY_BYTES)
 
     @app.before_request

@@ -1,10 +1,14 @@
 """Everything real devices sign with is read; nothing else is believed."""
 
 import subprocess
+from datetime import timedelta
 
 import pytest
 from asn1crypto import cms as structures
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,3 +114,60 @@ def test_damaged_messages_are_refused_or_still_hold(identity, tmp_path):
 def test_deep_nesting_is_refused():
     with pytest.raises(cms.CmsError):
         cms.verify(b"\x30\x80" * 50_000)
+
+
+def issued(name, key, issuer, issuer_key, now, *extensions):
+    builder = x509.CertificateBuilder(
+        issuer, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key(),
+        x509.random_serial_number(), now, now + timedelta(days=1),
+    )  # fmt: skip
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=True)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+def chain_of(now, middle):
+    """(device, middle, root): the device's certificate issued by a middle one with these extensions."""
+    keys = [phone_key(number) for number in range(3)]
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")])
+    root = issued("root", keys[0], name, keys[0], now, x509.BasicConstraints(True, None))
+    between = issued("middle", keys[1], root.subject, keys[0], now, *middle)
+    return issued("device", keys[2], between.subject, keys[1], now), between, root
+
+
+USAGE = dict.fromkeys(
+    ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+     "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"], False)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("middle", "vouches"),
+    [
+        ([x509.BasicConstraints(True, None)], True),
+        ([x509.BasicConstraints(True, 0), x509.KeyUsage(**{**USAGE, "key_cert_sign": True})], True),
+        ([x509.BasicConstraints(True, 0), x509.KeyUsage(**{**USAGE, "digital_signature": True})], False),
+        ([x509.BasicConstraints(False, None)], False),
+        ([], False),
+    ],
+    ids=["authority", "authority that may sign", "authority that may not sign", "device", "no constraints"],
+)
+def test_only_an_authority_vouches_for_another_certificate(clock, middle, vouches):
+    """Otherwise whoever holds any key that the root vouches for could make devices of their own."""
+    *certificates, root = chain_of(clock(), middle)
+    if vouches:
+        cms.verify_chain(certificates, root)
+    else:
+        with pytest.raises(cms.CmsError):
+            cms.verify_chain(certificates, root)
+
+
+def test_an_authority_vouches_for_no_longer_a_path_than_it_says(clock):
+    device, middle, _ = chain_of(clock(), [x509.BasicConstraints(True, None)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root")])
+    for length, holds in ((0, False), (1, True)):
+        root = issued("root", phone_key(0), name, phone_key(0), clock(), x509.BasicConstraints(True, length))
+        if holds:
+            cms.verify_chain([device, middle], root)
+        else:
+            with pytest.raises(cms.CmsError):
+                cms.verify_chain([device, middle], root)

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs7
 from cryptography.x509 import load_der_x509_certificate
 from cryptography.x509.oid import NameOID
 from hypothesis import given
@@ -33,13 +33,16 @@ def client(number=0):
 
 
 def read(portal, csr, identity=None, **options):
-    message, _ = scep.request(csr, portal.authority.ca.certificate, identity or client(), "1")
-    return scep.open_request(scep.read(message), portal.authority.ca, **options)
+    return scep.open_request(scep.read(asked(portal, csr, identity)), portal.authority.ca, **options)
+
+
+def asked(portal, csr, identity=None):
+    return scep.request(csr, portal.authority.ca.certificate, identity or client(), "1")[0]
 
 
 def test_a_request_is_read_back(portal):
     request = read(portal, scep_client.certificate_request(SUBJECT, phone_key(), "secret"))
-    assert (request.challenge, request.subject) == ("secret", SUBJECT)
+    assert (request.problem, request.challenge, request.common_names) == (None, "secret", ("device",))
 
 
 def test_the_answer_is_for_the_one_who_asked(portal, clock):
@@ -47,9 +50,10 @@ def test_the_answer_is_for_the_one_who_asked(portal, clock):
     message, nonce = scep.request(
         scep_client.certificate_request(SUBJECT, phone_key(), "c"), ca.certificate, client(), "42"
     )
-    request = scep.open_request(scep.read(message), ca)
+    asked = scep.read(message)
+    request = scep.open_request(asked, ca)
     certificate = portal.authority.issue(request.public_key, "device", "Example", 30, clock())
-    reply = scep.read(scep.success(request.message, certificate, ca))
+    reply = scep.read(scep.success(asked, certificate, ca))
     assert (reply.pki_status, reply.transaction_id, reply.recipient_nonce) == (scep.PkiStatus.SUCCESS, "42", nonce)
     assert reply.signer == ca.certificate
     assert scep.issued_certificate(reply, client()) == certificate
@@ -58,8 +62,8 @@ def test_the_answer_is_for_the_one_who_asked(portal, clock):
 
 
 def test_a_refusal_says_why_and_carries_nothing(portal):
-    request = read(portal, scep_client.certificate_request(SUBJECT, phone_key(), "c"))
-    reply = scep.read(scep.failure(request.message, scep.FailInfo.BAD_REQUEST, portal.authority.ca))
+    message = scep.read(asked(portal, scep_client.certificate_request(SUBJECT, phone_key(), "c")))
+    reply = scep.read(scep.failure(message, scep.FailInfo.BAD_REQUEST, portal.authority.ca))
     assert (reply.pki_status, reply.fail_info, reply.content) == ("2", "2", b"")
 
 
@@ -69,23 +73,18 @@ def forged(csr):
 
 
 @pytest.mark.parametrize(
-    ("make", "fail_info", "reason"),
+    ("make", "reason"),
     [
-        (lambda: b"not a csr", scep.FailInfo.BAD_REQUEST, "malformed_csr"),
+        (lambda: b"not a csr", "malformed_csr"),
         (lambda: x509.CertificateSigningRequestBuilder().subject_name(SUBJECT).sign(phone_key(), hashes.SHA256())
-         .public_bytes(Encoding.DER), scep.FailInfo.BAD_REQUEST, "no_challenge"),
-        (lambda: scep_client.certificate_request(SUBJECT, rsa.generate_private_key(65537, 1024), "c"),
-         scep.FailInfo.BAD_ALG, "weak_key"),
-        (lambda: forged(scep_client.certificate_request(SUBJECT, phone_key(), "c")),
-         scep.FailInfo.BAD_MESSAGE_CHECK,
-         "csr_signature"),
+         .public_bytes(Encoding.DER), "no_challenge"),
+        (lambda: scep_client.certificate_request(SUBJECT, rsa.generate_private_key(65537, 1024), "c"), "weak_key"),
+        (lambda: forged(scep_client.certificate_request(SUBJECT, phone_key(), "c")), "csr_signature"),
     ],
     ids=["no csr", "no challenge", "weak key", "forged csr"],
 )  # fmt: skip
-def test_bad_requests_are_refused_with_their_reason(portal, make, fail_info, reason):
-    with pytest.raises(scep.ScepFailure) as refusal:
-        read(portal, make())
-    assert (refusal.value.fail_info, refusal.value.reason) == (fail_info, reason)
+def test_bad_requests_are_refused_with_their_reason(portal, make, reason):
+    assert read(portal, make()).problem == scep.Problem(scep.FailInfo.BAD_REQUEST, reason)
 
 
 def enveloped_by_openssl(portal, folder, cipher):
@@ -102,25 +101,62 @@ def test_what_openssl_encrypts_is_read(portal, tmp_path, cipher):
     assert content == (tmp_path / "csr").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("cipher", "reason"),
+    [("-des3", "legacy_cipher"), ("-aes-128-gcm", "unknown_cipher"), ("-camellia-256-cbc", "unknown_cipher")],
+)
 @needs_openssl
-def test_3des_is_read_only_where_it_is_configured(portal, tmp_path):
-    enveloped = enveloped_by_openssl(portal, tmp_path, "-des3")
-    with pytest.raises(scep.LegacyCipher):
-        scep.decrypt(enveloped, portal.authority.ca)
-    content = scep.decrypt(enveloped, portal.authority.ca, accept_legacy=True)
-    assert content == (tmp_path / "csr").read_bytes()
+def test_other_ciphers_are_refused_with_the_failure_that_names_them(portal, tmp_path, cipher, reason):
+    message = replace(scep.read(asked(portal, b"")), content=enveloped_by_openssl(portal, tmp_path, cipher))
+    request = scep.open_request(message, portal.authority.ca)
+    assert request.problem == scep.Problem(scep.FailInfo.BAD_ALG, reason)
+    if cipher == "-des3":  # read all the same, so that helpdesk is told whose it is
+        assert request.challenge == "c"
+        assert scep.open_request(message, portal.authority.ca, accept_legacy=True).problem is None
 
 
-def test_sha1_is_read_only_where_it_is_configured(portal, tmp_path):
-    """Re-sign a message with SHA-1 through openssl is not possible with SCEP's attributes, so the digest is told."""
-    message, _ = scep.request(
-        scep_client.certificate_request(SUBJECT, phone_key(), "c"), portal.authority.ca.certificate, client(), "1"
+@pytest.mark.parametrize(
+    ("digest", "reason", "legacy"),
+    [
+        ("sha1", "legacy_digest", None),
+        ("md5", "unknown_digest", "unknown_digest"),
+        ("sha224", "unknown_digest", "unknown_digest"),
+    ],
+)
+def test_other_digests_are_refused_with_the_failure_that_names_them(portal, digest, reason, legacy):
+    """No client here signs SCEP's attributes with them, so the digest is told."""
+    message = scep.read(asked(portal, scep_client.certificate_request(SUBJECT, phone_key(), "c")))
+    request = scep.open_request(replace(message, digest_algorithm=digest), portal.authority.ca)
+    assert (request.problem, request.challenge) == (scep.Problem(scep.FailInfo.BAD_ALG, reason), "c")
+    request = scep.open_request(replace(message, digest_algorithm=digest), portal.authority.ca, accept_legacy=True)
+    assert (request.problem.reason if request.problem else None) == legacy
+
+
+@needs_openssl
+def test_a_csr_signed_with_sha1_is_read_where_it_is_configured(portal, tmp_path):
+    (tmp_path / "key").write_bytes(
+        phone_key().private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     )
-    old = replace(scep.read(message), digest_algorithm="sha1")
-    with pytest.raises(scep.ScepFailure) as refusal:
-        scep.open_request(old, portal.authority.ca)
-    assert refusal.value.fail_info == scep.FailInfo.BAD_ALG
-    assert scep.open_request(old, portal.authority.ca, accept_legacy=True).challenge == "c"
+    (tmp_path / "config").write_text(
+        "[req]\ndistinguished_name=dn\nattributes=attrs\nprompt=no\n[dn]\nCN=device\n[attrs]\nchallengePassword=c\n"
+    )
+    command = ["openssl", "req", "-new", "-sha1", "-key", "key", "-config", "config", "-outform", "DER"]
+    csr = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
+    assert read(portal, csr).problem.reason == "csr_signature"
+    assert read(portal, csr, accept_legacy=True).problem is None
+    assert read(portal, forged(csr), accept_legacy=True).problem.reason == "csr_signature"
+
+
+@pytest.mark.parametrize("bits", [2048, 3072, 4096])
+def test_the_certrep_carries_the_devices_certificate_alone(portal, clock, bits):
+    """A set of certificates is sorted, the shorter first, and Apple's client takes the first one as its own."""
+    key = rsa.generate_private_key(65537, bits)
+    certificate = portal.authority.issue(key.public_key(), "device" * 10, "Example " * 7, 30, clock())
+    ca = portal.authority.ca
+    assert len(certificate.public_bytes(Encoding.DER)) > len(ca.certificate.public_bytes(Encoding.DER))
+    message = scep.read(asked(portal, b""))
+    reply = scep.read(scep.success(message, certificate, ca))
+    assert pkcs7.load_der_pkcs7_certificates(scep.decrypt(reply.content, client())) == [certificate]
 
 
 @needs_openssl
@@ -136,9 +172,8 @@ def test_openssl_reads_what_we_encrypt(portal, tmp_path):
 
 def test_a_message_for_another_ca_fails_its_check(portal):
     message, _ = scep.request(b"x", client(1).certificate, client(), "1")
-    with pytest.raises(scep.ScepFailure) as refusal:
-        scep.open_request(scep.read(message), portal.authority.ca)
-    assert refusal.value.fail_info == scep.FailInfo.BAD_MESSAGE_CHECK
+    problem = scep.open_request(scep.read(message), portal.authority.ca).problem
+    assert problem == scep.Problem(scep.FailInfo.BAD_REQUEST, "not_decryptable")
 
 
 @given(st.binary(max_size=300))

@@ -11,11 +11,11 @@ from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
-from portal import clock
+from portal import clock, tallies
 from portal.backends import topic_in_use
 from portal.backends.nanomdm import events
 from portal.backends.upkeep import CERTIFICATE_STATE
-from portal.enrollment import management
+from portal.enrollment import allowed, management
 from portal.enrollment.errors import CommandForbidden
 from portal.enrollment.management import DeviceGone, ProfileUnknown, Staff
 from portal.extensions import db_session, portal, transaction
@@ -48,6 +48,7 @@ def device_management() -> ResponseReturnValue:
         waiting=count,
         oldest=oldest,
         kept=list(db_session.scalars(kept)),
+        refused=tallies.of(db_session, tallies.SCEP_REFUSED),
         now=clock.now(),
     )
 
@@ -70,7 +71,7 @@ def install_profile(device_id: str) -> ResponseReturnValue:
     if not SaveForm().validate_on_submit():
         abort(400)
     upload = request.files.get("profile")
-    content = upload.stream.read(management.LARGEST_PROFILE + 1) if upload is not None else b""
+    content = upload.stream.read(allowed.LARGEST_PROFILE + 1) if upload is not None else b""
     try:
         with transaction():
             management.install_profile(db_session, portal.settings, device_id, content, _staff())

@@ -7,7 +7,7 @@ from flask import Response
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
-from portal import clock
+from portal import clock, tallies
 from portal.enrollment import journey
 from portal.extensions import db_session, portal
 from portal.models import BackendEvent, Command, Device, EnrollmentRequest, IssuedProfile, OutboxMessage
@@ -66,6 +66,12 @@ def metrics() -> ResponseReturnValue:
     }
     for name, (says, value) in gauges.items():
         lines += [f"# HELP {name} {says}", f"# TYPE {name} gauge", f"{name} {value:g}"]
+    lines += [
+        "# HELP portal_scep_refused_total Refused requests for certificates that belong to no enrollment request."
+    ]
+    lines += ["# TYPE portal_scep_refused_total counter"]
+    refused = tallies.of(db_session, tallies.SCEP_REFUSED)
+    lines += [f'portal_scep_refused_total{{reason="{reason}"}} {each.count}' for reason, each in refused.items()]
     return Response("\n".join(lines) + "\n", mimetype="text/plain; version=0.0.4")
 
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import logging
+import re
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from flask import Response, request
@@ -43,9 +44,11 @@ def _message() -> bytes | None:
     body = request.get_data()
     if request.method == "POST" and body:
         return body
-    encoded = request.args.get("message", "").replace(" ", "+")  # an unescaped + arrives as a space
+    # Clients differ: an unescaped + arrives as a space, lines are broken, the alphabet is that for addresses, unpadded.
+    encoded = re.sub(r"[\r\n\t]", "", request.args.get("message", "")).replace(" ", "+")
+    encoded = encoded.translate(str.maketrans("-_", "+/")).rstrip("=")
     try:
-        return base64.b64decode("".join(encoded.split("\n")), validate=True) or None
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True) or None
     except (binascii.Error, ValueError):
         return None
 
