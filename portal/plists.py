@@ -2,6 +2,7 @@
 
 import plistlib
 from typing import Any
+from xml.parsers import expat
 
 DEEPEST = 32
 MOST_NODES = 50_000
@@ -11,19 +12,25 @@ class BadPlist(Exception):
     """The body is not a property list that a device would send."""
 
 
-def read(body: bytes) -> dict[str, Any]:
-    """The dictionary in ``body``. Raises BadPlist. plistlib itself refuses entity declarations."""
+def read(body: bytes, once: bool = False) -> dict[str, Any]:
+    """The dictionary in ``body``. Raises BadPlist; with ``once`` also for a key that stands twice in a dictionary.
+
+    plistlib itself refuses entity declarations.
+    """
     try:
         value = plistlib.loads(body, fmt=plistlib.FMT_XML)
     except Exception as error:  # plistlib lets many kinds through: expat's, ValueError, IndexError, AttributeError...
         raise BadPlist("not an XML property list") from error
     if not isinstance(value, dict):
         raise BadPlist("not a dictionary")
-    _check_bounds(value)
+    check_bounds(value)
+    if once and _keys_written(body) != _keys_in(value):
+        raise BadPlist("a key stands twice")
     return value
 
 
-def _check_bounds(value: Any) -> None:
+def check_bounds(value: Any) -> None:
+    """Raises BadPlist for what is nested too deep or has too many values."""
     pending, nodes = [(value, 1)], 0
     while pending:
         current, depth = pending.pop()
@@ -36,11 +43,40 @@ def _check_bounds(value: Any) -> None:
             pending.extend((child, depth + 1) for child in current)
 
 
+def _keys_written(body: bytes) -> int:
+    count = 0
+
+    def began(name: str, _attributes: object) -> None:
+        nonlocal count
+        count += name == "key"
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = began
+    parser.Parse(body, True)
+    return count
+
+
+def _keys_in(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_keys_in, value.values()))
+    return sum(map(_keys_in, value)) if isinstance(value, list) else 0
+
+
 def text(message: dict[str, Any], key: str, longest: int = 128) -> str | None:
     """The string under ``key``, None if it is missing. Raises BadPlist for anything else."""
     value = message.get(key)
     if value is None:
         return None
-    if not isinstance(value, str) or not value or len(value) > longest or not value.isprintable():
+    if not _usable(value, longest):
         raise BadPlist(f"{key} is not a usable string")
-    return value
+    return str(value)
+
+
+def optional_text(message: dict[str, Any], key: str, longest: int = 128) -> str | None:
+    """The string under ``key``, which nothing depends on: what cannot be used is taken as missing."""
+    value = message.get(key)
+    return value if _usable(value, longest) else None
+
+
+def _usable(value: object, longest: int) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= longest and value.isprintable()

@@ -108,7 +108,7 @@ def test_the_compose_file_holds_together():
 
 
 @needs_nginx
-def test_nginx_forwards_people_limits_only_them_and_hides_the_hooks(tmp_path):
+def test_nginx_forwards_people_limits_people_and_newcomers_and_hides_the_hooks(tmp_path):
     """Without a portal behind it: who gets nginx's own refusals, and who its outage."""
     proxy = Proxy(tmp_path / "nginx", 1, 1)
     proxy.start()
@@ -116,12 +116,26 @@ def test_nginx_forwards_people_limits_only_them_and_hides_the_hooks(tmp_path):
         with httpx.Client(base_url=proxy.url, verify=False) as client:
             assert client.post("/hooks/nanomdm").status_code == 404
             assert client.get("/mdm/authorize").status_code == 404  # only nginx itself may ask
-            later = client.put("/mdm/connect", content=b"x")
-            assert (later.status_code, later.headers["Retry-After"]) == (503, "60")
+            assert client.put("/mdm/relay").status_code == 404
+            kind = "application/x-apple-aspen-mdm"
+            for sent in (kind, f"{kind}-checkin", f"{kind}; charset=UTF-8"):
+                later = client.put("/mdm/connect", content=b"x", headers={"Content-Type": sent})
+                assert (later.status_code, later.headers["Retry-After"]) == (503, "60"), sent
+            for sent in ("", "text/plain", kind.upper(), f"{kind}x", f"x{kind}", f"{kind}-checkinx", "application/xml"):
+                refused = client.put("/mdm/connect", content=b"x", headers={"Content-Type": sent})
+                assert refused.status_code == 415, sent
+            for path in ("//mdm/connect", "/mdm/./connect", "/mdm/%63onnect", "/x/../mdm/connect"):
+                assert client.put(proxy.url + path, content=b"x").status_code == 415, path
             assert {client.get("/enroll").status_code for _ in range(20)} == {502}
             people = [client.get("/enroll").status_code for _ in range(400)]
-            devices = [client.get("/scep").status_code for _ in range(400)]
+            sign_ins = [client.post("/apple/enroll/sign-in").status_code for _ in range(300)]
+            newcomers = [client.get("/scep").status_code for _ in range(400)]
+            devices = [client.get("/.well-known/com.apple.remotemanagement").status_code for _ in range(400)]
+            assert client.post("/apple/enroll", content=b"x" * 70_000).status_code in (413, 429)
         assert 429 in people
+        assert 429 in sign_ins
+        assert 429 in newcomers
+        assert set(newcomers[:150]) == {502}
         assert set(devices) == {502}
     finally:
         proxy.stop()

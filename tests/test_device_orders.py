@@ -53,11 +53,13 @@ def admin(app, company, clock, device):
 def call(app, portal, clock):
     """Ask the API with a token for devices."""
     with portal.database.transaction() as session:
-        token = api_tokens.make(session, "test", ["devices"], "admin:x", clock())
+        token = api_tokens.make(session, "test", ["devices", "requests"], "admin:x", clock())
 
-    def ask(path, body=None, scope_token=token):
+    def ask(path, body=None, scope_token=token, raw=None):
         headers = {"Authorization": f"Bearer {scope_token}"}
         client = app.test_client()
+        if raw is not None:
+            return client.post(path, data=raw, content_type="application/json", headers=headers, base_url=BASE)
         if body is None:
             return client.get(path, headers=headers, base_url=BASE)
         return client.post(path, json=body, headers=headers, base_url=BASE)
@@ -86,6 +88,32 @@ def test_the_command_line_is_told_why_each_of_the_25_is_refused(app, device, por
         done = app.test_cli_runner().invoke(args=["device", "command", device.id, command])
         assert (done.exit_code, reason in done.output) == (1, True)
     assert waiting(portal) == []
+
+
+@pytest.mark.parametrize("key", ["RequestType", "requesttype", "CommandUUID", "Command"])
+def test_a_forbidden_command_hidden_in_keys_is_refused_and_nothing_is_queued(app, call, device, portal, company, key):
+    """By program and by command line; the trail never names another command than the one that is sent."""
+    path = f"/api/devices/{device.id}/commands"
+    before = len(company.all_events())
+    for name in allowed.FORBIDDEN:
+        for value in (name, [name]):
+            answer = call(path, {"command": "DeviceLock", "keys": {key: value}})
+            assert (answer.status_code, answer.json["reason"]) == (403, "hidden_command")
+    keys = json.dumps({key: "EraseDevice"})
+    done = app.test_cli_runner().invoke(args=["device", "command", device.id, "SecurityInfo", "--keys", keys])
+    assert (done.exit_code, "hidden_command" in done.output) == (1, True)
+    payload = {key: "InstallProfile", "Payload": base64.b64encode(profile(WIFI)).decode()}
+    assert call(path, {"command": "SecurityInfo", "keys": payload}).status_code == 403
+    assert waiting(portal) == []
+    assert len(company.all_events()) == before
+
+
+@pytest.mark.parametrize("depth", [40, 900, 5000])
+def test_a_body_that_is_nested_too_deep_is_a_400(app, call, device, depth):
+    body = '{"command": "DeviceLock", "keys": {"x": ' + "[" * depth + "]" * depth + "}}"
+    for path in (f"/api/devices/{device.id}/commands", "/api/requests"):
+        answer = call(path, raw=body)
+        assert (answer.status_code, answer.json["error"]) == (400, "bad_request")
 
 
 def test_a_program_orders_what_is_allowed(call, held, device, portal):

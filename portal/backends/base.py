@@ -84,6 +84,13 @@ class Backend(Protocol):
         """The worker's part: apply what the backend told since (``messages``); how many messages were settled."""
         ...
 
+    def pass_on(self, message: bytes, signature: str, profile_id: str) -> None:
+        """Hand on a device's check-in, as it was signed, once it is settled that it speaks for this profile.
+
+        Only asked of a backend that keeps a queue of its own. Raises BackendDown.
+        """
+        ...
+
     def take_push_certificate(self, identity: str) -> None:
         """Use Apple's push certificate, with its key in one PEM text, from now on; the same again changes nothing.
 

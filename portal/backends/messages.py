@@ -17,7 +17,7 @@ from portal import audit
 from portal.enrollment import allowed, commands, leaving, progress
 from portal.enrollment.errors import DeviceRefused
 from portal.models import Command, Device
-from portal.plists import BadPlist, text
+from portal.plists import BadPlist, optional_text, text
 from portal.settings import Settings
 from portal.vault import Vault
 
@@ -52,7 +52,20 @@ class Desk:
 
 
 def authenticate(desk: Desk, profile_id: str, message: dict[str, Any]) -> Device:
-    """A device with this profile introduces itself. Raises DeviceRefused (recorded), BadPlist."""
+    """A device with this profile introduces itself. Raises DeviceRefused (recorded), BadPlist.
+
+    A device that is refused removes its enrollment. If it was managed, that is over, here as there.
+    """
+    try:
+        return _authenticate(desk, profile_id, message)
+    except DeviceRefused as refusal:
+        device = desk.session.scalar(select(Device).where(Device.profile_id == profile_id))
+        if device is not None and device.enrolled_at is not None and device.ended_at is None:
+            leaving.left(desk.session, desk.vault, desk.settings, device, refusal.reason, desk.now)
+        raise
+
+
+def _authenticate(desk: Desk, profile_id: str, message: dict[str, Any]) -> Device:
     session, now = desk.session, desk.now
     if any(key in message for key in HARDWARE_IDENTIFIERS):
         # Not a user enrollment: the whole device would be managed, and its identifiers collected.
@@ -62,12 +75,14 @@ def authenticate(desk: Desk, profile_id: str, message: dict[str, Any]) -> Device
     if enrollment_id is None:
         progress.device_refused(session, profile_id, "no_enrollment_id", now)
         raise DeviceRefused("no_enrollment_id")
-    _check_topic(desk, message)
+    if message.get("Topic") != desk.topic:
+        progress.device_refused(session, profile_id, "wrong_topic", now)
+        raise DeviceRefused("wrong_topic")
     report = progress.DeviceReport(
         enrollment_id=enrollment_id,
-        os_version=text(message, "OSVersion", 32),
-        build_version=text(message, "BuildVersion", 32),
-        product_name=text(message, "ProductName", 64),
+        os_version=optional_text(message, "OSVersion", 32),
+        build_version=optional_text(message, "BuildVersion", 32),
+        product_name=optional_text(message, "ProductName", 64),
     )
     return progress.device_authenticated(session, profile_id, report, now)
 
@@ -121,7 +136,11 @@ def _answer(desk: Desk, device: Device, status: str | None, message: dict[str, A
         return  # devices report twice when an answer of ours got lost
     if ANSWERS[status] == "not_now" and command.status not in commands.OPEN:
         return
-    command.status, command.answered_at = ANSWERS[status], desk.now
+    outcome = ANSWERS[status]
+    if outcome == "acknowledged" and not _has_result(command, message):
+        _failed(desk, device, command)
+        return
+    command.status, command.answered_at = outcome, desk.now
     command.handed_at = command.handed_at or desk.now
     command.errors = _errors(message)
     chain = audit.request_chain(device.request_id)
@@ -131,12 +150,45 @@ def _answer(desk: Desk, device: Device, status: str | None, message: dict[str, A
         _apply(desk, device, command, allowed.without_identifiers(message))
 
 
+RESULTS: dict[str, tuple[str, type]] = {
+    "DeviceInformation": ("QueryResponses", dict),
+    "ProfileList": ("ProfileList", list),
+    "ManagedApplicationList": ("ManagedApplicationList", dict),
+    "CertificateList": ("CertificateList", list),
+}
+"""Where the answer to a command has its result, and what that is."""
+
+
+def unreadable(desk: Desk, device: Device) -> None:
+    """The device answered in a way that cannot be read, or is too large: the command sent last failed.
+
+    Raises BadPlist if none was sent.
+    """
+    query = select(Command).where(Command.device_id == device.id, Command.status == "sent")
+    command = desk.session.scalar(query.order_by(Command.sent_at.desc(), Command.id.desc()).limit(1))
+    if command is None:
+        raise BadPlist("not a property list that a device would send")
+    _failed(desk, device, command)
+
+
+def _has_result(command: Command, message: dict[str, Any]) -> bool:
+    key, kind = RESULTS.get(command.request_type, ("Status", str))
+    return isinstance(message.get(key), kind)
+
+
+def _failed(desk: Desk, device: Device, command: Command) -> None:
+    command.status, command.answered_at, command.last_error = "failed", desk.now, "unusable_answer"
+    command.handed_at = command.handed_at or desk.now
+    audit.record(
+        desk.session, audit.request_chain(device.request_id), "command.failed", desk.now,
+        reason=command.request_type, actor=progress.DEVICE, detail={"error": command.last_error},
+    )  # fmt: skip
+
+
 def _apply(desk: Desk, device: Device, command: Command, message: dict[str, Any]) -> None:
     kind = command.request_type
     if kind == "DeviceInformation":
-        answers = message.get("QueryResponses")
-        if not isinstance(answers, dict):
-            raise BadPlist("no QueryResponses")
+        answers = message["QueryResponses"]
         device.attributes = {key: _plain(answers[key]) for key in allowed.ASKED_QUERIES if key in answers}
         device.attributes_at = desk.now
         device.os_version = str(device.attributes.get("OSVersion") or device.os_version or "")[:32] or None
@@ -145,10 +197,7 @@ def _apply(desk: Desk, device: Device, command: Command, message: dict[str, Any]
         keys = ("PayloadIdentifier", "PayloadDisplayName", "PayloadUUID")
         device.profiles = [{key: _plain(entry[key]) for key in keys if key in entry} for entry in _list(message, kind)]
     elif kind == "ManagedApplicationList":
-        apps = message.get(kind)
-        if not isinstance(apps, dict):
-            raise BadPlist(f"no {kind}")
-        known = [(name, entry) for name, entry in apps.items() if isinstance(entry, dict)]
+        known = [(name, entry) for name, entry in message[kind].items() if isinstance(entry, dict)]
         device.apps = [{"Identifier": _plain(name), "Status": _plain(entry.get("Status", ""))}
                        for name, entry in known[:MOST_ENTRIES]]  # fmt: skip
         device.apps_at = desk.now
@@ -179,10 +228,7 @@ def _certificate(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list(message: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    entries = message.get(key)
-    if not isinstance(entries, list):
-        raise BadPlist(f"no {key}")
-    return [entry for entry in entries[:MOST_ENTRIES] if isinstance(entry, dict)]
+    return [entry for entry in message[key][:MOST_ENTRIES] if isinstance(entry, dict)]
 
 
 def _errors(message: dict[str, Any]) -> list[dict[str, Any]] | None:

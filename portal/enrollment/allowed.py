@@ -1,6 +1,9 @@
 """What user enrollment allows, from ``user_enrollment.toml``: refused here, in code, not hidden in a page."""
 
+import plistlib
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ from portal.pki import cms
 
 _FACTS = tomllib.loads((Path(__file__).parent / "user_enrollment.toml").read_text("utf-8"))
 
-COMMANDS = frozenset(_FACTS["commands"])
+NOT_SERVED = frozenset({"DeclarativeManagement"})
+"""Allowed by Apple, but a device would answer with a check-in that the portal does not serve."""
+COMMANDS = frozenset(_FACTS["commands"]) - NOT_SERVED
 FORBIDDEN: dict[str, str] = {name: reason for reason, names in _FACTS["forbidden"].items() for name in names}
 """By RequestType of what Apple forbids: what it would reach (whole_device, passcode, location, ...)."""
 QUERIES = frozenset(_FACTS["device_information"])
@@ -19,44 +24,87 @@ ASKED_QUERIES = tuple(_FACTS["asked"])
 PAYLOADS = frozenset(_FACTS["payloads"])
 RESTRICTIONS = frozenset(_FACTS["restrictions"])
 IDENTIFIERS = frozenset(_FACTS["identifiers"])
+_OURS = {"requesttype", "commanduuid", "command"}
+"""Keys that only the portal writes, however they are spelt."""
 _FORBIDDEN_KEYS = {payload: frozenset(keys) for payload, keys in _FACTS["forbidden_keys"].items()}
 LARGEST_PROFILE = 512 * 1024
 """Bytes."""
 _RESTRICTIONS_PAYLOAD = "com.apple.applicationaccess"
 
 
-def check(request_type: str, keys: dict[str, Any]) -> None:
-    """Raises CommandForbidden, with the reason, unless a user-enrolled iPhone would obey the command.
+def command(request_type: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The Command dictionary for a device: what is checked here is what is sent.
 
-    ``keys`` is the rest of its Command dictionary.
+    ``keys`` is everything but its RequestType. Raises CommandForbidden, with the reason, unless a user-enrolled iPhone
+    would obey it.
     """
-    if request_type not in COMMANDS:
-        raise CommandForbidden(request_type, FORBIDDEN.get(request_type, "unknown_command"))
-    if request_type == "DeviceInformation":
-        _refuse(request_type, "query", set(keys.get("Queries") or ["(all)"]) - QUERIES)
-    elif request_type == "Settings":
-        _refuse(request_type, "setting", {item.get("Item") for item in keys.get("Settings", [])} - SETTINGS_ITEMS)
-    elif request_type == "InstallApplication":
-        _refuse(request_type, "personal_app", {"ChangeManagementState"} & set(keys))
-    elif request_type == "DeviceLock":
-        _refuse(request_type, "passcode", {"PIN"} & set(keys))
-    elif request_type == "InstallProfile":
-        check_profile(keys.get("Payload", b""))
-
-
-def check_profile(content: bytes) -> dict[str, Any]:
-    """The property list of a profile, signed or not, that user enrollment can install whole.
-
-    Raises CommandForbidden: ``unreadable``, ``removal`` (its owner could not remove it), ``payload``, ``restriction``.
-    """
+    asked = str(request_type)
+    _refuse(asked, "hidden_command", {key for key in keys if str(key).casefold() in _OURS})
+    made = {**keys, "RequestType": asked}
+    if asked == "InstallProfile":
+        made["Payload"] = read_profile(made.get("Payload")).content
     try:
-        is_signed = content.lstrip()[:1] != b"<"
-        profile = plists.read(cms.verify(content, largest=LARGEST_PROFILE).content if is_signed else content)
-        payloads = profile["PayloadContent"]
-        identifier = plists.text(profile, "PayloadIdentifier", 255)
-        kinds = {str(payload["PayloadType"]) for payload in payloads}
+        sent: dict[str, Any] = plistlib.loads(plistlib.dumps(made))
+    except (TypeError, OverflowError, ValueError, RecursionError, AttributeError):
+        raise CommandForbidden(asked, "unreadable") from None
+    _check(sent)
+    return sent
+
+
+def _check(sent: dict[str, Any]) -> None:
+    asked = sent["RequestType"]
+    if asked not in COMMANDS:
+        raise CommandForbidden(asked, FORBIDDEN.get(asked, "unknown_command"))
+    if asked == "DeviceInformation":
+        _refuse(asked, "query", _names(asked, sent.get("Queries") or ["(all)"]) - QUERIES)
+    elif asked == "Settings":
+        items = sent.get("Settings")
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise CommandForbidden(asked, "unreadable")
+        _refuse(asked, "setting", _names(asked, [item.get("Item", "(none)") for item in items]) - SETTINGS_ITEMS)
+    elif asked == "InstallApplication":
+        _refuse(asked, "personal_app", {"ChangeManagementState"} & set(sent))
+    elif asked == "DeviceLock":
+        _refuse(asked, "passcode", {"PIN"} & set(sent))
+
+
+def _names(request_type: str, values: Any) -> set[str]:
+    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+        raise CommandForbidden(request_type, "unreadable")
+    return set(values)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A profile that user enrollment can install whole: its property list, and the bytes that say exactly that."""
+
+    values: dict[str, Any]
+    content: bytes
+
+
+def read_profile(content: object) -> Profile:
+    """A profile, signed or not (bytes). An unsigned one is written anew, so that the device reads what was read here.
+
+    Raises CommandForbidden: ``unreadable`` (also for a key that stands twice: readers differ in which one counts),
+    ``too_large``, ``removal`` (its owner could not remove it), ``payload``, ``restriction``.
+    """
+    if not isinstance(content, bytes):
+        raise CommandForbidden("InstallProfile", "unreadable")
+    if len(content) > LARGEST_PROFILE:
+        raise CommandForbidden("InstallProfile", "too_large")
+    is_signed = content.lstrip()[:1] != b"<"
+    try:
+        values = plists.read(cms.verify(content, largest=LARGEST_PROFILE).content if is_signed else content, once=True)
+        _check_profile(values)
     except (plists.BadPlist, cms.CmsError, KeyError, TypeError):
         raise CommandForbidden("InstallProfile", "unreadable") from None
+    return Profile(values, content if is_signed else plistlib.dumps(values))
+
+
+def _check_profile(profile: dict[str, Any]) -> None:
+    payloads = profile["PayloadContent"]
+    identifier = plists.text(profile, "PayloadIdentifier", 255)
+    kinds = {str(payload["PayloadType"]) for payload in payloads}
     if profile.get("PayloadType") != "Configuration" or not identifier or not kinds:
         raise CommandForbidden("InstallProfile", "unreadable")
     if profile.get("PayloadRemovalDisallowed"):
@@ -67,7 +115,6 @@ def check_profile(content: bytes) -> dict[str, Any]:
         kind = payload["PayloadType"]
         refused = own - RESTRICTIONS if kind == _RESTRICTIONS_PAYLOAD else own & _FORBIDDEN_KEYS.get(kind, frozenset())
         _refuse("InstallProfile", "restriction", refused)
-    return profile
 
 
 def _refuse(request_type: str, reason: str, parts: set[Any]) -> None:

@@ -44,14 +44,17 @@ FIRST = READ[:2]
 
 
 def order(session: Session, device: Device, wanted: Order, now: datetime) -> Command:
-    """Queue a command in the caller's transaction. Raises CommandForbidden."""
-    allowed.check(wanted.request_type, wanted.keys)
+    """Queue a command in the caller's transaction: what was checked, in the form in which the device gets it.
+
+    Raises CommandForbidden.
+    """
+    sent = allowed.command(wanted.request_type, wanted.keys)
     command_uuid = str(uuid.uuid4()).upper()
-    body = {"CommandUUID": command_uuid, "Command": {"RequestType": wanted.request_type, **wanted.keys}}
+    body = {"CommandUUID": command_uuid, "Command": sent}
     command = Command(
         uuid=command_uuid,
         device_id=device.id,
-        request_type=wanted.request_type,
+        request_type=sent["RequestType"],
         payload=plistlib.dumps(body),
         status="queued",
         created_at=now,
@@ -61,7 +64,7 @@ def order(session: Session, device: Device, wanted: Order, now: datetime) -> Com
     session.flush()
     session.info[QUEUED] = True
     chain = audit.request_chain(device.request_id)
-    audit.record(session, chain, "command.queued", now, reason=wanted.request_type)
+    audit.record(session, chain, "command.queued", now, reason=command.request_type)
     return command
 
 

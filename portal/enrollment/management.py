@@ -59,7 +59,7 @@ def order(session: Session, settings: Settings, device_id: str, wanted: Order, s
 
     What has a function of its own here goes by its rules.
     """
-    allowed.check(wanted.request_type, wanted.keys)
+    allowed.command(wanted.request_type, wanted.keys)
     if wanted.request_type == "InstallProfile":
         install_profile(session, settings, device_id, wanted.keys["Payload"], staff)
     elif wanted.request_type == "RemoveProfile":
@@ -73,10 +73,7 @@ def install_profile(session: Session, settings: Settings, device_id: str, conten
 
     Raises DeviceGone, CommandForbidden (also for what is too large, or would replace the enrollment's own profile).
     """
-    if len(content) > allowed.LARGEST_PROFILE:
-        raise CommandForbidden("InstallProfile", "too_large")
-    profile = allowed.check_profile(content)
-    identifier = str(profile["PayloadIdentifier"])
+    identifier = str(allowed.read_profile(content).values["PayloadIdentifier"])
     if identifier == settings.enrollment_profile:
         raise CommandForbidden("InstallProfile", "own_profile", (identifier,))
     device = _managed(session, device_id)

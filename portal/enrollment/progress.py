@@ -271,6 +271,9 @@ def device_authenticated(session: Session, profile_id: str, report: DeviceReport
         reason = "certificate_of_another_device"
     if certificate is None or reason is not None:
         _record(session, request, "device.refused", now, DEVICE, reason)
+        if reason == "enrollment_id_of_another_device" and request.profile_id == profile_id:
+            # Whoever claims another's name has no honest use for this certificate.
+            requests.retire_profile(session, request, now, reason)
         raise DeviceRefused(reason or "certificate_revoked")
     if bound is not None:
         bound.last_seen_at = now

@@ -120,8 +120,10 @@ def verify_chain(certificates: Sequence[x509.Certificate], root: x509.Certificat
     """Check that ``certificates`` (signer first) lead to ``root``, in any order after the first. Raises CmsError.
 
     Only a certificate authority vouches for another certificate, and for no longer a path than it says (RFC 5280
-    section 6.1.4, k to n). Dates are not judged.
+    section 6.1.4, k to n); ``root`` also speaks for itself. Dates are not judged.
     """
+    if certificates[0] == root:
+        return
     current, rest, below = certificates[0], list(certificates[1:]), 0
     while not _vouches(root, current, below):
         issuer = next((each for each in rest if _vouches(each, current, below)), None)

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Flask, abort, request
 
+from portal import plists
 from portal.pki import asn1
 
 MACHINE_BODY_BYTES = 1024 * 1024
@@ -24,6 +25,16 @@ UPLOADS = {
     "helpdesk.upload_campaign": 8_500_000,
 }
 """Bytes of a form that carries a file, by endpoint."""
+
+
+def json_object() -> dict[str, Any] | None:
+    """The JSON object in the body; None for anything else, also for one that is nested too deep."""
+    try:
+        value = request.get_json(silent=True)
+        plists.check_bounds(value)
+    except (RecursionError, plists.BadPlist):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def init_app(app: Flask) -> None:

@@ -33,11 +33,16 @@ class Api:
         self.queued: dict[str, bytes] = {}
         self.asked: list[tuple[str, str]] = []
         self.answer = None
+        self.handed_on: list[tuple[str, bytes]] = []
+        """Check-ins with the query they came with."""
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked.append((request.method, request.url.path))
         if self.answer is not None:
             return self.answer(request)
+        if request.url.path == "/mdm":
+            self.handed_on.append((request.url.query.decode(), request.content))
+            return httpx.Response(200)
         if request.url.path == "/v1/pushcert" and request.method == "GET":
             return httpx.Response(400, json={"error": "tls: failed to find any PEM data in certificate input"})
         if request.url.path.startswith("/v1/enqueue/"):

@@ -1,14 +1,17 @@
 """What the proxy in front of a delegated backend is told about each request of a device."""
 
+import plistlib
+
+import httpx
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from portal.backends.embedded import identity
 from portal.enrollment import access, leaving
-from portal.models import Device
+from portal.models import Certificate, Device
 from portal.simulator.settings_app import SettingsApp
 from tests.account_driven.steps import ACCOUNT, walking
-from tests.backends.delegated import SETTINGS, Delegated, authenticate, check_out, token_update
+from tests.backends.delegated import SETTINGS, TOPIC, Delegated, authenticate, check_out, token_update
 from tests.factories import BASE, phone, phone_key
 
 CHECKIN, CONNECT = "application/x-apple-aspen-mdm-checkin", "application/x-apple-aspen-mdm"
@@ -58,9 +61,13 @@ def account_driven(delegated):
 
 
 def test_a_device_is_let_through_with_its_own_reference(delegated, profile_driven):
-    for kind in (CHECKIN, CONNECT):
-        answer = ask(delegated, profile_driven, kind)
-        assert (answer.status_code, answer.headers["X-Enrollment-Reference"]) == (204, delegated.reference())
+    answer = ask(delegated, profile_driven, CONNECT)
+    assert (answer.status_code, answer.headers["X-Enrollment-Reference"]) == (204, delegated.reference())
+
+
+@pytest.mark.parametrize("kind", [CHECKIN, CHECKIN + "; charset=UTF-8", CHECKIN.upper(), CHECKIN + "x"])
+def test_a_proxy_that_would_not_have_check_ins_read_lets_none_pass(delegated, profile_driven, kind):
+    assert ask(delegated, profile_driven, kind).status_code == 503
 
 
 def test_the_profile_names_the_reference_and_no_other_backend_s_address(delegated):
@@ -109,9 +116,81 @@ def test_commands_need_a_good_token(delegated, account_driven, token):
     assert (answer.status_code, 'method="apple-as-web"' in answer.headers["WWW-Authenticate"]) == (401, True)
 
 
+@pytest.mark.parametrize(
+    "kind", [CONNECT, "text/plain", "application/xml", "", CONNECT.upper(), CONNECT + "; charset=UTF-8", " " + CONNECT]
+)
+def test_commands_need_a_token_whatever_the_request_calls_itself(delegated, account_driven, kind):
+    assert ask(delegated, account_driven, kind).status_code == 401
+    assert ask(delegated, account_driven, kind, account_driven.token).status_code == 204
+
+
+def relay(delegated, device, message, token=None, **headers):
+    body = message if isinstance(message, bytes) else plistlib.dumps(message)
+    headers = {"Mdm-Signature": device.signature(body), "Content-Type": CHECKIN, **headers}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    return delegated.client.put("/mdm/relay", data=body, headers=headers, base_url=BASE)
+
+
+def saying(kind, enrollment_id="E-1", **values):
+    return {"MessageType": kind, "EnrollmentID": enrollment_id, "Topic": TOPIC, **values}
+
+
+def test_a_check_in_is_handed_on_as_it_was_signed_with_whose_it_is(delegated, profile_driven):
+    assert relay(delegated, profile_driven, saying("TokenUpdate", Token=b"t", PushMagic="m")).status_code == 200
+    query, body = delegated.api.handed_on[-1]
+    assert query == f"ref={delegated.reference()}"
+    assert plistlib.loads(body)["Token"] == b"t"
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        (saying("TokenUpdate", "E-2"), 403),
+        (saying("CheckOut", "E-2"), 403),
+        (saying("GetBootstrapToken"), 400),
+        (saying("UserAuthenticate"), 410),
+        (b"no property list", 400),
+    ],
+    ids=["token of another", "good-bye of another", "not offered", "user", "garbage"],
+)
+def test_what_is_not_the_devices_own_is_not_handed_on(delegated, profile_driven, message, status):
+    assert relay(delegated, profile_driven, message).status_code == status
+    assert delegated.api.handed_on == []
+    assert delegated.company.status(delegated.invitation) == "enrolled"
+
+
+@pytest.mark.parametrize("values", [{"EnrollmentID": "E-1"}, {"UDID": "x"}, {"Topic": "another"}])
+def test_a_newcomer_who_may_not_enroll_never_reaches_the_backend(delegated, profile_driven, values):
+    """Somebody else's EnrollmentID, a whole device, another topic."""
+    other = delegated.company.invite(delegated.company.person("max"))
+    newcomer = delegated.prepared(1, other)
+    assert relay(delegated, newcomer, saying("Authenticate", "E-9") | values).status_code == 401
+    assert delegated.api.handed_on == []
+    assert delegated.company.events(other)[-1][0] == "device.refused"
+
+
+def test_who_claims_anothers_enrollment_id_loses_their_certificate(delegated, profile_driven, session):
+    other = delegated.company.invite(delegated.company.person("max"))
+    thief = delegated.prepared(1, other)
+    assert relay(delegated, thief, saying("Authenticate")).status_code == 401
+    revoked = session.query(Certificate).filter(Certificate.revoked_at.is_not(None)).one()
+    assert (revoked.request_id, revoked.revoked_reason) == (other.request.id, "enrollment_id_of_another_device")
+    assert delegated.company.events(other)[-1] == ("device.refused", "enrollment_id_of_another_device")
+    assert relay(delegated, thief, saying("Authenticate", "E-7")).status_code == 401
+    assert ask(delegated, thief).status_code == 401
+    assert ask(delegated, profile_driven).status_code == 204
+
+
 def test_a_good_bye_needs_no_token(delegated, account_driven):
-    assert ask(delegated, account_driven, CHECKIN).status_code == 204
-    assert ask(delegated, account_driven, CHECKIN + "; charset=UTF-8").status_code == 204
+    assert relay(delegated, account_driven, saying("TokenUpdate", Token=b"t", PushMagic="m")).status_code == 401
+    assert relay(delegated, account_driven, saying("CheckOut")).status_code == 200
+
+
+def test_while_the_backend_is_away_a_check_in_is_asked_for_again(delegated, profile_driven):
+    delegated.api.answer = lambda request: httpx.Response(500)
+    answer = relay(delegated, profile_driven, saying("TokenUpdate", Token=b"t", PushMagic="m"))
+    assert answer.status_code == 503
 
 
 def test_a_device_that_is_not_enrolled_yet_needs_its_token_for_everything(delegated):
@@ -122,7 +201,7 @@ def test_a_device_that_is_not_enrolled_yet_needs_its_token_for_everything(delega
     device = settings_app.phone
     device.account = ACCOUNT
     device.obtain_identity(device.open_profile(settings_app.fetch_profile(base_url, token)))
-    assert [ask(delegated, device, CHECKIN, each).status_code for each in (None, token)] == [401, 204]
+    assert [ask(delegated, device, CONNECT, each).status_code for each in (None, token)] == [401, 204]
 
 
 def test_signing_in_again_is_asked_and_the_new_token_counts(delegated, account_driven, clock):

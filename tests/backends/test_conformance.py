@@ -167,7 +167,7 @@ def test_work_data_is_removed_and_the_enrollment_is_over(house):
     assert (count(house, invitation, "device.left"), mails(house, "left")) == (1, 1)
     assert living(house, invitation)[0] == 0
     with pytest.raises(Unenrolled):
-        phone.remove() if house.name == "nanomdm" else phone.connect()
+        phone.connect()
     assert count(house, invitation, "device.left") == 1
 
 
@@ -213,6 +213,26 @@ def test_another_device_never_speaks_for_this_one(house):
     assert house.company.status(invitation) == "enrolled"
     other.enrollment_id = own
     assert house.connect(phone) == []
+
+
+def test_who_claims_anothers_name_gets_neither_its_commands_nor_its_place(house):
+    """With a certificate of their own that never spoke before. Nothing changes hands, and the certificate is dead."""
+    invitation, other_invitation = house.invite(), house.invite("max")
+    phone = house.enrolled(invitation)
+    sealed = house.device(invitation).push_sealed
+    wanted = order(house, invitation, Order("SecurityInfo"))
+    house.until(lambda: state(house, wanted) == "sent" or house.name == "embedded")
+    thief = house.prepared(other_invitation, 1)
+    thief.enrollment_id, thief.mdm = phone.enrollment_id, phone.mdm
+    for speak in (thief.authenticate, thief.token_update, thief.connect, thief.remove):
+        with pytest.raises((InstallationFailed, Unenrolled)):
+            speak()
+    house.work()
+    assert living(house, other_invitation)[0] == 0
+    assert ("device.refused", "enrollment_id_of_another_device") in house.company.events(other_invitation)
+    assert house.device(invitation).push_sealed == sealed
+    assert house.company.status(invitation) == "enrolled"
+    assert house.connect(phone) == ["SecurityInfo"]
 
 
 def test_messages_that_come_twice_count_once(house):

@@ -220,7 +220,9 @@ def test_a_body_over_a_mebibyte_is_refused(enrolled):
 
 
 def test_messages_that_are_not_served_are_declined(enrolled):
-    for kind in ("GetToken", "UserAuthenticate", "SetBootstrapToken", "DeclarativeManagement", "Nonsense"):
+    answer = send(enrolled, "CheckInURL", {"MessageType": "UserAuthenticate", "EnrollmentID": enrolled.enrollment_id})
+    assert answer.status_code == 410  # Apple's word for: users are not managed here
+    for kind in ("GetToken", "SetBootstrapToken", "DeclarativeManagement", "Nonsense"):
         answer = send(enrolled, "CheckInURL", {"MessageType": kind, "EnrollmentID": enrolled.enrollment_id})
         assert (answer.status_code, answer.text) == (400, f"not offered: {kind}\n")
     assert enrolled.connect() == []
@@ -250,8 +252,55 @@ def test_not_now_keeps_a_command_for_the_next_connection(company, invitation, en
     assert plistlib.loads(report(enrolled, Status="Idle").content)["CommandUUID"] == later.uuid
     answer = report(enrolled, Status="NotNow", CommandUUID=later.uuid)
     assert plistlib.loads(answer.content)["CommandUUID"] == sooner.uuid
-    assert report(enrolled, Status="Acknowledged", CommandUUID=sooner.uuid, ProfileList=[]).content == b""
+    answer = report(enrolled, Status="Acknowledged", CommandUUID=sooner.uuid, ProfileList=[])
+    assert plistlib.loads(answer.content)["CommandUUID"] == later.uuid  # a device that only polls does not come again
+    assert report(enrolled, Status="NotNow", CommandUUID=later.uuid).content == b""
     assert plistlib.loads(report(enrolled, Status="Idle").content)["CommandUUID"] == later.uuid
+
+
+def test_what_was_put_off_comes_in_one_connection(company, invitation, enrolled):
+    """Apple: a device polls by itself only if NotNow was the last thing it said."""
+    wanted = [enqueue(company, invitation, Order("SecurityInfo")).uuid for _ in range(7)]
+    report(enrolled, Status="Idle")
+    for each in wanted:
+        last = report(enrolled, Status="NotNow", CommandUUID=each)
+    assert last.content == b""
+    got, answer = [], report(enrolled, Status="Idle")
+    while answer.content:
+        got.append(plistlib.loads(answer.content)["CommandUUID"])
+        answer = report(enrolled, Status="Acknowledged", CommandUUID=got[-1])
+    assert got == wanted
+
+
+@pytest.mark.parametrize("kind", ["DeviceInformation", "ProfileList", "ManagedApplicationList", "CertificateList"])
+@pytest.mark.parametrize("answered", ["without result", "with another kind", "unreadable", "too large"])
+def test_an_answer_of_no_use_fails_and_the_queue_goes_on(company, invitation, enrolled, session, kind, answered):
+    keys = {"Queries": ["OSVersion"]} if kind == "DeviceInformation" else {}
+    useless = enqueue(company, invitation, Order(kind, keys))
+    behind = enqueue(company, invitation, Order("RemoveProfile", {"Identifier": "com.example"}))
+    report(enrolled, Status="Idle")
+    if answered == "too large":
+        answer = send(enrolled, "ServerURL", None, body=b"x" * (1024 * 1024 + 1))
+        assert answer.status_code == 413
+        answer = report(enrolled, Status="Idle")
+    elif answered == "unreadable":
+        answer = send(enrolled, "ServerURL", None, body=b"<plist><dict>")
+    else:
+        values = {} if answered == "without result" else {"QueryResponses": "", kind: ""}
+        answer = report(enrolled, Status="Acknowledged", CommandUUID=useless.uuid, **values)
+    assert plistlib.loads(answer.content)["CommandUUID"] == behind.uuid
+    assert session.query(Command).filter_by(uuid=useless.uuid).one().status == "failed"
+    assert ("command.failed", kind) in company.events(invitation)
+    assert company.status(invitation) == "enrolled"
+
+
+@pytest.mark.parametrize("values", [{"UDID": "x"}, {"Topic": "another"}, {"EnrollmentID": "another"}])
+def test_a_managed_device_whose_authenticate_is_refused_has_left(company, invitation, enrolled, values):
+    """It is told to unenroll and obeys; it would be kept as managed for ever."""
+    message = {"MessageType": "Authenticate", "EnrollmentID": enrolled.enrollment_id, "Topic": enrolled.mdm["Topic"]}
+    assert send(enrolled, "CheckInURL", message | values).status_code == 401
+    assert company.device(invitation).ended_at is not None
+    assert "device.left" in [kind for kind, _ in company.events(invitation)]
 
 
 @pytest.mark.parametrize(("status", "kept"), [("Error", "error"), ("CommandFormatError", "format_error")])

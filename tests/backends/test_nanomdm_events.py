@@ -272,11 +272,12 @@ def test_a_late_answer_to_the_removal_changes_nothing_any_more(delegated):
     assert [each.outcome for each in delegated.events()[-2:]] == ["done", "done"]
 
 
-def test_plists_that_break_off_are_kept_as_refused(delegated):
+def test_an_answer_without_its_result_counts_as_failed(delegated):
     reference = delegated.enroll()
     question = next(iter(delegated.api.queued))
     delegated.tell(connect("E-1", reference, "Acknowledged", question)).work()  # without QueryResponses
-    assert delegated.events()[-1].outcome.startswith("refused: ")
+    assert delegated.events()[-1].outcome == "done"
+    assert [each.uuid for each in delegated.commands("failed")] == [question]
     assert plistlib.loads(delegated.api.queued[question])["Command"]["RequestType"] == "DeviceInformation"
 
 

@@ -4,7 +4,7 @@ import json
 
 from sqlalchemy import select
 
-from portal.backends.base import Health, Management, Parcel
+from portal.backends.base import BackendDown, Health, Management, Parcel
 from portal.backends.embedded.push import ApplePush, PushToken
 from portal.database import Database
 from portal.models import Device
@@ -56,6 +56,10 @@ class EmbeddedBackend:
     def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
         """See Backend; its devices' messages are applied as they come."""
         return 0
+
+    def pass_on(self, message: bytes, signature: str, profile_id: str) -> None:
+        """See Backend; its devices' messages go no further."""
+        raise BackendDown("own_devices")
 
     def take_push_certificate(self, identity: str) -> None:
         """See Backend; it has the certificate already and asks Apple whether it is good."""

@@ -76,8 +76,11 @@ def certificate_of(session: Session, fingerprint: str) -> Certificate:
     return certificate
 
 
-def device_of(session: Session, certificate: Certificate, enrollment_id: str | None) -> Device:
-    """The device this certificate speaks for; it must call itself by its own EnrollmentID. Raises NotIdentified."""
+def device_of(session: Session, certificate: Certificate, enrollment_id: str | None, unnamed: bool = False) -> Device:
+    """The device this certificate speaks for; it must call itself by its own EnrollmentID. Raises NotIdentified.
+
+    ``unnamed``: nobody could read how it calls itself, and nothing of what it says is believed.
+    """
     device = session.scalar(
         select(Device)
         .where(Device.certificate_fingerprint == certificate.fingerprint)
@@ -86,6 +89,6 @@ def device_of(session: Session, certificate: Certificate, enrollment_id: str | N
     )
     if device is None:
         raise NotIdentified("not_authenticated_yet")
-    if device.enrollment_id != enrollment_id:
+    if not unnamed and device.enrollment_id != enrollment_id:
         raise NotIdentified("certificate_of_another_device")
     return device

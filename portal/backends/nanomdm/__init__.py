@@ -1,8 +1,10 @@
 """Devices managed by a NanoMDM server (v0.9.0): commands go to its API, what devices say comes back as webhooks.
 
 Facts: github.com/micromdm/nanomdm v0.9.0, its operations guide and source; each was tried against the real server.
-NanoMDM trusts the certificates of the portal's CA and checks every message's signature; the proxy in front of it asks
-the portal about each request first (``web/apple/authorize.py``), since NanoMDM knows nothing of tokens and revocation.
+NanoMDM trusts the certificates of the portal's CA and checks every message's signature. It knows nothing of tokens and
+revocation, and lets a certificate speak for whatever EnrollmentID its Authenticate names. So the proxy in front of it
+asks the portal about each connection (``web/apple/authorize.py``), and sends check-ins through it
+(``web/apple/mdm.py``).
 """
 
 import logging
@@ -26,6 +28,7 @@ FAILURES_TO_PAUSE = 3
 PAUSE_SECONDS = 10
 HEALTH_SECONDS = 3.0
 """How old the answer to "is it up" may be."""
+CHECKIN_TYPE = "application/x-apple-aspen-mdm-checkin"
 HEALTH_TIMEOUT_SECONDS = 2.0
 ENROLLMENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """Several ids in one address are separated by commas: one id must never become two."""
@@ -104,6 +107,13 @@ class NanoMdmBackend:
         """See Backend; what its webhooks stored."""
         return events.work(database, vault, settings, self._topic)
 
+    def pass_on(self, message: bytes, signature: str, profile_id: str) -> None:
+        """See Backend; the query tells its webhook whose device it is."""
+        headers = {"Content-Type": CHECKIN_TYPE, "Mdm-Signature": signature}
+        answer = self._ask("PUT", f"/mdm?{urlencode({events.REFERENCE: profile_id})}", message, headers=headers)
+        if answer.status_code != 200:
+            raise BackendDown(f"status_{answer.status_code}")
+
     def take_push_certificate(self, identity: str) -> None:
         """See Backend; it keeps the certificate under its topic."""
         answer = self._ask("PUT", "/v1/pushcert", identity.encode())
@@ -125,13 +135,20 @@ class NanoMdmBackend:
             return Health(ready=False, reason=f"status_{answer.status_code}")
         return Health(ready=True)
 
-    def _ask(self, method: str, path: str, body: bytes = b"", timeout: float | None = None) -> httpx.Response:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        timeout: float | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
         if self._breaker.opened:
             raise BackendDown("paused")
         limit = httpx.USE_CLIENT_DEFAULT if timeout is None else timeout
         with self._breaker:
             try:
-                answer = self._http.request(method, path, content=body, timeout=limit)
+                answer = self._http.request(method, path, content=body, timeout=limit, headers=headers)
             except httpx.TimeoutException:
                 raise BackendDown("timeout") from None
             except httpx.HTTPError as error:

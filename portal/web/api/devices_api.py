@@ -4,7 +4,7 @@ import base64
 import binascii
 from typing import Any
 
-from flask import jsonify, request
+from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from portal import clock
@@ -15,6 +15,7 @@ from portal.enrollment.management import DeviceGone, ProfileUnknown, Staff
 from portal.extensions import db_session, portal, transaction
 from portal.models import Device
 from portal.web.api import blueprint, caller, refuse
+from portal.web.limits import json_object
 
 
 @blueprint.get("/api/devices/<device_id>")
@@ -34,7 +35,7 @@ def order_command(device_id: str) -> ResponseReturnValue:
     ``keys`` is the rest of the Command dictionary; a profile's ``Payload`` in base64.
     """
     token = caller("devices")
-    wanted = _order(request.get_json(silent=True))
+    wanted = _order(json_object())
     if wanted is None:
         return refuse("bad_request", 'Send {"command": "...", "keys": {...}} as JSON.', 400)
     try:
@@ -50,8 +51,8 @@ def order_command(device_id: str) -> ResponseReturnValue:
     return jsonify(command=wanted.request_type), 202
 
 
-def _order(body: Any) -> Order | None:
-    if not isinstance(body, dict) or not isinstance(body.get("command"), str) or len(body["command"]) > 64:
+def _order(body: dict[str, Any] | None) -> Order | None:
+    if body is None or not isinstance(body.get("command"), str) or len(body["command"]) > 64:
         return None
     keys = body.get("keys", {})
     if not isinstance(keys, dict) or not all(_plain(each) for each in keys.values()):

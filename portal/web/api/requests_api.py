@@ -1,6 +1,6 @@
 """Inviting somebody, and reading how far they are."""
 
-from flask import jsonify, request
+from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from portal import clock
@@ -11,14 +11,15 @@ from portal.enrollment.errors import NoManagedAppleAccount, TooManyDevices, Unkn
 from portal.extensions import db_session, portal, transaction
 from portal.models import EnrollmentRequest, Person
 from portal.web.api import blueprint, caller, refuse
+from portal.web.limits import json_object
 
 
 @blueprint.post("/api/requests")
 def create_request() -> ResponseReturnValue:
     """``{"username"}``: 201 with ``{"id","expires_at"}``. Link and passcode go to the person by mail alone."""
     token = caller("requests")
-    body = request.get_json(silent=True)
-    username = body.get("username") if isinstance(body, dict) else None
+    body = json_object()
+    username = body.get("username") if body is not None else None
     if not isinstance(username, str) or not username.strip() or len(username) > 128 or "\0" in username:
         return refuse("bad_request", 'Send {"username": "..."} as JSON.', 400)
     try:

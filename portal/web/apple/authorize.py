@@ -1,7 +1,8 @@
 """What a proxy in front of a delegated backend asks about each request of a device (nginx: ``auth_request``).
 
-The backend checks that a message is signed; it knows neither tokens nor who left. So the proxy asks here first, with
-the headers of the device's request and without its body: 204 lets it pass, 401 and 403 mean to the device what they
+The backend checks that a message is signed; it knows neither tokens nor who left. So the proxy asks here first about
+each connection (check-ins it sends through ``/mdm/relay`` instead, since what they say decides who speaks), with the
+headers of the device's request and without its body: 204 lets it pass, 401 and 403 mean to the device what they
 mean from the embedded backend (see ``mdm.py``), anything else is an outage. The certificate is read from
 ``Mdm-Signature``; that it signed the body is for the backend to verify, so a yes is worth nothing to whoever only knows
 a certificate.
@@ -30,7 +31,7 @@ REFERENCE = "X-Enrollment-Reference"
 """Answer header: whose device it is by its certificate; the proxy puts it in the query, whatever the device says."""
 REFUSAL = "X-Enrollment-Refusal"
 """Answer header of a 403: Apple's code that ends an account-driven enrollment."""
-CONNECT_TYPE = "application/x-apple-aspen-mdm"
+CHECKIN_TYPE = "application/x-apple-aspen-mdm-checkin"
 
 log = logging.getLogger("portal.mdm")
 
@@ -40,6 +41,8 @@ def authorize() -> ResponseReturnValue:
     """May this device speak to the backend now?"""
     if not portal.backend.keeps_queue:
         abort(404)
+    if (request.content_type or "").lower().startswith(CHECKIN_TYPE):
+        return _refuse("check-ins have to go through /mdm/relay: bring the proxy's configuration up to date", 503)
     now = clock.now()
     try:
         fingerprint = identity.claimed_fingerprint(portal.authority, request.headers.get("Mdm-Signature"), now)
@@ -50,8 +53,8 @@ def authorize() -> ResponseReturnValue:
             device = db_session.scalar(select(Device).where(Device.profile_id == profile.id))
             if certificate.revoked_at is not None or (device is not None and device.ended_at is not None):
                 return _unenroll(profile)
-            if profile.way == Way.ACCOUNT.value:
-                _check_token(certificate, profile, device)
+            if profile.way == Way.ACCOUNT.value and not is_asked_to_leave(db_session, profile.id):
+                _check_token(certificate)
     except identity.NotIdentified as refusal:
         return _refuse(refusal.reason)
     except TokenRefused as refusal:
@@ -61,14 +64,10 @@ def authorize() -> ResponseReturnValue:
     return Response(status=204, headers={REFERENCE: profile.id})
 
 
-def _check_token(certificate: Certificate, profile: IssuedProfile, device: Device | None) -> None:
-    """Raises TokenRefused. A managed device's check-ins need no token, since one of them may be its good-bye."""
-    kind = (request.content_type or "").partition(";")[0].strip()
-    managed = device is not None and device.enrolled_at is not None
-    if (managed and kind != CONNECT_TYPE) or is_asked_to_leave(db_session, profile.id):
-        return
+def _check_token(certificate: Certificate) -> None:
+    """Raises TokenRefused."""
     rules = portal.settings.account_driven
-    token = access.check(db_session, bearer(), profile.id, certificate.request_id, rules, clock.now())
+    token = access.check(db_session, bearer(), certificate.profile_id, certificate.request_id, rules, clock.now())
     access.confirm(db_session, token, clock.now())
 
 
@@ -80,6 +79,6 @@ def _unenroll(profile: IssuedProfile) -> ResponseReturnValue:
     return Response(status=UNENROLL)
 
 
-def _refuse(reason: str) -> ResponseReturnValue:
-    log.warning("mdm.refused reason=%r status=403", reason[:80])
-    return Response(status=403)
+def _refuse(reason: str, status: int = 403) -> ResponseReturnValue:
+    log.warning("mdm.refused reason=%r status=%s", reason[:80], status)
+    return Response(status=status)

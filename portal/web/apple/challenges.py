@@ -15,6 +15,8 @@ from portal.web.apple import provider_sign_in
 from portal.web.apple.machine_info import MachineInfo
 
 METHOD = "apple-as-web"
+MARK = "h"
+"""Before each handle: a compressed one begins with a dot, and proxies commonly refuse such parts of an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def challenge(handle: Handle, ios: int | None = None) -> Response:
 def open_handle(sealed: str) -> Handle:
     """The handle in an address; an empty one if it is mangled. It gives no rights, so it never expires."""
     try:
-        values: Any = _serializer().loads(sealed)
+        values: Any = _serializer().loads(sealed.removeprefix(MARK))
         if "profile" in values:
             return Handle(profile_id=values["profile"])
         return Handle(machine=MachineInfo(**values["machine"]))
@@ -53,9 +55,9 @@ def open_handle(sealed: str) -> Handle:
 
 def _sealed(handle: Handle) -> str:
     if handle.profile_id is not None:
-        return _serializer().dumps({"profile": handle.profile_id})
+        return MARK + _serializer().dumps({"profile": handle.profile_id})
     assert handle.machine is not None
-    return _serializer().dumps({"machine": asdict(handle.machine)})
+    return MARK + _serializer().dumps({"machine": asdict(handle.machine)})
 
 
 def _serializer() -> URLSafeSerializer:

@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography import x509
 
 from portal.pki import cms
-from portal.plists import BadPlist, read, text
+from portal.plists import BadPlist, optional_text, read, text
 
 _BUILD_OF_IOS_13, _BUILD_OF_IOS_26 = 17, 23
 """The first number of a build: 17 for iOS 13, 18 for iOS 14, ... 22 for iOS 18; then came iOS 26 with 23."""
@@ -78,8 +78,8 @@ def read_signed(body: bytes, roots: str) -> MachineInfo:
     return MachineInfo(
         product=product,
         build=build,
-        os_version=text(info, "OS_VERSION", 32),
-        language=text(info, "LANGUAGE", 35),
+        os_version=optional_text(info, "OS_VERSION", 32),
+        language=optional_text(info, "LANGUAGE", 35),
         can_update=info.get("MDM_CAN_REQUEST_SOFTWARE_UPDATE") is True,
     )
 

@@ -1,4 +1,4 @@
-"""Check-in and connect of the embedded backend.
+"""Check-in and connect of the embedded backend, and the check-ins of devices that a delegated backend manages.
 
 401 has two meanings. A profile-driven device takes it as "unenroll" and removes its profile: it gets one only for an
 Authenticate that is refused (nothing is managed yet) and when its enrollment was ended on purpose. An account-driven
@@ -9,11 +9,13 @@ and 403 with Apple's code to end the enrollment. Everything else that is wrong i
 import logging
 from collections.abc import Callable
 
-from flask import Response, jsonify, request
+from flask import Response, abort, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from portal import clock
+from portal.backends.base import BackendDown
 from portal.backends.embedded import checkin as checkins
 from portal.backends.embedded import connect as connects
 from portal.backends.embedded import identity
@@ -30,6 +32,8 @@ from portal.web.apple.challenges import Handle, challenge
 from portal.web.apple.enroll import bearer
 
 UNENROLL = 401
+NOT_MANAGED = 410
+"""Apple's answer to UserAuthenticate where users are not managed."""
 UNENROLL_CODE = "com.apple.unrecognized.device"
 """In a 403: an account-driven device gives up its enrollment (iOS 17 and later; before it just stays refused)."""
 ENDED = {"enrollment_ended", "request_ended", "certificate_revoked"}
@@ -41,45 +45,97 @@ log = logging.getLogger("portal.mdm")
 def checkin() -> ResponseReturnValue:
     """Authenticate, TokenUpdate, CheckOut."""
 
-    def take(fingerprint: str, message: dict[str, object]) -> bytes:
-        checkins.handle(_desk(), fingerprint, message)
+    def take(fingerprint: str, message: dict[str, object] | None) -> bytes:
+        if message is None:
+            raise BadPlist("not a property list that a device would send")
+        checkins.handle(desk(), fingerprint, message)
         return b""
 
-    return _signed(take)
+    return signed(take) if not portal.backend.keeps_queue else _elsewhere()
+
+
+@blueprint.put("/mdm/relay")
+def relay() -> ResponseReturnValue:
+    """A check-in for a delegated backend, which the proxy in front of it sends here first.
+
+    Such a backend believes what a device calls itself. So who speaks is settled here, and the name is taken before the
+    backend hears it: nobody takes over another's queue or push token by calling himself by its EnrollmentID, and what
+    user enrollment forbids never gets there.
+    """
+    if not portal.backend.keeps_queue:
+        abort(404)
+    passed: list[str] = []
+
+    def take(fingerprint: str, message: dict[str, object] | None) -> bytes:
+        if message is None:
+            raise BadPlist("not a property list that a device would send")
+        passed.append(checkins.speaker(desk(), fingerprint, message).profile_id)
+        return b""
+
+    answer = signed(take)
+    if passed:
+        try:
+            portal.backend.pass_on(request.get_data(), request.headers.get("Mdm-Signature", ""), passed[0])
+        except BackendDown as down:
+            return _refuse(f"device management does not answer: {down.reason}", 503)
+    return answer
 
 
 @blueprint.put("/mdm/connect")
 def connect() -> ResponseReturnValue:
     """One report, the next command."""
 
-    def take(fingerprint: str, message: dict[str, object]) -> bytes:
-        return connects.handle(_desk(), fingerprint, message)
+    def take(fingerprint: str, message: dict[str, object] | None) -> bytes:
+        return connects.handle(desk(), fingerprint, message)
 
-    return _signed(take)
+    if portal.backend.keeps_queue:
+        return _elsewhere()
+    try:
+        return signed(take)
+    except RequestEntityTooLarge:
+        _give_up_the_answer()
+        raise
 
 
-def _desk() -> Desk:
+def _give_up_the_answer() -> None:
+    """An answer over the bound cannot be taken, so its signature cannot be checked whole; its command failed.
+
+    That much is believed of whoever shows a signature of the device's own.
+    """
+    try:
+        fingerprint = identity.claimed_fingerprint(portal.authority, request.headers.get("Mdm-Signature"), clock.now())
+        with transaction():
+            connects.handle(desk(), fingerprint, None)
+    except (identity.NotIdentified, DeviceRefused, BadPlist) as refusal:
+        log.warning("mdm.refused reason=%r status=413", str(refusal))
+
+
+def desk() -> Desk:
+    """What is needed to take a device's message, in this request."""
     topic = portal.backend.management("").topic
     return Desk(db_session, portal.vault, portal.settings, topic, clock.now())
 
 
-def _signed(take: Callable[[str, dict[str, object]], bytes]) -> ResponseReturnValue:
-    if portal.backend.keeps_queue:  # the proxy should have sent the device to that backend
-        return _refuse("devices are managed elsewhere", 503)
+def _elsewhere() -> ResponseReturnValue:
+    return _refuse("devices are managed elsewhere", 503)  # the proxy should have sent the device to that backend
+
+
+def signed(take: Callable[[str, dict[str, object] | None], bytes]) -> ResponseReturnValue:
+    """Let ``take`` answer a message (None: unreadable) with its signer's fingerprint, once it is known who speaks."""
     body = request.get_data()
-    message: dict[str, object] = {}
+    message: dict[str, object] | None = None
     profile: IssuedProfile | None = None
     try:
         # The signature first: nothing of an unsigned body is looked at.
         fingerprint = identity.signer_fingerprint(
             portal.authority, body, request.headers.get("Mdm-Signature"), clock.now()
         )
-        message = read(body)
+        message = _read(body)
         provider_sign_in.welcome(fingerprint, bearer())
         with transaction():
             certificate = identity.certificate_of(db_session, fingerprint)
             profile = db_session.get_one(IssuedProfile, certificate.profile_id)
-            token = _token(certificate, profile, message)
+            token = _token(certificate, profile, message or {})
             answer = take(fingerprint, message)
             if token is not None:
                 access.confirm(db_session, token, clock.now())
@@ -88,14 +144,22 @@ def _signed(take: Callable[[str, dict[str, object]], bytes]) -> ResponseReturnVa
     except BadPlist as problem:
         return _refuse(str(problem), 400)
     except checkins.NotOffered as problem:
-        return _refuse(f"not offered: {problem}", 400)
+        return _refuse(f"not offered: {problem}", NOT_MANAGED if str(problem) == "UserAuthenticate" else 400)
     except TokenRefused as refusal:
         assert profile is not None
         log.warning("token.refused reason=%s", refusal.reason)
         return challenge(Handle(profile_id=profile.id), _ios_of(profile))
     except DeviceRefused as refusal:
-        return _unenroll(refusal.reason, profile, message)
+        return _unenroll(refusal.reason, profile, message or {})
     return Response(answer, content_type="application/xml" if answer else "text/plain")
+
+
+def _read(body: bytes) -> dict[str, object] | None:
+    try:
+        return read(body)
+    except BadPlist as problem:
+        log.warning("mdm.unreadable problem=%r", str(problem))
+        return None
 
 
 def _token(certificate: Certificate, profile: IssuedProfile, message: dict[str, object]) -> AccessToken | None:

@@ -13,6 +13,7 @@ from portal.credentials.throttle import Throttled
 from portal.extensions import db_session, portal, transaction
 from portal.models import Person
 from portal.web import visits
+from portal.web.limits import json_object
 from portal.web.staff import blueprint
 from portal.web.staff.sign_in import PENDING, begin_visit, pending_person
 
@@ -46,8 +47,8 @@ def add_passkey() -> ResponseReturnValue:
     visit = visits.current()
     if visit is None:
         return jsonify(error="signed-out"), 403
-    told, now = request.get_json(silent=True), clock.now()
-    if not isinstance(told, dict) or not isinstance(told.get("credential"), dict):
+    told, now = json_object(), clock.now()
+    if told is None or not isinstance(told.get("credential"), dict):
         return jsonify(error="malformed"), 400
     try:
         with transaction():
@@ -83,10 +84,10 @@ def options_for_signing_in() -> ResponseReturnValue:
 def use_passkey() -> ResponseReturnValue:
     """The second factor by passkey."""
     now = clock.now()
-    person, told = pending_person(now), request.get_json(silent=True)
+    person, told = pending_person(now), json_object()
     if person is None:
         return jsonify(error="signed-out"), 403
-    if not isinstance(told, dict) or not isinstance(told.get("credential"), dict):
+    if told is None or not isinstance(told.get("credential"), dict):
         return jsonify(error="malformed"), 400
     try:
         with transaction():
