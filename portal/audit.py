@@ -1,10 +1,13 @@
 """The audit trail: append-only, one hash chain per request and one for settings.
 
-A link is ``SHA-256(previous link, fields)``. What may have to be erased about a person sits in ``detail``; the
-chain covers only its salted digest, so erasing keeps the chain valid. The timeline that helpdesk reads is this trail.
+A link is ``HMAC-SHA-256(key, previous link, fields)``: whoever can write to the database, but has no secret key of the
+portal, cannot write links. Those from before there was a key are plain SHA-256. What may have to be erased about a
+person sits in ``detail``; the chain covers only its salted digest, so erasing keeps the chain valid. The timeline that
+helpdesk reads is this trail.
 """
 
 import hashlib
+import hmac
 import json
 import logging
 import secrets
@@ -14,17 +17,22 @@ from datetime import datetime
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from portal.database import TRAIL_KEY, Database
 from portal.models import AuditEvent, AuditHead, PortalState
+from portal.vault import Vault
 
 GENESIS = "0" * 64
 SETTINGS = "settings"
 CHECK = "audit_check"
 """Where the last check of all chains is kept."""
+KEY = "audit_key"
+"""Where the key that links are made with is kept, sealed."""
 MOST_BROKEN = 20
 
 log = logging.getLogger("portal.audit")
@@ -59,7 +67,7 @@ def record(
         "detail_digest": _detail_digest(detail),
         "previous": previous,
     }
-    values["digest"] = _digest(**values)
+    values["digest"] = _digest(_key(session), **values)
     # Plain statements: the trail is written at every step and never changed through objects.
     session.execute(_INSERT, {**values, "detail": detail})
     session.execute(_ADVANCE, {"of_chain": chain, "to_seq": seq + 1, "to_digest": values["digest"]})
@@ -120,10 +128,11 @@ def search(session: Session, wanted: Search, before: int | None = None, limit: i
 
 def broken_links(session: Session) -> Iterator[tuple[str, int, str]]:
     """The first broken link of each chain that has one, as (chain, seq, what is wrong)."""
+    key = _key(session)
     heads = {chain: (seq, digest) for chain, seq, digest in session.execute(select(_HEADS))}
     query = select(AuditEvent).order_by(AuditEvent.chain, AuditEvent.seq).execution_options(yield_per=1000)
     for chain, events in groupby(session.scalars(query), key=attrgetter("chain")):
-        problem = _first_problem(events, heads.pop(chain, None))
+        problem = _first_problem(events, heads.pop(chain, None), key)
         if problem:
             yield (chain, *problem)
     for chain, (seq, _) in heads.items():
@@ -131,13 +140,15 @@ def broken_links(session: Session) -> Iterator[tuple[str, int, str]]:
             yield chain, 1, "events at the end are missing"
 
 
-def _first_problem(events: Iterator[AuditEvent], head: tuple[int, str] | None) -> tuple[int, str] | None:
+def _first_problem(
+    events: Iterator[AuditEvent], head: tuple[int, str] | None, key: "TrailKey | None"
+) -> tuple[int, str] | None:
     seq, previous = 0, GENESIS
     for event in events:
         seq += 1
         if event.seq != seq:
             return seq, "an event is missing"
-        if event.previous != previous or event.digest != _digest_of(event):
+        if event.previous != previous or event.digest != _digest_of(event, key):
             return seq, "the event was changed"
         if event.detail is not None and event.detail_digest != _detail_digest(event.detail):
             return seq, "the event's detail was changed"
@@ -198,7 +209,44 @@ def _detail_digest(detail: dict[str, Any] | None) -> str | None:
     return None if detail is None else _sha256(detail)
 
 
+@dataclass(frozen=True)
+class TrailKey:
+    """What links are made with from the event of id ``since`` on."""
+
+    secret: bytes
+    since: int
+
+
+_KEYS: WeakKeyDictionary[Database, TrailKey] = WeakKeyDictionary()
+
+
+def make_key(session: Session, vault: Vault) -> None:
+    """The portal's own key for its trail, if it has none yet: for all events from now on."""
+    if session.get(PortalState, KEY) is None:
+        since = (session.scalar(select(func.max(AuditEvent.id))) or 0) + 1
+        content = json.dumps({"secret": secrets.token_hex(32), "since": since}).encode()
+        session.add(PortalState(name=KEY, sealed=vault.seal(content)))
+
+
+def key_of(database: Database, vault: Vault) -> TrailKey | None:
+    """The key of that portal's trail, None before there is one; read once. Raises VaultError."""
+    if database not in _KEYS:
+        with database.session() as reading:
+            state = reading.get(PortalState, KEY)
+            if state is None or state.sealed is None:
+                return None
+            told = json.loads(vault.open(state.sealed))
+        _KEYS[database] = TrailKey(bytes.fromhex(told["secret"]), told["since"])
+    return _KEYS[database]
+
+
+def _key(session: Session) -> TrailKey | None:
+    give = session.info.get(TRAIL_KEY)
+    return give() if give is not None else None
+
+
 def _digest(
+    key: TrailKey | None,
     *,
     chain: str,
     seq: int,
@@ -209,11 +257,13 @@ def _digest(
     detail_digest: str | None,
     previous: str,
 ) -> str:
-    return _sha256([chain, seq, at.isoformat(), kind, reason, actor, detail_digest, previous])
+    fields = _bytes([chain, seq, at.isoformat(), kind, reason, actor, detail_digest, previous])
+    return hmac.new(key.secret, fields, hashlib.sha256).hexdigest() if key else hashlib.sha256(fields).hexdigest()
 
 
-def _digest_of(event: AuditEvent) -> str:
+def _digest_of(event: AuditEvent, key: TrailKey | None) -> str:
     return _digest(
+        key if key is not None and event.id >= key.since else None,
         chain=event.chain,
         seq=event.seq,
         at=event.at,
@@ -226,4 +276,8 @@ def _digest_of(event: AuditEvent) -> str:
 
 
 def _sha256(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+    return hashlib.sha256(_bytes(value)).hexdigest()
+
+
+def _bytes(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=True).encode()

@@ -2,7 +2,7 @@
 
 import fcntl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 SQLITE_WAIT_SECONDS = 10
+TRAIL_KEY = "trail_key"
+"""Key in ``Session.info``."""
 
 
 class Recorded(Exception):
@@ -103,12 +105,14 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
+        self.trail_key: Callable[[], object] = lambda: None
+        """Gives the key of the audit trail to whoever writes it (``audit.record``)."""
         file = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
         self._queue: AbstractContextManager[None] = WriteQueue(Path(file)) if file else nullcontext()
 
     def session(self) -> Session:
         """A new session; objects stay readable after a commit."""
-        return Session(self.engine, expire_on_commit=False)
+        return Session(self.engine, expire_on_commit=False, info={TRAIL_KEY: self.trail_key})
 
     @contextmanager
     def transaction(self, session: Session | None = None) -> Iterator[Session]:

@@ -3,6 +3,7 @@
 import math
 import secrets
 from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import cast
 
@@ -10,9 +11,11 @@ from flask import Flask, current_app, g
 from flask_babel import Babel
 from flask_login import LoginManager
 from flask_wtf import CSRFProtect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from werkzeug.local import LocalProxy
 
+from portal import audit, clock
 from portal.backends import open_backend
 from portal.backends.base import Backend
 from portal.configuration.live import LOOK_EVERY_SECONDS, Live
@@ -22,6 +25,7 @@ from portal.credentials.oidc import Provider
 from portal.credentials.reachable import Reachable
 from portal.credentials.sign_in import Sources
 from portal.database import Database
+from portal.models import PortalState
 from portal.pki.authority import Authority, Identity, identity_from_pem
 from portal.pki.authority import load as load_authority
 from portal.settings import Settings
@@ -36,6 +40,8 @@ OPENED_WITH = {
 }
 """By section of the settings: what was opened with them and is opened anew when they change."""
 
+KEYS_ROTATED = "keys_rotated"
+"""Where the time of the last rotation is kept."""
 babel = Babel()
 csrf = CSRFProtect()
 login_manager = LoginManager()
@@ -46,6 +52,7 @@ class Portal:
 
     def __init__(self, settings: Settings) -> None:
         self.database = Database(settings.database)
+        self.database.trail_key = lambda: audit.key_of(self.database, self.vault)
         self.live = Live(settings, self.database, lambda: self.vault)
         self.domains: tuple[float, frozenset[str]] | None = None
         """When (monotonic seconds) the domains that may enroll were read last, and which they were."""
@@ -81,14 +88,7 @@ class Portal:
     @cached_property
     def signer(self) -> Identity:
         """Who signs profiles: uploaded, else in files, else the CA's own signer. Raises OSError, ValueError."""
-        profile = self.settings.profile
-        if profile.signing_identity:
-            pem = profile.signing_identity.encode()
-            return identity_from_pem(pem, pem)
-        if not profile.signing_certificate:
-            return self.authority.signer
-        with open(profile.signing_certificate, "rb") as chain, open(profile.signing_key, "rb") as key:
-            return identity_from_pem(chain.read(), key.read())
+        return signer_of(self.settings, self.authority)
 
     @cached_property
     def directory(self) -> Directory | None:
@@ -115,11 +115,41 @@ class Portal:
         """The configured device-management backend. Raises NotSetUp, VaultError before setup."""
         return open_backend(self.settings, self.database, self.vault)
 
+    @cached_property
+    def rotated_at(self) -> datetime | None:
+        """When the secret keys were rotated last, as it was when this process first asked."""
+        with self.database.session() as reading:
+            state = reading.get(PortalState, KEYS_ROTATED)
+        return datetime.fromisoformat(state.value) if state is not None and state.value else None
+
+    def signing_keys(self, purpose: str) -> list[bytes]:
+        """Keys for what browsers and devices bring back, the newest last: it signs, the others still verify.
+
+        They do so only as long after a rotation as a session may last: then nothing honest is signed with them.
+        """
+        keys = self.vault.derive_all(purpose)
+        if len(keys) == 1:
+            return keys
+        lasts = timedelta(hours=self.settings.session.absolute_hours)
+        return keys if self.rotated_at is not None and clock.now() < self.rotated_at + lasts else keys[-1:]
+
     def forget(self) -> None:
         """Open everything anew when next needed (after setup or a key rotation)."""
-        for name in ("vault", "authority", "signer", "backend"):
+        for name in ("vault", "authority", "signer", "backend", "rotated_at"):
             self.__dict__.pop(name, None)
         self.refresh(0)
+
+
+def signer_of(settings: Settings, authority: Authority) -> Identity:
+    """Who signs profiles with these settings. Raises OSError, ValueError."""
+    profile = settings.profile
+    if profile.signing_identity:
+        pem = profile.signing_identity.encode()
+        return identity_from_pem(pem, pem)
+    if not profile.signing_certificate:
+        return authority.signer
+    with open(profile.signing_certificate, "rb") as chain, open(profile.signing_key, "rb") as key:
+        return identity_from_pem(chain.read(), key.read())
 
 
 def _portal() -> Portal:
@@ -144,11 +174,25 @@ def transaction() -> AbstractContextManager[Session]:
 def init_app(app: Flask, settings: Settings) -> None:
     """Bind everything here to ``app``."""
     held = app.extensions["portal"] = Portal(settings)
-    try:
-        app.secret_key = held.vault.derive("web sessions")
-    except VaultError:
-        app.secret_key = secrets.token_bytes(32)  # before setup nothing is served but 503
+    app.secret_key = secrets.token_bytes(32)  # before setup nothing is served but 503
+
+    def sign() -> None:
+        try:
+            keys = held.signing_keys("web sessions")
+        except (VaultError, DBAPIError):
+            return
+        app.secret_key = keys[-1]
+        app.config["SECRET_KEY_FALLBACKS"] = keys[:-1]
+        app.config["WTF_CSRF_SECRET_KEY"] = keys
+
+    sign()
     app.before_request(held.refresh)
+
+    @app.before_request
+    def retire_old_keys() -> None:
+        if app.config.get("SECRET_KEY_FALLBACKS"):
+            sign()
+
     csrf.init_app(app)
     login_manager.init_app(app)
 

@@ -12,17 +12,13 @@ from portal import audit, clock, texts, vault
 from portal.backends import TOPIC
 from portal.database import Database, lock_name
 from portal.enrollment import terms
-from portal.extensions import Portal
+from portal.extensions import KEYS_ROTATED, Portal
 from portal.models import Base, PortalState
 from portal.pki import authority
 from portal.settings import Settings
 
 FIRST_TERMS = "1.0"
 MIGRATIONS = Path(__file__).parent / "migrations"
-
-
-class KeysConfigured(Exception):
-    """The keys come from the configuration: put the new one first there."""
 
 
 def migrate(database: Database, revision: str = "head") -> None:
@@ -52,6 +48,9 @@ def setup(portal: Portal) -> None:
     portal.forget()
     with portal.database.transaction() as session:
         lock_name(session, "setup")
+        audit.make_key(session, portal.vault)
+    with portal.database.transaction() as session:
+        lock_name(session, "setup")
         now = clock.now()
         try:
             held = authority.load(session, portal.vault)
@@ -67,22 +66,33 @@ def setup(portal: Portal) -> None:
             terms.publish(session, FIRST_TERMS, _first_terms(settings), "setup", now)
 
 
-def rotate_keys(portal: Portal) -> int:
-    """Make a new key and seal every stored secret with it; returns how many. Raises KeysConfigured.
+def rotate_keys(portal: Portal, drop_old: bool = False) -> int:
+    """Make a new key and seal every stored secret with it; returns how many.
 
-    The new key is written before anything is sealed with it, and the old ones stay readable until the end.
+    The new key is written before anything is sealed with it, and the old ones stay readable until the end. With
+    ``drop_old`` they are then gone: nothing that was made with them is believed any more. While a process runs that
+    still seals with them, that would lose what it seals, so nothing else may run. Keys that come from the configuration
+    are made and dropped there.
     """
     settings = portal.settings
-    if settings.secret_keys:
-        keys, fresh = list(settings.secret_keys), False
+    configured = bool(settings.secret_keys)
+    if configured:
+        keys = list(settings.secret_keys)
     else:
-        keys, fresh = [vault.new_key(), *vault.read_keys((), settings.data)], True
+        keys = [vault.new_key(), *vault.read_keys((), settings.data)]
         vault.write_keys(settings.data, keys)
     portal.forget()
+    now = clock.now()
     with portal.database.transaction() as session:
         count = _reseal(session, portal.vault)
-        audit.record(session, audit.SETTINGS, "keys.rotated", clock.now(), actor="command", detail={"count": count})
-    return count if fresh or len(keys) > 1 else 0
+        session.merge(PortalState(name=KEYS_ROTATED, value=now.isoformat()))
+        reason = "dropped_old" if drop_old else None
+        detail = {"count": count}
+        audit.record(session, audit.SETTINGS, "keys.rotated", now, reason=reason, actor="command", detail=detail)
+    if drop_old and not configured:
+        vault.write_keys(settings.data, keys[:1])
+        portal.forget()
+    return count if not configured or len(keys) > 1 else 0
 
 
 def _reseal(session: Session, keys: vault.Vault) -> int:

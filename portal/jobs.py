@@ -9,6 +9,7 @@ from pathlib import Path
 from huey import RedisHuey, SqliteHuey, crontab
 from huey.api import Huey
 from huey.consumer import Consumer
+from huey.serializer import SignedSerializer
 from sqlalchemy import update
 
 from portal import audit, clock, people
@@ -45,9 +46,10 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self.database = Database(settings.database)
         self.vault = Vault(read_keys(settings.secret_keys, settings.data))
+        self.database.trail_key = lambda: audit.key_of(self.database, self.vault)
         self.live = Live(settings, self.database, lambda: self.vault)
         self._backend: tuple[Settings, Backend] | None = None
-        self.queue = _queue(settings.queue.redis_url, settings.data)
+        self.queue = _queue(settings.queue.redis_url, settings.data, self.vault)
         deliver = self.queue.task(name=MAIL)(self.deliver)
         self._manage_later = self.queue.task(name=DEVICES)(self.manage)
         self._manage_at = clock.now()
@@ -97,6 +99,7 @@ class Worker:
         self.look_for_leavers()
         with self.database.transaction() as session:
             leaving.of_disabled_people(session, settings, now)
+            leaving.go_on(session, settings, now)
             management.refresh_quiet(session, settings, now)
             events.forget(session, now)
             if self.backend.keeps_queue:
@@ -158,22 +161,24 @@ def _same_backend(one: Settings, other: Settings) -> bool:
 def nudge(settings: Settings, what: str = MAIL) -> None:
     """Tell the worker that there is something to do. Never fails a page: what gets lost is found within a minute."""
     try:
-        _nudging(settings.queue.redis_url, settings.data)[what]()
+        _nudging(settings.queue.redis_url, settings.data, settings.secret_keys)[what]()
     except Exception:
         log.exception("jobs.nudge_failed")
 
 
 @lru_cache(maxsize=4)
-def _nudging(redis_url: str, data: Path) -> dict[str, Callable[[], object]]:
-    queue = _queue(redis_url, data)
+def _nudging(redis_url: str, data: Path, secret_keys: tuple[str, ...]) -> dict[str, Callable[[], object]]:
+    queue = _queue(redis_url, data, Vault(read_keys(secret_keys, data)))
 
     def nothing() -> None: ...
 
     return {name: queue.task(name=name)(nothing) for name in (MAIL, DEVICES)}
 
 
-def _queue(redis_url: str, data: Path) -> Huey:
+def _queue(redis_url: str, data: Path, vault: Vault) -> Huey:
+    """The queue. Its messages are pickles, so each is signed: nobody else who can write to it is listened to."""
+    signed = SignedSerializer(secret=vault.derive("queue").hex())
     if redis_url:
-        return RedisHuey("portal", url=redis_url, results=False)
+        return RedisHuey("portal", url=redis_url, results=False, serializer=signed)
     data.mkdir(parents=True, exist_ok=True)
-    return SqliteHuey("portal", filename=str(data / "queue.sqlite3"), results=False)
+    return SqliteHuey("portal", filename=str(data / "queue.sqlite3"), results=False, serializer=signed)

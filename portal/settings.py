@@ -130,6 +130,7 @@ class Passcode(Section):
     tries: int = Field(ge=1, le=10)
     resend_seconds: int = Field(ge=10, le=3600)
     sends: int = Field(ge=1, le=20)
+    lifetime_minutes: int = Field(ge=0, le=10080)
     shown_to_helpdesk: bool
 
 
@@ -367,6 +368,7 @@ class Queue(Section):
 
 class Proxy(Section):
     trusted: tuple[IPvAnyNetwork, ...]
+    monitoring: tuple[IPvAnyNetwork, ...]
 
 
 class Settings(BaseSettings):

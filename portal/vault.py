@@ -40,8 +40,12 @@ class Vault:
         return self._fernet.rotate(sealed)
 
     def derive(self, purpose: str) -> bytes:
-        """32 bytes for ``purpose``, from the oldest key, so that they outlive a rotation (RFC 5869)."""
-        return HKDF(SHA256(), 32, None, purpose.encode()).derive(self._keys[-1].encode())
+        """32 bytes for ``purpose``, from the newest key (RFC 5869)."""
+        return self.derive_all(purpose)[-1]
+
+    def derive_all(self, purpose: str) -> list[bytes]:
+        """The same from every key, the newest last: what was signed before a rotation can still be verified."""
+        return [HKDF(SHA256(), 32, None, purpose.encode()).derive(key.encode()) for key in reversed(self._keys)]
 
 
 def token_hash(token: str) -> str:

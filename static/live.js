@@ -43,8 +43,13 @@
     var mine = ++asked;
     var wanted = new URLSearchParams(query);
     wanted.set("part", "live");
-    return fetch(here + "?" + wanted, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "error" })
-      .then(function (answer) { if (!answer.ok) throw new Error(); return answer.text(); })
+    if (byItself) wanted.set("by_itself", "1"); // keeps nobody signed in
+    return fetch(here + "?" + wanted, { headers: { Accept: "text/html" }, cache: "no-store", redirect: "manual" })
+      .then(function (answer) {
+        if (answer.type === "opaqueredirect") location.reload(); // signed out: nothing of it stays on the screen
+        if (!answer.ok) throw new Error();
+        return answer.text();
+      })
       .then(function (html) { if (mine === asked) show(html, byItself); })
       .catch(function () { /* the next look may work; the button always does */ });
   }

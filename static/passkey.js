@@ -17,8 +17,11 @@
   function send(address, body) {
     var headers = { "Content-Type": "application/json", "X-CSRFToken": root.dataset.token };
     return fetch(address, { method: "POST", headers: headers, body: JSON.stringify(body) }).then(function (answer) {
-      if (!answer.ok) throw new Error(String(answer.status));
-      return answer.json();
+      return answer.json().then(function (told) {
+        if (told.error === "proof") location.assign(told.next); // prove the second factor first, then come back
+        if (!answer.ok) throw new Error(String(answer.status));
+        return told;
+      });
     });
   }
   function ids(list) {
@@ -51,7 +54,10 @@
       .then(function (credential) {
         return send(root.dataset.finish, { credential: told(credential), name: name ? name.value : "" });
       })
-      .then(function (done) { location.assign(done.next); })
+      .then(function (done) {
+        if (root.dataset.then) document.getElementById(root.dataset.then).submit(); // what was held goes on
+        else location.assign(done.next);
+      })
       .catch(function () { problem.hidden = false; });
   });
 })();

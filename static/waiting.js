@@ -18,7 +18,7 @@
   }
 
   function look() {
-    fetch("/enroll/state", { headers: { Accept: "application/json" }, cache: "no-store" })
+    fetch("/enroll/state?by_itself=1", { headers: { Accept: "application/json" }, cache: "no-store" })
       .then(function (answer) { return answer.json(); })
       .then(function (state) {
         wait = fast;

@@ -62,6 +62,10 @@ class Browser:
                 )
         return values
 
+    def send(self, address: str, **fields: str) -> "Browser":
+        """Send the page's own form as it is shown to another address, as a button with one of its own does."""
+        return self.post(address, {**self.filled(), **fields})
+
     # --- reading -------------------------------------------------------------------------------------------
 
     @property

@@ -61,7 +61,7 @@ BOMBS = {
 def senders(app, delegated, bomb):
     """Every machine's address, of both backends, with the bomb wherever it takes something."""
     client, encoded = app.test_client(), base64.b64encode(bomb)
-    header = {"Mdm-Signature": encoded.decode(), "Content-Type": "application/x-apple-aspen-mdm-checkin"}
+    header = {"Mdm-Signature": encoded.decode(), "Content-Type": "application/x-apple-aspen-mdm"}
     query = {"operation": "PKIOperation", "message": encoded[: 60 * 1024]}
     post = {"base_url": BASE, "data": bomb}
     yield "scep", lambda: client.post("/scep?operation=PKIOperation", **post)
@@ -71,6 +71,8 @@ def senders(app, delegated, bomb):
         yield path, lambda path=path: client.put(path, headers=header, **post)
     client_of_delegated = delegated.test_client()
     yield "authorize", lambda: client_of_delegated.get("/mdm/authorize", headers=header, base_url=BASE)
+    relayed = {"base_url": BASE, "data": bomb, "headers": header}
+    yield "relay", lambda: client_of_delegated.put("/mdm/relay", **relayed)
     yield "webhook", lambda: client_of_delegated.post("/hooks/nanomdm", **post)
 
 

@@ -10,7 +10,18 @@ from portal.settings import ROOT
 LAYERS = [
     {"settings", "clock", "vault", "database", "texts", "branding", "plists"},
     {"models"},
-    {"enrollment", "people", "credentials", "backends", "pki", "notifications", "audit", "discovery", "configuration"},
+    {
+        "enrollment",
+        "people",
+        "credentials",
+        "backends",
+        "pki",
+        "notifications",
+        "audit",
+        "discovery",
+        "configuration",
+        "tallies",
+    },
     {"extensions", "installation", "demo", "jobs", "logs", "simulator"},
     {"web", "cli"},
 ]

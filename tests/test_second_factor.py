@@ -28,7 +28,7 @@ def first_factor(app):
 def set_up(browser, at):
     secret = browser.soup.find("span", class_="account").get_text()
     browser.submit(code=pyotp.TOTP(secret).at(at))
-    return secret, re.findall(r"[0-9a-f]{5}(?:-[0-9a-f]{5}){3}", browser.text)
+    return secret, re.findall(r"[0-9a-f]{7}(?:-[0-9a-f]{7}){3}", browser.text)
 
 
 def test_whoever_has_none_sets_it_up_and_gets_ten_recovery_codes(app, helen, clock, company):

@@ -16,7 +16,7 @@ from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Throttled
 from portal.enrollment import errors, progress, requests
 from portal.enrollment.journey import Walk
-from portal.models import AuditEvent, Base, LocalAccount, Person, RequestLink, SignInAttempt, Visit
+from portal.models import AuditEvent, Person, RequestLink, SignInAttempt, Visit
 from portal.pki import scep
 from portal.simulator import iphone, scep_client
 from portal.simulator.iphone import Unenrolled
@@ -488,24 +488,6 @@ def test_verifying_names_the_first_broken_link(portal, app, browser, company, in
         writing.execute(text("UPDATE audit_events SET reason='employee' WHERE kind='ownership.chosen'"))
         writing.execute(text(f"DELETE FROM audit_events WHERE id={last.id}"))
     assert list(audit.broken_links(session)) == [(chain, last.seq, "events at the end are missing")]
-
-
-def test_erasing_a_person_removes_what_is_theirs_and_keeps_the_chain_valid(
-    app, browser, company, invitation, session, clock
-):
-    browser.walk_to("profile", invitation)
-    phone(app).install(browser.download())
-    with company.portal.database.transaction() as writing:
-        people.erase(writing, writing.scalars(select(Person)).one(), "admin:x", clock())
-    assert list(audit.broken_links(session)) == []
-    dump = ""
-    for table in Base.metadata.sorted_tables:
-        for row in session.execute(select(table)):
-            dump += str([value for value in row if not isinstance(value, bytes)]) + "\n"
-    for trace in ("erika", "Erika", "17.6.1", "iPhone14"):
-        found = [line for line in dump.splitlines() if trace in line]
-        assert not found, found
-    assert session.query(LocalAccount).count() == 0
 
 
 def test_the_last_admin_stays(company, clock):

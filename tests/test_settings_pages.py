@@ -105,7 +105,7 @@ def test_a_secret_is_never_shown_kept_when_empty_and_forgotten_when_asked(admin,
     save(admin, "mail", mail__password="hush hush")
     assert portal.settings.mail.password == "hush hush"
     assert "hush" not in admin.response.get_data(as_text=True)
-    save(admin, "mail", mail__host="mx.example.com")
+    save(admin, "mail", mail__timeout_seconds="7")
     assert portal.settings.mail.password == "hush hush"
     save(admin, "mail", **{"mail__password.forget": "yes"})
     assert portal.settings.mail.password == ""
@@ -260,7 +260,7 @@ def test_an_uploaded_certificate_signs_from_now_on(app, admin, browser, company,
 
 
 def test_a_trial_mail_goes_to_the_admin(admin, portal):
-    admin.get("/admin/settings/mail").submit("/admin/settings/mail/try")
+    admin.get("/admin/settings/mail").send("/admin/settings/mail/try")
     assert "It works. adam@example.com" in admin.text
     mails = list((portal.settings.data / "outbox").glob("*.eml"))
     assert any(b"To: adam@example.com" in each.read_bytes() for each in mails)
@@ -268,14 +268,14 @@ def test_a_trial_mail_goes_to_the_admin(admin, portal):
 
 def test_a_trial_says_what_is_wrong(admin):
     save(admin, "mail", mail__transport="smtp", mail__host="127.0.0.1", mail__port="1", mail__security="none")
-    admin.get("/admin/settings/mail").submit("/admin/settings/mail/try")
+    admin.get("/admin/settings/mail").send("/admin/settings/mail/try")
     assert "It does not work yet. mail server: ConnectionRefusedError" in admin.text
 
 
 @pytest.mark.parametrize(("page", "says"), [("directory", "no directory"), ("providers", "no provider"),
                                             ("backend", "valid for")])  # fmt: skip
 def test_every_page_that_reaches_something_can_be_tried(admin, page, says):
-    admin.get(f"/admin/settings/{page}").submit(f"/admin/settings/{page}/try")
+    admin.get(f"/admin/settings/{page}").send(f"/admin/settings/{page}/try")
     assert says in admin.text
 
 

@@ -144,10 +144,10 @@ def test_an_admin_tries_the_gateway_and_reads_what_is_wrong(app, company, gatewa
     admin.post("/admin/settings/sms", admin.filled() | {"sms.transport": "http", "sms.url": "http://gateway.example"})
     assert admin.error_of("sms.url") == "A gateway's address begins with https://."
     admin.post("/admin/settings/sms", admin.filled() | {"sms.transport": "http", "sms.url": gateway.url})
-    admin.submit("/admin/settings/sms/try", who="+49 170 1")
+    admin.send("/admin/settings/sms/try", who="+49 170 1")
     assert "It works. +49 170 1" in admin.text
     assert len(gateway.taken) == 1
-    admin.submit("/admin/settings/sms/try", who="nobody")
+    admin.send("/admin/settings/sms/try", who="nobody")
     assert "It does not work yet. no number" in admin.text
     admin.get("/admin/settings/texts")
     admin.post("/admin/settings/texts", admin.filled() | {"texts.sms_invitation.en": "Hello {name}"})

@@ -10,7 +10,7 @@ from portal.cli.discovery import discovery_group
 from portal.cli.iphone import iphone
 from portal.cli.people import people_group
 from portal.cli.requests import invite, status
-from portal.cli.upkeep import audit_group, ca, keys, setup, terms_group, worker
+from portal.cli.upkeep import audit_group, ca, keys, removals, setup, terms_group, worker
 
 
 def init_app(app: Flask) -> None:
@@ -22,6 +22,7 @@ def init_app(app: Flask) -> None:
         audit_group,
         config,
         keys,
+        removals,
         terms_group,
         people_group,
         device_group,

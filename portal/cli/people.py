@@ -59,7 +59,15 @@ def people_add(
         session.flush()
         if role in people.STAFF_ROLES:
             _give_second_factor(session, person)
-        audit.record(session, audit.SETTINGS, "person.added", clock.now(), reason=role, actor="command")
+        audit.record(
+            session,
+            audit.SETTINGS,
+            "person.added",
+            clock.now(),
+            reason=role,
+            actor="command",
+            detail={"person": person.id},
+        )
 
 
 def _give_second_factor(session: Session, person: Person) -> None:
@@ -102,6 +110,13 @@ def people_second_factor(username: str) -> None:
         audit.record(session, audit.SETTINGS, "second_factor.replaced", now, actor=actor, detail={"person": person.id})
 
     _change(username, replace)
+
+
+@people_group.command("unlock-second-factor", with_appcontext=True)
+@click.argument("username")
+def people_unlock_second_factor(username: str) -> None:
+    """Let the codes of USERNAME work again after too many wrong ones."""
+    _change(username, second_factor.unlock)
 
 
 @people_group.command("import", with_appcontext=True)
@@ -150,3 +165,5 @@ def _change(username: str, change: Callable[..., None]) -> None:
             change(session, person, "command", clock.now())
     except people.LastAdmin:
         fail("The last admin has to stay.")
+    except people.DevicesManaged:
+        fail("A device of theirs is still managed: remove its work data, or give it up, before.")

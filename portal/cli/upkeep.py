@@ -9,7 +9,7 @@ from flask.cli import AppGroup
 
 from portal import audit, clock, installation, jobs
 from portal.cli.common import command, fail
-from portal.enrollment import terms
+from portal.enrollment import brake, terms
 from portal.extensions import portal
 from portal.pki.authority import AuthorityMissing
 from portal.vault import VaultError
@@ -56,9 +56,32 @@ keys = AppGroup("keys", help="The keys that seal stored secrets.")
 
 
 @keys.command("rotate", with_appcontext=True)
-def keys_rotate() -> None:
+@click.option("--drop-old", is_flag=True, help="Then forget the old ones: one leaked. Stop web and worker first.")
+def keys_rotate(drop_old: bool) -> None:
     """Seal every stored secret with a new key; restart web and worker afterwards."""
-    click.echo(f"{installation.rotate_keys(portal)} secrets sealed anew. Restart web and worker now.")
+    click.echo(f"{installation.rotate_keys(portal, drop_old)} secrets sealed anew. Restart web and worker now.")
+    if drop_old and portal.settings.secret_keys:
+        click.echo("Now leave only the first key in PORTAL_SECRET_KEYS: the others are not needed any more.")
+
+
+removals = AppGroup("removals", help="Removals of work data that the brake holds.")
+
+
+@removals.command("release", with_appcontext=True)
+def removals_release() -> None:
+    """Let what is held go on, where there are no two admins to agree."""
+    with portal.database.transaction() as session:
+        count = brake.waiting(session)
+        brake.release(session, "command", clock.now())
+    click.echo(f"{count} devices are asked to remove their work data.")
+
+
+@removals.command("keep", with_appcontext=True)
+def removals_keep() -> None:
+    """It was a mistake: nothing of what is held is removed, but from people whose account is still disabled."""
+    with portal.database.transaction() as session:
+        count = brake.keep(session, "command", clock.now())
+    click.echo(f"{count} devices keep their work data.")
 
 
 terms_group = AppGroup("terms", help="The license terms.")

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from portal.configuration.held_secrets import TYPED_FOR
 from portal.settings import Section, Settings
 
 FIXED = frozenset(
@@ -27,6 +28,7 @@ FIXED = frozenset(
         "nanomdm.timeout_seconds",
         "queue.redis_url",
         "proxy.trusted",
+        "proxy.monitoring",
     }
 )
 """Settings that a running portal cannot change: where it lives, and what enrolled devices rely on."""
@@ -73,13 +75,18 @@ def value_of(settings: Settings, name: str) -> Any:
 
 
 def pinned(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """The settings that a variable of the environment decides."""
+    """The settings that a variable of the environment decides.
+
+    With a secret, to whom it goes is decided there, too: in the files, or by variables of their own.
+    """
 
     def given(name: str) -> bool:
         whole = {name, name.partition(".")[0]}
         return any("PORTAL_" + each.upper().replace(".", "_") in environment for each in whole)
 
-    return frozenset(name for name in names() if given(name))
+    by_variable = {name for name in names() if given(name)}
+    with_secrets = {each for secret, addresses in TYPED_FOR.items() if secret in by_variable for each in addresses}
+    return frozenset(by_variable | with_secrets)
 
 
 def lay_over(base: Settings, values: Mapping[str, Any]) -> Settings:

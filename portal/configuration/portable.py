@@ -12,7 +12,7 @@ from typing import Any
 
 import tomli_w
 
-from portal.configuration import overlay
+from portal.configuration import held_secrets, overlay
 from portal.configuration.overlay import NotValid, Problem
 from portal.settings import Settings
 
@@ -45,6 +45,7 @@ def read(text: str, settings: Settings, environment: Mapping[str, str] = os.envi
 
 def differences(values: Mapping[str, Any], settings: Settings) -> dict[str, tuple[Any, Any]]:
     """What a file would change: name -> (now, in the file), secrets masked. Raises NotValid."""
+    values = held_secrets.settle(values, lambda name: overlay.value_of(settings, name))
     changed = overlay.lay_over(settings, values)
     pairs = {name: (overlay.value_of(settings, name), overlay.value_of(changed, name)) for name in values}
     return {
@@ -91,7 +92,7 @@ def _secret(name: str, value: Any, current: Any, environment: Mapping[str, str])
     if value in ("", None):
         return ""
     if value == STORED and current:
-        return str(current)
+        return held_secrets.KEPT  # if it is still for the same server
     if isinstance(value, dict) and set(value) == {"env"} and environment.get(value["env"]):
         return environment[value["env"]]
     if isinstance(value, dict) and set(value) == {"file"} and Path(value["file"]).is_file():

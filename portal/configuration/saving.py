@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit, people
 from portal.configuration import overlay
+from portal.configuration.held_secrets import settle
 from portal.configuration.live import stored
 from portal.credentials.directory import NAME as DIRECTORY
 from portal.database import lock_name
@@ -68,12 +69,14 @@ def save(
 ) -> dict[str, Any]:
     """Save ``wanted`` (section.key -> JSON) and return what changed, masked: name -> [before, after].
 
+    A secret that is held (``held_secrets.KEPT``) is emptied when it would go to another server than it was typed for.
     ``seen`` is the version of the page that the admin had before them. Raises NotValid, SavedMeanwhile, and LocksOut
     unless it is ``confirmed``. A value that equals the files' is forgotten, so that the files count again.
     """
     lock_name(session, "settings")
     saved = stored(session, vault)
     pinned = overlay.pinned()
+    wanted = settle(wanted, lambda name: saved.get(name, overlay.value_of(base, name)))
     after = {name: value for name, value in {**saved, **wanted}.items() if name not in pinned}
     settings = overlay.lay_over(base, after)
     before = {name: saved.get(name, overlay.value_of(base, name)) for name in wanted if name not in pinned}

@@ -14,21 +14,31 @@ SCOPES = ("requests", "devices", "metrics")
 PREFIX = "ept_"
 """Lets scanners for leaked secrets recognize one."""
 TOKEN_BYTES = 32
+DAYS = (30, 90, 365)
+"""How long a new token may work."""
+LONGEST_DAYS = DAYS[-1]
 TOUCH_EVERY = timedelta(minutes=1)
 
 
 class TokenUnknown(Exception):
-    """The token is missing, unknown or revoked: to the outside all the same."""
+    """The token is missing, unknown, revoked or too old: to the outside all the same."""
 
 
 class ScopeMissing(Exception):
     """The token is good, but not for this."""
 
 
-def make(session: Session, name: str, scopes: list[str], actor: str, now: datetime) -> str:
-    """A new token; it exists nowhere else in the clear."""
+def make(session: Session, name: str, scopes: list[str], actor: str, now: datetime, days: int = LONGEST_DAYS) -> str:
+    """A new token that works for so many ``days``; it exists nowhere else in the clear."""
     token = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
-    made = ApiToken(name=name, token_hash=token_hash(token), scopes=scopes, created_at=now, created_by=actor)
+    made = ApiToken(
+        name=name,
+        token_hash=token_hash(token),
+        scopes=scopes,
+        created_at=now,
+        created_by=actor,
+        expires_at=now + timedelta(days=days),
+    )
     session.add(made)
     session.flush()
     detail = {"token": made.id, "name": name, "scopes": scopes}
@@ -44,17 +54,22 @@ def revoke(session: Session, token_id: str, actor: str, now: datetime) -> None:
         audit.record(session, audit.SETTINGS, "api_token.revoked", now, actor=actor, detail={"token": found.id})
 
 
-def check(session: Session, header: str, scope: str) -> ApiToken:
+def check(session: Session, header: str, scope: str, now: datetime) -> ApiToken:
     """The token of an ``Authorization`` header. Raises TokenUnknown, ScopeMissing."""
     kind, _, token = header.partition(" ")
     if kind.casefold() != "bearer" or not token.startswith(PREFIX) or len(token) > 200:
         raise TokenUnknown
     found = session.scalar(select(ApiToken).where(ApiToken.token_hash == token_hash(token.strip())))
-    if found is None or found.revoked_at is not None:
+    if found is None or found.revoked_at is not None or is_over(found, now):
         raise TokenUnknown
     if scope not in found.scopes:
         raise ScopeMissing
     return found
+
+
+def is_over(token: ApiToken, now: datetime) -> bool:
+    """Whether its time is up. Tokens from before there was one go on until they are revoked."""
+    return token.expires_at is not None and now >= token.expires_at
 
 
 def every(session: Session) -> list[ApiToken]:

@@ -1,5 +1,6 @@
 """What every source of corporate credentials offers, and what it may answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,10 +45,11 @@ class PasswordSource(Protocol):
 
     name: str
 
-    def check(self, username: str, password: str) -> Found | None:
+    def check(self, username: str, password: str, found: Callable[[str], None] = lambda _subject: None) -> Found | None:
         """Whose credentials these are, or None, in the same way for an unknown account. An empty password never fits.
 
-        Raises SourceUnavailable, AccountProblem.
+        ``found`` is called with the subject of the entry that was found, before its password is tried; what it raises
+        goes through. Raises SourceUnavailable, AccountProblem.
         """
         ...
 

@@ -5,7 +5,7 @@ pages on userAccountControl and accountExpires.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import ldap3
@@ -39,7 +39,7 @@ class Directory:
         self._settings = settings
         self.connections = Connections(settings)
 
-    def check(self, username: str, password: str) -> Found | None:
+    def check(self, username: str, password: str, found: Callable[[str], None] = lambda _subject: None) -> Found | None:
         """See PasswordSource."""
         if not username.strip() or not password:
             return None  # an empty password would be an anonymous bind, which succeeds (RFC 4513 section 5.1.2)
@@ -47,6 +47,8 @@ class Directory:
             return self._check_directly(username, password)
         with self.connections.service() as connection:
             entry = self._search_person(connection, username)
+        if entry is not None:
+            found(self._subject(entry))
         # Nobody is tried like somebody, so that the time tells nothing about who exists.
         fits = self._bind_as(entry.dn if entry else f"cn=nobody,{self._settings.base_dn}", password)
         if entry is None or not fits:
@@ -156,7 +158,7 @@ class Directory:
             raise SourceUnavailable("mapping", f"no {chosen.username_attribute}")
         return Found(
             source=NAME,
-            subject=entry.text(chosen.subject_attribute) or entry.dn.casefold(),
+            subject=self._subject(entry),
             username=username,
             name=entry.text(chosen.name_attribute) or username,
             email=entry.text(chosen.email_attribute) or "",
@@ -165,6 +167,9 @@ class Directory:
             managed_apple_account=entry.text(chosen.managed_apple_account_attribute),
             role=_role(groups, chosen),
         )
+
+    def _subject(self, entry: Entry) -> str:
+        return entry.text(self._settings.subject_attribute) or entry.dn.casefold()
 
     def _groups(self, connection: ldap3.Connection, dn: str) -> set[str]:
         """Folded DNs of the groups that ``dn`` is in, with the groups that those are in."""

@@ -5,10 +5,12 @@ same author, checks signatures. What is accepted is decided here. Sources: OpenI
 3.1.3.7, RFC 7636 (PKCE), RFC 9207 (issuer in the answer), RFC 9700 (best current practice), RP-Initiated Logout 1.0.
 """
 
+import re
 import secrets
 import threading
 import time
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -24,6 +26,7 @@ from joserfc.jwk import KeySet
 
 from portal.credentials.base import AccountProblem, Found, SourceUnavailable
 from portal.settings import OidcProvider
+from portal.vault import token_hash
 
 with warnings.catch_warnings():
     # The pinned release announces its move from httpx at every start; people who run a command need not read it.
@@ -39,6 +42,13 @@ LEEWAY_SECONDS = 120
 ALGORITHMS = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"}
 """Signatures by the provider's own key only: nothing unsigned, nothing that our client secret could sign."""
 TOKEN_BYTES = 32
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,8000}=*")
+"""What an access token may look like (RFC 6750 section 2.1)."""
+REFUSED_SECONDS = 60.0
+"""How long a token that the provider does not know is remembered."""
+MOST_REFUSED = 10_000
+MOST_ASKING = 3
+"""Tokens that the provider is asked about at once, a process: less than it has threads."""
 
 
 class ProviderRefused(Exception):
@@ -75,6 +85,8 @@ class Provider:
         self._metadata: tuple[float, dict[str, Any]] | None = None
         self._keys: tuple[float, KeySet] | None = None
         self._lock = threading.Lock()
+        self._refused = _Refused()
+        self._asking = threading.Semaphore(MOST_ASKING)
 
     # --- there -----------------------------------------------------------------------------------------------------
 
@@ -149,6 +161,15 @@ class Provider:
         was issued to another client of the same provider is refused. Raises ProviderRefused, SourceUnavailable,
         AccountProblem.
         """
+        if not _TOKEN.fullmatch(token) or self._refused.knows(token):
+            raise ProviderRefused("token")
+        try:
+            return self._ask_about(token, client_id, now)
+        except ProviderRefused:
+            self._refused.add(token)
+            raise
+
+    def _ask_about(self, token: str, client_id: str, now: float) -> SignedIn:
         endpoint = self.metadata().get("introspection_endpoint")
         if isinstance(endpoint, str) and self.settings.client_secret:
             told = self._introspect(endpoint, token)
@@ -169,6 +190,8 @@ class Provider:
 
     def _introspect(self, endpoint: str, token: str) -> dict[str, Any]:
         known = self.settings
+        if not self._asking.acquire(blocking=False):
+            raise SourceUnavailable("busy", "too many tokens are being asked about")
         try:
             with httpx.Client(timeout=TIMEOUT_SECONDS, transport=self._transport) as http:
                 answer = http.post(endpoint, data={"token": token}, auth=(known.client_id, known.client_secret))
@@ -176,6 +199,8 @@ class Provider:
                 told = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise SourceUnavailable("introspection", str(error)[:200]) from error
+        finally:
+            self._asking.release()
         return told if isinstance(told, dict) else {}
 
     def _read_access_token(self, token: str) -> dict[str, Any]:
@@ -276,7 +301,8 @@ class Provider:
         told = self._fetch(endpoint, {"Authorization": f"Bearer {access_token}"})
         if told.get("sub") != claims["sub"]:
             raise ProviderRefused("subject")  # OpenID Connect Core section 5.3.2
-        return {**told, **claims}
+        # How somebody signed in is what the signed token says; the provider's directory knows nothing of it.
+        return {**{key: value for key, value in told.items() if key not in ("amr", "acr")}, **claims}
 
     def _signed_in(self, claims: dict[str, Any]) -> SignedIn:
         chosen = self.settings
@@ -318,6 +344,26 @@ class Provider:
         if not isinstance(found, dict):
             raise SourceUnavailable("metadata", "not a JSON object")
         return found
+
+
+class _Refused:
+    """Tokens that the provider did not know a moment ago: it is not asked about them again and again."""
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[str, float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def knows(self, token: str) -> bool:
+        """Whether it was refused within the last minute."""
+        with self._lock:
+            return self._until.get(token_hash(token), 0.0) > time.monotonic()
+
+    def add(self, token: str) -> None:
+        """It was refused just now."""
+        with self._lock:
+            self._until[token_hash(token)] = time.monotonic() + REFUSED_SECONDS
+            while len(self._until) > MOST_REFUSED:
+                self._until.popitem(last=False)
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str | None:

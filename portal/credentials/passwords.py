@@ -78,7 +78,6 @@ def set_by_link(session: Session, token: str, password: str, settings: Settings,
     session.scalar(select(PasswordLink).where(PasswordLink.token_hash == token_hash(token)).with_for_update())
     person = owner(session, token, now)
     check(password, person, settings)
-    session.execute(delete(PasswordLink).where(PasswordLink.person_id == person.id))
     _change(session, person, password, now)
     return person
 
@@ -91,7 +90,7 @@ def change(session: Session, person: Person, password: str, settings: Settings, 
 
 def _change(session: Session, person: Person, password: str, now: datetime) -> None:
     local.set_password(session, person, password)
-    people.end_visits(session, person)
+    people.end_sign_ins(session, person)
     _event(session, person, "password.changed", f"{person.role}:{person.id}", now)
 
 

@@ -9,6 +9,7 @@ from portal.credentials.directory import Directory
 from portal.credentials.oidc import Provider
 
 KEPT_SECONDS = 30.0
+WAIT_SECONDS = 2.0
 
 
 class Reachable:
@@ -21,13 +22,26 @@ class Reachable:
         self._lock = threading.Lock()
 
     def check(self) -> None:
-        """Raises SourceUnavailable with the first thing that is wrong."""
-        with self._lock:
-            if self._seen is None or time.monotonic() - self._seen[0] >= KEPT_SECONDS:
-                self._seen = (time.monotonic(), self._look())
-            problem = self._seen[1]
-        if problem is not None:
-            raise problem
+        """Raises SourceUnavailable with the first thing that was wrong when somebody looked last.
+
+        Looking is done by a thread of its own; whoever asks waits for it a moment at the most, since a source that
+        hangs must not hold those who serve pages.
+        """
+        stale = self._seen is None or time.monotonic() - self._seen[0] >= KEPT_SECONDS
+        if stale and self._lock.acquire(blocking=False):
+            looking = threading.Thread(target=self._keep, daemon=True)
+            looking.start()
+            looking.join(WAIT_SECONDS)
+        if self._seen is None:
+            raise SourceUnavailable("timeout", "not looked at yet")
+        if self._seen[1] is not None:
+            raise self._seen[1]
+
+    def _keep(self) -> None:
+        try:
+            self._seen = (time.monotonic(), self._look())
+        finally:
+            self._lock.release()
 
     def steps(self, username: str | None) -> Iterator[str]:
         """What works, one line a step. Raises SourceUnavailable where it stops."""

@@ -8,6 +8,8 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from portal import audit, people
+from portal.credentials import throttle
+from portal.database import Recorded
 from portal.enrollment.passcode import normalize
 from portal.models import Passkey, Person, SecondFactor
 from portal.vault import Vault, token_hash
@@ -16,8 +18,14 @@ STEP_SECONDS = 30
 DRIFT_STEPS = 1
 """How many steps a phone's clock may be off, in either direction (RFC 6238 section 5.2)."""
 RECOVERY_CODES = 10
-RECOVERY_BYTES = 10
-"""80 bits each: enough to be kept as a plain hash."""
+RECOVERY_BYTES = 14
+"""112 bits each: enough to be kept as a plain hash (ASVS 5.0, 6.5.2)."""
+MOST_WRONG_CODES = 20
+"""In a row. Whoever enters codes knows the password; nobody who owns the factor is wrong so often."""
+
+
+class FactorLocked(Recorded):
+    """Too many wrong codes in a row: no code fits until an admin releases the factor."""
 
 
 def new_secret() -> str:
@@ -40,7 +48,8 @@ def set_up(session: Session, vault: Vault, person: Person, secret: str) -> list[
     codes = [secrets.token_hex(RECOVERY_BYTES) for _ in range(RECOVERY_CODES)]
     factor = session.get(SecondFactor, person.id) or SecondFactor(person_id=person.id)
     factor.totp_secret_sealed = vault.seal(secret.encode())
-    factor.totp_last_step = 0
+    factor.totp_last_step = factor.wrong_codes = 0
+    factor.locked_at = None
     factor.recovery_hashes = [token_hash(code) for code in codes]
     session.add(factor)
     return codes
@@ -51,27 +60,55 @@ def fits(secret: str, entered: str, now: datetime) -> bool:
     return _step_of(secret, normalize(entered), now) is not None
 
 
-def use(session: Session, vault: Vault, person: Person, entered: str, now: datetime) -> bool:
-    """Whether the code, or recovery code, fits and was not used before; using it up. In a write transaction."""
+def use(session: Session, vault: Vault, person: Person, entered: str, now: datetime) -> str | None:
+    """Use up a code: ``app`` or ``recovery_code``, None if it does not fit or was used before. In a write transaction.
+
+    The wrong code that locks the factor, and each one after, raises FactorLocked; the caller commits in any case.
+    """
     factor = session.get(SecondFactor, person.id, with_for_update=True, populate_existing=True)
     if factor is None:
-        return False
+        return None
+    if factor.locked_at is not None:
+        raise FactorLocked
     hashed = token_hash("".join(entered.split()).replace("-", "").casefold())
     if hashed in factor.recovery_hashes:
         factor.recovery_hashes = [each for each in factor.recovery_hashes if each != hashed]
-        return True
+        factor.wrong_codes = 0
+        return "recovery_code"
     step = _step_of(vault.open(factor.totp_secret_sealed).decode(), normalize(entered), now)
-    if step is None or step <= factor.totp_last_step:
-        return False
-    factor.totp_last_step = step
-    return True
+    if step is not None and step > factor.totp_last_step:
+        factor.totp_last_step, factor.wrong_codes = step, 0
+        return "app"
+    factor.wrong_codes += 1
+    if factor.wrong_codes >= MOST_WRONG_CODES:
+        factor.locked_at = now
+        detail = {"person": person.id}
+        audit.record(session, audit.SETTINGS, "second_factor.locked", now, detail=detail)
+        raise FactorLocked
+    return None
+
+
+def is_locked(session: Session, person: Person) -> bool:
+    """Whether no code of the person's fits until it is released."""
+    factor = session.get(SecondFactor, person.id)
+    return factor is not None and factor.locked_at is not None
+
+
+def unlock(session: Session, person: Person, actor: str, now: datetime) -> None:
+    """Somebody made sure who entered the wrong codes: codes fit again. Repeating it changes nothing."""
+    factor = session.get(SecondFactor, person.id, with_for_update=True, populate_existing=True)
+    if factor is None or factor.locked_at is None:
+        return
+    factor.locked_at, factor.wrong_codes = None, 0
+    throttle.clear(session, throttle.second_factor_of(person))
+    audit.record(session, audit.SETTINGS, "second_factor.unlocked", now, actor=actor, detail={"person": person.id})
 
 
 def forget(session: Session, person: Person, actor: str, now: datetime) -> None:
     """Somebody lost theirs: app, codes and passkeys are dead, every visit ends; the next sign-in sets up a new one."""
     for table in (SecondFactor, Passkey):
         session.execute(delete(table).where(table.person_id == person.id))
-    people.end_visits(session, person)
+    people.end_sign_ins(session, person)
     detail = {"person": person.id}
     audit.record(session, audit.SETTINGS, "second_factor.forgotten", now, actor=actor, detail=detail)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from portal import audit, people
-from portal.credentials import throttle
+from portal.credentials import directory, throttle
 from portal.credentials.base import Found, PasswordSource, SourceUnavailable
 from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Attempt
@@ -18,7 +18,14 @@ log = logging.getLogger("portal.sign_in")
 
 
 class WrongCredentials(Exception):
-    """Username and password do not fit, or the account does not exist or is disabled."""
+    """Username and password do not fit, or the account does not exist or is disabled.
+
+    ``person`` is whose account it is, where that is known: for the trail, never for the answer.
+    """
+
+    def __init__(self, person: Person | None = None) -> None:
+        super().__init__()
+        self.person = person
 
 
 @dataclass(frozen=True)
@@ -32,22 +39,30 @@ class Sources:
 def check(
     database: Database, sources: Sources, settings: Settings, username: str, password: str, address: str, now: datetime
 ) -> tuple[Person, Attempt]:
-    """The person, and the counted try for the caller to ``throttle.succeed`` in its own transaction.
+    """The person, and the counted try for the caller to ``throttle.release`` in its own transaction.
 
     Raises Throttled, WrongCredentials, AccountProblem, or SourceUnavailable (not counted).
     """
+    rules = settings.sign_in
     with database.session() as session:
         username = people.sign_in_name(session, username)
         known = people.by_username(session, username)
+        counted = known or people.by_username(session, throttle.bare(username))
         is_local = sources.directory is None or (known is not None and known.source == people.LOCAL)
     with database.transaction() as session:
-        attempt = throttle.reserve(session, throttle.counted(username), address, settings.sign_in, now)
+        account = throttle.password_of(counted) if counted is not None else throttle.typed(username)
+        attempt = throttle.reserve(session, account, address, rules, now)
+
+    def found_entry(subject: str) -> None:
+        with database.transaction() as session:
+            throttle.recount(session, attempt, throttle.entry(directory.NAME, subject), rules, now)
+
     try:
         if sources.directory is None or is_local:
             with database.session() as session:
                 person = sources.local.verify(session, username, password, now)
         else:
-            found = sources.directory.check(username, password)
+            found = sources.directory.check(username, password, found_entry)
             person = take_over(database, settings, found, now) if found else None
     except SourceUnavailable as problem:
         log.error("sign_in.source_unavailable reason=%s", problem.reason)
@@ -55,7 +70,7 @@ def check(
             throttle.release(session, attempt)
         raise
     if person is None or person.disabled_at is not None:
-        raise WrongCredentials
+        raise WrongCredentials(person or known)
     return person, attempt
 
 

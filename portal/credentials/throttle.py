@@ -1,17 +1,29 @@
-"""Sign-in throttling: tries counted in the database, so that it holds across processes and restarts."""
+"""Counting tries at passwords and codes, in the database, so that it holds across processes and restarts.
+
+A try is counted for what it tries (an account's password, somebody's second factor) and for the network it comes from,
+before it is judged. One that was right takes itself back, and nothing else: who proved one thing has not proved
+another, and those who tried before may have been somebody else.
+"""
 
 import hashlib
 import math
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import IPv6Address, ip_address
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from portal.database import lock_name
-from portal.models import SignInAttempt
-from portal.people import fold_username
+from portal.models import Person, SignInAttempt
+from portal.models.people import folded
 from portal.settings import SignIn
+
+CLEARED = ""
+"""The account key of a try that counts for its network alone."""
+IPV6_PREFIX = 64
+"""Bits: whoever has one address of such a network has them all."""
 
 
 class Throttled(Exception):
@@ -21,65 +33,107 @@ class Throttled(Exception):
         super().__init__(seconds)
         self.seconds = seconds
 
+    @property
+    def minutes(self) -> int:
+        """The same in whole minutes, at least one."""
+        return math.ceil(self.seconds / 60)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A counted try; ``release`` forgets it when it succeeded or could not be judged."""
+    """A counted try; ``release`` takes it back when it was right or could not be judged."""
 
     id: int
     account_key: str
 
 
-def reserve(session: Session, username: str, address: str, rules: SignIn, now: datetime) -> Attempt:
-    """Count a try before it is judged, so that parallel guesses get no extra. Raises Throttled.
+def password_of(person: Person) -> str:
+    """What is tried with a password of somebody known: their entry at its source, however their name is typed."""
+    return entry(person.source, person.subject or person.id)
 
-    The account is counted whether or not it exists.
+
+def entry(source: str, subject: str) -> str:
+    """What is tried with a password of an entry that its source found."""
+    return f"password of {source} {subject}"
+
+
+def typed(username: str) -> str:
+    """What is tried with a password of nobody known: the name, without its domain and without what cannot be seen."""
+    visible = "".join(each for each in folded(bare(username)) if unicodedata.category(each) != "Cf")
+    return f"password of somebody called {visible.strip()}"
+
+
+def bare(username: str) -> str:
+    """A username as it may be typed (``DOMAIN\\name``, ``name@domain``), alone."""
+    return username.rpartition("\\")[2].partition("@")[0] or username
+
+
+def second_factor_of(person: Person) -> str:
+    """What is tried with a code or a passkey."""
+    return f"second factor of {person.id}"
+
+
+def network_of(address: str) -> str:
+    """Whom an address stands for: itself, or of IPv6 the network of 64 bits."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return str(mapped) if mapped else f"{int(parsed) >> (128 - IPV6_PREFIX):x}/{IPV6_PREFIX}"
+    return str(parsed)
+
+
+def reserve(session: Session, account: str, address: str, rules: SignIn, now: datetime) -> Attempt:
+    """Count a try of ``account`` (see above) before it is judged, so that parallel guesses get no extra.
+
+    Raises Throttled. The account is counted whether or not it exists.
     """
-    account_key, address_key = _key("account", fold_username(username)), _key("address", address)
+    account_key, address_key = _key("account", account), _key("address", network_of(address))
     for name in sorted((account_key, address_key)):
         lock_name(session, name)
-    since = now - timedelta(minutes=rules.window_minutes)
-    for column, key, limit in (
-        (SignInAttempt.account_key, account_key, rules.account_tries),
-        (SignInAttempt.address_key, address_key, rules.address_tries),
-    ):
-        count, oldest = session.execute(
-            select(func.count(), func.min(SignInAttempt.at)).where(column == key, SignInAttempt.at > since)
-        ).one()
-        if count >= limit:
-            wait = oldest + timedelta(minutes=rules.window_minutes) - now
-            raise Throttled(max(1, math.ceil(wait.total_seconds())))
+    _check(session, SignInAttempt.account_key == account_key, rules.account_tries, rules, now)
+    _check(session, SignInAttempt.address_key == address_key, rules.address_tries, rules, now)
     attempt = SignInAttempt(account_key=account_key, address_key=address_key, at=now)
     session.add(attempt)
     session.flush()
     return Attempt(attempt.id, account_key)
 
 
-def succeed(session: Session, attempt: Attempt) -> None:
-    """The try was right: the account's earlier wrong tries are forgotten too."""
-    session.execute(delete(SignInAttempt).where(SignInAttempt.account_key == attempt.account_key))
-
-
-def forget(session: Session, username: str) -> None:
-    """Staff vouches for the account: its wrong tries are forgotten."""
-    session.execute(
-        delete(SignInAttempt).where(SignInAttempt.account_key == _key("account", fold_username(counted(username))))
-    )
+def recount(session: Session, attempt: Attempt, account: str, rules: SignIn, now: datetime) -> Attempt:
+    """The try is one of ``account``, as its source found out before it judged the password. Raises Throttled."""
+    account_key = _key("account", account)
+    if account_key == attempt.account_key:
+        return attempt
+    lock_name(session, account_key)
+    _check(session, SignInAttempt.account_key == account_key, rules.account_tries, rules, now)
+    session.execute(update(SignInAttempt).where(SignInAttempt.id == attempt.id).values(account_key=account_key))
+    return Attempt(attempt.id, account_key)
 
 
 def release(session: Session, attempt: Attempt) -> None:
-    """The try could not be judged (the source was out of reach): it does not count."""
+    """The try was right, or could not be judged: it does not count. Older ones do."""
     session.execute(delete(SignInAttempt).where(SignInAttempt.id == attempt.id))
 
 
-def counted(username: str) -> str:
-    """One counter for an account however it is typed: name, DOMAIN\\name, name@domain."""
-    return username.rpartition("\\")[2].partition("@")[0] or username
+def clear(session: Session, account: str) -> None:
+    """What was tried is proved, or staff vouches for it: its older tries count for their networks alone."""
+    of_account = SignInAttempt.account_key == _key("account", account)
+    session.execute(update(SignInAttempt).where(of_account).values(account_key=CLEARED))
 
 
 def forget_old(session: Session, rules: SignIn, now: datetime) -> None:
     """Housekeeping: drop what no longer counts."""
     session.execute(delete(SignInAttempt).where(SignInAttempt.at < now - timedelta(minutes=rules.window_minutes)))
+
+
+def _check(session: Session, counted: object, limit: int, rules: SignIn, now: datetime) -> None:
+    window = timedelta(minutes=rules.window_minutes)
+    query = select(func.count(), func.min(SignInAttempt.at)).where(counted, SignInAttempt.at > now - window)  # type: ignore[arg-type]
+    count, oldest = session.execute(query).one()
+    if count >= limit:
+        raise Throttled(max(1, math.ceil((oldest + window - now).total_seconds())))
 
 
 def _key(kind: str, value: str) -> str:

@@ -50,7 +50,7 @@ def give(
     if step is Step.SIGN_IN:
         return _before_sign_in(request, events, mails, attention)
     if step is Step.PASSCODE:
-        return _at_the_passcode(request, attention, rules, moved)
+        return _at_the_passcode(request, attention, rules, moved, now)
     return Advice("stopped", moved, step=step)
 
 
@@ -107,11 +107,13 @@ def _before_sign_in(
 
 
 def _at_the_passcode(
-    request: EnrollmentRequest, attention: tuple[Attention, ...], rules: Passcode, moved: datetime
+    request: EnrollmentRequest, attention: tuple[Attention, ...], rules: Passcode, moved: datetime, now: datetime
 ) -> Advice:
     if Attention.UNDELIVERED in attention:
         return Advice("passcode_undelivered", moved)
-    if not passcodes.usable(request, rules):
+    if passcodes.expired(request, rules, now) and request.passcode_used_at is None:
+        return Advice("passcode_expired", moved)
+    if not passcodes.usable(request, rules, now):
         code = "passcode_sends" if request.passcode_sends >= rules.sends else "passcode_locked"
         return Advice(code, moved)
     if request.passcode_tries:

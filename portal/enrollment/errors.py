@@ -63,6 +63,10 @@ class PasscodeTooSoon(EnrollmentError):
         self.seconds = seconds
 
 
+class PasscodeExpired(Recorded, EnrollmentError):
+    """The passcode is too old: a new one has to be sent."""
+
+
 class PasscodeSendsUsedUp(Recorded, EnrollmentError):
     """The employee had as many passcodes sent as allowed; helpdesk has to send the next."""
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import audit
-from portal.enrollment import commands, requests
+from portal.enrollment import brake, commands, requests
 from portal.enrollment.commands import Order
 from portal.models import Command, Device, EnrollmentRequest, Person
 from portal.notifications import messages, outbox
@@ -28,15 +28,45 @@ CANCELLED = "cancelled"
 def ask(session: Session, settings: Settings, device: Device, reason: str, actor: str, now: datetime) -> bool:
     """Have a managed, locked ``device`` remove everything of work; repeating it changes nothing. True if it was asked.
 
-    ``reason`` (selective_wipe, person_disabled, cancelled) is why the enrollment ends when the device obeyed.
+    ``reason`` (selective_wipe, person_disabled, cancelled) is why the enrollment ends when the device obeyed. Where the
+    brake holds (``brake``) it is kept for when it is released.
     """
     if any(is_removal(each, settings) for each in commands.waiting(session, device, "RemoveProfile")):
         return False
+    chain = audit.request_chain(device.request_id)
+    if device.leaving_at is None and not brake.passes(session, actor, now):
+        if device.leaving_held_at is None:
+            device.leaving_reason, device.leaving_held_at = device.leaving_reason or reason, now
+            audit.record(session, chain, "device.removal_held", now, reason=device.leaving_reason, actor=actor)
+        return False
+    _order_removal(session, settings, device, reason, actor, now)
+    return True
+
+
+def go_on(session: Session, settings: Settings, now: datetime) -> int:
+    """The worker's part: what the brake held and two admins released; how many devices were asked."""
+    if brake.held(session) is not None:
+        return 0
+    query = (
+        select(Device)
+        .where(Device.leaving_held_at.is_not(None), Device.leaving_at.is_(None), Device.ended_at.is_(None))
+        .limit(AT_A_TIME)
+        .with_for_update(of=Device)
+        .execution_options(populate_existing=True)
+    )
+    held = session.scalars(query).all()
+    for device in held:
+        _order_removal(session, settings, device, CANCELLED, brake.RELEASED, now)
+    return len(held)
+
+
+def _order_removal(
+    session: Session, settings: Settings, device: Device, reason: str, actor: str, now: datetime
+) -> None:
     device.leaving_reason, device.leaving_at = device.leaving_reason or reason, device.leaving_at or now
     chain = audit.request_chain(device.request_id)
     audit.record(session, chain, "device.asked_to_leave", now, reason=device.leaving_reason, actor=actor)
     commands.order(session, device, Order("RemoveProfile", {"Identifier": settings.enrollment_profile}), now)
-    return True
 
 
 def is_removal(command: Command, settings: Settings) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import audit
-from portal.enrollment import allowed, commands, leaving
+from portal.enrollment import allowed, brake, commands, leaving
 from portal.enrollment.commands import Order
 from portal.enrollment.errors import CommandForbidden
 from portal.models import Command, Device
@@ -105,9 +105,13 @@ def remove_work_data(session: Session, settings: Settings, device_id: str, typed
 def give_up(session: Session, vault: Vault, settings: Settings, device_id: str, typed: str, staff: Staff) -> None:
     """End the enrollment of a device that does not answer: if it ever does, it is told to remove its work data.
 
-    ``typed`` has to be the device's name. Raises DeviceGone, ConfirmationWrong.
+    ``typed`` has to be the device's name. Raises DeviceGone, ConfirmationWrong, RemovalsHeld.
     """
     device = _confirmed(session, device_id, typed)
+    if device.leaving_at is None and not brake.passes(session, staff.actor, staff.now):
+        raise brake.RemovalsHeld
+    chain = audit.request_chain(device.request_id)
+    audit.record(session, chain, "device.given_up", staff.now, actor=staff.actor)
     leaving.left(session, vault, settings, device, leaving.GIVEN_UP, staff.now, staff.actor)
 
 

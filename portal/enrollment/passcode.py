@@ -6,7 +6,13 @@ from datetime import datetime, timedelta
 
 import pyotp
 
-from portal.enrollment.errors import PasscodeLocked, PasscodeSendsUsedUp, PasscodeTooSoon, PasscodeWrong
+from portal.enrollment.errors import (
+    PasscodeExpired,
+    PasscodeLocked,
+    PasscodeSendsUsedUp,
+    PasscodeTooSoon,
+    PasscodeWrong,
+)
 from portal.models import EnrollmentRequest
 from portal.settings import Passcode
 from portal.vault import Vault
@@ -52,17 +58,29 @@ def resend_wait(request: EnrollmentRequest, rules: Passcode, now: datetime) -> i
     return max(0, math.ceil(left.total_seconds()))
 
 
-def usable(request: EnrollmentRequest, rules: Passcode) -> bool:
+def usable(request: EnrollmentRequest, rules: Passcode, now: datetime) -> bool:
     """Whether the passcode sent last can still be entered."""
-    return request.passcode_used_at is None and request.passcode_tries < rules.tries
+    return (
+        request.passcode_used_at is None and request.passcode_tries < rules.tries and not expired(request, rules, now)
+    )
+
+
+def expired(request: EnrollmentRequest, rules: Passcode, now: datetime) -> bool:
+    """Whether the passcode sent last is too old; a new one comes with one tap."""
+    if not rules.lifetime_minutes or request.passcode_sent_at is None:
+        return False
+    return now >= request.passcode_sent_at + timedelta(minutes=rules.lifetime_minutes)
 
 
 def verify(request: EnrollmentRequest, entered: str, rules: Passcode, vault: Vault, now: datetime) -> None:
     """Use up the passcode. The try is counted first; the caller holds the request's lock and commits in any case.
 
-    Raises PasscodeLocked when no try is left or it was used already, PasscodeWrong with the tries left.
+    Raises PasscodeLocked when no try is left or it was used already, PasscodeExpired when it is too old, PasscodeWrong
+    with the tries left.
     """
-    if not usable(request, rules):
+    if expired(request, rules, now):
+        raise PasscodeExpired
+    if not usable(request, rules, now):
         raise PasscodeLocked
     request.passcode_tries += 1
     code = normalize(entered)

@@ -16,6 +16,7 @@ from portal.enrollment.errors import (
     ChallengeRefused,
     DeviceRefused,
     LinkUnusable,
+    PasscodeExpired,
     PasscodeLocked,
     PasscodeWrong,
     RequestEnded,
@@ -121,6 +122,15 @@ def sign_in_failed(session: Session, request_id: str, reason: str, now: datetime
     _record(session, request, "sign_in.refused", now, EMPLOYEE, reason, {"why": why} if why else None)
 
 
+def sign_in_failed_without_link(session: Session, reason: str, now: datetime, detail: dict[str, str]) -> None:
+    """The same for somebody who opened no link: on the chain of what concerns no request yet."""
+    newest = audit.newest(session, people.PEOPLE_CHAIN)
+    if reason in TOLD_ONCE and newest is not None and (newest.kind, newest.reason) == ("sign_in.refused", reason):
+        return
+    told = {key: value for key, value in detail.items() if value}
+    audit.record(session, people.PEOPLE_CHAIN, "sign_in.refused", now, reason=reason, actor=EMPLOYEE, detail=told)
+
+
 def choose_ownership(session: Session, request_id: str, walk: Walk, ownership: str, now: datetime) -> None:
     """Employee goes on; Corporate ends here, marked for helpdesk, but can be corrected."""
     request = _at(session, request_id, walk, Step.OWNERSHIP, now)
@@ -140,15 +150,18 @@ def acknowledge_privacy(session: Session, request_id: str, walk: Walk, now: date
 def enter_passcode(
     session: Session, vault: Vault, rules: Passcode, request_id: str, walk: Walk, entered: str, now: datetime
 ) -> None:
-    """The second step. From now on only this browser may walk the rest. Raises PasscodeWrong, PasscodeLocked."""
+    """The second step. From now on only this browser may walk the rest. Raises PasscodeWrong, PasscodeLocked,
+    PasscodeExpired.
+    """
     request = _at(session, request_id, walk, Step.PASSCODE, now)
     try:
         passcode.verify(request, entered, rules, vault, now)
     except PasscodeWrong as refusal:
         _record(session, request, "passcode.rejected", now, EMPLOYEE, "wrong", {"tries_left": refusal.tries_left})
         raise
-    except PasscodeLocked:
-        _record(session, request, "passcode.rejected", now, EMPLOYEE, "locked")
+    except (PasscodeLocked, PasscodeExpired) as refusal:
+        reason = "locked" if isinstance(refusal, PasscodeLocked) else "passcode_expired"
+        _record(session, request, "passcode.rejected", now, EMPLOYEE, reason)
         raise
     request.passcode_verified_at, request.passcode_visit_id = now, walk.visit_id
     _record(session, request, "passcode.verified", now, EMPLOYEE)

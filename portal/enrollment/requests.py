@@ -271,7 +271,7 @@ def send_text(session: Session, vault: Vault, settings: Settings, request_id: st
 def unlock(session: Session, request_id: str, actor: str, now: datetime) -> EnrollmentRequest:
     """The employee may sign in and have passcodes sent by themselves again. Raises RequestEnded."""
     request = _open(session, request_id, now)
-    throttle.forget(session, request.person.username)
+    throttle.clear(session, throttle.password_of(request.person))
     request.passcode_sends = 0
     _event(session, request, "request.unlocked", now, actor=actor)
     return request

@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session
 
-from portal import audit
-from portal.models import Device, EnrollmentRequest, OutboxMessage
+from portal.models import EnrollmentRequest, OutboxMessage
+from portal.people import erasure
 from portal.settings import Retention
 
 AT_A_TIME = 200
@@ -20,16 +20,10 @@ def forget_closed(session: Session, rules: Retention, now: datetime) -> int:
     before = now - timedelta(days=rules.closed_requests_days)
     request = EnrollmentRequest
     ran_out = and_(request.ended_at.is_(None), request.enrolled_at.is_(None), request.expires_at < before)
-    query = select(request.id).where(request.managed_apple_account != "", or_(request.ended_at < before, ran_out))
-    ids = list(session.scalars(query.limit(AT_A_TIME)))
-    for request_id in ids:
-        audit.erase_details(session, audit.request_chain(request_id))
-    if ids:
-        session.execute(update(request).where(request.id.in_(ids)).values(managed_apple_account=""))
-        session.execute(delete(OutboxMessage).where(OutboxMessage.request_id.in_(ids)))
-        nothing: dict[str, object] = {"attributes": {}, "profiles": [], "apps": [], "certificates": [],
-                   "push_sealed": None, "product_name": None, "os_version": None, "build_version": None}  # fmt: skip
-        session.execute(update(Device).where(Device.request_id.in_(ids)).values(nothing))
+    over = or_(request.ended_at < before, ran_out)
+    wanted = select(request.id).where(request.managed_apple_account != "", over).limit(AT_A_TIME)
+    ids = list(session.scalars(wanted))
+    erasure.of_requests(session, select(request.id).where(request.id.in_(ids)))
     return len(ids)
 
 

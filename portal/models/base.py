@@ -3,10 +3,19 @@
 import base64
 import secrets
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import DateTime, MetaData, types
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
+
+PERSONAL, BELONGS = "personal", "belongs"
+"""Keys of ``info``: of a column, what it becomes when its person is forgotten; of a table whose rows go then."""
+
+
+def personal(becomes: object = None) -> dict[str, Any]:
+    """``info`` of a column that tells something about a person (see ``people.erasure``)."""
+    return {PERSONAL: becomes}
 
 
 def new_id() -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from portal.models.base import Base, new_id
+from portal.models.base import Base, new_id, personal
 from portal.models.enrollment import EnrollmentRequest
 
 
@@ -37,6 +37,7 @@ class Device(Base):
     __tablename__ = "devices"
     __table_args__ = (
         _part("ix_devices_managed", "ended_at IS NULL", "last_seen_at"),
+        _part("ix_devices_held", "ended_at IS NULL AND leaving_held_at IS NOT NULL", "id"),
         _part("ix_devices_leaving", "ended_at IS NULL AND leaving_at IS NOT NULL", "request_id"),
     )
 
@@ -46,16 +47,16 @@ class Device(Base):
     profile_id: Mapped[str] = mapped_column(ForeignKey("profiles.id"))
     certificate_fingerprint: Mapped[str] = mapped_column(ForeignKey("certificates.fingerprint"), unique=True)
     way: Mapped[str] = mapped_column(String(16), default="profile")
-    product_name: Mapped[str | None] = mapped_column(String(64))
-    os_version: Mapped[str | None] = mapped_column(String(32))
-    build_version: Mapped[str | None] = mapped_column(String(32))
-    push_sealed: Mapped[bytes | None]
-    attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    product_name: Mapped[str | None] = mapped_column(String(64), info=personal())
+    os_version: Mapped[str | None] = mapped_column(String(32), info=personal())
+    build_version: Mapped[str | None] = mapped_column(String(32), info=personal())
+    push_sealed: Mapped[bytes | None] = mapped_column(info=personal())
+    attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, info=personal({}))
     attributes_at: Mapped[datetime | None]
-    profiles: Mapped[list[Any]] = mapped_column(JSON, default=list)
-    apps: Mapped[list[Any]] = mapped_column(JSON, default=list, server_default="[]")
+    profiles: Mapped[list[Any]] = mapped_column(JSON, default=list, info=personal([]))
+    apps: Mapped[list[Any]] = mapped_column(JSON, default=list, server_default="[]", info=personal([]))
     apps_at: Mapped[datetime | None]
-    certificates: Mapped[list[Any]] = mapped_column(JSON, default=list, server_default="[]")
+    certificates: Mapped[list[Any]] = mapped_column(JSON, default=list, server_default="[]", info=personal([]))
     certificates_at: Mapped[datetime | None]
     wake_problem: Mapped[str | None] = mapped_column(String(48))
     authenticated_at: Mapped[datetime]
@@ -63,6 +64,7 @@ class Device(Base):
     last_seen_at: Mapped[datetime]
     leaving_reason: Mapped[str | None] = mapped_column(String(32))
     leaving_at: Mapped[datetime | None]
+    leaving_held_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None] = mapped_column(String(32))
 
@@ -95,10 +97,10 @@ class Command(Base):
     handed_at: Mapped[datetime | None]
     next_attempt_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0, server_default="0")
-    last_error: Mapped[str | None] = mapped_column(String(200))
+    last_error: Mapped[str | None] = mapped_column(String(200), info=personal())
     sent_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]
-    errors: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    errors: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), info=personal())
 
 
 class BackendEvent(Base):
@@ -120,7 +122,7 @@ class BackendEvent(Base):
     kind: Mapped[str] = mapped_column(String(32))
     enrollment_id: Mapped[str | None] = mapped_column(String(128))
     profile_id: Mapped[str | None] = mapped_column(String(64))
-    content_sealed: Mapped[bytes | None]
+    content_sealed: Mapped[bytes | None] = mapped_column(info=personal())
     received_at: Mapped[datetime]
     next_attempt_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)

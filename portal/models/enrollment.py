@@ -6,7 +6,7 @@ from typing import ClassVar
 from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, select, text
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
-from portal.models.base import Base, new_id
+from portal.models.base import Base, new_id, personal
 from portal.models.people import Person
 
 
@@ -35,12 +35,12 @@ class EnrollmentRequest(Base):
     created_by: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-    managed_apple_account: Mapped[str] = mapped_column(String(254))
+    managed_apple_account: Mapped[str] = mapped_column(String(254), info=personal(""))
     browser: Mapped[str | None] = mapped_column(String(64))
     language: Mapped[str | None] = mapped_column(String(16))
     unfit_browser: Mapped[str | None] = mapped_column(String(16))
     handed_to: Mapped[str | None] = mapped_column(String(16))
-    handed_note: Mapped[str | None] = mapped_column(String(500))
+    handed_note: Mapped[str | None] = mapped_column(String(500), info=personal())
 
     passcode_secret_sealed: Mapped[bytes]
     passcode_counter: Mapped[int] = mapped_column(default=0)
@@ -103,7 +103,7 @@ class IssuedProfile(Base):
     ticket_hash: Mapped[str] = mapped_column(String(64), unique=True)
     challenge_hash: Mapped[str] = mapped_column(String(64), unique=True)
     way: Mapped[str] = mapped_column(String(16), default="profile")
-    content_sealed: Mapped[bytes | None]
+    content_sealed: Mapped[bytes | None] = mapped_column(info=personal())
     issued_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     superseded_at: Mapped[datetime | None]

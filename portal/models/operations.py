@@ -6,14 +6,14 @@ from typing import Any
 from sqlalchemy import JSON, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.models.base import Base, new_id
+from portal.models.base import BELONGS, Base, new_id
 
 
 class OutboxMessage(Base):
     """A mail to deliver, sealed because it carries links and passcodes; emptied once it is sent."""
 
     __tablename__ = "outbox"
-    __table_args__ = (Index("ix_outbox_due", "sent_at", "next_attempt_at"),)
+    __table_args__ = (Index("ix_outbox_due", "sent_at", "next_attempt_at"), {"info": {BELONGS: True}})
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     kind: Mapped[str] = mapped_column(String(32))
@@ -31,7 +31,7 @@ class AuditEvent(Base):
     """One link of an append-only chain. ``detail`` may be erased; the chain holds its digest."""
 
     __tablename__ = "audit_events"
-    __table_args__ = (UniqueConstraint("chain", "seq"),)
+    __table_args__ = (UniqueConstraint("chain", "seq"), Index("ix_audit_events_kind_at", "kind", "at"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     chain: Mapped[str] = mapped_column(String(40))

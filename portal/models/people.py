@@ -9,7 +9,7 @@ from sqlalchemy import JSON, Connection, ForeignKey, Index, String, delete, even
 from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, Mapper, mapped_column, relationship
 
-from portal.models.base import Base, new_id
+from portal.models.base import BELONGS, Base, new_id, personal
 
 if TYPE_CHECKING:
     from portal.models.enrollment import EnrollmentRequest
@@ -36,14 +36,14 @@ class Person(Base):
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     username: Mapped[str] = mapped_column(String(128), unique=True)
-    name: Mapped[str] = mapped_column(String(200))
-    email: Mapped[str] = mapped_column(String(254))
-    managed_apple_account: Mapped[str | None] = mapped_column(String(254), unique=True)
+    name: Mapped[str] = mapped_column(String(200), info=personal(""))
+    email: Mapped[str] = mapped_column(String(254), info=personal(""))
+    managed_apple_account: Mapped[str | None] = mapped_column(String(254), unique=True, info=personal())
     locale: Mapped[str] = mapped_column(String(16), default="en")
     role: Mapped[str] = mapped_column(String(16), default="employee")
     source: Mapped[str] = mapped_column(String(32), default="local")
-    subject: Mapped[str | None] = mapped_column(String(255))
-    phone: Mapped[str | None] = mapped_column(String(40))
+    subject: Mapped[str | None] = mapped_column(String(255), info=personal())
+    phone: Mapped[str | None] = mapped_column(String(40), info=personal())
     synced_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
@@ -56,6 +56,7 @@ class SearchWord(Base):
     """A folded word by which a person is found, by its beginning; follows the person, whoever writes it."""
 
     __tablename__ = "search_words"
+    __table_args__ = {"info": {BELONGS: True}}
 
     word: Mapped[str] = mapped_column(
         String(LONGEST_WORD).with_variant(String(LONGEST_WORD, collation="C"), "postgresql"), primary_key=True
@@ -94,6 +95,7 @@ class LocalAccount(Base):
     """A password kept by the portal itself, for small companies, staff and the demo."""
 
     __tablename__ = "local_accounts"
+    __table_args__ = {"info": {BELONGS: True}}
 
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), primary_key=True)
     password_hash: Mapped[str] = mapped_column(String(200))
@@ -105,6 +107,7 @@ class PasswordLink(Base):
     """A one-time link that sets a local password. Only the token's hash is kept; using it deletes it."""
 
     __tablename__ = "password_links"
+    __table_args__ = {"info": {BELONGS: True}}
 
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), index=True)
@@ -115,17 +118,22 @@ class SecondFactor(Base):
     """What staff of any source proves besides the password: a TOTP secret and hashes of unused recovery codes."""
 
     __tablename__ = "second_factors"
+    __table_args__ = {"info": {BELONGS: True}}
 
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), primary_key=True)
     totp_secret_sealed: Mapped[bytes]
     totp_last_step: Mapped[int] = mapped_column(default=0)
     recovery_hashes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    wrong_codes: Mapped[int] = mapped_column(default=0, server_default="0")
+    """In a row, since the last right one."""
+    locked_at: Mapped[datetime | None]
 
 
 class Passkey(Base):
     """A passkey of staff: its public key. ``credential_id`` in base64url."""
 
     __tablename__ = "passkeys"
+    __table_args__ = {"info": {BELONGS: True}}
 
     credential_id: Mapped[str] = mapped_column(String(1400), primary_key=True)
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), index=True)
@@ -140,6 +148,7 @@ class PasskeyChallenge(Base):
     """The one challenge that a person's passkey has to answer next."""
 
     __tablename__ = "passkey_challenges"
+    __table_args__ = {"info": {BELONGS: True}}
 
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), primary_key=True)
     challenge: Mapped[str] = mapped_column(String(128))
@@ -150,9 +159,13 @@ class Visit(Base):
     """One signed-in browser. Its token changes at every gain of rights; only the token's hash is stored.
 
     ``profile_id`` is set when a managed device sends its owner to sign in again: the profile it enrolled with.
+    ``method`` and ``proved_at``: how somebody proved who they are, and when last. ``factor_secret_sealed``: the TOTP
+    secret that is being set up. The token before counts until ``previous_until``, should the answer with the new one
+    have been lost.
     """
 
     __tablename__ = "visits"
+    __table_args__ = {"info": {BELONGS: True}}
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
@@ -162,6 +175,13 @@ class Visit(Base):
     profile_id: Mapped[str | None] = mapped_column(String(16))
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
+    method: Mapped[str | None] = mapped_column(String(40))
+    address: Mapped[str | None] = mapped_column(String(64))
+    browser: Mapped[str | None] = mapped_column(String(64))
+    proved_at: Mapped[datetime | None]
+    factor_secret_sealed: Mapped[bytes | None]
+    previous_token_hash: Mapped[str | None] = mapped_column(String(64), index=True)
+    previous_until: Mapped[datetime | None]
 
     person: Mapped[Person] = relationship(lazy="joined", innerjoin=True)
     request: Mapped["EnrollmentRequest | None"] = relationship(lazy="joined")

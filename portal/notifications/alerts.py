@@ -1,6 +1,7 @@
-"""Telling helpdesk by mail what needs a person: read from the audit trail, each event once."""
+"""Telling helpdesk, admins and the person concerned by mail what needs them: read from the trail, each event once."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 
@@ -8,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from portal.database import lock_name
-from portal.models import AuditEvent, EnrollmentRequest, PortalState
+from portal.models import AuditEvent, EnrollmentRequest, Person, PortalState
 from portal.notifications import messages, outbox
 from portal.settings import Settings
 from portal.vault import Vault
@@ -22,16 +23,39 @@ KINDS: dict[str, tuple[str, str | None]] = {
     "device_left": ("device.left", "removed_on_device"),
 }
 """What helpdesk can be told of: the event's kind and, where only one matters, its reason."""
+TO_ADMINS: dict[str, tuple[str, str | None]] = {
+    "factor_locked": ("second_factor.locked", None),
+    "factor_reset": ("second_factor.forgotten", None),
+    "factor_replaced": ("second_factor.replaced", None),
+    "passkey_added": ("passkey.added", None),
+    "admin_added": ("person.added", "admin"),
+    "admin_made": ("person.role_changed", "admin"),
+    "token_made": ("api_token.made", None),
+    "removals_held": ("removals.held", None),
+    "keys_dropped": ("keys.rotated", "dropped_old"),
+}
+"""What every admin is told of, always: who gets in, and that many devices would lose their work data."""
+TO_THE_PERSON: dict[str, tuple[str, str | None]] = {
+    "your_factor_locked": ("second_factor.locked", None),
+    "your_factor_reset": ("second_factor.forgotten", None),
+    "your_factor_replaced": ("second_factor.replaced", None),
+    "your_passkey_added": ("passkey.added", None),
+    "your_passkey_removed": ("passkey.removed", None),
+    "your_password_changed": ("password.changed", None),
+    "your_role_changed": ("person.role_changed", None),
+}
+"""What the person concerned is told of, always."""
 STATE = "helpdesk_told"
 """Where the id of the last event that was looked at is kept."""
 AT_A_TIME = 100
+MOST_ADMINS = 50
 SETTLED = timedelta(seconds=5)
 """An event gets its number before it is committed: younger ones may still be joined by earlier numbers."""
 
 
 def tell(session: Session, vault: Vault, settings: Settings, now: datetime) -> int:
-    """Queue a mail to the support address for each wanted event since the last time; how many."""
-    wanted = [KINDS[name] for name in settings.notifications.helpdesk]
+    """Queue the mails for each event since the last time; how many."""
+    chosen: dict[str, tuple[str, str | None]] = {name: KINDS[name] for name in settings.notifications.helpdesk}
     lock_name(session, STATE)
     state = session.get(PortalState, STATE)
     newest = select(func.max(AuditEvent.id)).where(AuditEvent.at <= now - SETTLED)
@@ -43,16 +67,38 @@ def tell(session: Session, vault: Vault, settings: Settings, now: datetime) -> i
     if until <= since:
         return 0
     count = 0
-    if wanted:
-        fits = or_(*(_fits(kind, reason) for kind, reason in wanted))
-        query = select(AuditEvent).where(AuditEvent.id > since, AuditEvent.id <= until, fits).order_by(AuditEvent.id)
-        events = list(session.scalars(query.limit(AT_A_TIME)))
-        until = events[-1].id if len(events) == AT_A_TIME else until
-        for event in events:
-            outbox.put(session, vault, "alert", _mail(session, settings, event), None, now)
+    fits = or_(*(_fits(*each) for group in (chosen, TO_ADMINS, TO_THE_PERSON) for each in group.values()))
+    query = select(AuditEvent).where(AuditEvent.id > since, AuditEvent.id <= until, fits).order_by(AuditEvent.id)
+    events = list(session.scalars(query.limit(AT_A_TIME)))
+    until = events[-1].id if len(events) == AT_A_TIME else until
+    for event in events:
+        for mail in _mails(session, settings, event, chosen):
+            outbox.put(session, vault, "alert", mail, None, now)
             count += 1
     state.value = json.dumps(until)
     return count
+
+
+def _mails(
+    session: Session, settings: Settings, event: AuditEvent, chosen: dict[str, tuple[str, str | None]]
+) -> Iterator[EmailMessage]:
+    """To helpdesk, to every admin, to the person concerned, as the event asks for."""
+    helpdesk, admins, person = (_name(group, event) for group in (chosen, TO_ADMINS, TO_THE_PERSON))
+    concerned = session.get(Person, str((event.detail or {}).get("person", "")))
+    if helpdesk:
+        yield _mail(session, settings, event, helpdesk)
+    if admins:
+        who = concerned.name if concerned is not None else str((event.detail or {}).get("name", ""))
+        query = select(Person).where(Person.role == "admin", Person.disabled_at.is_(None), Person.email != "")
+        for admin in session.scalars(query.limit(MOST_ADMINS)):
+            yield messages.security(settings, admin, admins, who, event.at)
+    if person and concerned is not None and concerned.email:
+        yield messages.security(settings, concerned, person, "", event.at)
+
+
+def _name(group: dict[str, tuple[str, str | None]], event: AuditEvent) -> str | None:
+    known = (name for name, (kind, reason) in group.items() if kind == event.kind and reason in (None, event.reason))
+    return next(known, None)
 
 
 def _fits(kind: str, reason: str | None) -> ColumnElement[bool]:
@@ -60,10 +106,9 @@ def _fits(kind: str, reason: str | None) -> ColumnElement[bool]:
     return this_kind if reason is None else and_(this_kind, AuditEvent.reason == reason)
 
 
-def _mail(session: Session, settings: Settings, event: AuditEvent) -> EmailMessage:
+def _mail(session: Session, settings: Settings, event: AuditEvent, name: str) -> EmailMessage:
     chain, _, request_id = event.chain.partition(":")
     request = session.get(EnrollmentRequest, request_id) if chain == "request" else None
-    name = next(each for each, (kind, reason) in KINDS.items() if kind == event.kind and reason in (None, event.reason))
     who = request.person.name if request else str((event.detail or {}).get("username", ""))
     path = f"/helpdesk/requests/{request_id}" if request else "/helpdesk"
     return messages.alert(settings, name, who, settings.url(path))

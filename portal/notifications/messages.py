@@ -1,6 +1,7 @@
 """What the portal mails, as complete messages ready to send."""
 
 import io
+from datetime import datetime
 from email.message import EmailMessage
 from email.utils import make_msgid, parseaddr
 
@@ -76,6 +77,12 @@ def alert(settings: Settings, name: str, who: str, url: str) -> EmailMessage:
     """What happened (``name`` of ``alerts.KINDS``), to whom, and where to look; to helpdesk's own address."""
     helpdesk = Person(name="", email=settings.company.support_email, locale=settings.languages[0])
     return _to(settings, helpdesk, "alert", {"name": name, "who": who, "url": url})
+
+
+def security(settings: Settings, person: Person, name: str, who: str, at: datetime) -> EmailMessage:
+    """Something changed about who gets in (``name`` of ``alerts.TO_ADMINS`` or ``TO_THE_PERSON``), about ``who``."""
+    values = {"person": person, "name": name, "who": who, "at": at, "url": settings.url("/admin")}
+    return _to(settings, person, "security", values)
 
 
 def trial(settings: Settings, person: Person) -> EmailMessage:

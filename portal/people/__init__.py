@@ -15,15 +15,12 @@ from portal.models import (
     Command,
     Device,
     EnrollmentRequest,
-    LocalAccount,
-    OutboxMessage,
-    Passkey,
-    PasskeyChallenge,
+    IssuedProfile,
     PasswordLink,
     Person,
-    SecondFactor,
     Visit,
 )
+from portal.people import erasure
 from portal.settings import Session as SessionRules
 
 STAFF_ROLES = ("helpdesk", "admin")
@@ -36,6 +33,10 @@ PEOPLE_CHAIN = "people"
 
 class LastAdmin(Exception):
     """The last admin can neither be disabled nor erased."""
+
+
+class DevicesManaged(Exception):
+    """Somebody with a managed device cannot be erased: its work data has to be removed, or it be given up, before."""
 
 
 class UsernameTaken(Exception):
@@ -72,9 +73,13 @@ def names_of_actors(session: Session, actors: Iterable[str]) -> dict[str, str]:
     return {ids[each.id]: each.name or each.username for each in found}
 
 
-def end_visits(session: Session, person: Person) -> None:
-    """Sign the person out everywhere, at once."""
-    session.execute(delete(Visit).where(Visit.person_id == person.id))
+def end_sign_ins(session: Session, person: Person) -> None:
+    """What counted before a change of password, address, role, source or factor counts no more.
+
+    That is every session, every half-finished sign-in (a visit, too), and every link that sets a password.
+    """
+    for table in (Visit, PasswordLink):
+        session.execute(delete(table).where(table.person_id == person.id))
 
 
 def forget_old_visits(session: Session, rules: SessionRules, now: datetime) -> None:
@@ -121,7 +126,7 @@ def set_role(session: Session, person: Person, role: str, actor: str, now: datet
     if person.role == "admin":
         _keep_an_admin(session, person)
     before, person.role = person.role, role
-    end_visits(session, person)
+    end_sign_ins(session, person)
     detail = {"person": person.id, "before": before, "after": role}
     audit.record(session, audit.SETTINGS, "person.role_changed", now, reason=role, actor=actor, detail=detail)
 
@@ -141,44 +146,50 @@ def disable(session: Session, person: Person, actor: str, now: datetime) -> None
     """
     _keep_an_admin(session, person)
     person.disabled_at = person.disabled_at or now
-    end_visits(session, person)
+    end_sign_ins(session, person)
     _end_tokens(session, person, "person_disabled", now)
     audit.record(session, audit.SETTINGS, "person.disabled", now, actor=actor, detail={"person": person.id})
 
 
 def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
-    """Remove what is personal; requests, times and the audit chains stay. Raises LastAdmin."""
+    """Remove what is personal; requests, times and the audit chains stay. Raises LastAdmin, DevicesManaged.
+
+    Its devices have to be free of work data before: their enrollment would end here, all at once and unseen.
+    """
     _keep_an_admin(session, person)
-    end_visits(session, person)
+    if _has_managed_device(session, person):
+        raise DevicesManaged
     _end_tokens(session, person, "person_erased", now)
-    session.execute(delete(LocalAccount).where(LocalAccount.person_id == person.id))
-    for table in (SecondFactor, PasswordLink, Passkey, PasskeyChallenge):
-        session.execute(delete(table).where(table.person_id == person.id))
-    requests = list(session.scalars(select(EnrollmentRequest).where(EnrollmentRequest.person_id == person.id)))
-    for request in requests:
-        request.managed_apple_account = ""
+    for request in session.scalars(select(EnrollmentRequest).where(EnrollmentRequest.person_id == person.id)):
         if request.ended_at is None and request.enrolled_at is None:
             request.ended_at, request.end_reason = now, "cancelled"
-        audit.erase_details(session, audit.request_chain(request.id))
-        session.execute(delete(OutboxMessage).where(OutboxMessage.request_id == request.id))
-        for device in session.scalars(select(Device).where(Device.request_id == request.id)):
-            device.attributes, device.profiles, device.push_sealed = {}, [], None
-            device.apps, device.certificates = [], []
-            open_commands = (Command.device_id == device.id, Command.status.in_(("queued", "sent", "not_now")))
-            session.execute(update(Command).where(*open_commands).values(status="dropped", handed_at=now))
-            device.product_name = device.os_version = device.build_version = None
-            if device.ended_at is None:
-                device.ended_at, device.end_reason = now, "person_erased"
-        for certificate in session.scalars(select(Certificate).where(Certificate.request_id == request.id)):
-            certificate.revoked_at = certificate.revoked_at or now
-            certificate.revoked_reason = certificate.revoked_reason or "person_erased"
+        _end_devices(session, request, now)
     audit.erase_details_of(session, PEOPLE_CHAIN, person.id)
     session.execute(update(CampaignEntry).where(CampaignEntry.username == person.username).values(username=""))
-    person.username, person.name, person.email = f"erased-{person.id}", "", ""
-    person.managed_apple_account = person.subject = person.phone = None
+    person.username = f"erased-{person.id}"
     person.disabled_at = person.disabled_at or now
     person.erased_at = now
+    erasure.of_person(session, person.id)
     audit.record(session, audit.SETTINGS, "person.erased", now, actor=actor)
+
+
+def _has_managed_device(session: Session, person: Person) -> bool:
+    requests = select(EnrollmentRequest.id).where(EnrollmentRequest.person_id == person.id)
+    managed = (Device.request_id.in_(requests), Device.enrolled_at.is_not(None), Device.ended_at.is_(None))
+    return session.scalar(select(Device.id).where(*managed).limit(1)) is not None
+
+
+def _end_devices(session: Session, request: EnrollmentRequest, now: datetime) -> None:
+    """No profile of the request can be fetched, no certificate speaks, no device is on its way any more."""
+    issued = (IssuedProfile.request_id == request.id, IssuedProfile.superseded_at.is_(None))
+    session.execute(update(IssuedProfile).where(*issued).values(superseded_at=now))
+    valid = (Certificate.request_id == request.id, Certificate.revoked_at.is_(None))
+    session.execute(update(Certificate).where(*valid).values(revoked_at=now, revoked_reason="person_erased"))
+    for device in session.scalars(select(Device).where(Device.request_id == request.id)):
+        open_commands = (Command.device_id == device.id, Command.status.in_(("queued", "sent", "not_now")))
+        session.execute(update(Command).where(*open_commands).values(status="dropped", handed_at=now))
+        if device.ended_at is None:
+            device.ended_at, device.end_reason = now, "person_erased"
 
 
 def _end_tokens(session: Session, person: Person, reason: str, now: datetime) -> None:

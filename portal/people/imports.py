@@ -106,6 +106,8 @@ def _take(
     if locale not in settings.languages:
         return f"the language {locale!r} is not offered"
     person.locale = locale
+    if person.id and row.get("email") and row["email"] != person.email:
+        people.end_sign_ins(session, person)
     person.name, person.email = row.get("name") or person.name, row.get("email") or person.email
     if "managed_apple_account" in row:
         person.managed_apple_account = account

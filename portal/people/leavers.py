@@ -13,6 +13,7 @@ from portal import people
 from portal.credentials.base import SourceUnavailable
 from portal.credentials.directory import NAME, Directory
 from portal.database import Database
+from portal.enrollment import brake
 from portal.models import Device, EnrollmentRequest, Person
 from portal.people import LastAdmin
 
@@ -26,8 +27,12 @@ log = logging.getLogger("portal.leavers")
 def look(database: Database, directory: Directory, now: datetime) -> int:
     """Ask about everybody with a managed device whom nobody asked about for an hour; how many were disabled.
 
-    While the directory is out of reach nothing happens.
+    While the directory is out of reach nothing happens, nor while too many removals are held: perhaps it is misread.
     """
+    with database.session() as session:
+        if brake.held(session) is not None:
+            log.warning("leavers.wait reason=removals_held")
+            return 0
     count = 0
     for person_id, username in _due(database, now):
         try:

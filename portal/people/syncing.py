@@ -11,6 +11,8 @@ from portal.models import Person
 from portal.people import accounts
 from portal.settings import Settings
 
+SIGN_INS_END_WITH = {"email", "role"}
+"""What somebody may do, or where a link to set a password would go, is not what it was."""
 LONGEST_NAME, LONGEST_EMAIL, LONGEST_PHONE, LONGEST_USERNAME = 200, 254, 40, 128
 
 
@@ -53,6 +55,8 @@ def sync(session: Session, settings: Settings, found: Found, now: datetime) -> t
             setattr(person, name, value)
             changes.add(name)
     person.synced_at = now
+    if changes & SIGN_INS_END_WITH and "added" not in changes:
+        people.end_sign_ins(session, person)
     session.flush()
     return person, changes
 

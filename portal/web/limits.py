@@ -37,6 +37,11 @@ def json_object() -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def whole_number(text: str) -> int | None:
+    """A number of a row as it stands in an address; None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
 def init_app(app: Flask) -> None:
     """Bound bodies and fields; refuse NUL bytes, which no form has and PostgreSQL cannot store."""
     app.config["MAX_CONTENT_LENGTH"] = MACHINE_BODY_BYTES

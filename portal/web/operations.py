@@ -1,8 +1,10 @@
 """Is the process alive, can it serve."""
 
 from datetime import timedelta
+from ipaddress import ip_address
+from typing import Any
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 
@@ -52,9 +54,20 @@ def readyz() -> ResponseReturnValue:
             problems[name] = unavailable.reason
         except Exception as error:  # whatever it is, this part is not ready
             problems[name] = type(error).__name__
-    if problems.keys() - NOT_ESSENTIAL:
-        return jsonify(status="not ready", problems=problems), 503
-    return jsonify(status="degraded" if problems else "ready", problems=problems), 200
+    serves = not problems.keys() - NOT_ESSENTIAL
+    told: dict[str, Any] = {"status": "not ready" if not serves else "degraded" if problems else "ready"}
+    if _is_monitoring():
+        told["problems"] = problems
+    return jsonify(told), 200 if serves else 503
+
+
+def _is_monitoring() -> bool:
+    """Whether what is wrong may be told to whoever asks: only to the configured networks."""
+    try:
+        address = ip_address(request.remote_addr or "")
+    except ValueError:
+        return False
+    return any(address in network for network in portal.settings.proxy.monitoring)
 
 
 def _check_database() -> None:

@@ -113,9 +113,9 @@ def _staff(provider: str, person: Person, signed_in: SignedIn) -> ResponseReturn
         return _refused(provider, "not_staff")
     if signed_in.methods & set(_provider(provider).settings.second_factor):
         with transaction():
-            answer = staff.begin_visit(person, now)
+            answer = staff.begin_visit(person, now, provider, staff.PROVIDER)
     else:
-        answer = staff.ask_second_factor(person, now)
+        answer = staff.ask_second_factor(person, provider, now)
     leaving.came_through(provider)
     return answer
 
@@ -141,5 +141,7 @@ def _refused(provider: str, reason: str) -> ResponseReturnValue:
 
 
 def _tell(area: str, reason: str, why: str = "") -> None:
-    if area == visits.EMPLOYEE:
+    if area == visits.STAFF:
+        staff.refused(reason, None, request.view_args["provider"] if request.view_args else "", clock.now())
+    else:
         employees.tell_helpdesk(reason, why)

@@ -5,9 +5,13 @@ https://owasp.org/www-community/attacks/CSV_Injection
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 
-FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_BEGINS = "=+\\-@\uff1d\uff0b\uff0d\uff20\t\r\n\0"
+"""What begins a formula, full-width forms too, or hides one."""
+_FORMULA = re.compile(rf"(^|[;,|\t\r\n])(\s*)(?=[{_BEGINS}])")
+"""Also after whatever a reader of another country may take for a separator."""
 
 
 def lines(rows: Iterable[Iterable[object]]) -> Iterator[str]:
@@ -27,7 +31,7 @@ def safe(cell: object) -> object:
     if isinstance(cell, int | float):
         return cell
     text = "" if cell is None else str(cell)
-    return f"'{text}" if text.startswith(FORMULA_BEGINS) else text
+    return _FORMULA.sub(r"\1'\2", text.replace("\0", ""))
 
 
 def as_file(name: str) -> dict[str, str]:

@@ -6,10 +6,11 @@ from typing import cast
 
 from flask import Flask, g, request, session
 from flask_login import AnonymousUserMixin, UserMixin, current_user
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.orm import joinedload
 
 from portal import clock
+from portal.credentials import throttle
 from portal.enrollment.journey import CARRIED_OVER, Walk
 from portal.extensions import db_session, login_manager, portal, transaction
 from portal.models import EnrollmentRequest, Person, Visit
@@ -19,10 +20,17 @@ from portal.web.brand import logo_of
 
 EMPLOYEE, WEB_VIEW, STAFF = "employee", "web_view", "staff"
 """Areas: a browser can be signed in to each of them, as different people. Settings' web view may share Safari's jar."""
+HALF_STAFF = "second_factor"
+"""The area of staff who proved the first factor: it opens the page of the second, for ten minutes, and nothing else."""
+HALF_MINUTES = 10
 WEB_VIEW_PAGES = "web_view"
 """The name under which the journey's pages are registered for the web view of Settings."""
 AREAS = {"staff": STAFF, "helpdesk": STAFF, "admin": STAFF, WEB_VIEW_PAGES: WEB_VIEW, "handover": WEB_VIEW}
 """By blueprint; every other page is the employee's."""
+RENEWAL_GRACE = timedelta(minutes=1)
+"""How long the token before counts, should the answer with the new one have been lost."""
+BY_ITSELF = "by_itself"
+"""Query of what a page asks without anybody having touched it: that keeps nobody signed in."""
 TOUCH_EVERY = timedelta(seconds=60)
 TOKEN_BYTES = 24
 IPAD = "ipad"
@@ -33,7 +41,8 @@ SIGNED_OUT = "signed_out"
 
 _OF_TOKEN = (
     select(Visit)
-    .where(Visit.token_hash == bindparam("hash"), Visit.area == bindparam("area"))
+    .where(or_(Visit.token_hash == bindparam("hash"), Visit.previous_token_hash == bindparam("hash")))
+    .where(Visit.area == bindparam("area"))
     .options(joinedload(Visit.request).lazyload(EnrollmentRequest.person))  # the visit's own person
 )
 """Asked at every page, so built once."""
@@ -103,8 +112,11 @@ def actor(visit: Visit) -> str:
     return f"{visit.person.role}:{visit.person_id}"
 
 
-def begin(area: str, person: Person, request_id: str | None, now: datetime) -> Visit:
-    """A new visit at sign-in, in the caller's transaction; whatever the browser had before in this area is gone."""
+def begin(area: str, person: Person, request_id: str | None, now: datetime, method: str | None = None) -> Visit:
+    """A new visit at sign-in, in the caller's transaction; whatever the browser had before in this area is gone.
+
+    ``method``: how staff proved the first factor.
+    """
     end(area)
     token = secrets.token_urlsafe(TOKEN_BYTES)
     visit = Visit(
@@ -114,6 +126,9 @@ def begin(area: str, person: Person, request_id: str | None, now: datetime) -> V
         request_id=request_id,
         created_at=now,
         last_seen_at=now,
+        method=method,
+        address=throttle.network_of(request.remote_addr or "")[:64],
+        browser=_browser_name(request.headers.get("User-Agent", "")),
     )
     db_session.add(visit)
     db_session.flush()
@@ -124,16 +139,40 @@ def begin(area: str, person: Person, request_id: str | None, now: datetime) -> V
 
 def forget(area: str) -> None:
     """Empty the browser's session, except that it stays signed in to the other areas and stays what it is."""
-    kept = {key: session[key] for key in (EMPLOYEE, WEB_VIEW, STAFF, IPAD) if key != area and key in session}
+    others = (EMPLOYEE, WEB_VIEW, STAFF, HALF_STAFF, IPAD)
+    kept = {key: session[key] for key in others if key != area and key in session}
     session.clear()
     session.update(kept)
 
 
 def renew(visit: Visit) -> None:
-    """A new token at a gain of rights, in the caller's transaction; the old one is worthless."""
+    """A new token at a gain of rights, in the caller's transaction.
+
+    The old one is worthless as soon as the new one was seen, at the latest after ``RENEWAL_GRACE``: a phone that lost
+    the answer would be signed out otherwise.
+    """
+    visit.previous_token_hash, visit.previous_until = visit.token_hash, clock.now() + RENEWAL_GRACE
+    _give_token(visit)
+
+
+def _give_token(visit: Visit) -> None:
     token = secrets.token_urlsafe(TOKEN_BYTES)
     visit.token_hash = token_hash(token)
     session[visit.area] = token
+
+
+def _settle_token(visit: Visit, shown: str, now: datetime) -> bool:
+    """Whether the token with this hash still counts. The new one ends the old one; the old one gets another new one."""
+    if visit.token_hash == shown:
+        if visit.previous_token_hash is not None:
+            with transaction():
+                visit.previous_token_hash = visit.previous_until = None
+        return True
+    if visit.previous_until is None or now >= visit.previous_until:
+        return False
+    with transaction():
+        _give_token(visit)
+    return True
 
 
 def end(area: str) -> None:
@@ -145,7 +184,7 @@ def end(area: str) -> None:
 
 def end_everywhere(visit: Visit) -> None:
     """Sign the visit's person out, on every device, as staff or as an employee; in the caller's transaction."""
-    areas = (STAFF,) if visit.area == STAFF else (EMPLOYEE, WEB_VIEW)
+    areas = (STAFF, HALF_STAFF) if visit.area == STAFF else (EMPLOYEE, WEB_VIEW)
     for area in areas:
         session.pop(area, None)
     db_session.execute(delete(Visit).where(Visit.person_id == visit.person_id, Visit.area.in_(areas)))
@@ -156,21 +195,42 @@ def find(area: str) -> Visit | None:
     token = session.get(area)
     if not isinstance(token, str):
         return None
-    visit = db_session.scalar(_OF_TOKEN, {"hash": token_hash(token), "area": area})
-    now = clock.now()
+    shown, now = token_hash(token), clock.now()
+    visit = db_session.scalar(_OF_TOKEN, {"hash": shown, "area": area})
     if visit is None or visit.person.disabled_at is not None or _over(visit, now):
+        session[SIGNED_OUT] = True
+        return None
+    if not _settle_token(visit, shown, now):
         session[SIGNED_OUT] = True
         return None
     if area == STAFF and visit.person.role not in STAFF_ROLES:
         return None
-    if now - visit.last_seen_at >= TOUCH_EVERY:
+    if now - visit.last_seen_at >= TOUCH_EVERY and BY_ITSELF not in request.args:
         with transaction():
-            visit.last_seen_at = now
+            db_session.execute(update(Visit).where(Visit.id == visit.id).values(last_seen_at=now))
     return visit
+
+
+def of_person(person: Person) -> list[Visit]:
+    """Where somebody is signed in as staff, the newest first."""
+    query = select(Visit).where(Visit.person_id == person.id, Visit.area == STAFF).order_by(Visit.last_seen_at.desc())
+    now = clock.now()
+    return [each for each in db_session.scalars(query) if not _over(each, now)]
+
+
+def _browser_name(user_agent: str) -> str:
+    """What a person calls a browser, for the list of their own sign-ins: ``Safari, iPhone``."""
+    browsers = (("Edg", "Edge"), ("Firefox", "Firefox"), ("CriOS", "Chrome"), ("Chrom", "Chrome"), ("Safari", "Safari"))
+    systems = (("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"),
+               ("Macintosh", "Mac"), ("Linux", "Linux"))  # fmt: skip
+    found = [next((name for sign, name in names if sign in user_agent), "") for names in (browsers, systems)]
+    return ", ".join(filter(None, found))
 
 
 def _over(visit: Visit, now: datetime) -> bool:
     rules = portal.settings.session
+    if visit.area == HALF_STAFF:
+        return now - visit.created_at >= timedelta(minutes=HALF_MINUTES)
     idle = rules.staff_idle_minutes if visit.area == STAFF else rules.idle_minutes
     return now - visit.last_seen_at >= timedelta(minutes=idle) or now - visit.created_at >= timedelta(
         hours=rules.absolute_hours

@@ -164,7 +164,7 @@ def test_a_provider_that_is_down_is_never_a_401_to_a_managed_device(app, invitat
     known = settings_app.phone.token
     sso.down = True
     assert settings_app.phone.connect() == []  # a known token needs no provider
-    settings_app.phone.token = "refreshed meanwhile"
+    settings_app.phone.token = "refreshed-meanwhile"
     with pytest.raises(InstallationFailed, match="503"):
         settings_app.phone.connect()
     settings_app.phone.token = known

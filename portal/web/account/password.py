@@ -62,7 +62,7 @@ def change_password() -> ResponseReturnValue:
         except PasswordRefused as refusal:
             form.new.errors = [refusal.reason]
         except Throttled as refusal:
-            minutes = -(-refusal.seconds // 60)
+            minutes = refusal.minutes
             form.username.errors = ["throttled"]
         except AccountProblem as problem:
             form.username.errors = [f"account_{problem.reason}"]
@@ -81,8 +81,8 @@ def _change(form: ChangePasswordForm) -> bool:
     if person.source != people.LOCAL:
         raise AccountProblem("elsewhere")
     with transaction():
+        throttle.release(db_session, attempt)
         passwords.change(db_session, db_session.get_one(Person, person.id), form.new.data, portal.settings, now)
-        throttle.succeed(db_session, attempt)
     return True
 
 

@@ -13,12 +13,14 @@ from portal.extensions import db_session, portal, transaction
 from portal.web import spreadsheets
 from portal.web.admin import blueprint
 from portal.web.admin.settings_pages import SaveForm
+from portal.web.limits import whole_number
 
 PAGE_SIZE = 100
 MOST_EXPORTED = 50_000
 ASKED = ("kind", "who", "request", "since", "until")
 GROUPS = ("request.", "sign_in.", "passcode.", "profile.", "certificate.", "device.", "command.", "token.", "mail.",
-          "person.", "settings.", "terms.", "second_factor.", "keys.", "discovery.")  # fmt: skip
+          "person.", "settings.", "terms.", "second_factor.", "staff.", "password.", "passkey.", "api_token.",
+          "removals.", "keys.", "discovery.")  # fmt: skip
 NOTICE = "audit_notice"
 
 
@@ -26,8 +28,8 @@ NOTICE = "audit_notice"
 def audit_page() -> ResponseReturnValue:
     """One page of events, newest first."""
     wanted, asked = _wanted()
-    before = request.args.get("before", "")
-    events = audit.search(db_session, wanted, int(before) if before.isdigit() else None, PAGE_SIZE + 1)
+    before = whole_number(request.args.get("before", ""))
+    events = audit.search(db_session, wanted, before, PAGE_SIZE + 1)
     shown = events[:PAGE_SIZE]
     return render_template(
         "admin/audit.html",

@@ -1,14 +1,18 @@
 """Numbers of today and of thirty days, drawn on the server; the same as a table and as CSV."""
 
-from flask import Response, render_template
+from flask import Response, abort, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
 
-from portal import clock
-from portal.enrollment import statistics
-from portal.extensions import db_session, portal
+from portal import clock, jobs
+from portal.enrollment import brake, statistics
+from portal.extensions import db_session, portal, transaction
 from portal.pki import uploads
-from portal.web import spreadsheets
+from portal.web import spreadsheets, visits
 from portal.web.admin import blueprint, checklist
+from portal.web.admin.settings_pages import SaveForm
+from portal.web.staff.proof import fresh_proof
+
+NOTICE = "removals_notice"
 
 
 @blueprint.get("")
@@ -24,7 +28,31 @@ def dashboard() -> ResponseReturnValue:
         todo=todo,
         signer_days=_signer_days(),
         push_days=_push_days(),
+        hold=brake.held(db_session),
+        held=brake.waiting(db_session),
+        enough_admins=brake.admins(db_session) >= brake.APPROVALS,
+        me=visits.actor_here(),
+        notice=session.pop(NOTICE, None),
     )
+
+
+@blueprint.post("/removals/<answer>")
+@fresh_proof()
+def answer_held_removals(answer: str) -> ResponseReturnValue:
+    """An admin agrees that what is held be removed, or says that it was a mistake."""
+    if answer not in ("approve", "keep"):
+        abort(404)
+    if not SaveForm().validate_on_submit():
+        abort(400)
+    actor, now = visits.actor_here(), clock.now()
+    with transaction():
+        if answer == "keep":
+            brake.keep(db_session, actor, now)
+        elif brake.held(db_session) is not None:
+            brake.approve(db_session, actor, now)
+    jobs.nudge(portal.settings, jobs.DEVICES)
+    session[NOTICE] = answer
+    return redirect(url_for("admin.dashboard"), 303)
 
 
 def _signer_days() -> int | None:

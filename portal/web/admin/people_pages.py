@@ -19,9 +19,11 @@ from portal.notifications import messages, outbox
 from portal.people import ROLES, LastAdmin, accounts
 from portal.web import visits
 from portal.web.admin import blueprint
+from portal.web.staff.proof import fresh_proof
 
 PAGE_SIZE = 50
 NOTICE = "people_notice"
+ACTIONS = ("role", "disable", "enable", "password-link", "second-factor", "unlock-factor", "erase")
 
 
 class ActionForm(FlaskForm):  # type: ignore[misc]
@@ -47,7 +49,15 @@ def people_page() -> ResponseReturnValue:
     return _list(PersonForm())
 
 
+def _changes_staff() -> bool:
+    """Whether the request makes somebody staff, or changes how staff gets in."""
+    person = db_session.get(Person, (request.view_args or {}).get("person_id", ""))
+    is_staff = person is not None and person.role in people.STAFF_ROLES
+    return is_staff or request.form.get("role", "") in people.STAFF_ROLES
+
+
 @blueprint.post("/people")
+@fresh_proof(_changes_staff)
 def add_person() -> ResponseReturnValue:
     """A local account without a password yet: its owner chooses one with the mailed link."""
     form = PersonForm()
@@ -82,10 +92,11 @@ def person_page(person_id: str) -> ResponseReturnValue:
 
 
 @blueprint.post("/people/<person_id>/<action>")
+@fresh_proof(_changes_staff)
 def change_person(person_id: str, action: str) -> ResponseReturnValue:
-    """role, disable, enable, password-link, second-factor, erase."""
+    """One of ACTIONS."""
     person, form, now = _person(person_id), ActionForm(), clock.now()
-    if action not in ("role", "disable", "enable", "password-link", "second-factor", "erase"):
+    if action not in ACTIONS:
         abort(404)
     if not form.validate_on_submit() or person.erased_at is not None:
         return redirect(url_for("admin.person_page", person_id=person_id), 303)
@@ -100,6 +111,8 @@ def change_person(person_id: str, action: str) -> ResponseReturnValue:
         session[NOTICE] = "last_admin"
     except people.NotLocal:
         session[NOTICE] = "not_local"
+    except people.DevicesManaged:
+        session[NOTICE] = "devices_managed"
     return redirect(url_for("admin.person_page", person_id=person_id), 303)
 
 
@@ -113,6 +126,8 @@ def _change(person: Person, action: str, now: datetime) -> None:
         people.enable(db_session, person, visits.actor_here(), now)
     elif action == "password-link":
         _mail_password_link(person, now)
+    elif action == "unlock-factor":
+        second_factor.unlock(db_session, person, visits.actor_here(), now)
     elif action == "second-factor":
         second_factor.forget(db_session, person, visits.actor_here(), now)
     else:
@@ -158,6 +173,7 @@ def _page(person: Person, form: ActionForm | None = None) -> str:
         requests=list(requests),
         roles=ROLES,
         has_second_factor=second_factor.has_one(db_session, person),
+        factor_locked=second_factor.is_locked(db_session, person),
         local=person.source == people.LOCAL,
         notice=session.pop(NOTICE, None),
     )

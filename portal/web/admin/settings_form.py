@@ -6,7 +6,7 @@ from typing import Any
 from werkzeug.datastructures import FileStorage
 
 from portal import clock
-from portal.configuration import logo, overlay
+from portal.configuration import held_secrets, logo, overlay
 from portal.configuration.overlay import NotValid, Problem
 from portal.configuration.pages import Field
 from portal.pki import uploads
@@ -19,7 +19,10 @@ PUSH = "mdm.push_identity"
 def read(
     fields: tuple[Field, ...], form: Mapping[str, str], files: Mapping[str, FileStorage], settings: Settings
 ) -> dict[str, Any]:
-    """The values of all fields that no variable pins; an empty secret stays what it is. Raises NotValid (uploads)."""
+    """The values of all fields that no variable pins; a secret that was not typed is kept.
+
+    Raises NotValid (uploads).
+    """
     pinned = overlay.pinned()
     return {
         field.name: _value(field, form, files, overlay.value_of(settings, field.name))
@@ -30,7 +33,7 @@ def read(
 
 def _value(field: Field, form: Mapping[str, str], files: Mapping[str, FileStorage], current: Any) -> Any:
     if field.kind == "tables":
-        return _tables(field, form, current)
+        return _tables(field, form)
     if field.kind == "several":
         return [each for each in field.choices if form.get(f"{field.name}.{each}") == "yes"]
     if field.kind == "texts":
@@ -41,7 +44,7 @@ def _value(field: Field, form: Mapping[str, str], files: Mapping[str, FileStorag
     if field.kind == "identity":
         return _identity(field, form, files, current)
     if field.kind == "secret":
-        return _secret(field.name, form, current)
+        return _secret(field.name, form)
     return field.read(form.get(field.name, ""))
 
 
@@ -50,10 +53,10 @@ def settings_languages(form: Mapping[str, str]) -> list[str]:
     return sorted({name.rpartition(".")[2] for name in form if name.startswith("texts.")})
 
 
-def _secret(name: str, form: Mapping[str, str], current: str) -> str:
+def _secret(name: str, form: Mapping[str, str]) -> str:
     if form.get(f"{name}.forget") == "yes":
         return ""
-    return form.get(name, "") or current
+    return form.get(name, "") or held_secrets.KEPT
 
 
 def _picture(field: Field, form: Mapping[str, str], files: Mapping[str, FileStorage], current: str) -> str:
@@ -85,21 +88,18 @@ def _identity(field: Field, form: Mapping[str, str], files: Mapping[str, FileSto
         raise NotValid([Problem(field.name, f"identity_{refused.code}", str(refused))]) from None
 
 
-def _tables(field: Field, form: Mapping[str, str], current: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Tables by number; one that is empty or marked for removal is left out, one keeps its secret by its name."""
-    secrets = {each["name"]: each for each in current}
+def _tables(field: Field, form: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Tables by number; one that is empty or marked for removal is left out."""
     tables = []
     for number in range(MOST_TABLES):
         prefix = f"{field.name}.{number}."
         given = {part.name: form.get(prefix + part.name, "") for part in field.parts}
         if form.get(f"{prefix}remove") == "yes" or not given["name"].strip():
             continue
-        known = secrets.get(given["name"].strip(), {})
         table: dict[str, Any] = {}
         for part in field.parts:
             if part.kind == "secret":
-                forget = form.get(f"{prefix}{part.name}.forget") == "yes"
-                table[part.name] = "" if forget else given[part.name] or known.get(part.name, "")
+                table[part.name] = _secret(f"{prefix}{part.name}", form)
             else:
                 table[part.name] = part.read(given[part.name])
         tables.append(table)

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 
 from portal import clock
-from portal.configuration import overlay, saving
+from portal.configuration import held_secrets, overlay, saving
 from portal.configuration.overlay import NotValid, Problem
 from portal.configuration.pages import PAGES, Field, fields_of
 from portal.configuration.saving import LocksOut, SavedMeanwhile
@@ -17,6 +17,8 @@ from portal.models import Person, SettingsVersion
 from portal.settings import TEXT_VARIABLES
 from portal.web import visits
 from portal.web.admin import blueprint, previews, settings_form, trials
+from portal.web.limits import whole_number
+from portal.web.staff.proof import fresh_proof
 
 NOTICE = "settings_notice"
 """Session key: what happened to the settings, for the next page."""
@@ -42,7 +44,15 @@ def settings_page(page: str) -> ResponseReturnValue:
     return _page(page)
 
 
+def _holds_secrets() -> bool:
+    """Whether the page of this request decides where held secrets go, or who signs."""
+    page = (request.view_args or {}).get("page", "")
+    kinds = {part.kind for field in _fields(page) for part in (field, *field.parts)}
+    return bool(kinds & {"secret", "identity"})
+
+
 @blueprint.post("/settings/<page>")
+@fresh_proof(_holds_secrets)
 def save_settings(page: str) -> ResponseReturnValue:
     """Save, or show the page again with what is wrong, what somebody else changed, or whom it would lock out."""
     fields = _fields(page)
@@ -63,7 +73,7 @@ def save_settings(page: str) -> ResponseReturnValue:
                 wanted,
                 visits.actor_here(),
                 clock.now(),
-                seen=int(seen) if seen.isdigit() else 0,
+                seen=whole_number(seen) or 0,
                 confirmed=request.form.get("confirm") == "yes",
             )
     except NotValid as refused:
@@ -73,22 +83,44 @@ def save_settings(page: str) -> ResponseReturnValue:
     except LocksOut:
         return _page(page, wanted=wanted, locks_out=True, entered=True), 422
     portal.refresh(0)
-    session[NOTICE] = ["saved" if changed else "unchanged"]
+    session[NOTICE] = [_outcome(changed, wanted)]
     return redirect(url_for("admin.settings_page", page=page), 303)
 
 
+def _outcome(changed: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """What is said of a save; a held secret that would have gone to another server is gone."""
+    emptied = [name for name in changed if wanted.get(name) == held_secrets.KEPT]
+    emptied += [name for name in held_secrets.IN_TABLES if name in changed and secret_lost(changed[name])]
+    return "secret_emptied" if emptied else "saved" if changed else "unchanged"
+
+
+def secret_lost(change: list[list[dict[str, Any]]]) -> bool:
+    """Whether a table that is still there has a secret no more (``change``: masked tables before and after)."""
+    before, after = ({each["name"]: bool(each.get("client_secret")) for each in tables} for tables in change)
+    return any(before[name] and not after[name] for name in before.keys() & after)
+
+
 @blueprint.post("/settings/<page>/try")
+@fresh_proof(_holds_secrets)
 def try_settings(page: str) -> ResponseReturnValue:
-    """Try what the page is about with the saved settings: send a mail, ask the directory or a provider, the backend."""
-    _fields(page)
+    """Try what is on the page, saved or not: send a mail, ask the directory or a provider, the backend.
+
+    A held secret is used only for the server that it was typed for.
+    """
+    fields = _fields(page)
     if page not in trials.TRIALS:
         abort(404)
-    if SaveForm().validate_on_submit():
-        visit = visits.here()
-        db_session.commit()  # hold nothing while waiting for the network
-        worked, lines = trials.TRIALS[page](visit.person, request.form.get("who", "").strip())
-        session[NOTICE] = ["worked" if worked else "failed", *lines[: trials.MOST_LINES]]
-    return redirect(url_for("admin.settings_page", page=page, _anchor="try"), 303)
+    if not SaveForm().validate_on_submit():
+        abort(400)
+    try:
+        wanted = settings_form.read(fields, request.form, request.files, portal.settings)
+        settings = overlay.lay_over(portal.settings, held_secrets.settle(wanted, _value))
+    except NotValid as refused:
+        return _page(page, problems=refused.problems, entered=True), 422
+    admin = visits.here().person
+    db_session.commit()  # hold nothing while waiting for the network
+    worked, lines = trials.TRIALS[page](settings, admin, request.form.get("who", "").strip())
+    return _page(page, wanted=wanted, entered=True, tried=(worked, lines[: trials.MOST_LINES]))
 
 
 @blueprint.post("/settings/<page>/preview")
@@ -106,6 +138,7 @@ def preview_settings(page: str) -> ResponseReturnValue:
 
 
 @blueprint.post("/settings/history/<int:version>/restore")
+@fresh_proof()
 def restore_settings(version: int) -> ResponseReturnValue:
     """Bring back what was before one save."""
     if not SaveForm().validate_on_submit():
@@ -137,6 +170,7 @@ def _page(
     meanwhile: SavedMeanwhile | None = None,
     locks_out: bool = False,
     entered: bool = False,
+    tried: tuple[bool, list[str]] | None = None,
 ) -> str:
     fields = _fields(page)
     current = _current(fields)
@@ -164,6 +198,8 @@ def _page(
         variables=TEXT_VARIABLES,
         uploaded=_uploaded(fields),
         trial=page in trials.TRIALS,
+        tried=tried,
+        who=request.form.get("who", ""),
         notice=session.pop(NOTICE, None),
     )
 
@@ -190,7 +226,11 @@ def _fields(page: str) -> tuple[Field, ...]:
 
 
 def _current(fields: tuple[Field, ...]) -> dict[str, Any]:
-    return {field.name: overlay.value_of(portal.settings, field.name) for field in fields}
+    return {field.name: _value(field.name) for field in fields}
+
+
+def _value(name: str) -> Any:
+    return overlay.value_of(portal.settings, name)
 
 
 def _version(page: str) -> int:

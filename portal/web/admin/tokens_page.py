@@ -9,6 +9,7 @@ from portal.extensions import db_session, transaction
 from portal.web import visits
 from portal.web.admin import blueprint
 from portal.web.admin.settings_pages import SaveForm
+from portal.web.staff.proof import fresh_proof
 
 NOTICE = "tokens_notice"
 
@@ -20,6 +21,7 @@ def tokens_page() -> ResponseReturnValue:
 
 
 @blueprint.post("/tokens")
+@fresh_proof()
 def make_token() -> ResponseReturnValue:
     """A new one, shown on this page only."""
     if not SaveForm().validate_on_submit():
@@ -28,8 +30,10 @@ def make_token() -> ResponseReturnValue:
     scopes = [each for each in api_tokens.SCOPES if request.form.get(f"scope.{each}") == "yes"]
     if not name or not scopes:
         return _page(problem="name" if not name else "scope", name=name), 422
+    chosen = request.form.get("days", "")
+    days = next((each for each in api_tokens.DAYS if str(each) == chosen), api_tokens.LONGEST_DAYS)
     with transaction():
-        token = api_tokens.make(db_session, name, scopes, visits.actor_here(), clock.now())
+        token = api_tokens.make(db_session, name, scopes, visits.actor_here(), clock.now(), days)
     return _page(token=token)
 
 
@@ -49,6 +53,8 @@ def _page(token: str = "", problem: str = "", name: str = "") -> str:
         "admin/tokens.html",
         tokens=api_tokens.every(db_session),
         scopes=api_tokens.SCOPES,
+        days=api_tokens.DAYS,
+        now=clock.now(),
         token=token,
         problem=problem,
         name=name,

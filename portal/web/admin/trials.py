@@ -1,15 +1,18 @@
-"""The "try it" buttons: what the saved settings do when they are really used, told line by line."""
+"""The "try it" buttons: what the settings on a page do when they are really used, told line by line."""
 
 import re
 from collections.abc import Callable
 
 from portal import clock
 from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.extensions import portal
+from portal.credentials.directory import Directory
+from portal.credentials.oidc import Provider
+from portal.extensions import portal, signer_of
 from portal.models import Person, new_id
 from portal.notifications import messages
 from portal.notifications.email import NotDelivered, Undeliverable, open_transport
 from portal.notifications.sms import open_gateway
+from portal.settings import Settings
 from portal.web import i18n
 
 MOST_LINES = 12
@@ -17,49 +20,52 @@ Outcome = tuple[bool, list[str]]
 """Whether it worked, and what happened; the lines are technical and not translated."""
 
 
-def mail(admin: Person, _who: str) -> Outcome:
+def mail(settings: Settings, admin: Person, _who: str) -> Outcome:
     """Send a mail to the admin's own address, now."""
-    message = messages.trial(portal.settings, admin)
+    message = messages.trial(settings, admin)
     try:
-        open_transport(portal.settings).send(new_id(), message, clock.now())
+        open_transport(settings).send(new_id(), message, clock.now())
     except (NotDelivered, Undeliverable) as problem:
         return False, [str(problem)]
     return True, [admin.email]
 
 
-def sms(_admin: Person, who: str) -> Outcome:
+def sms(settings: Settings, _admin: Person, who: str) -> Outcome:
     """Send a text message to the number that was typed, now."""
     if not re.fullmatch(r"\+?[\d ()/.-]{5,40}", who):
         return False, ["no number"]
     try:
-        message = messages.trial_text(portal.settings, who, i18n.current())
-        open_gateway(portal.settings).send(new_id(), message, clock.now())
+        message = messages.trial_text(settings, who, i18n.current())
+        open_gateway(settings).send(new_id(), message, clock.now())
     except (NotDelivered, Undeliverable) as problem:
         return False, [str(problem)]
     return True, [who]
 
 
-def directory(_admin: Person, who: str) -> Outcome:
+def directory(settings: Settings, _admin: Person, who: str) -> Outcome:
     """Connect to every server, bind, and read the person ``who`` if one is named."""
-    if portal.directory is None:
+    if not settings.ldap.servers:
         return False, ["servers is empty: no directory"]
-    lines = []
+    asked, lines = Directory(settings.ldap), []
     try:
-        for line in portal.directory.probe(who or None):
+        for line in asked.probe(who or None):
             lines.append(line)
     except SourceUnavailable as problem:
         return False, [*lines, f"{problem.reason}: {problem}"]
     except AccountProblem as problem:
         return False, [*lines, f"refused: {problem.reason}"]
+    finally:
+        asked.close()
     return True, lines
 
 
-def providers(_admin: Person, _who: str) -> Outcome:
+def providers(settings: Settings, _admin: Person, _who: str) -> Outcome:
     """Ask every provider for its metadata and keys."""
-    if not portal.providers:
+    if not settings.oidc.providers:
         return False, ["no provider"]
     lines, worked = [], True
-    for name, provider in portal.providers.items():
+    for chosen in settings.oidc.providers:
+        name, provider = chosen.name, Provider(chosen)
         try:
             provider.metadata()
             lines.append(f"{name}: {provider.settings.issuer} answers as it should")
@@ -69,12 +75,12 @@ def providers(_admin: Person, _who: str) -> Outcome:
     return worked, lines
 
 
-def backend(_admin: Person, _who: str) -> Outcome:
+def backend(settings: Settings, _admin: Person, _who: str) -> Outcome:
     """Ask the device management, and open the certificate that signs profiles."""
     health = portal.backend.health()
     lines = [f"{portal.settings.mdm.backend}: {'ready' if health.ready else health.reason}"]
     try:
-        certificate = portal.signer.certificate
+        certificate = signer_of(settings, portal.authority).certificate
     except (OSError, ValueError) as problem:
         return False, [*lines, f"signing certificate: {problem}"]
     days = (certificate.not_valid_after_utc - clock.now()).days
@@ -82,7 +88,7 @@ def backend(_admin: Person, _who: str) -> Outcome:
     return health.ready and days > 0, lines
 
 
-TRIALS: dict[str, Callable[[Person, str], Outcome]] = {
+TRIALS: dict[str, Callable[[Settings, Person, str], Outcome]] = {
     "mail": mail,
     "sms": sms,
     "directory": directory,

@@ -15,7 +15,8 @@ csrf.exempt(blueprint)  # a token in a header is no cookie: no other site can ma
 
 def caller(scope: str) -> ApiToken:
     """Whose token came with this request. Raises TokenUnknown, ScopeMissing."""
-    found, now = api_tokens.check(db_session, request.headers.get("Authorization", ""), scope), clock.now()
+    now = clock.now()
+    found = api_tokens.check(db_session, request.headers.get("Authorization", ""), scope, now)
     if found.last_used_at is None or now - found.last_used_at >= TOUCH_EVERY:
         with transaction():
             found.last_used_at = now
@@ -29,7 +30,7 @@ def refuse(code: str, says: str, status: int) -> ResponseReturnValue:
 
 @blueprint.errorhandler(TokenUnknown)
 def _unknown(_error: Exception) -> ResponseReturnValue:
-    answer, status = jsonify(error="invalid_token", message="The token is missing, unknown or revoked."), 401
+    answer, status = jsonify(error="invalid_token", message="The token is missing, unknown, revoked or too old."), 401
     answer.headers["WWW-Authenticate"] = 'Bearer realm="api"'
     return answer, status
 

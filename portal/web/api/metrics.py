@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
 from portal import clock, tallies
-from portal.enrollment import journey
+from portal.enrollment import brake, journey
 from portal.extensions import db_session, portal
 from portal.models import BackendEvent, Command, Device, EnrollmentRequest, IssuedProfile, OutboxMessage
 from portal.pki import uploads
@@ -46,6 +46,7 @@ def metrics() -> ResponseReturnValue:
         "portal_mail_waiting": ("Messages that are not delivered yet.", _count(OutboxMessage, *waiting)),
         "portal_mail_oldest_seconds": ("Age of the oldest of them.", (now - oldest).total_seconds() if oldest else 0),
         "portal_mail_failed": ("Messages given up.", _count(OutboxMessage, OutboxMessage.failed_at.is_not(None))),
+        "portal_removals_held": ("Devices whose removal of work data waits for two admins.", brake.waiting(db_session)),
         "portal_backend_ready": ("Whether device management can take devices.", int(portal.backend.health().ready)),
         "portal_commands_waiting": (
             "Commands that were not handed over to device management yet.",

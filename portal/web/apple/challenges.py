@@ -61,4 +61,4 @@ def _sealed(handle: Handle) -> str:
 
 
 def _serializer() -> URLSafeSerializer:
-    return URLSafeSerializer(portal.vault.derive("account-driven handles"))
+    return URLSafeSerializer(portal.signing_keys("account-driven handles"))

@@ -6,7 +6,13 @@ from flask.typing import ResponseReturnValue
 from portal import clock
 from portal.enrollment import passcode as passcodes
 from portal.enrollment import progress, requests
-from portal.enrollment.errors import PasscodeLocked, PasscodeSendsUsedUp, PasscodeTooSoon, PasscodeWrong
+from portal.enrollment.errors import (
+    PasscodeExpired,
+    PasscodeLocked,
+    PasscodeSendsUsedUp,
+    PasscodeTooSoon,
+    PasscodeWrong,
+)
 from portal.enrollment.journey import Facts, Step
 from portal.extensions import db_session, portal, transaction
 from portal.models import EnrollmentRequest, Visit
@@ -41,6 +47,8 @@ def passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> Response
         except PasscodeWrong as refusal:
             tries_left = refusal.tries_left
             form.passcode.errors = ["passcode_wrong"]
+        except PasscodeExpired:
+            form.passcode.errors = ["passcode_expired"]
         except PasscodeLocked:
             form.passcode.errors = ["passcode_locked"]
     rules = portal.settings.passcode
@@ -48,7 +56,8 @@ def passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> Response
         "employee/passcode.html",
         form=form,
         tries_left=tries_left,
-        usable=passcodes.usable(request, rules),
+        usable=passcodes.usable(request, rules, clock.now()),
+        expired=passcodes.expired(request, rules, clock.now()),
         used_elsewhere=request.passcode_used_at is not None,
         wait=passcodes.resend_wait(request, rules, clock.now()),
         notice=session.pop(NOTICE, None),

@@ -51,7 +51,7 @@ def sign_in() -> ResponseReturnValue:
             form.password.errors = ["credentials_wrong"]
         except Throttled as refusal:
             tell_helpdesk("throttled")
-            minutes, status = -(-refusal.seconds // 60), 429
+            minutes, status = refusal.minutes, 429
             form.username.errors = ["throttled"]
         except AccountProblem as problem:
             tell_helpdesk(problem.reason)
@@ -108,7 +108,7 @@ def begin_visit(person: Person, attempt: Attempt | None, now: datetime) -> Respo
     settings = portal.settings
     with transaction():
         if attempt is not None:
-            throttle.succeed(db_session, attempt)
+            throttle.release(db_session, attempt)
         person = db_session.get_one(Person, person.id)
         if visits.area() == visits.WEB_VIEW:
             visit = _begin_in_settings(person, now)
@@ -144,8 +144,10 @@ def _begin_in_settings(person: Person, now: datetime) -> Visit:
 
 
 def tell_helpdesk(reason: str, why: str = "") -> None:
-    """A try to sign in on the link that this browser opened failed; without a link there is nothing to tell."""
-    linked = session.get(LINK)
-    if linked:
-        with transaction():
+    """A try to sign in failed: told with the link that this browser opened, else with what concerns no request."""
+    linked, address = session.get(LINK), throttle.network_of(request.remote_addr or "")
+    with transaction():
+        if linked and visits.area() == visits.EMPLOYEE:
             progress.sign_in_failed(db_session, linked, reason, clock.now(), why)
+        else:
+            progress.sign_in_failed_without_link(db_session, reason, clock.now(), {"why": why, "address": address})

@@ -13,6 +13,7 @@ from wtforms.validators import Length
 
 from portal import clock
 from portal.enrollment import leaving, management
+from portal.enrollment.brake import RemovalsHeld
 from portal.enrollment.management import ConfirmationWrong, DeviceGone, Staff
 from portal.extensions import db_session, portal, transaction
 from portal.models import Certificate, Command, Device
@@ -76,6 +77,8 @@ def _do(device_id: str, notice: str, act: Callable[[str, Staff], None]) -> Respo
             session[NOTICE] = notice
         except DeviceGone:
             session[NOTICE] = "gone"
+        except RemovalsHeld:
+            session[NOTICE] = "removals_held"
         except ConfirmationWrong:
             form.confirm.errors = ["confirm_wrong"]
             return _page(device_id, form), 422

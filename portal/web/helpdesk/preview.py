@@ -47,7 +47,8 @@ def _page(step: Step, request: EnrollmentRequest, facts: Facts, language: str) -
         rules = portal.settings.passcode
         return "passcode", {
             "form": forms.PasscodeForm(),
-            "usable": passcodes.usable(request, rules),
+            "usable": passcodes.usable(request, rules, now),
+            "expired": passcodes.expired(request, rules, now),
             "used_elsewhere": request.passcode_used_at is not None,
             "wait": passcodes.resend_wait(request, rules, now),
             "email": request.person.email,

@@ -1,13 +1,15 @@
 """Staff's passkeys: making, using and removing them. The browser's part is in static/passkey.js."""
 
+from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
-from flask import jsonify, redirect, render_template, request, session, url_for
+from flask import jsonify, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 
 from portal import audit, clock
-from portal.credentials import passkeys, throttle
+from portal.credentials import passkeys
 from portal.credentials.passkeys import PasskeyRefused, RelyingParty
 from portal.credentials.throttle import Throttled
 from portal.extensions import db_session, portal, transaction
@@ -15,7 +17,7 @@ from portal.models import Person
 from portal.web import visits
 from portal.web.limits import json_object
 from portal.web.staff import blueprint
-from portal.web.staff.sign_in import PENDING, begin_visit, pending_person
+from portal.web.staff.sign_in import PASSWORD, is_fresh, pending_visit, prove
 
 
 class RemoveForm(FlaskForm):  # type: ignore[misc]
@@ -37,6 +39,8 @@ def options_for_adding() -> ResponseReturnValue:
     visit = visits.current()
     if visit is None:
         return jsonify(error="signed-out"), 403
+    if not is_fresh(visit, clock.now()):
+        return jsonify(error="proof", next=url_for("staff.confirm")), 403
     with transaction():
         return jsonify(passkeys.begin_adding(db_session, _party(), visit.person, clock.now()))
 
@@ -47,6 +51,8 @@ def add_passkey() -> ResponseReturnValue:
     visit = visits.current()
     if visit is None:
         return jsonify(error="signed-out"), 403
+    if not is_fresh(visit, clock.now()):
+        return jsonify(error="proof", next=url_for("staff.confirm")), 403
     told, now = json_object(), clock.now()
     if told is None or not isinstance(told.get("credential"), dict):
         return jsonify(error="malformed"), 400
@@ -73,36 +79,36 @@ def remove_passkey(credential_id: str) -> ResponseReturnValue:
 @blueprint.post("/staff/second-factor/options")
 def options_for_signing_in() -> ResponseReturnValue:
     """A challenge for whoever proved the first factor."""
-    person = pending_person(clock.now())
-    if person is None or not passkeys.of(db_session, person):
+    visit = pending_visit() or visits.current()
+    if visit is None or not passkeys.of(db_session, visit.person):
         return jsonify(error="signed-out"), 403
     with transaction():
-        return jsonify(passkeys.begin_using(db_session, _party(), person, clock.now()))
+        return jsonify(passkeys.begin_using(db_session, _party(), visit.person, clock.now()))
 
 
 @blueprint.post("/staff/second-factor/passkey")
 def use_passkey() -> ResponseReturnValue:
     """The second factor by passkey."""
-    now = clock.now()
-    person, told = pending_person(now), json_object()
-    if person is None:
+    pending, told, now = pending_visit(), json_object(), clock.now()
+    if pending is None:
         return jsonify(error="signed-out"), 403
+    person = pending.person
     if told is None or not isinstance(told.get("credential"), dict):
         return jsonify(error="malformed"), 400
+    credential = told["credential"]
     try:
-        with transaction():
-            counted = f"second factor of {person.id}"
-            attempt = throttle.reserve(db_session, counted, request.remote_addr or "", portal.settings.sign_in, now)
-        with transaction():
-            passkeys.use(db_session, _party(), person, told["credential"], now)
-            throttle.succeed(db_session, attempt)
-            begin_visit(person, now)
+        prove(person, pending.method or PASSWORD, lambda: prove_passkey(person, credential, now), now)
     except PasskeyRefused as refusal:
         return jsonify(error=str(refusal)), 400
     except Throttled:
         return jsonify(error="throttled"), 429
-    session.pop(PENDING, None)
     return jsonify(next=url_for("helpdesk.request_list"))
+
+
+def prove_passkey(person: Person, credential: dict[str, Any], now: datetime) -> str:
+    """Judge what the browser sent, in a transaction. Raises PasskeyRefused."""
+    passkeys.use(db_session, _party(), person, credential, now)
+    return "passkey"
 
 
 def _party() -> RelyingParty:

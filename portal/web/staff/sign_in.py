@@ -1,28 +1,44 @@
-"""Staff sign-in: password, then a code of the second factor; whoever has none yet sets it up first."""
+"""Staff sign-in: password, then a code of the second factor; whoever has none yet sets it up first.
 
-from datetime import datetime
+Whoever proved the first factor has a visit of an area of its own, which opens the second page and nothing else. Every
+try, good or not, leaves one event.
+"""
 
-from flask import redirect, render_template, request, session, url_for
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, InputRequired, Length
 
-from portal import audit, clock
+from portal import audit, clock, people
 from portal.credentials import passkeys, second_factor, throttle
 from portal.credentials import sign_in as corporate
-from portal.credentials.base import AccountProblem
-from portal.credentials.throttle import Attempt, Throttled
+from portal.credentials.base import AccountProblem, SourceUnavailable
+from portal.credentials.passkeys import PasskeyRefused
+from portal.credentials.second_factor import FactorLocked
+from portal.credentials.throttle import Throttled
 from portal.extensions import db_session, portal, transaction
-from portal.models import Person
+from portal.models import Person, Visit
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
 from portal.web import leaving, visits
 from portal.web.staff import blueprint
 
-PENDING = "second_factor_pending"
-"""Session key: who proved the first factor, when (seconds), and a secret being set up (sealed)."""
-PENDING_SECONDS = 600
+Judge = Callable[[], str | None]
+Then = Callable[[str], ResponseReturnValue]
+PASSWORD = "password"  # noqa: S105
+"""How the first factor was proved; else the name of a provider."""
+NEW_APP, PROVIDER = "new_app", "provider"
+"""The second factor: set up just now; or proved at the provider."""
+FRESH_FOR = timedelta(minutes=10)
+"""How long a proof counts for what asks for a fresh one."""
+REFUSED = "staff.sign_in_refused"
+_REASONS = {Throttled: "throttled", FactorLocked: "factor_locked", PasskeyRefused: "wrong_passkey"}
+TOLD_ONCE = ("throttled", "unreachable", "timeout")
+"""Once in a row, so that nobody and no outage fills the trail."""
 
 
 class StaffSignInForm(FlaskForm):  # type: ignore[misc]
@@ -47,8 +63,10 @@ def sign_in() -> ResponseReturnValue:
             form.password.errors = ["staff_wrong"]
         except AccountProblem as problem:
             form.username.errors = [f"account_{problem.reason}"]
+        except FactorLocked:
+            form.code.errors = ["factor_locked"]
         except Throttled as refusal:
-            minutes, status = -(-refusal.seconds // 60), 429
+            minutes, status = refusal.minutes, 429
             form.username.errors = ["throttled"]
     if form.errors and status == 200:
         status = 422
@@ -59,18 +77,20 @@ def sign_in() -> ResponseReturnValue:
 @blueprint.route("/staff/second-factor", methods=["GET", "POST"])
 def second_factor_page() -> ResponseReturnValue:
     """After the first factor: enter a code, or set the second factor up and get recovery codes."""
-    person, now = pending_person(clock.now()), clock.now()
-    if person is None:
+    pending, now = pending_visit(), clock.now()
+    if pending is None:
         return redirect(url_for("staff.sign_in"), 303)
-    secret, form, minutes = _secret(person), CodeForm(), None
+    person, secret, form, minutes = pending.person, _secret(pending), CodeForm(), None
     if form.validate_on_submit():
         try:
-            answer = _check_code(person, secret, form.code.data, now)
+            answer = _check_code(pending, secret, form.code.data, now)
             if answer is not None:
                 return answer
             form.code.errors = ["code_wrong"]
+        except FactorLocked:
+            form.code.errors = ["factor_locked"]
         except Throttled as refusal:
-            minutes = -(-refusal.seconds // 60)
+            minutes = refusal.minutes
             form.code.errors = ["throttled"]
     qr = None
     if secret is not None:
@@ -87,25 +107,6 @@ def second_factor_page() -> ResponseReturnValue:
     return page, 422 if form.errors else 200
 
 
-def _check_code(person: Person, secret: str | None, code: str, now: datetime) -> ResponseReturnValue | None:
-    """Signed in if the code fits, with recovery codes if the second factor is new. Raises Throttled."""
-    with transaction():
-        counted = f"second factor of {person.id}"
-        attempt = throttle.reserve(db_session, counted, request.remote_addr or "", portal.settings.sign_in, now)
-    with transaction():
-        codes = None
-        if secret is not None and second_factor.fits(secret, code, now):
-            codes = second_factor.set_up(db_session, portal.vault, person, secret)
-            db_session.flush()
-            actor, detail = f"{person.role}:{person.id}", {"person": person.id}
-            audit.record(db_session, audit.SETTINGS, "second_factor.set_up", now, actor=actor, detail=detail)
-        if not second_factor.use(db_session, portal.vault, person, code, now):
-            return None
-        throttle.succeed(db_session, attempt)
-        answer = begin_visit(person, now)
-    return render_template("staff/recovery_codes.html", codes=codes) if codes else answer
-
-
 @blueprint.post("/staff/sign-out")
 def sign_out() -> ResponseReturnValue:
     """End this person's staff visits, here and on every other device."""
@@ -116,18 +117,7 @@ def sign_out() -> ResponseReturnValue:
     return leaving.to(url_for("staff.sign_in"), provider)
 
 
-def ask_second_factor(person: Person, now: datetime) -> ResponseReturnValue:
-    """The first factor is proved: go on to the second."""
-    visits.forget(visits.STAFF)
-    session.pop(visits.STAFF, None)
-    session[PENDING] = {"person": person.id, "at": int(now.timestamp())}
-    return redirect(url_for("staff.second_factor_page"), 303)
-
-
-def begin_visit(person: Person, now: datetime) -> ResponseReturnValue:
-    """Both factors are proved: sign the browser in, in the caller's transaction."""
-    visits.begin(visits.STAFF, db_session.get_one(Person, person.id), None, now)
-    return redirect(url_for("helpdesk.request_list"), 303)
+# --- the first factor -------------------------------------------------------------------------------------------------
 
 
 def _sign_in(form: StaffSignInForm) -> ResponseReturnValue | None:
@@ -142,40 +132,130 @@ def _sign_in(form: StaffSignInForm) -> ResponseReturnValue | None:
             request.remote_addr or "",
             now,
         )
-    except corporate.WrongCredentials:
+    except corporate.WrongCredentials as wrong:
+        refused("wrong_credentials", wrong.person, PASSWORD, now)
         return None
-    if person.role not in STAFF_ROLES:
-        return None
-    return _second_factor(person, attempt, form.code.data or "", now)
-
-
-def _second_factor(person: Person, attempt: Attempt, code: str, now: datetime) -> ResponseReturnValue | None:
+    except (AccountProblem, SourceUnavailable) as problem:
+        refused(problem.reason, None, PASSWORD, now)
+        raise
+    except Throttled:
+        refused("throttled", None, PASSWORD, now)
+        raise
     with transaction():
-        by_passkey = not code and passkeys.of(db_session, person)
-        if by_passkey or not second_factor.has_one(db_session, person):
-            throttle.succeed(db_session, attempt)
-            return ask_second_factor(person, now)
-        if not second_factor.use(db_session, portal.vault, person, code, now):
+        throttle.release(db_session, attempt)
+    if person.role not in STAFF_ROLES:
+        refused("not_staff", person, PASSWORD, now)
+        return None
+    code = form.code.data or ""
+    if (not code and passkeys.of(db_session, person)) or not second_factor.has_one(db_session, person):
+        return ask_second_factor(person, PASSWORD, now)
+    return prove(person, PASSWORD, lambda: second_factor.use(db_session, portal.vault, person, code, now), now)
+
+
+def ask_second_factor(person: Person, method: str, now: datetime) -> ResponseReturnValue:
+    """The first factor is proved, by ``method``: go on to the second."""
+    with transaction():
+        visits.end(visits.STAFF)
+        visits.begin(visits.HALF_STAFF, person, None, now, method)
+    return redirect(url_for("staff.second_factor_page"), 303)
+
+
+def pending_visit() -> Visit | None:
+    """The visit of a browser in which staff proved the first factor within the last ten minutes."""
+    found = visits.find(visits.HALF_STAFF)
+    return found if found is not None and found.person.role in STAFF_ROLES else None
+
+
+# --- the second factor ------------------------------------------------------------------------------------------------
+
+
+def prove(person: Person, method: str, judge: Judge, now: datetime) -> ResponseReturnValue | None:
+    """Sign in with the second factor that ``judge`` finds proved; None if none was. Raises as ``judged`` does."""
+    return judged(person, method, judge, lambda factor: begin_visit(person, now, method, factor), now)
+
+
+def judged(person: Person, method: str, judge: Judge, then: Then, now: datetime) -> ResponseReturnValue | None:
+    """Let ``judge`` name the factor that was proved, None if none was; ``then`` answers it, in the same transaction.
+
+    Its tries are counted by themselves: knowing the password clears none of them. Raises Throttled, FactorLocked,
+    PasskeyRefused.
+    """
+    counted = throttle.second_factor_of(person)
+    try:
+        with transaction():
+            attempt = throttle.reserve(db_session, counted, request.remote_addr or "", portal.settings.sign_in, now)
+        with transaction():
+            factor = judge()
+            if factor is not None:
+                throttle.release(db_session, attempt)
+                throttle.clear(db_session, counted)
+                return then(factor)
+    except (Throttled, FactorLocked, PasskeyRefused) as refusal:
+        refused(_REASONS[type(refusal)], person, method, now)
+        raise
+    refused("wrong_code", person, method, now)
+    return None
+
+
+def _check_code(pending: Visit, secret: str | None, code: str, now: datetime) -> ResponseReturnValue | None:
+    """Signed in if the code fits, with recovery codes if the second factor is new. Raises Throttled, FactorLocked."""
+    person, codes = pending.person, []
+
+    def judge() -> str | None:
+        if secret is None:
+            return second_factor.use(db_session, portal.vault, person, code, now)
+        if not second_factor.fits(secret, code, now):
             return None
-        throttle.succeed(db_session, attempt)
-        return begin_visit(person, now)
+        codes.extend(second_factor.set_up(db_session, portal.vault, person, secret))
+        db_session.flush()
+        second_factor.use(db_session, portal.vault, person, code, now)  # this code works once, too
+        actor, detail = f"{person.role}:{person.id}", {"person": person.id}
+        audit.record(db_session, audit.SETTINGS, "second_factor.set_up", now, actor=actor, detail=detail)
+        return NEW_APP
+
+    answer = prove(person, pending.method or PASSWORD, judge, now)
+    return render_template("staff/recovery_codes.html", codes=codes) if codes and answer is not None else answer
 
 
-def pending_person(now: datetime) -> Person | None:
-    """Who proved the first factor in this browser within the last ten minutes."""
-    pending = session.get(PENDING)
-    if not isinstance(pending, dict) or int(now.timestamp()) - pending["at"] >= PENDING_SECONDS:
-        return None
-    person = db_session.get(Person, pending["person"])
-    return person if person and person.role in STAFF_ROLES and person.disabled_at is None else None
-
-
-def _secret(person: Person) -> str | None:
+def _secret(pending: Visit) -> str | None:
     """The secret being set up; None for somebody who has a second factor."""
-    if second_factor.has_one(db_session, person) or passkeys.of(db_session, person):
+    if second_factor.has_one(db_session, pending.person) or passkeys.of(db_session, pending.person):
         return None
-    pending = session[PENDING]
-    if "secret" not in pending:
-        sealed = portal.vault.seal(second_factor.new_secret().encode()).decode()
-        session[PENDING] = pending = {**pending, "secret": sealed}
-    return portal.vault.open(pending["secret"].encode()).decode()
+    if pending.factor_secret_sealed is None:
+        with transaction():
+            pending.factor_secret_sealed = portal.vault.seal(second_factor.new_secret().encode())
+    return portal.vault.open(pending.factor_secret_sealed).decode()
+
+
+# --- signed in, or refused --------------------------------------------------------------------------------------------
+
+
+def begin_visit(person: Person, now: datetime, method: str, factor: str) -> ResponseReturnValue:
+    """Both factors are proved: sign the browser in, in the caller's transaction."""
+    person = db_session.get_one(Person, person.id)
+    visits.end(visits.HALF_STAFF)
+    visit = visits.begin(visits.STAFF, person, None, now, method)
+    visit.proved_at = now
+    _event("staff.signed_in", None, person, {"method": method, "factor": factor}, now)
+    return redirect(url_for("helpdesk.request_list"), 303)
+
+
+def is_fresh(visit: Visit, now: datetime) -> bool:
+    """Whether the person of this visit proved a second factor just now."""
+    return visit.proved_at is not None and now - visit.proved_at < FRESH_FOR
+
+
+def refused(reason: str, person: Person | None, method: str, now: datetime) -> None:
+    """A try to sign in as staff failed."""
+    with transaction():
+        newest = audit.newest(db_session, people.PEOPLE_CHAIN)
+        again = newest is not None and (newest.kind, newest.reason) == (REFUSED, reason)
+        if not (again and reason in TOLD_ONCE):
+            _event(REFUSED, reason, person, {"method": method}, now)
+
+
+def _event(kind: str, reason: str | None, person: Person | None, detail: dict[str, str], now: datetime) -> None:
+    told = {**detail, "address": throttle.network_of(request.remote_addr or "")}
+    actor = f"{person.role}:{person.id}" if person is not None else "system"
+    told |= {"person": person.id} if person is not None else {}
+    audit.record(db_session, people.PEOPLE_CHAIN, kind, now, reason=reason, actor=actor, detail=told)

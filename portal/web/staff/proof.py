@@ -1,0 +1,126 @@
+"""A fresh proof before what would outlast a borrowed screen: the second factor once more, if it is ten minutes old.
+
+A view that asks for one is decorated. When it is due, the person gets a page that holds what they sent and asks for a
+code or a passkey; with it everything goes on as if nothing had been asked.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import jsonify, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from sqlalchemy import update
+from wtforms import StringField
+from wtforms.validators import Length
+
+from portal import clock
+from portal.credentials import passkeys, second_factor
+from portal.credentials.passkeys import PasskeyRefused
+from portal.credentials.second_factor import FactorLocked
+from portal.credentials.throttle import Throttled
+from portal.extensions import db_session, portal
+from portal.models import Visit
+from portal.web import visits
+from portal.web.limits import json_object
+from portal.web.staff import blueprint
+from portal.web.staff.passkeys import prove_passkey
+from portal.web.staff.sign_in import PASSWORD, is_fresh, judged
+
+View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
+CODE = "proof_code"
+"""The field beside those of the form that is held."""
+NOT_HELD = ("csrf_token", CODE)
+
+
+class ProofForm(FlaskForm):  # type: ignore[misc]
+    proof_code = StringField(validators=[Length(max=64, message="code_missing")])
+
+
+def fresh_proof(needed: Callable[[], bool] = lambda: True) -> Callable[[View], View]:
+    """Let the view run only for a person who proved the second factor within ten minutes, where it is ``needed``."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
+            visit = visits.current()
+            if visit is None or is_fresh(visit, clock.now()) or not needed():
+                return view(*args, **kwargs)
+            refusal = _ask(visit)
+            return view(*args, **kwargs) if refusal is None else refusal
+
+        return guarded  # type: ignore[return-value]
+
+    return decorate
+
+
+@blueprint.route("/staff/confirm", methods=["GET", "POST"])
+def confirm() -> ResponseReturnValue:
+    """The same page by itself: for what a script does, which comes back to the passkeys."""
+    visit = visits.current()
+    if visit is None:
+        return redirect(url_for("staff.sign_in"), 303)
+    refusal = None if is_fresh(visit, clock.now()) else _ask(visit)
+    return refusal if refusal is not None else redirect(url_for("staff.passkeys_page"), 303)
+
+
+@blueprint.post("/staff/confirm/passkey")
+def confirm_by_passkey() -> ResponseReturnValue:
+    """The browser's answer; then its script sends the form that was held."""
+    visit, told, now = visits.current(), json_object(), clock.now()
+    if visit is None:
+        return jsonify(error="signed-out"), 403
+    if told is None or not isinstance(told.get("credential"), dict):
+        return jsonify(error="malformed"), 400
+    credential = told["credential"]
+    try:
+        fits = lambda: prove_passkey(visit.person, credential, now)  # noqa: E731
+        judged(visit.person, _method(visit), fits, _mark(visit, now), now)
+    except PasskeyRefused as refusal:
+        return jsonify(error=str(refusal)), 400
+    except Throttled:
+        return jsonify(error="throttled"), 429
+    return jsonify(next="")
+
+
+def _ask(visit: Visit) -> ResponseReturnValue | None:
+    """None when the code that came with the form fits; else the page that asks for one."""
+    form, now, minutes = ProofForm(), clock.now(), None
+    code = form.proof_code.data or ""
+    if request.method == "POST" and code and form.validate():
+        use = lambda: second_factor.use(db_session, portal.vault, visit.person, code, now)  # noqa: E731
+        try:
+            if judged(visit.person, _method(visit), use, _mark(visit, now), now) is not None:
+                return None
+            form.proof_code.errors = ["code_wrong"]
+        except FactorLocked:
+            form.proof_code.errors = ["factor_locked"]
+        except Throttled as refusal:
+            minutes = refusal.minutes
+            form.proof_code.errors = ["throttled"]
+    held = [(name, value) for name, value in request.form.items(multi=True) if name not in NOT_HELD]
+    page = render_template(
+        "staff/confirm.html",
+        form=form,
+        held=held,
+        files_lost=any(upload.filename for upload in request.files.values()),
+        minutes=minutes,
+        has_passkey=bool(passkeys.of(db_session, visit.person)),
+        has_app=second_factor.has_one(db_session, visit.person),
+        provider=portal.providers.get(visit.method or ""),
+    )
+    return page, 422 if form.errors else 403
+
+
+def _method(visit: Visit) -> str:
+    return visit.method or PASSWORD
+
+
+def _mark(visit: Visit, now: datetime) -> Callable[[str], ResponseReturnValue]:
+    def mark(_factor: str) -> ResponseReturnValue:
+        db_session.execute(update(Visit).where(Visit.id == visit.id).values(proved_at=now))
+        return ""
+
+    return mark

@@ -1,0 +1,36 @@
+"""Where somebody is signed in as staff, and ending any of it."""
+
+from flask import redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from sqlalchemy import delete
+
+from portal.extensions import db_session, transaction
+from portal.models import Visit
+from portal.web import visits
+from portal.web.staff import blueprint
+
+
+class EndForm(FlaskForm):  # type: ignore[misc]
+    """A button."""
+
+
+@blueprint.get("/staff/sessions")
+def sessions_page() -> ResponseReturnValue:
+    """One's own browsers, this one first."""
+    here = visits.current()
+    if here is None:
+        return redirect(url_for("staff.sign_in"), 303)
+    found = sorted(visits.of_person(here.person), key=lambda each: each.id != here.id)
+    return render_template("staff/sessions.html", sessions=found, here=here)
+
+
+@blueprint.post("/staff/sessions/<visit_id>/end")
+def end_session(visit_id: str) -> ResponseReturnValue:
+    """Sign another of one's own browsers out, at once; nobody else's."""
+    here = visits.current()
+    if here is not None and EndForm().validate_on_submit():
+        with transaction():
+            own = (Visit.id == visit_id, Visit.person_id == here.person_id, Visit.area == visits.STAFF)
+            db_session.execute(delete(Visit).where(*own))
+    return redirect(url_for("staff.sessions_page"), 303)

@@ -1,0 +1,139 @@
+"""Erasing a person, or forgetting an old request, leaves nothing personal behind, wherever it was kept."""
+
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import select
+
+from portal import audit, people
+from portal.credentials import passwords, second_factor
+from portal.enrollment import commands, leaving, requests, retention
+from portal.enrollment.commands import Order
+from portal.models import (
+    BackendEvent,
+    Base,
+    Campaign,
+    CampaignEntry,
+    Command,
+    Device,
+    EnrollmentRequest,
+    IssuedProfile,
+    LocalAccount,
+    Passkey,
+    PasskeyChallenge,
+    PasswordLink,
+    Person,
+    SecondFactor,
+    Visit,
+)
+from portal.people import erasure
+from portal.settings import Retention
+from tests.factories import phone
+from tests.pages import BASE, Browser
+
+
+@pytest.fixture
+def invitation(company):
+    return company.invite(company.person())
+
+
+def everything_of(portal, browser, app, company, invitation, clock):
+    """Somebody with all that the portal ever keeps of a person; what to look for afterwards."""
+    held = phone(app)
+    held.install(browser.walk_to("profile", invitation).download())
+    device_id = company.device(invitation).id
+    with portal.database.transaction() as session:
+        person = session.get_one(Person, invitation.request.person_id)
+        colleague = Person(username="helen", name="H", email="h@example.com", role="helpdesk", created_at=clock())
+        session.add(colleague)
+        session.flush()
+        person.phone, person.subject = "+49 170 5551234", "subject-of-erika"
+        requests.hand_over(session, invitation.request.id, colleague, "note about erika", "helpdesk:x", clock())
+        passwords.new_link(session, person, "admin:x", clock())
+        second_factor.set_up(session, portal.vault, person, "JBSWY3DPEHPK3PXP")
+        session.add(Passkey(credential_id="passkey-of-erika", person_id=person.id, public_key=b"k", sign_count=0,
+                            name="erika's key", created_at=clock()))  # fmt: skip
+        session.add(PasskeyChallenge(person_id=person.id, challenge="c", created_at=clock()))
+        campaign = Campaign(name="list", created_at=clock(), created_by="x")
+        session.add(campaign)
+        session.flush()
+        session.add(CampaignEntry(campaign_id=campaign.id, line=1, username="erika", state="invited"))
+        device = session.get_one(Device, device_id)
+        device.apps = [{"Identifier": "app-of-erika"}]
+        device.certificates = [{"CommonName": "certificate-of-erika"}]
+        commands.order(session, device, Order("SecurityInfo"), clock())
+        leaving.left(session, portal.vault, portal.settings, device, leaving.GIVEN_UP, clock())
+        for command in session.scalars(select(Command)):
+            command.last_error, command.errors = "error-of-erika", [{"USEnglishDescription": "error-of-erika"}]
+        session.add(BackendEvent(event_id="e", kind="Connect", profile_id=device.profile_id, content_sealed=b"sealed",
+                                 received_at=clock()))  # fmt: skip
+    return ("erika", "Erika", "17.6.1", "iPhone14", "5551234")
+
+
+def test_erasing_a_person_removes_whatever_there_is_and_keeps_the_chain_valid(
+    app, browser, company, invitation, session, clock
+):
+    portal = company.portal
+    traces = everything_of(portal, browser, app, company, invitation, clock)
+    with portal.database.transaction() as writing:
+        people.erase(writing, writing.get_one(Person, invitation.request.person_id), "admin:x", clock())
+    assert list(audit.broken_links(session)) == []
+    dump, sealed = "", []
+    for table in Base.metadata.sorted_tables:
+        for row in session.execute(select(table)).mappings():
+            dump += table.name + str([value for value in row.values() if not isinstance(value, bytes)]) + "\n"
+            if table.name in ("profiles", "devices", "outbox", "second_factors", "backend_events"):
+                sealed += [name for name, value in row.items() if name.endswith("sealed") and value is not None]
+    for trace in traces:
+        found = [line for line in dump.splitlines() if trace in line]
+        assert not found, found
+    assert sealed == []
+    ended = session.scalars(select(IssuedProfile)).one()
+    assert ended.superseded_at is not None  # nobody downloads it any more
+    for table in (LocalAccount, PasswordLink, SecondFactor, Passkey, PasskeyChallenge, Visit):
+        assert session.query(table).filter(table.person_id == invitation.request.person_id).count() == 0
+
+
+def test_whoever_has_a_managed_device_is_not_erased_over_it(app, browser, company, invitation, clock):
+    """Its work data would go unseen, past the brake; and nobody would know whose device still is under management."""
+    phone(app).install(browser.walk_to("profile", invitation).download())
+    with pytest.raises(people.DevicesManaged), company.portal.database.transaction() as writing:
+        people.erase(writing, writing.get_one(Person, invitation.request.person_id), "admin:x", clock())
+    assert company.status(invitation) == "enrolled"
+
+
+def test_the_profile_of_somebody_erased_is_gone_at_once(browser, company, invitation, clock):
+    browser.walk_to("profile", invitation)
+    ticket = browser.client.get("/enroll/profile.mobileconfig", base_url=BASE, headers=browser.headers).location
+    with company.portal.database.transaction() as writing:
+        people.erase(writing, writing.get_one(Person, invitation.request.person_id), "admin:x", clock())
+    assert Browser(browser.client.application).get(urlsplit(ticket).path).status == 404
+
+
+def test_everything_that_is_personal_is_found_from_its_person():
+    """A mark on a column whose table nothing ties to a person would be forgotten; so would a free text without one."""
+    marked = {table.name: columns for table, columns in erasure.marked()}
+    for table, _ in erasure.marked():
+        assert erasure.whose(table, "id", select(EnrollmentRequest.id)) is not None
+    free = {("people", "name"), ("people", "email"), ("enrollment_requests", "handed_note"), ("devices", "attributes")}
+    assert {(table, column) for table, column in free if column not in marked[table]} == set()
+
+
+def test_forgetting_a_closed_request_leaves_nothing_of_it_and_the_person_stays(
+    app, browser, company, invitation, session, clock
+):
+    portal = company.portal
+    everything_of(portal, browser, app, company, invitation, clock)
+    clock.forward(days=40)
+    with portal.database.transaction() as writing:
+        assert retention.forget_closed(writing, Retention(closed_requests_days=30, mail_days=30), clock()) == 1
+    assert list(audit.broken_links(session)) == []
+    request = session.get_one(EnrollmentRequest, invitation.request.id)
+    assert (request.handed_note, request.managed_apple_account) == (None, "")
+    device = session.scalars(select(Device)).one()
+    assert (device.attributes, device.apps, device.certificates, device.os_version) == ({}, [], [], None)
+    assert session.get_one(Person, request.person_id).name == "Erika"
+    with portal.database.transaction() as writing:
+        rules = Retention(closed_requests_days=30, mail_days=30)
+        assert retention.forget_closed(writing, rules, clock() + timedelta(days=1)) == 0  # it is not looked at again
