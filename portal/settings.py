@@ -6,12 +6,15 @@ A setting ``key`` of section ``[section]`` is the variable ``PORTAL_SECTION_KEY`
 ``config/default.toml`` alone, one comment each; a name that no field knows is an error at start.
 """
 
+import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 from urllib.parse import urlsplit
 
+import pydantic_settings
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
@@ -482,10 +485,33 @@ class Settings(BaseSettings):
         return self.public_url.rstrip("/") + path
 
 
+def _unreadable(environment: Mapping[str, str]) -> list[str]:
+    """What is wrong with the variables that have to be JSON and are not; never their values, which may be secret."""
+    kinds: dict[str, Any] = {}
+    for name, info in Settings.model_fields.items():
+        kind, variable = info.annotation, f"PORTAL_{name}".upper()
+        kinds[variable] = kind
+        if isinstance(kind, type) and issubclass(kind, Section):
+            kinds |= {f"{variable}_{key}".upper(): field.annotation for key, field in kind.model_fields.items()}
+    problems = []
+    for variable in sorted(kinds.keys() & environment.keys()):
+        kind = kinds[variable]
+        is_list, is_section = get_origin(kind) is tuple, isinstance(kind, type) and issubclass(kind, Section)
+        try:
+            if is_list or is_section or get_origin(kind) is dict:
+                json.loads(environment[variable])
+        except ValueError:
+            like = '["one", "another"]' if is_list else '{"name": "value"}'
+            problems.append(f"{variable} has to be written as JSON, like {variable}='{like}'")
+    return problems or ["a PORTAL_ variable cannot be read"]
+
+
 def load(**overrides: Any) -> Settings:
     """Read the settings; ``overrides`` win (tests). Raises SettingsError with every problem, in words."""
     try:
         return Settings(**overrides)
+    except pydantic_settings.exceptions.SettingsError:
+        raise SettingsError("The configuration cannot be used:\n  " + "\n  ".join(_unreadable(os.environ))) from None
     except ValidationError as error:
         problems = (
             f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']}"

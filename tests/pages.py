@@ -62,9 +62,9 @@ class Browser:
                 )
         return values
 
-    def send(self, address: str, **fields: str) -> "Browser":
-        """Send the page's own form as it is shown to another address, as a button with one of its own does."""
-        return self.post(address, {**self.filled(), **fields})
+    def send(self, address: str = "", **fields: str) -> "Browser":
+        """Send the page's own form as it is shown, perhaps to another address, as a button with one of its own does."""
+        return self.post(address or self.path, {**self.filled(), **fields})
 
     # --- reading -------------------------------------------------------------------------------------------
 

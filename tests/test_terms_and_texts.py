@@ -7,6 +7,7 @@ from email.policy import default
 import pytest
 
 from portal import jobs
+from portal.models import EnrollmentRequest
 from tests.factories import Company
 from tests.pages import Browser
 
@@ -180,9 +181,12 @@ def test_the_checklist_leads_a_new_admin_to_a_real_invitation(admin, company, po
     company.person()
     admin.get("/helpdesk").submit("/helpdesk/requests", username="erika")
     left = open_items(admin)
-    assert [each[:6] for each in left] == ["Upload", "Let yo", "Upload"]
+    assert [each[:6] for each in left] == ["Upload", "Let yo", "Upload", "Invite"]
     for link in admin.soup.select(".stages a"):
         assert Browser.get(admin, link["href"]).status == 200
+    with portal.database.transaction() as session:
+        session.query(EnrollmentRequest).one().enrolled_at = clock()
+    assert len(open_items(admin)) == 3  # an iPhone is enrolled, whoever invited its owner
 
 
 def test_in_the_demo_only_what_is_real_there_is_asked(make_app, clock):
@@ -190,4 +194,4 @@ def test_in_the_demo_only_what_is_real_there_is_asked(make_app, clock):
     app = make_app(demo=True)
     Company(app.extensions["portal"]).person("adam", role="admin")
     admin = Browser(app).staff_sign_in("adam", clock())
-    assert [each[:6] for each in open_items(admin)] == ["Bring ", "Let yo", "Invite"]
+    assert [each[:6] for each in open_items(admin)] == ["Say wh", "Bring ", "Invite"]

@@ -79,11 +79,9 @@ def _settled(
 
 def _with_a_profile(facts: journey.Facts, moved: datetime, now: datetime) -> Advice:
     waiting = journey.waiting(facts, now)
-    left = facts.profile_expires_at - now if facts.profile_expires_at else None
-    minutes = max(1, round(left.total_seconds() / 60)) if left and left.total_seconds() > 0 else 0
     if waiting is Waiting.EXPIRED:
         return Advice("profile_expired", facts.profile_expires_at or moved)
-    return Advice(f"waiting_{waiting.value}", moved, minutes_left=minutes)
+    return Advice(f"waiting_{waiting.value}", moved, minutes_left=facts.minutes_left(now))
 
 
 def _before_sign_in(

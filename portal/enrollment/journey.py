@@ -4,6 +4,7 @@
 mails and the finish page all ask them.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -115,6 +116,12 @@ class Facts:
     def over(self, now: datetime) -> bool:
         """Whether the request ended or its time ran out before a device enrolled."""
         return self.ended_at is not None or (self.enrolled_at is None and now >= self.expires_at)
+
+    def minutes_left(self, now: datetime) -> int:
+        """Whole minutes for which the profile can still be installed, a begun one counted; 0 without one."""
+        if self.profile_expires_at is None:
+            return 0
+        return max(0, math.ceil((self.profile_expires_at - now).total_seconds() / 60))
 
 
 def of(request: EnrollmentRequest, walk: Walk | None = None) -> Facts:

@@ -21,6 +21,8 @@ from portal.simulator.server import ROOT, NotStarted, Server, running
 from portal.simulator.settings_app import SettingsApp
 
 SETTLE_TRIES = 30
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a service manager, a terminal that is closed."""
 
 
 def walk(backend: str = "embedded") -> int:
@@ -114,7 +116,7 @@ def serve(port: int) -> int:
     data = Path(os.environ.get("PORTAL_DATA_DIR") or ROOT / "var")
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     server = Server(port, {"PORTAL_DATA_DIR": str(data)}, data / "server.log")
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may start what runs in its background with SIGINT ignored
+    for number in STOPPING:  # a shell may start what runs in its background with SIGINT ignored
         signal.signal(number, _interrupt)
     try:
         server.prepare()
@@ -127,8 +129,7 @@ def serve(port: int) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave a process behind
-            signal.signal(number, signal.SIG_IGN)
+        _ignore_more()
         server.stop()
 
 
@@ -149,7 +150,14 @@ def _introduce(server: Server, data: Path) -> None:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    _ignore_more()
     raise KeyboardInterrupt
+
+
+def _ignore_more() -> None:
+    """Stopping takes a moment: a second signal meanwhile must not leave a process behind."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def main(arguments: list[str]) -> int:

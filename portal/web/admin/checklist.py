@@ -10,6 +10,9 @@ from portal.extensions import db_session, portal
 from portal.models import DiscoveryCheck, EnrollmentRequest, Person, SettingsVersion
 from portal.settings import Settings
 
+IN_A_DEMO = ("company", "people", "invitation")
+"""A demo has no mail server, no certificates and no website to connect; the rest can be tried in it."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -27,17 +30,17 @@ def items() -> list[Item]:
     domains = discovery.domains(db_session, settings)
     checks = {each.domain: each.problem for each in db_session.scalars(select(DiscoveryCheck))}
     uploaded = bool(settings.profile.signing_identity or settings.profile.signing_certificate)
-    return [
-        Item("company", _saved("company") or settings.demo, "admin.settings_page", "company"),
-        Item("mail", settings.mail.transport == "smtp" or settings.demo, "admin.settings_page", "mail"),
+    every = [
+        Item("company", _saved("company"), "admin.settings_page", "company"),
+        Item("mail", settings.mail.transport == "smtp", "admin.settings_page", "mail"),
         Item("people", _any_account(), "admin.people_page"),
-        Item("terms", True if settings.demo else _own_terms(), "admin.terms_page"),
-        Item("signing", uploaded or settings.demo, "admin.settings_page", "backend"),
+        Item("terms", _own_terms(), "admin.terms_page"),
+        Item("signing", uploaded, "admin.settings_page", "backend"),
         Item("discovery", any(checks.get(each, "x") is None for each in domains), "admin.discovery_page"),
-        Item("push", bool(settings.mdm.push_identity) or settings.demo, "admin.settings_page", "backend"),
-        Item("invitation", _any_invitation(), "helpdesk.request_list"),
+        Item("push", bool(settings.mdm.push_identity), "admin.settings_page", "backend"),
+        Item("invitation", _any_enrolled(), "helpdesk.request_list"),
     ]
-    return items
+    return [each for each in every if each.code in IN_A_DEMO] if settings.demo else every
 
 
 def _saved(page: str) -> bool:
@@ -52,5 +55,5 @@ def _own_terms() -> bool:
     return len(terms.versions(db_session)) > 1
 
 
-def _any_invitation() -> bool:
-    return bool(db_session.scalar(select(exists().where(EnrollmentRequest.source.in_(("helpdesk", "admin"))))))
+def _any_enrolled() -> bool:
+    return bool(db_session.scalar(select(exists().where(EnrollmentRequest.enrolled_at.is_not(None)))))

@@ -1,8 +1,5 @@
 """Step 7: the profile, downloaded from a short-lived ticket; for a device that enrolls from Settings, how to."""
 
-import math
-from datetime import datetime
-
 from flask import Response, redirect, render_template, url_for
 from flask import request as http
 from flask.typing import ResponseReturnValue
@@ -42,7 +39,7 @@ def profile(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseR
         account=request.managed_apple_account,
         expires_at=facts.profile_expires_at,
         now=now,
-        minutes_left=_minutes_left(facts, now),
+        minutes_left=facts.minutes_left(now),
         lifetime=portal.settings.profile.lifetime_minutes,
     )
 
@@ -74,9 +71,3 @@ def ticket(ticket: str) -> ResponseReturnValue:
     response = Response(content, content_type=profiles.MEDIA_TYPE)
     response.headers["Content-Disposition"] = 'attachment; filename="enrollment.mobileconfig"'
     return response
-
-
-def _minutes_left(facts: Facts, now: datetime) -> int:
-    if facts.profile_expires_at is None:
-        return 0
-    return max(0, math.ceil((facts.profile_expires_at - now).total_seconds() / 60))

@@ -1,7 +1,5 @@
 """The page that an employee sees now, in their language; nothing on it can be used."""
 
-import math
-
 from flask import abort, render_template
 from flask.typing import ResponseReturnValue
 from flask_babel import force_locale
@@ -64,14 +62,13 @@ def _page(step: Step, request: EnrollmentRequest, facts: Facts, language: str) -
         return name, {"waiting": waiting, "facts": facts, "account": account, "way": way}
     if way is Way.ACCOUNT:
         return "settings", {"waiting": waiting, "account": account}
-    left = (facts.profile_expires_at - now).total_seconds() if facts.profile_expires_at else 0
     return "profile", {
         "form": forms.ContinueForm(),
         "waiting": waiting,
         "account": account,
         "expires_at": facts.profile_expires_at,
         "now": now,
-        "minutes_left": max(0, math.ceil(left / 60)),
+        "minutes_left": facts.minutes_left(now),
         "lifetime": portal.settings.profile.lifetime_minutes,
     }
 

@@ -1,0 +1,234 @@
+"""Nothing removes the work data of many at once without a second person."""
+
+import contextlib
+
+import pytest
+from sqlalchemy import select
+
+from portal import jobs, people
+from portal.credentials import api_tokens
+from portal.enrollment import brake, leaving, management
+from portal.enrollment.brake import AT_LEAST, RemovalsHeld
+from portal.enrollment.management import Staff
+from portal.models import Command, Device, Person
+from portal.people import leavers
+from tests.factories import phone
+from tests.pages import Browser
+
+FLEET = 9
+
+
+@pytest.fixture
+def fleet(app, company, clock):
+    """People with a managed device each; their devices by username."""
+    held = {}
+    for number in range(FLEET):
+        invitation = company.invite(company.person(f"person{number}"))
+        phone(app, number % 4).install(Browser(app).walk_to("profile", invitation).download())
+        held[f"person{number}"] = invitation
+    return held
+
+
+@pytest.fixture
+def admins(app, company, clock):
+    company.person("ada", "admin")
+    company.person("bob", "admin")
+    return [Browser(app).staff_sign_in(name, clock()) for name in ("ada", "bob")]
+
+
+@pytest.fixture
+def worker(portal):
+    made = jobs.Worker(portal.live.base)
+    yield made
+    made.database.engine.dispose()
+
+
+def asked(portal):
+    """How many devices were given the command that removes their work data."""
+    with portal.database.session() as session:
+        return len(session.scalars(select(Command.id).where(Command.request_type == "RemoveProfile")).all())
+
+
+def kinds(company):
+    return [each.kind for each in company.all_events()]
+
+
+class Closing:
+    """A directory that calls everybody disabled."""
+
+    def standing(self, username):
+        return "disabled"
+
+
+def all_from_the_directory(portal):
+    with portal.database.transaction() as session:
+        for person in session.scalars(select(Person).where(Person.role == "employee")):
+            person.source, person.subject = "directory", person.username
+
+
+def test_a_directory_that_calls_everybody_disabled_takes_few_and_stops(
+    app, portal, company, fleet, admins, worker, clock
+):
+    all_from_the_directory(portal)
+    leavers.look(portal.database, Closing(), clock())
+    clock.forward(minutes=1)
+    for _ in range(3):
+        worker.every_minute()
+        clock.forward(minutes=1)
+    assert asked(portal) == AT_LEAST
+    assert kinds(company).count("removals.held") == 1
+    assert kinds(company).count("device.removal_held") == FLEET - AT_LEAST
+    page = admins[0].get("/admin")
+    assert f"Removals are held: {FLEET - AT_LEAST} devices wait" in page.text
+    clock.forward(hours=3)  # time alone releases nothing
+    worker.every_minute()
+    assert asked(portal) == AT_LEAST
+
+
+def test_every_admin_is_told_by_mail(app, portal, company, fleet, admins, worker, clock, tmp_path):
+    worker.every_minute()
+    all_from_the_directory(portal)
+    leavers.look(portal.database, Closing(), clock())
+    for _ in range(3):
+        clock.forward(minutes=1)
+        worker.every_minute()
+    mails = [each.read_text() for each in (tmp_path / "outbox").glob("*.eml")]
+    told = [each for each in mails if "removals are held" in each]
+    assert sorted(to for each in told for to in ("ada@", "bob@") if f"To: {to}" in each) == ["ada@", "bob@"]
+
+
+def hold(portal, fleet, company, clock, worker):
+    all_from_the_directory(portal)
+    leavers.look(portal.database, Closing(), clock())
+    worker.every_minute()
+    assert asked(portal) == AT_LEAST
+
+
+def test_two_admins_release_what_is_held(app, portal, company, fleet, admins, worker, clock):
+    hold(portal, fleet, company, clock, worker)
+    ada, bob = admins
+    ada.get("/admin").submit("/admin/removals/approve")
+    assert "You count as one of the two" in ada.text
+    ada.post("/admin/removals/approve", ada.hidden("/admin/removals/keep"))  # the same admin again
+    worker.every_minute()
+    assert asked(portal) == AT_LEAST
+    bob.get("/admin").submit("/admin/removals/approve")
+    assert "It goes on" in bob.text
+    worker.every_minute()
+    assert asked(portal) == FLEET
+    assert kinds(company).count("removals.approved") == 1
+    assert kinds(company).count("removals.released") == 1
+    assert "Removals are held" not in bob.get("/admin").text
+    worker.every_minute()
+    assert asked(portal) == FLEET
+
+
+def test_an_admin_who_asked_for_the_one_too_many_counts_as_one_of_the_two(app, portal, company, fleet, admins, clock):
+    ada, bob = admins
+    for invitation in fleet.values():
+        device = company.device(invitation)
+        ada.get(f"/helpdesk/devices/{device.id}")
+        ada.submit(f"/helpdesk/devices/{device.id}/remove-work-data", confirm="iPhone")
+    assert asked(portal) == AT_LEAST
+    assert "is held" in ada.text
+    assert "You count as one of the two" in ada.get("/admin").text
+    bob.get("/admin").submit("/admin/removals/approve")
+    with portal.database.transaction() as session:
+        leaving.go_on(session, portal.settings, clock())
+    assert asked(portal) == FLEET
+
+
+def test_it_was_a_mistake_and_everybody_keeps_their_work_data(app, portal, company, fleet, admins, worker, clock):
+    hold(portal, fleet, company, clock, worker)
+    with portal.database.transaction() as session:
+        for person in session.scalars(select(Person).where(Person.role == "employee")):
+            people.enable(session, person, "admin:x", clock())
+    admins[0].get("/admin").submit("/admin/removals/keep")
+    assert "Work data stays on the devices" in admins[0].text
+    worker.every_minute()
+    assert asked(portal) == AT_LEAST
+    with portal.database.session() as session:
+        assert brake.held(session) is None
+        assert session.scalars(select(Device).where(Device.leaving_held_at.is_not(None))).all() == []
+
+
+def test_whoever_is_still_disabled_stays_held(portal, company, fleet, worker, clock):
+    hold(portal, fleet, company, clock, worker)
+    with portal.database.transaction() as session:
+        assert brake.keep(session, "admin:x", clock()) == 0
+        assert brake.held(session) is not None
+
+
+def test_helpdesk_still_ends_single_enrollments_by_hand(app, portal, company, fleet, worker, clock):
+    """The directory set the brake; one lost phone must not wait. Five of them are enough in an hour, though."""
+    for name in list(fleet)[5:]:
+        with portal.database.transaction() as session:
+            person = session.scalar(select(Person).where(Person.username == name))
+            person.source = "nowhere"  # the directory does not speak for these
+    with portal.database.transaction() as session:
+        for name in list(fleet)[:5]:
+            people.disable(session, people.by_username(session, name), "directory", clock())
+    worker.every_minute()
+    assert asked(portal) == AT_LEAST
+    with portal.database.transaction() as session:
+        device = session.get_one(Device, company.device(fleet["person5"]).id)
+        assert not leaving.ask(session, portal.settings, device, "person_disabled", "system", clock())
+        assert brake.held(session) is not None
+        device = session.get_one(Device, company.device(fleet["person6"]).id)
+        staff = Staff("helpdesk:hilda", clock())
+        management.remove_work_data(session, portal.settings, device.id, "iPhone", staff)
+    assert asked(portal) == AT_LEAST + 1
+
+
+@pytest.mark.parametrize("way", ["page", "api", "give up"])
+def test_whoever_asks_and_however_the_limit_is_the_same(app, portal, company, fleet, clock, way):
+    done = 0
+    for invitation in fleet.values():
+        with portal.database.transaction() as session:
+            device = session.get_one(Device, company.device(invitation).id)
+            actor = {"page": "admin:ada", "api": "token:t", "give up": "admin:ada"}[way]
+            if way == "give up":
+                with contextlib.suppress(RemovalsHeld):
+                    staff = Staff(actor, clock())
+                    management.give_up(session, portal.vault, portal.settings, device.id, "iPhone", staff)
+                    done += 1
+            else:
+                done += leaving.ask(session, portal.settings, device, "selective_wipe", actor, clock())
+    assert done == AT_LEAST
+
+
+def test_an_hour_later_the_same_number_goes_through_again(portal, company, fleet, clock):
+    devices = [company.device(each).id for each in fleet.values()]
+
+    def ask(device_id):
+        with portal.database.transaction() as session:
+            device = session.get_one(Device, device_id)
+            return leaving.ask(session, portal.settings, device, "selective_wipe", "system", clock())
+
+    assert all(ask(each) for each in devices[: AT_LEAST - 1])
+    clock.forward(minutes=61)
+    assert all(ask(each) for each in devices[AT_LEAST - 1 :])
+
+
+def test_while_removals_are_held_nobody_more_is_disabled_by_the_directory(portal, company, fleet, worker, clock):
+    hold(portal, fleet, company, clock, worker)
+    with portal.database.transaction() as session:
+        for person in session.scalars(select(Person)):
+            person.disabled_at, person.synced_at = None, None
+    assert leavers.look(portal.database, Closing(), clock()) == 0
+
+
+def test_the_server_releases_where_there_is_one_admin(app, portal, company, fleet, worker, clock):
+    hold(portal, fleet, company, clock, worker)
+    done = app.test_cli_runner().invoke(args=["removals", "release"])
+    assert (done.exit_code, str(FLEET - AT_LEAST) in done.output) == (0, True)
+    worker.every_minute()
+    assert asked(portal) == FLEET
+
+
+def test_monitoring_counts_what_is_held(app, portal, company, fleet, worker, clock):
+    hold(portal, fleet, company, clock, worker)
+    with portal.database.transaction() as session:
+        token = api_tokens.make(session, "x", ["metrics"], "admin:x", clock())
+    text = app.test_client().get("/metrics", headers={"Authorization": f"Bearer {token}"}).get_data(as_text=True)
+    assert f"\nportal_removals_held {FLEET - AT_LEAST}\n" in text
