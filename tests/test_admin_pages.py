@@ -121,7 +121,7 @@ def test_no_cell_of_an_export_starts_a_formula(admin, company, portal):
     line = rows_of(admin, "/admin/audit.csv")[1]
     assert (line[1], line[4], line[5]) == ("'=cmd|' /C calc'!A0", "'+1", "'@SUM(1)")
     assert spreadsheets.safe(-5) == -5
-    assert [spreadsheets.safe(each) for each in ("-5", "\t=1", "plain", None)] == ["'-5", "'\t=1", "plain", ""]
+    assert [spreadsheets.safe(each) for each in ("-5", "\t=1", "plain", None)] == ["'-5", " '=1", "plain", ""]
 
 
 def test_every_chain_is_checked_when_asked_and_a_change_is_named(admin, company, portal, happened, clock):

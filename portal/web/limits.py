@@ -16,6 +16,9 @@ LONGEST_TEXT = 60_000
 UNKNOWN_SENDERS = ("apple.scep", "apple.enroll")
 """Machines' endpoints at which anybody may send; the message is read before its sender is known."""
 MACHINE_BLUEPRINTS = ("apple", "hooks")
+JSON_PAGES = ("staff.options_for_adding", "staff.add_passkey", "staff.options_for_signing_in", "staff.use_passkey",
+              "staff.confirm_by_passkey")  # fmt: skip
+"""People's endpoints that our own scripts ask with JSON."""
 UPLOADS = {
     "admin.save_settings": 1_200_000,
     "admin.preview_settings": 1_200_000,
@@ -60,6 +63,8 @@ def init_app(app: Flask) -> None:
             abort(400)
         if request.blueprint in MACHINE_BLUEPRINTS:
             return
+        if request.is_json and not (request.blueprint == "api" or request.endpoint in JSON_PAGES):
+            abort(400)  # a form never comes like that; the form library would read it all the same
         for values in (request.args, request.form):
             for key, value in values.items(multi=True):
                 if "\x00" in key or "\x00" in value:

@@ -8,10 +8,11 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 
-_BEGINS = "=+\\-@\uff1d\uff0b\uff0d\uff20\t\r\n\0"
-"""What begins a formula, full-width forms too, or hides one."""
-_FORMULA = re.compile(rf"(^|[;,|\t\r\n])(\s*)(?=[{_BEGINS}])")
-"""Also after whatever a reader of another country may take for a separator."""
+_BEGINS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+"""What begins a formula, full-width forms too."""
+_FORMULA = re.compile(rf"(^|[;,|])([\s\"']*)(?=[{_BEGINS}])")
+"""Also after whatever a reader of another country may take for a separator, and behind its quotes."""
+_BREAKS = re.compile(r"[\t\r\n\0]+")
 
 
 def lines(rows: Iterable[Iterable[object]]) -> Iterator[str]:
@@ -31,7 +32,7 @@ def safe(cell: object) -> object:
     if isinstance(cell, int | float):
         return cell
     text = "" if cell is None else str(cell)
-    return _FORMULA.sub(r"\1'\2", text.replace("\0", ""))
+    return _FORMULA.sub(r"\1\2'", _BREAKS.sub(" ", text))
 
 
 def as_file(name: str) -> dict[str, str]:
