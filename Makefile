@@ -2,9 +2,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 8000
 BACKEND ?= embedded
 BIN = .venv/bin
+COMPILE = CUSTOM_COMPILE_COMMAND="make lock" .venv/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
+	--strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help run test demo bench lint messages
+.PHONY: help run test demo bench lint messages lock
 
 help:            ## list the commands
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -29,11 +31,15 @@ messages: .venv/develop  ## take new texts into the catalogues and compile them
 	$(BIN)/pybabel -q update -i portal/translations/messages.pot -d portal/translations --ignore-pot-creation-date --no-fuzzy-matching
 	$(BIN)/pybabel -q compile --statistics -d portal/translations
 
+lock:            ## compile the requirements with the hashes of every package, after a change in config/*.in
+	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install --quiet --disable-pip-version-check pip-tools==7.6.2
+	for name in requirements requirements-dev; do $(COMPILE) -o $$name.txt config/$$name.in; done
+
 .venv/runtime: requirements.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
 .venv/develop: .venv/runtime requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@

@@ -90,3 +90,61 @@ def test_a_flood_is_told_in_portions_and_nothing_is_left_out(choose, told, compa
     assert [len(told()) for _ in range(4)] == [3, 6, 7, 7]
     with portal.database.session() as session:
         assert session.query(OutboxMessage).filter_by(kind="alert").count() == 7
+
+
+def mails(portal):
+    found = [path.read_text() for path in sorted((portal.settings.data / "outbox").glob("*.eml"))]
+    return sorted(
+        (line_of(mail, "To: "), line_of(mail, "Subject: "))
+        for mail in found
+        if "helpdesk@" not in line_of(mail, "To: ")
+    )
+
+
+def line_of(mail, name):
+    return next(line.removeprefix(name) for line in mail.splitlines() if line.startswith(name))
+
+
+SECURITY = {
+    "second_factor.locked": (
+        "The second factor of Helen is locked after 20 wrong codes",
+        "Your second factor is locked",
+    ),
+    "second_factor.forgotten": ("The second factor of Helen was reset", "Your second factor was reset"),
+    "second_factor.replaced": ("The second factor of Helen was replaced", "Your second factor was replaced"),
+    "passkey.added": ("Helen has a new passkey", "A passkey was added to your account"),
+    "passkey.removed": (None, "A passkey was removed from your account"),
+    "password.changed": (None, "Your password was changed"),
+    "person.role_changed": ("Helen is an admin now", "Your role was changed"),
+    "person.added": ("A new admin was added: Helen", None),
+    "api_token.made": ("A new API token was made: Helen", None),
+    "keys.rotated": ("The portal's old secret keys were dropped", None),
+}
+
+
+@pytest.mark.parametrize("kind", SECURITY)
+def test_who_gets_in_is_told_to_every_admin_and_to_the_person(company, portal, told, clock, kind):
+    company.person("ada", "admin")
+    company.person("bob", "admin")
+    helen = company.person("helen", "helpdesk")
+    told()
+    reason = {"person.role_changed": "admin", "person.added": "admin", "keys.rotated": "dropped_old"}.get(kind)
+    with portal.database.transaction() as session:
+        audit.record(session, audit.SETTINGS, kind, clock(), reason=reason, detail={"person": helen.id})
+    told()
+    to_admins, to_person = SECURITY[kind]
+    expected = [(f"{name}@example.com", to_admins) for name in ("ada", "bob") if to_admins]
+    expected += [("helen@example.com", to_person)] if to_person else []
+    assert mails(portal) == sorted(expected)
+    told()
+    assert len(mails(portal)) == len(expected)  # once
+
+
+def test_what_is_no_matter_of_security_is_told_to_nobody_else(company, portal, told, clock):
+    company.person("ada", "admin")
+    told()
+    with portal.database.transaction() as session:
+        for kind, reason in (("person.added", "employee"), ("person.role_changed", "helpdesk"), ("keys.rotated", None)):
+            audit.record(session, audit.SETTINGS, kind, clock(), reason=reason, detail={})
+    told()
+    assert mails(portal) == []

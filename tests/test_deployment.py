@@ -117,6 +117,9 @@ def test_nginx_forwards_people_limits_people_and_newcomers_and_hides_the_hooks(t
             assert client.post("/hooks/nanomdm").status_code == 404
             assert client.get("/mdm/authorize").status_code == 404  # only nginx itself may ask
             assert client.put("/mdm/relay").status_code == 404
+            for path in ("/readyz", "/healthz", "/metrics"):
+                assert client.get(path).status_code == 404
+                assert client.get(proxy.url + "/" + path).status_code == 404
             kind = "application/x-apple-aspen-mdm"
             for sent in (kind, f"{kind}-checkin", f"{kind}; charset=UTF-8"):
                 later = client.put("/mdm/connect", content=b"x", headers={"Content-Type": sent})

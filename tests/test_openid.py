@@ -1,11 +1,15 @@
 """What an OpenID provider may answer and what is made of it; every way an answer can be wrong."""
 
+import threading
+import time
+
 import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 from PIL import Image
 
+from portal.credentials import oidc
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.oidc import Pending, Provider, ProviderRefused
 from portal.settings import OidcProvider, SettingsError, load
@@ -265,3 +269,69 @@ def test_a_provider_that_is_configured_wrongly_is_named_at_start(wrong):
     values = {"name": "test", "title": "Test", "issuer": ISSUER, "client_id": "portal", **wrong}
     with pytest.raises(SettingsError):
         load(public_url="https://portal.example.com", oidc={"providers": [values]})
+
+
+def test_how_somebody_signed_in_is_what_the_signed_token_says_alone():
+    """Userinfo is not signed for this sign-in: a second factor that only it tells of was not proved here."""
+    told = httpx.Response(200, json={"sub": "s1", "groups": ["a"], "amr": ["mfa"], "acr": "high", "extra": 1})
+    fake = FakeProvider({"groups": None}, userinfo=told)
+    signed_in = fake.finish(helpdesk_group="a")
+    assert (signed_in.found.role, signed_in.methods) == ("helpdesk", frozenset())
+
+
+class Introspecting(FakeProvider):
+    """Knows no token, and counts how often it is asked."""
+
+    def __init__(self, wait=None):
+        super().__init__(metadata={"introspection_endpoint": f"{ISSUER}/introspect"})
+        self.introspected, self.wait = 0, wait
+
+    def __call__(self, request):
+        if request.url.path == "/introspect":
+            self.introspected += 1
+            if self.wait is not None:
+                self.wait.wait(5)
+            return httpx.Response(200, json={"active": False})
+        return super().__call__(request)
+
+
+def test_a_token_that_the_provider_does_not_know_is_asked_about_once():
+    fake = Introspecting()
+    provider = fake.provider()
+    for _ in range(50):
+        with pytest.raises(ProviderRefused):
+            provider.check_access_token("made-up", "client", NOW)
+    assert fake.introspected == 1
+
+
+@pytest.mark.parametrize("token", ["", "with space", "x" * 9000, "naïve", "a=b", "\n"])
+def test_what_is_no_token_is_not_asked_about_at_all(token):
+    fake = Introspecting()
+    with pytest.raises(ProviderRefused):
+        fake.provider().check_access_token(token, "client", NOW)
+    assert fake.introspected == 0
+
+
+def test_no_more_than_a_few_tokens_are_asked_about_at_once():
+    """Otherwise whoever sends made-up tokens while the provider is slow holds every thread that serves pages."""
+    gate = threading.Event()
+    provider = Introspecting(gate).provider()
+    provider.metadata()
+    outcomes = []
+
+    def ask(number):
+        try:
+            provider.check_access_token(f"token-{number}", "client", NOW)
+        except (ProviderRefused, SourceUnavailable) as refusal:
+            outcomes.append(refusal.reason)
+
+    asking = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
+    for each in asking:
+        each.start()
+    deadline = time.monotonic() + 5
+    while outcomes.count("busy") < 20 - oidc.MOST_ASKING and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert outcomes == ["busy"] * (20 - oidc.MOST_ASKING)
+    gate.set()
+    for each in asking:
+        each.join()

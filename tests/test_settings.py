@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from portal import settings
+from portal import create_app, settings
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +105,23 @@ def test_passwords_and_keys_do_not_show_in_a_print():
     loaded = settings.load(secret_keys=("very-secret",), mail={**settings.load().mail.model_dump(), "password": "hush"})
     assert "very-secret" not in repr(loaded)
     assert "hush" not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORTAL_LANGUAGES", "en,de"),
+        ("PORTAL_LDAP_SERVERS", "ldaps://dc.example.com"),
+        ("PORTAL_PROXY_TRUSTED", "10.0.0.0/8"),
+        ("PORTAL_SECRET_KEYS", "very-secret"),
+        ("PORTAL_LDAP", "x"),
+    ],
+)
+def test_a_variable_that_cannot_be_read_is_named_with_what_it_should_look_like(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(settings.SettingsError) as refused:
+        settings.load()
+    assert f"{variable} has to be written as JSON, like {variable}='" in str(refused.value)
+    assert value not in str(refused.value)  # it may be a secret
+    with pytest.raises(SystemExit, match=variable):
+        create_app()

@@ -80,8 +80,8 @@ def test_the_demo_walks_to_an_enrolled_device(capsys, monkeypatch, backend):
     assert "/enroll/terms" in printed
 
 
-def test_ctrl_c_twice_leaves_no_process_behind(tmp_path):
-    """``make run`` in a terminal: the signal reaches the whole group, and people press it again."""
+def start_of_make_run(tmp_path):
+    """``make run`` as a process, and what it started, once it serves."""
     environment = {**os.environ, "PORTAL_DATA_DIR": str(tmp_path)}
     environment.pop("PORTAL_DATABASE_URL", None)
     command = [sys.executable, "-m", "portal.simulator.demo", "serve", str(free_port())]
@@ -95,8 +95,25 @@ def test_ctrl_c_twice_leaves_no_process_behind(tmp_path):
         printed += line
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     assert len(children) == 2
-    for _ in range(2):
-        os.killpg(run.pid, signal.SIGINT)
-        time.sleep(0.2)
+    return run, children
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        (signal.SIGINT, signal.SIGINT),
+        (signal.SIGTERM,),
+        (signal.SIGHUP,),
+        (signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+        (signal.SIGHUP, signal.SIGHUP, signal.SIGINT),
+    ],
+    ids=["Ctrl-C twice", "terminated", "terminal closed", "everything", "terminal closed twice"],
+)
+def test_however_make_run_ends_it_leaves_no_process_behind(tmp_path, signals):
+    """The signal reaches the whole group, at once or again while it stops."""
+    run, children = start_of_make_run(tmp_path)
+    for number in signals:
+        os.killpg(run.pid, number)
+        time.sleep(0.05)
     assert run.wait(20) == 0
     assert not [child for child in children if Path(f"/proc/{child}").exists()]

@@ -1,0 +1,65 @@
+"""What monitoring reads, who may read it, and that nobody who asks holds those who serve pages."""
+
+import threading
+import time
+
+import pytest
+
+from portal.credentials import reachable
+from portal.credentials.base import SourceUnavailable
+from portal.credentials.reachable import Reachable
+from tests.pages import BASE
+
+
+class Hanging:
+    """A directory that does not answer for a while."""
+
+    def __init__(self, seconds):
+        self.seconds, self.asked = seconds, 0
+
+    def probe(self, _username):
+        self.asked += 1
+        time.sleep(self.seconds)
+        yield "connected"
+
+
+@pytest.mark.parametrize(("address", "told"), [("127.0.0.1", True), ("::1", True), ("203.0.113.7", False), ("", False)])
+def test_only_configured_networks_read_what_is_wrong(app, address, told):
+    answer = app.test_client().get("/readyz", base_url=BASE, environ_overrides={"REMOTE_ADDR": address})
+    assert answer.status_code == 200
+    assert answer.json["status"] == "degraded"  # no push certificate
+    assert ("problems" in answer.json) == told
+
+
+def test_whoever_asks_while_a_source_hangs_is_not_held(monkeypatch):
+    monkeypatch.setattr(reachable, "WAIT_SECONDS", 0.05)
+    source = Hanging(0.6)
+    looked = Reachable(source, ())
+    began = time.monotonic()
+    told = []
+
+    def ask():
+        with pytest.raises(SourceUnavailable) as refusal:
+            looked.check()
+        told.append(refusal.value.reason)
+
+    asking = [threading.Thread(target=ask) for _ in range(20)]
+    for each in asking:
+        each.start()
+    for each in asking:
+        each.join()
+    assert time.monotonic() - began < 0.5
+    assert (source.asked, told) == (1, ["timeout"] * 20)
+    time.sleep(0.8)
+    looked.check()  # it answered meanwhile
+
+
+def test_what_was_seen_is_kept_for_a_while(monkeypatch):
+    source = Hanging(0)
+    looked = Reachable(source, ())
+    for _ in range(5):
+        looked.check()
+    assert source.asked == 1
+    monkeypatch.setattr(reachable, "KEPT_SECONDS", 0)
+    looked.check()
+    assert source.asked == 2
