@@ -19,7 +19,7 @@ from operator import attrgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import Text, bindparam, cast, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -92,7 +92,8 @@ def erase_details(session: Session, chain: str) -> None:
 
 def erase_details_of(session: Session, chain: str, person_id: str) -> None:
     """Forget in ``chain`` what is personal about one person."""
-    for event in session.scalars(select(AuditEvent).where(AuditEvent.chain == chain)):
+    about = cast(AuditEvent.detail, Text).contains(person_id, autoescape=True)
+    for event in session.scalars(select(AuditEvent).where(AuditEvent.chain == chain, about)):
         if event.detail and event.detail.get("person") == person_id:
             event.detail = None
 

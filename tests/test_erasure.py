@@ -137,3 +137,12 @@ def test_forgetting_a_closed_request_leaves_nothing_of_it_and_the_person_stays(
     with portal.database.transaction() as writing:
         rules = Retention(closed_requests_days=30, mail_days=30)
         assert retention.forget_closed(writing, rules, clock() + timedelta(days=1)) == 0  # it is not looked at again
+
+
+def test_whoever_is_added_on_the_command_line_is_named_by_the_trail(app, company, session):
+    arguments = ["people", "add", "boss", "--name", "Boss", "--email", "boss@example.com", "--role", "admin"]
+    done = app.test_cli_runner().invoke(args=[*arguments, "--password", "seven quiet lamps"])
+    assert done.exit_code == 0, done.output
+    boss = session.scalar(select(Person).where(Person.username == "boss"))
+    event = next(each for each in company.all_events() if each.kind == "person.added")
+    assert (event.reason, event.detail["person"]) == ("admin", boss.id)

@@ -1,6 +1,7 @@
 """The employee's way from the link to the finish page."""
 
 import plistlib
+import re
 
 import pyotp
 import pytest
@@ -274,3 +275,16 @@ def newest_passcode(company, invitation):
     request = company.request(invitation)
     secret = company.portal.vault.open(request.passcode_secret_sealed).decode()
     return pyotp.HOTP(secret).at(request.passcode_counter)
+
+
+def test_employee_and_helpdesk_read_the_same_number_of_minutes(app, browser, company, clock):
+    """A begun minute counts, on every page."""
+    invitation = company.invite(company.person())
+    company.person("hilda", "helpdesk")
+    helpdesk = Browser(app).staff_sign_in("hilda", clock())
+    browser.walk_to("profile", invitation)
+    browser.download()
+    for seconds in (20, 31, 40, 200):
+        clock.forward(seconds=seconds)
+        shown = re.search(r"within (\d+) minute", browser.get("/enroll/profile").text)[1]
+        assert f"it works {shown} more minutes" in helpdesk.get(f"/helpdesk/requests/{invitation.request.id}").text

@@ -114,3 +114,16 @@ def test_length_and_a_blocklist_decide_not_kinds_of_characters(erika, settings, 
     except PasswordRefused as refusal:
         refused = refusal.reason
     assert refused == reason
+
+
+def test_none_of_the_commonest_passwords_is_taken_however_long(company, settings):
+    """zxcvbn's list of 30,000, as it is and twice in a row."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+    person = company.person()
+    common = FREQUENCY_LISTS["passwords"]
+    assert len(common) >= 30_000
+    for password in [*common[:300], *[each for each in common if len(each) >= 12][:100]]:
+        for longer in (password, password * 2):
+            with pytest.raises(passwords.PasswordRefused):
+                passwords.check(longer, person, settings)
