@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from sqlalchemy import select
 
-from portal import jobs, people
+from portal import audit, jobs, people
 from portal.credentials import api_tokens
 from portal.enrollment import brake, leaving, management
 from portal.enrollment.brake import AT_LEAST, RemovalsHeld
@@ -136,6 +136,26 @@ def test_an_admin_who_asked_for_the_one_too_many_counts_as_one_of_the_two(app, p
     with portal.database.transaction() as session:
         leaving.go_on(session, portal.settings, clock())
     assert asked(portal) == FLEET
+
+
+@pytest.mark.parametrize("made", ["added", "promoted", "at the source"])
+def test_whoever_was_made_an_admin_just_now_is_no_second_person(app, portal, company, fleet, worker, clock, made):
+    """One admin's account could make the other it needs."""
+    eve = company.person("eve", "admin")
+    with portal.database.transaction() as session:
+        kind, reason, detail = {
+            "added": ("person.added", "admin", {}),
+            "promoted": ("person.role_changed", "admin", {}),
+            "at the source": ("person.synced", "directory", {"changed": ["role"]}),
+        }[made]
+        audit.record(session, audit.SETTINGS, kind, clock(), reason=reason, detail={"person": eve.id, **detail})
+    clock.forward(hours=1)
+    hold(portal, fleet, company, clock, worker)
+    browser = Browser(app).staff_sign_in("eve", clock())
+    browser.get("/admin").submit("/admin/removals/approve")
+    assert "You have not been an admin for a day" in browser.text
+    with portal.database.session() as session:
+        assert brake.held(session).approved == ()
 
 
 def test_it_was_a_mistake_and_everybody_keeps_their_work_data(app, portal, company, fleet, admins, worker, clock):

@@ -261,6 +261,30 @@ def test_the_provider_s_second_factor_counts_for_staff_where_it_was_used(make_ap
     assert browser.heading == heading
 
 
+@pytest.mark.parametrize(("age", "asked"), [(30, False), (3600, True), (None, True)])
+def test_the_provider_s_proof_is_as_old_as_the_sign_in_there(make_app, clock, age, asked):
+    """It may know the browser for days: that is no fresh proof. Asked anew, it has to say when."""
+    table = {"name": "test", "title": "Test", "issuer": ISSUER, "client_id": "portal", "client_secret": "x",
+             "groups_claim": "groups", "admin_group": "a", "second_factor": ["mfa"]}  # fmt: skip
+    app = make_app(oidc={"providers": [table]})
+    portal, now = app.extensions["portal"], int(clock().timestamp())
+    told = {"amr": ["mfa"], "iat": now, "exp": now + 300, "auth_time": None if age is None else now - age}
+    fake = FakeProvider(told)
+    portal.__dict__["providers"] = {"test": Provider(portal.settings.oidc.providers[0], httpx.MockTransport(fake))}
+    browser = Browser(app)
+    address = browser.client.get("/sign-in/test/staff", base_url=BASE, headers=browser.headers).headers["Location"]
+    fake.claims["nonce"] = httpx.URL(address).params["nonce"]
+    browser.get(f"/sign-in/test/callback?code=c&state={httpx.URL(address).params['state']}")
+    browser.get("/admin/tokens")
+    browser.post("/admin/tokens", browser.filled(holding="name") | {"name": "x", "scope.metrics": "yes"})
+    assert (browser.heading == "Confirm that it is you") == asked
+    if asked:
+        link = next(each["href"] for each in browser.soup.select("main a.button"))
+        sent = browser.client.get(link, base_url=BASE, headers=browser.headers).headers["Location"]
+        params = httpx.URL(sent).params
+        assert (params["prompt"], params["max_age"]) == ("login", "0")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"issuer": "http://sso.example.com"}, {"name": "Test SSO"}, {"admin_group": "a"}, {"unknown": 1}],

@@ -70,10 +70,11 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Who came back, and how they proved it (``amr`` and ``acr`` of the ID token)."""
+    """Who came back, how they proved it (``amr`` and ``acr`` of the ID token), and when (``auth_time``, in seconds)."""
 
     found: Found
     methods: frozenset[str]
+    proved_at: float | None = None
 
 
 class Provider:
@@ -90,10 +91,14 @@ class Provider:
 
     # --- there -----------------------------------------------------------------------------------------------------
 
-    def begin(self, redirect_uri: str, login_hint: str = "") -> tuple[str, Pending]:
-        """The provider's address for a browser, and what to remember for its return. Raises SourceUnavailable."""
+    def begin(self, redirect_uri: str, login_hint: str = "", anew: bool = False) -> tuple[str, Pending]:
+        """The provider's address for a browser, and what to remember for its return. Raises SourceUnavailable.
+
+        ``anew``: whoever is signed in there has to prove it once more, and the ID token has to say when.
+        """
         pending = Pending(*(secrets.token_urlsafe(TOKEN_BYTES) for _ in range(3)))
         more = {"login_hint": login_hint} if login_hint else {}
+        more |= {"prompt": "login", "max_age": "0"} if anew else {}
         with self._client(redirect_uri) as client:
             address, _ = client.create_authorization_url(
                 self.metadata()["authorization_endpoint"],
@@ -302,7 +307,7 @@ class Provider:
         if told.get("sub") != claims["sub"]:
             raise ProviderRefused("subject")  # OpenID Connect Core section 5.3.2
         # How somebody signed in is what the signed token says; the provider's directory knows nothing of it.
-        return {**{key: value for key, value in told.items() if key not in ("amr", "acr")}, **claims}
+        return {**{key: value for key, value in told.items() if key not in ("amr", "acr", "auth_time")}, **claims}
 
     def _signed_in(self, claims: dict[str, Any]) -> SignedIn:
         chosen = self.settings
@@ -331,7 +336,8 @@ class Provider:
             managed_apple_account=_text(claims, chosen.managed_apple_account_claim),
             role=role,
         )
-        return SignedIn(found, frozenset(known | ({str(claims["acr"])} if claims.get("acr") else set())))
+        known |= {str(claims["acr"])} if claims.get("acr") else set()
+        return SignedIn(found, frozenset(known), claims["auth_time"] if _is_time(claims.get("auth_time")) else None)
 
     def _fetch(self, address: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
         try:

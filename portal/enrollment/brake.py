@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Text, cast, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -21,6 +21,8 @@ WINDOW = timedelta(hours=1)
 AT_LEAST = 5
 SHARE = 0.02
 """Of the managed devices."""
+ADMIN_FOR = timedelta(days=1)
+"""How long before something was held somebody must have been an admin to agree to it: the others were told by mail."""
 BY_HAND = 5
 """Removals that one member of staff gets through in an hour although the brake holds."""
 APPROVALS = 2
@@ -29,6 +31,10 @@ REMOVALS = ("device.asked_to_leave", "device.given_up")
 """Kinds of events that stand for a removal."""
 RELEASED = "released"
 """Who asks a device whose removal was released."""
+
+
+class AdminTooNew(Exception):
+    """Somebody who became an admin so shortly before cannot be the second person: the first may have made them."""
 
 
 class RemovalsHeld(Recorded):
@@ -82,11 +88,16 @@ def passes(session: Session, actor: str, now: datetime) -> bool:
 
 
 def approve(session: Session, actor: str, now: datetime) -> Hold | None:
-    """An admin agrees that what is held be removed. What is still missing; None if it goes on (or nothing was held)."""
+    """An admin agrees that what is held be removed. What is still missing; None if it goes on (or nothing was held).
+
+    Raises AdminTooNew.
+    """
     lock_name(session, STATE)
     hold = held(session)
     if hold is None:
         return None
+    if _is_new(session, actor.rpartition(":")[2], hold.since - ADMIN_FOR):
+        raise AdminTooNew
     agreed = Hold(hold.since, hold.by, tuple(sorted({*hold.approved, actor})))
     if agreed.missing:
         _write(session, {"since": hold.since.isoformat(), "by": hold.by, "approved": list(agreed.approved)})
@@ -95,6 +106,17 @@ def approve(session: Session, actor: str, now: datetime) -> Hold | None:
         return agreed
     release(session, actor, now)
     return None
+
+
+def _is_new(session: Session, person_id: str, since: datetime) -> bool:
+    """Whether somebody was made an admin after ``since``, here or at their source."""
+    made = AuditEvent.kind.in_(("person.added", "person.role_changed", "person.synced"))
+    about = cast(AuditEvent.detail, Text).contains(person_id, autoescape=True)
+    for event in session.scalars(select(AuditEvent).where(made, AuditEvent.at > since, about)):
+        changed = {"added", "role"} & set((event.detail or {}).get("changed", ()))
+        if event.reason == "admin" or changed:
+            return True
+    return False
 
 
 def release(session: Session, actor: str, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from base64 import b64decode
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def begin(provider: str, area: str) -> ResponseReturnValue:
     visits.act_in(area)
     hint = request.args.get("hint", "") or str((session.get(employees.STARTED) or {}).get("identifier") or "")
     try:
-        address, pending = _provider(provider).begin(_address_of(provider), hint[:254])
+        address, pending = _provider(provider).begin(_address_of(provider), hint[:254], "anew" in request.args)
     except SourceUnavailable as outage:
         _tell(area, "source_unavailable", outage.reason)
         raise
@@ -113,7 +114,9 @@ def _staff(provider: str, person: Person, signed_in: SignedIn) -> ResponseReturn
         return _refused(provider, "not_staff")
     if signed_in.methods & set(_provider(provider).settings.second_factor):
         with transaction():
-            answer = staff.begin_visit(person, now, provider, staff.PROVIDER)
+            told = signed_in.proved_at
+            proved_at = datetime.fromtimestamp(min(told, now.timestamp()), UTC) if told is not None else None
+            answer = staff.begin_visit(person, now, provider, staff.PROVIDER, proved_at)
     else:
         answer = staff.ask_second_factor(person, provider, now)
     leaving.came_through(provider)

@@ -1,6 +1,8 @@
 """Signed-in browsers: a random token in the session cookie, its hash in the database, so ending one works at once."""
 
+import hmac
 import secrets
+from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -152,26 +154,31 @@ def renew(visit: Visit) -> None:
     the answer would be signed out otherwise.
     """
     visit.previous_token_hash, visit.previous_until = visit.token_hash, clock.now() + RENEWAL_GRACE
-    _give_token(visit)
-
-
-def _give_token(visit: Visit) -> None:
-    token = secrets.token_urlsafe(TOKEN_BYTES)
+    token = _next_token(session[visit.area])
     visit.token_hash = token_hash(token)
     session[visit.area] = token
 
 
-def _settle_token(visit: Visit, shown: str, now: datetime) -> bool:
-    """Whether the token with this hash still counts. The new one ends the old one; the old one gets another new one."""
-    if visit.token_hash == shown:
+def _next_token(token: str) -> str:
+    """What follows ``token``: always the same, so that two requests with the old one do not get two new ones.
+
+    Nobody can tell it who has the old one but no key of the portal.
+    """
+    key = portal.vault.derive("session tokens")
+    return urlsafe_b64encode(hmac.digest(key, token.encode("utf-8", "surrogatepass"), "sha256")).decode()
+
+
+def _settle_token(visit: Visit, token: str, now: datetime) -> bool:
+    """Whether ``token`` still counts. The new one ends the old one; whoever shows the old one is given the new one."""
+    if visit.token_hash == token_hash(token):
         if visit.previous_token_hash is not None:
             with transaction():
                 visit.previous_token_hash = visit.previous_until = None
         return True
-    if visit.previous_until is None or now >= visit.previous_until:
+    following = _next_token(token)
+    if visit.previous_until is None or now >= visit.previous_until or token_hash(following) != visit.token_hash:
         return False
-    with transaction():
-        _give_token(visit)
+    session[visit.area] = following
     return True
 
 
@@ -195,12 +202,12 @@ def find(area: str) -> Visit | None:
     token = session.get(area)
     if not isinstance(token, str):
         return None
-    shown, now = token_hash(token), clock.now()
-    visit = db_session.scalar(_OF_TOKEN, {"hash": shown, "area": area})
+    now = clock.now()
+    visit = db_session.scalar(_OF_TOKEN, {"hash": token_hash(token), "area": area})
     if visit is None or visit.person.disabled_at is not None or _over(visit, now):
         session[SIGNED_OUT] = True
         return None
-    if not _settle_token(visit, shown, now):
+    if not _settle_token(visit, token, now):
         session[SIGNED_OUT] = True
         return None
     if area == STAFF and visit.person.role not in STAFF_ROLES:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from portal.models import Passkey
+from portal.models import Passkey, Person, SecondFactor
 from tests.browser.conftest import needs_chromium
 from tests.factories import totp_code
 
@@ -106,3 +106,42 @@ def test_a_removed_passkey_no_longer_signs_in(at, clock):
     at.engine.tap("form[action$='sign-out'] button")
     sign_in(at)
     assert at.engine.page.locator("[data-passkey]").count() == 0
+
+
+def test_a_passkey_is_a_fresh_proof_and_what_was_typed_goes_on(at, clock):
+    """An admin with a passkey alone confirms with it; nothing has to be typed again."""
+    with at.portal.database.transaction() as session:
+        session.query(Person).one().role = "admin"
+    add_passkey(at, clock)
+    with at.portal.database.transaction() as session:
+        session.query(SecondFactor).delete()
+    for _ in range(3):
+        clock.forward(minutes=5)
+        at.open("/admin/tokens")
+    at.engine.page.fill("#name", "Robot")
+    at.engine.page.check("[id='scope.metrics']")
+    at.engine.page.click("form.sheet button.button")
+    at.engine.wait_for_heading("Confirm that it is you")
+    at.engine.picture("staff-confirm-passkey")
+    at.engine.tap("[data-passkey] button")
+    at.engine.page.wait_for_selector("#token")
+    assert "Robot" in at.engine.page.inner_text("main")
+
+
+def test_adding_a_passkey_after_a_while_leads_over_the_proof(at, clock):
+    sign_in(at, totp_code(clock()))
+    at.engine.wait_for_heading("Enrollment requests")
+    for _ in range(3):
+        clock.forward(minutes=5)
+        at.open("/staff/passkeys")
+    at.engine.tap("[data-passkey] button")
+    at.engine.wait_for_heading("Confirm that it is you")
+    at.engine.picture("staff-confirm")
+    at.engine.page.fill("#proof_code", totp_code(clock()))
+    at.engine.page.click("#held button")
+    at.engine.wait_for_heading("Your passkeys")
+    at.engine.page.fill("#passkey-name", "Work laptop")
+    at.engine.tap("[data-passkey] button")
+    at.engine.page.wait_for_selector("text=Work laptop")
+    at.open("/staff/sessions")
+    at.sees("staff-sessions", "Your sign-ins")

@@ -45,13 +45,16 @@ def answer_held_removals(answer: str) -> ResponseReturnValue:
     if not SaveForm().validate_on_submit():
         abort(400)
     actor, now = visits.actor_here(), clock.now()
-    with transaction():
-        if answer == "keep":
-            brake.keep(db_session, actor, now)
-        elif brake.held(db_session) is not None:
-            brake.approve(db_session, actor, now)
+    try:
+        with transaction():
+            if answer == "keep":
+                brake.keep(db_session, actor, now)
+            else:
+                brake.approve(db_session, actor, now)
+        session[NOTICE] = answer
+    except brake.AdminTooNew:
+        session[NOTICE] = "too_new"
     jobs.nudge(portal.settings, jobs.DEVICES)
-    session[NOTICE] = answer
     return redirect(url_for("admin.dashboard"), 303)
 
 

@@ -171,7 +171,7 @@ def pending_visit() -> Visit | None:
 
 def prove(person: Person, method: str, judge: Judge, now: datetime) -> ResponseReturnValue | None:
     """Sign in with the second factor that ``judge`` finds proved; None if none was. Raises as ``judged`` does."""
-    return judged(person, method, judge, lambda factor: begin_visit(person, now, method, factor), now)
+    return judged(person, method, judge, lambda factor: begin_visit(person, now, method, factor, now), now)
 
 
 def judged(person: Person, method: str, judge: Judge, then: Then, now: datetime) -> ResponseReturnValue | None:
@@ -230,12 +230,14 @@ def _secret(pending: Visit) -> str | None:
 # --- signed in, or refused --------------------------------------------------------------------------------------------
 
 
-def begin_visit(person: Person, now: datetime, method: str, factor: str) -> ResponseReturnValue:
-    """Both factors are proved: sign the browser in, in the caller's transaction."""
+def begin_visit(
+    person: Person, now: datetime, method: str, factor: str, proved_at: datetime | None
+) -> ResponseReturnValue:
+    """Both factors are proved, the second at ``proved_at``: sign the browser in, in the caller's transaction."""
     person = db_session.get_one(Person, person.id)
     visits.end(visits.HALF_STAFF)
     visit = visits.begin(visits.STAFF, person, None, now, method)
-    visit.proved_at = now
+    visit.proved_at = proved_at
     _event("staff.signed_in", None, person, {"method": method, "factor": factor}, now)
     return redirect(url_for("helpdesk.request_list"), 303)
 
