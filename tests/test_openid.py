@@ -283,6 +283,11 @@ def test_the_provider_s_proof_is_as_old_as_the_sign_in_there(make_app, clock, ag
         sent = browser.client.get(link, base_url=BASE, headers=browser.headers).headers["Location"]
         params = httpx.URL(sent).params
         assert (params["prompt"], params["max_age"]) == ("login", "0")
+        fake.claims |= {"nonce": params["nonce"]} | ({"auth_time": now} if age else {})
+        browser.get(f"/sign-in/test/callback?code=c&state={params['state']}")
+        browser.get("/admin/tokens")
+        browser.post("/admin/tokens", browser.filled(holding="name") | {"name": "x", "scope.metrics": "yes"})
+        assert browser.soup.find(id="token")
 
 
 @pytest.mark.parametrize(

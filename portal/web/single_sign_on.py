@@ -26,6 +26,8 @@ blueprint = Blueprint("single_sign_on", __name__)
 WAITING = "single_sign_on"
 """Session key: the sign-ins that this browser has begun, by state."""
 MOST_WAITING = 4
+ENTRY_PARTS = 6
+"""Of a sign-in that waits; one that an older version began is begun again."""
 LOGO_SECONDS = 3600
 PATIENCE_SECONDS = 900
 log = logging.getLogger("portal.single_sign_on")
@@ -37,15 +39,16 @@ def begin(provider: str, area: str) -> ResponseReturnValue:
     if area not in (visits.EMPLOYEE, visits.WEB_VIEW, visits.STAFF):
         abort(404)
     visits.act_in(area)
+    anew = "anew" in request.args
     hint = request.args.get("hint", "") or str((session.get(employees.STARTED) or {}).get("identifier") or "")
     try:
-        address, pending = _provider(provider).begin(_address_of(provider), hint[:254], "anew" in request.args)
+        address, pending = _provider(provider).begin(_address_of(provider), hint[:254], anew)
     except SourceUnavailable as outage:
         _tell(area, "source_unavailable", outage.reason)
         raise
     waiting = session.get(WAITING) or {}
     newest = dict(list(waiting.items())[1 - MOST_WAITING :])
-    entry = [provider, area, pending.nonce, pending.verifier, int(clock.now().timestamp())]
+    entry = [provider, area, pending.nonce, pending.verifier, int(clock.now().timestamp()), anew]
     session[WAITING] = {**newest, pending.state: entry}
     return redirect(address, 302)
 
@@ -57,9 +60,9 @@ def finish(provider: str) -> ResponseReturnValue:
     state = request.args.get("state", "")
     entry = waiting.pop(state, None)
     session[WAITING] = waiting
-    if entry is None or entry[0] != provider:
+    if entry is None or entry[0] != provider or len(entry) != ENTRY_PARTS:
         return _refused(provider, "state")
-    _, area, nonce, verifier, began_at = entry
+    _, area, nonce, verifier, began_at, anew = entry
     visits.act_in(area)
     now = clock.now()
     if int(now.timestamp()) - began_at >= PATIENCE_SECONDS:
@@ -80,7 +83,7 @@ def finish(provider: str) -> ResponseReturnValue:
     if person.disabled_at is not None:
         return _refused(provider, "disabled")
     if area == visits.STAFF:
-        return _staff(provider, person, signed_in)
+        return _staff(provider, person, signed_in, anew)
     answer = employees.begin_visit(person, None, now)
     leaving.came_through(provider)
     return answer
@@ -107,15 +110,20 @@ def _drawn(path: Path, _changed_at: int) -> bytes:
         return b64decode(redraw(file.read(LARGEST_BYTES + 1)))
 
 
-def _staff(provider: str, person: Person, signed_in: SignedIn) -> ResponseReturnValue:
-    """Staff by the provider's groups; its second factor counts where that is configured and was used."""
+def _staff(provider: str, person: Person, signed_in: SignedIn, anew: bool) -> ResponseReturnValue:
+    """Staff by the provider's groups; its second factor counts where that is configured and was used.
+
+    It was proved when the provider says so (``auth_time``). One that never says counts where it was asked ``anew``.
+    """
     now = clock.now()
     if person.role not in STAFF_ROLES:
         return _refused(provider, "not_staff")
     if signed_in.methods & set(_provider(provider).settings.second_factor):
         with transaction():
             told = signed_in.proved_at
-            proved_at = datetime.fromtimestamp(min(told, now.timestamp()), UTC) if told is not None else None
+            proved_at = now if anew and told is None else None
+            if told is not None:
+                proved_at = datetime.fromtimestamp(min(told, now.timestamp()), UTC)
             answer = staff.begin_visit(person, now, provider, staff.PROVIDER, proved_at)
     else:
         answer = staff.ask_second_factor(person, provider, now)

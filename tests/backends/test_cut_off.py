@@ -69,7 +69,7 @@ class Life:
             commands.order(session, session.get_one(Device, self.device_id), Order("DeviceLock"), clock.now())
 
     def wipe(self) -> None:
-        staff = Staff("helpdesk:test", clock.now())
+        staff = Staff(f"helpdesk:{self.username}", clock.now())  # by hand, each by somebody else
         with self.house.portal.database.transaction() as session:
             management.remove_work_data(session, self.house.portal.settings, self.device_id, "iPhone", staff)
 
