@@ -11,11 +11,12 @@ import hmac
 import json
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, islice
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,6 +34,8 @@ CHECK = "audit_check"
 """Where the last check of all chains is kept."""
 KEY = "audit_key"
 """Where the key that links are made with is kept, sealed."""
+MARK = "audit-key"
+"""File in the data folder: there is such a key."""
 MOST_BROKEN = 20
 
 log = logging.getLogger("portal.audit")
@@ -130,21 +133,31 @@ def search(session: Session, wanted: Search, before: int | None = None, limit: i
 def broken_links(session: Session) -> Iterator[tuple[str, int, str]]:
     """The first broken link of each chain that has one, as (chain, seq, what is wrong)."""
     key = _key(session)
+    if key is None:
+        yield SETTINGS, 0, "the key of the trail is missing"
+    before: list[tuple[str, int, str]] = []
     heads = {chain: (seq, digest) for chain, seq, digest in session.execute(select(_HEADS))}
     query = select(AuditEvent).order_by(AuditEvent.chain, AuditEvent.seq).execution_options(yield_per=1000)
     for chain, events in groupby(session.scalars(query), key=attrgetter("chain")):
-        problem = _first_problem(events, heads.pop(chain, None), key)
+        problem = _first_problem(events, heads.pop(chain, None), key, before)
         if problem:
             yield (chain, *problem)
     for chain, (seq, _) in heads.items():
         if seq:
             yield chain, 1, "events at the end are missing"
+    if key is not None and _anchor(key, before) != key.anchor:
+        yield SETTINGS, 0, "events from before there was a key were changed"
 
 
 def _first_problem(
-    events: Iterator[AuditEvent], head: tuple[int, str] | None, key: "TrailKey | None"
+    events: Iterator[AuditEvent],
+    head: tuple[int, str] | None,
+    key: "TrailKey | None",
+    before: list[tuple[str, int, str]],
 ) -> tuple[int, str] | None:
+    """What is wrong with a chain; its last link from before there was a key goes to ``before``."""
     seq, previous = 0, GENESIS
+    last: AuditEvent | None = None
     for event in events:
         seq += 1
         if event.seq != seq:
@@ -154,6 +167,9 @@ def _first_problem(
         if event.detail is not None and event.detail_digest != _detail_digest(event.detail):
             return seq, "the event's detail was changed"
         previous = event.digest
+        last = event if key is not None and event.id < key.since else last
+    if last is not None:
+        before.append((last.chain, last.seq, last.digest))
     if head is None or head != (seq, previous):
         return seq + 1, "events at the end are missing"
     return None
@@ -212,21 +228,46 @@ def _detail_digest(detail: dict[str, Any] | None) -> str | None:
 
 @dataclass(frozen=True)
 class TrailKey:
-    """What links are made with from the event of id ``since`` on."""
+    """What links are made with from the event of id ``since`` on; ``anchor`` vouches for those before."""
 
     secret: bytes
     since: int
+    anchor: str
+
+    def mac(self, content: bytes) -> bytes:
+        """HMAC-SHA-256."""
+        return hmac.digest(self.secret, content, "sha256")
 
 
 _KEYS: WeakKeyDictionary[Database, TrailKey] = WeakKeyDictionary()
 
 
-def make_key(session: Session, vault: Vault) -> None:
-    """The portal's own key for its trail, if it has none yet: for all events from now on."""
-    if session.get(PortalState, KEY) is None:
+def make_key(session: Session, vault: Vault, data: Path) -> None:
+    """The portal's own key for its trail, if it never had one: for all events from now on.
+
+    A mark in the data folder remembers that there was one: whoever deletes the key from the database gets no new one
+    for a trail of their own making.
+    """
+    mark, state = data / MARK, session.get(PortalState, KEY)
+    if state is None and not mark.exists():
         since = (session.scalar(select(func.max(AuditEvent.id))) or 0) + 1
-        content = json.dumps({"secret": secrets.token_hex(32), "since": since}).encode()
-        session.add(PortalState(name=KEY, sealed=vault.seal(content)))
+        secret = secrets.token_bytes(32)
+        heads = session.execute(select(_HEADS.c.chain, _HEADS.c.seq, _HEADS.c.digest).where(_HEADS.c.seq > 0)).all()
+        anchor = _anchor(TrailKey(secret, since, ""), [tuple(head) for head in heads])
+        told = {"secret": secret.hex(), "since": since, "anchor": anchor}
+        session.add(PortalState(name=KEY, sealed=vault.seal(json.dumps(told).encode())))
+    elif state is None:
+        log.error("audit.key_missing")
+    if not mark.exists():
+        mark.write_text("The audit trail of this portal has a key.\n", "ascii")
+
+
+def _anchor(key: TrailKey, heads: Iterable[tuple[str, int, str]]) -> str:
+    """One value for the ends of all chains, in whatever order they come."""
+    together = 0
+    for chain, seq, digest in heads:
+        together ^= int.from_bytes(key.mac(_bytes([chain, seq, digest])), "big")
+    return f"{together:064x}"
 
 
 def key_of(database: Database, vault: Vault) -> TrailKey | None:
@@ -237,7 +278,7 @@ def key_of(database: Database, vault: Vault) -> TrailKey | None:
             if state is None or state.sealed is None:
                 return None
             told = json.loads(vault.open(state.sealed))
-        _KEYS[database] = TrailKey(bytes.fromhex(told["secret"]), told["since"])
+        _KEYS[database] = TrailKey(bytes.fromhex(told["secret"]), told["since"], told["anchor"])
     return _KEYS[database]
 
 
@@ -259,7 +300,7 @@ def _digest(
     previous: str,
 ) -> str:
     fields = _bytes([chain, seq, at.isoformat(), kind, reason, actor, detail_digest, previous])
-    return hmac.new(key.secret, fields, hashlib.sha256).hexdigest() if key else hashlib.sha256(fields).hexdigest()
+    return key.mac(fields).hex() if key else hashlib.sha256(fields).hexdigest()
 
 
 def _digest_of(event: AuditEvent, key: TrailKey | None) -> str:

@@ -48,7 +48,7 @@ def setup(portal: Portal) -> None:
     portal.forget()
     with portal.database.transaction() as session:
         lock_name(session, "setup")
-        audit.make_key(session, portal.vault)
+        audit.make_key(session, portal.vault, settings.data)
     with portal.database.transaction() as session:
         lock_name(session, "setup")
         now = clock.now()

@@ -138,24 +138,103 @@ def test_an_admin_who_asked_for_the_one_too_many_counts_as_one_of_the_two(app, p
     assert asked(portal) == FLEET
 
 
-@pytest.mark.parametrize("made", ["added", "promoted", "at the source"])
-def test_whoever_was_made_an_admin_just_now_is_no_second_person(app, portal, company, fleet, worker, clock, made):
-    """One admin's account could make the other it needs."""
+NEW_WAYS_IN = {
+    "added": ("person.added", "admin", {}),
+    "promoted": ("person.role_changed", "admin", {}),
+    "made one at the source": ("person.synced", "directory", {"changed": ["role"]}),
+    "another mailbox at the source": ("person.synced", "directory", {"changed": ["email"]}),
+    "second factor reset": ("second_factor.forgotten", None, {}),
+    "password link": ("password.link_made", None, {}),
+    "enabled again": ("person.enabled", None, {}),
+    "mail goes elsewhere": ("settings.changed", "mail", {"changes": {"mail.host": ["a", "b"]}}),
+    "another directory": ("settings.changed", "directory", {"changes": {"ldap.servers": [["a"], ["b"]]}}),
+    "another provider": ("settings.changed", "import", {"changes": {"oidc.providers": [[], []]}}),
+}
+HARMLESS = {
+    "an employee": ("person.added", "employee", {}),
+    "no admin any more": ("person.role_changed", "helpdesk", {}),
+    "another name at the source": ("person.synced", "directory", {"changed": ["name"]}),
+    "a setting": ("settings.changed", "company", {"changes": {"company.name": ["a", "b"]}}),
+}
+
+
+@pytest.mark.parametrize("made", [*NEW_WAYS_IN, *HARMLESS])
+def test_whoever_may_be_the_first_in_anothers_name_is_no_second_person(portal, company, fleet, worker, clock, made):
+    """One admin's account could make the other it needs, or take over one that is there."""
     eve = company.person("eve", "admin")
+    kind, reason, detail = (NEW_WAYS_IN | HARMLESS)[made]
     with portal.database.transaction() as session:
-        kind, reason, detail = {
-            "added": ("person.added", "admin", {}),
-            "promoted": ("person.role_changed", "admin", {}),
-            "at the source": ("person.synced", "directory", {"changed": ["role"]}),
-        }[made]
         audit.record(session, audit.SETTINGS, kind, clock(), reason=reason, detail={"person": eve.id, **detail})
     clock.forward(hours=1)
     hold(portal, fleet, company, clock, worker)
+    with portal.database.transaction() as session:
+        if made in HARMLESS:
+            assert brake.approve(session, f"admin:{eve.id}", clock()).missing == 1
+            return
+        with pytest.raises(brake.NotTheSecond):
+            brake.approve(session, f"admin:{eve.id}", clock())
+        assert brake.held(session).agreed == ()
+
+
+def test_a_page_says_who_may_agree_instead(app, portal, company, fleet, worker, clock):
+    eve = company.person("eve", "admin")
+    with portal.database.transaction() as session:
+        audit.record(session, audit.SETTINGS, "person.added", clock(), reason="admin", detail={"person": eve.id})
+    hold(portal, fleet, company, clock, worker)
     browser = Browser(app).staff_sign_in("eve", clock())
     browser.get("/admin").submit("/admin/removals/approve")
-    assert "You have not been an admin for a day" in browser.text
-    with portal.database.session() as session:
-        assert brake.held(session).approved == ()
+    assert "removals release" in browser.text
+
+
+def test_an_admin_made_just_now_does_not_count_as_the_asker_either(portal, company, fleet, clock):
+    eve = company.person("eve", "admin")
+    with portal.database.transaction() as session:
+        audit.record(session, audit.SETTINGS, "person.added", clock(), reason="admin", detail={"person": eve.id})
+    for invitation in fleet.values():
+        with portal.database.transaction() as session:
+            device = session.get_one(Device, company.device(invitation).id)
+            leaving.ask(session, portal.settings, device, "selective_wipe", f"admin:{eve.id}", clock())
+    with portal.database.transaction() as session:
+        assert brake.held(session).agreed == ()
+        assert brake.approve(session, "admin:ada", clock()).missing == 1
+
+
+def test_saying_it_was_a_mistake_does_not_begin_the_hour_anew(portal, company, fleet, clock):
+    """Otherwise one admin removes five, says so, and removes the next five."""
+    done = 0
+    for invitation in fleet.values():
+        with portal.database.transaction() as session:
+            brake.keep(session, "admin:ada", clock())
+            device = session.get_one(Device, company.device(invitation).id)
+            done += leaving.ask(session, portal.settings, device, "selective_wipe", "token:t", clock())
+    assert done == AT_LEAST
+    with portal.database.transaction() as session:
+        assert brake.keep(session, "admin:ada", clock()) == 1
+        device = session.get_one(Device, company.device(list(fleet.values())[-1]).id)
+        assert not leaving.ask(session, portal.settings, device, "selective_wipe", "token:t", clock())
+
+
+def test_many_hands_remove_no_more_than_a_few_while_it_is_held(portal, company, fleet, clock):
+    """Who can make accounts has many; so few go through by hand, whoever's hand it is."""
+    with portal.database.transaction() as session:
+        brake._write(session, {"since": clock().isoformat(), "agreed": [], "event": 0})
+    done = 0
+    for number, invitation in enumerate(fleet.values()):
+        with portal.database.transaction() as session:
+            device = session.get_one(Device, company.device(invitation).id)
+            actor = f"helpdesk:made-up-{number}"
+            done += leaving.ask(session, portal.settings, device, "selective_wipe", actor, clock())
+    assert done == AT_LEAST
+
+
+def test_another_role_is_no_other_hand(portal, company, fleet, clock):
+    done = 0
+    for number, invitation in enumerate(fleet.values()):
+        with portal.database.transaction() as session:
+            device = session.get_one(Device, company.device(invitation).id)
+            actor = f"{'helpdesk' if number % 2 else 'admin'}:same"
+            done += leaving.ask(session, portal.settings, device, "selective_wipe", actor, clock())
+    assert done == AT_LEAST
 
 
 def test_it_was_a_mistake_and_everybody_keeps_their_work_data(app, portal, company, fleet, admins, worker, clock):

@@ -137,14 +137,14 @@ def of_the_network(portal):
 @pytest.mark.parametrize("other", PASSWORDS + CODES + OTHERS)
 @pytest.mark.parametrize("tried", PASSWORDS + CODES)
 def test_wrong_tries_at_one_door_stay_counted_after_a_success_at_any_other(portal, doors, ada, tried, other):
-    what = throttle.second_factor_of(ada) if tried in CODES else throttle.password_of(ada)
-    key = throttle._key("account", what)
+    what = throttle.second_factor_of if tried in CODES else throttle.password_of
+    key = throttle._key("account", (throttle.passkey_of if tried == "passkey" else what)(ada))
     for _ in range(3):
         assert getattr(doors, tried)(False) in (200, 400, 422)  # Settings' web view is told nothing by a status
     assert counted(portal, key) == 3
     before = of_the_network(portal)
     assert getattr(doors, other)(True) in (200, 303, 403)
-    same_factor = tried in CODES and other in CODES
+    same_factor = tried in CODES and other in CODES and (tried == "passkey") == (other == "passkey")
     assert counted(portal, key) == (0 if same_factor else 3)
     assert of_the_network(portal) == before  # the network's tries are never forgotten
 
@@ -277,6 +277,14 @@ def test_whoever_owns_the_other_account_of_that_name_clears_nothing(app, annas):
 
 def staff_events(company):
     return [each for each in company.all_events() if each.kind.startswith("staff.")]
+
+
+def test_whoever_guesses_codes_does_not_keep_the_owner_from_their_passkey(doors):
+    for _ in range(12):
+        doors.second_page(False)
+        doors.clock.forward(seconds=-60)
+    assert doors.second_page(True) == 422  # throttled
+    assert doors.passkey(True) == 200
 
 
 @pytest.mark.parametrize(

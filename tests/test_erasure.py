@@ -27,6 +27,7 @@ from portal.models import (
     SecondFactor,
     Visit,
 )
+from portal.notifications import messages, outbox
 from portal.people import erasure
 from portal.settings import Retention
 from tests.factories import phone
@@ -63,6 +64,8 @@ def everything_of(portal, browser, app, company, invitation, clock):
         device.apps = [{"Identifier": "app-of-erika"}]
         device.certificates = [{"CommonName": "certificate-of-erika"}]
         commands.order(session, device, Order("SecurityInfo"), clock())
+        mail = messages.password_link(portal.settings, person, "https://portal.example.com/x")
+        outbox.put(session, portal.vault, "password", mail, None, clock(), person.id)
         leaving.left(session, portal.vault, portal.settings, device, leaving.GIVEN_UP, clock())
         for command in session.scalars(select(Command)):
             command.last_error, command.errors = "error-of-erika", [{"USEnglishDescription": "error-of-erika"}]
@@ -93,6 +96,16 @@ def test_erasing_a_person_removes_whatever_there_is_and_keeps_the_chain_valid(
     assert ended.superseded_at is not None  # nobody downloads it any more
     for table in (LocalAccount, PasswordLink, SecondFactor, Passkey, PasskeyChallenge, Visit):
         assert session.query(table).filter(table.person_id == invitation.request.person_id).count() == 0
+
+
+def test_nothing_of_them_stays_where_they_tried_somebody_elses_link(app, company, invitation, session, clock):
+    erika, other = invitation.request.person_id, company.invite(company.person("max"))
+    Browser(app).open_link(other).sign_in("erika")
+    assert company.events(other)[-1] == ("sign_in.refused", "wrong_person")
+    with company.portal.database.transaction() as writing:
+        people.erase(writing, writing.get_one(Person, erika), "admin:x", clock())
+    details = [str(each.detail) for each in company.all_events()]
+    assert not [each for each in details if "'erika'" in each]
 
 
 def test_whoever_has_a_managed_device_is_not_erased_over_it(app, browser, company, invitation, clock):

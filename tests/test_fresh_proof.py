@@ -8,7 +8,7 @@ from sqlalchemy import select
 from portal import people
 from portal.credentials import passwords
 from portal.credentials.base import Found
-from portal.models import ApiToken, PasswordLink, Person, Visit
+from portal.models import ApiToken, Passkey, PasswordLink, Person, Visit
 from portal.people import syncing
 from tests.factories import PASSWORD, totp_code
 from tests.pages import BASE, Browser
@@ -96,6 +96,27 @@ def test_a_passkey_is_only_added_after_a_fresh_proof(admin, clock):
     admin.submit(proof_code=totp_code(clock()))
     assert admin.path == "/staff/passkeys"
     assert admin.client.post("/staff/passkeys/options", json={}, headers=headers, base_url=BASE).status_code == 200
+
+
+def test_a_passkey_is_only_removed_after_a_fresh_proof(admin, company, portal, clock):
+    with portal.database.transaction() as session:
+        ada = session.scalar(select(Person).where(Person.username == "ada"))
+        session.add(Passkey(credential_id="key", person_id=ada.id, public_key=b"k", sign_count=0, name="Key",
+                            created_at=clock()))  # fmt: skip
+    stale(admin, clock).get("/staff/passkeys").submit("/staff/passkeys/key/remove")
+    assert admin.heading == "Confirm that it is you"
+    assert rows(portal, Passkey)
+    admin.submit(proof_code=totp_code(clock()))
+    admin.submit("/staff/passkeys/key/remove")
+    assert rows(portal, Passkey) == []
+
+
+def test_a_right_old_password_is_no_try_whatever_the_new_one_is(app, company):
+    company.person()
+    for _ in range(12):
+        browser = Browser(app).get("/account/password")
+        browser.submit(username="erika", password=PASSWORD, new="short", again="short")
+        assert "too short" in browser.error_of("new")
 
 
 def test_guessing_at_the_proof_is_throttled_like_a_sign_in(admin, company, clock):

@@ -1,5 +1,6 @@
 """A held secret goes only to the server that it was typed for, whoever changes the address and however."""
 
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -7,6 +8,7 @@ import pytest
 
 from portal.configuration import held_secrets, overlay, portable, saving
 from portal.configuration.pages import page_of
+from portal.models import SettingsVersion
 from portal.settings import OidcProvider
 from tests.pages import Browser
 
@@ -144,6 +146,28 @@ def test_where_a_variable_pins_the_secret_the_address_is_pinned_with_it(admin, m
     assert address in overlay.pinned()
     admin.get(f"/admin/settings/{page_of(address)}")
     assert admin.soup.find(id=address).has_attr("disabled")
+
+
+def test_a_secret_that_was_forgotten_is_not_restored_to_another_server(admin, portal):
+    """What was found: forget it, move the address, restore the version in which it was forgotten."""
+    admin.get("/admin/settings/sms").send(**{"sms.authorization_secret.forget": "yes"})
+    action = next(form["action"] for form in admin.soup.find_all("form") if "restore" in (form.get("action") or ""))
+    admin.send(**{"sms.url": "https://evil.example/collect"})
+    admin.submit(action)
+    assert (value(portal, "sms.url"), value(portal, "sms.authorization_secret")) == (BEFORE["sms.url"], "hush")
+
+
+def test_an_old_entry_that_does_not_say_for_which_server_brings_no_secret_back(admin, portal, clock):
+    admin.get("/admin/settings/sms").send(**{"sms.authorization_secret.forget": "yes"})
+    with portal.database.transaction() as session:
+        version = session.query(SettingsVersion).order_by(SettingsVersion.id.desc()).first()
+        kept = json.loads(portal.vault.open(version.before_sealed))
+        only = {"sms.authorization_secret": kept["sms.authorization_secret"]}
+        version.before_sealed = portal.vault.seal(json.dumps(only).encode())
+        number = version.id
+    with portal.database.transaction() as session:
+        saving.restore(session, portal.vault, portal.live.base, number, "admin:x", clock())
+    assert value(portal, "sms.authorization_secret") == ""
 
 
 class Collector(BaseHTTPRequestHandler):

@@ -26,7 +26,8 @@ from tests.tools import needs_openssl
 
 ROOM = asn1.LARGEST_MESSAGE - 200
 SIGNED_DATA = tlv(0x06, bytes.fromhex("2a864886f70d010702"))
-CPU_SECONDS = 1.0
+CPU_SECONDS = 0.5
+"""A tenth of it is usual; the bound is a second."""
 
 
 def in_signed_data(*parts):
@@ -42,7 +43,26 @@ def many_certificates():
     return message.dump(force=True)
 
 
+def hidden_in_an_extension():
+    """A long object identifier where no first look goes: in an octet string of a certificate within the content."""
+    name, nothing = tlv(0x30), b"\x05\x00"
+    algorithm = tlv(0x30, tlv(0x06, bytes.fromhex("2a864886f70d01010b")) + nothing)
+    validity = tlv(0x30, tlv(0x17, b"200101000000Z") + tlv(0x17, b"300101000000Z"))
+    key = tlv(0x30, algorithm + tlv(0x03, b"\0" + tlv(0x30, tlv(0x02, b"\x05") + tlv(0x02, b"\x03"))))
+    usage = tlv(0x04, tlv(0x30, tlv(0x06, b"\x2a" + b"\xff" * (ROOM - 700) + b"\x01")))
+    extension = tlv(0xA3, tlv(0x30, tlv(0x30, tlv(0x06, bytes.fromhex("551d25")) + usage)))
+    body = tlv(0xA0, tlv(0x02, b"\x02")) + tlv(0x02, b"\x01") + algorithm + name + validity + name + key + extension
+    certificate = tlv(0x30, tlv(0x30, body) + algorithm + tlv(0x03, b"\0" + b"x" * 8))
+    digest = tlv(0x30, tlv(0x06, bytes.fromhex("608648016503040201")) + nothing)
+    data = tlv(0x30, tlv(0x06, bytes.fromhex("2a864886f70d010701")))
+    inner = tlv(0x30, tlv(0x02, b"\x01") + tlv(0x31, digest) + data + tlv(0xA0, certificate) + tlv(0x31))
+    signer = tlv(0x30, tlv(0x02, b"\x01") + tlv(0x30, name + tlv(0x02, b"\x01")) + digest + algorithm + tlv(0x04, b"x"))
+    carried = tlv(0x30, SIGNED_DATA + tlv(0xA0, inner))
+    return in_signed_data(tlv(0x02, b"\x01"), tlv(0x31, digest), carried, tlv(0x31, signer))
+
+
 BOMBS = {
+    "hidden in an extension": hidden_in_an_extension,
     "object identifier": lambda: tlv(0x30, tlv(0x06, b"\x81" * ROOM)),
     "object identifier within": lambda: in_signed_data(tlv(0x02, b"\x01"), tlv(0x31, tlv(0x06, b"\x81" * ROOM))),
     "long tag": lambda: b"\x3f" + b"\xff" * ROOM + b"\x7f\x00",

@@ -123,14 +123,18 @@ def test_the_command_says_what_to_do(files, tmp_path, clock):
 # --- the trail --------------------------------------------------------------------------------------------------------
 
 
+def drop_triggers(session):
+    if session.get_bind().dialect.name == "sqlite":
+        for (name,) in session.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
+            session.execute(text(f"DROP TRIGGER {name}"))
+    else:
+        session.execute(text("ALTER TABLE audit_events DISABLE TRIGGER ALL"))
+
+
 def rewrite(portal, digest):
     """What an attacker with the database does: another actor everywhere, every link made anew with ``digest``."""
     with portal.database.transaction() as session:
-        if session.get_bind().dialect.name == "sqlite":
-            for (name,) in session.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
-                session.execute(text(f"DROP TRIGGER {name}"))
-        else:
-            session.execute(text("ALTER TABLE audit_events DISABLE TRIGGER ALL"))
+        drop_triggers(session)
         previous = {}
         for event in session.scalars(select(AuditEvent).order_by(AuditEvent.id)):
             event.actor = "somebody else"
@@ -163,22 +167,71 @@ def test_without_the_key_nothing_of_the_trail_holds(portal, company):
         list(audit.broken_links(session))
 
 
-def test_links_from_before_there_was_a_key_still_hold(portal, company, clock):
+def without_key(portal, tmp_path):
+    """A portal from before there was a key."""
     with portal.database.transaction() as session:
         session.delete(session.get_one(PortalState, audit.KEY))
+    (tmp_path / audit.MARK).unlink(missing_ok=True)
     audit._KEYS.clear()
+    rewrite(portal, lambda event: audit._digest_of(event, None))
+
+
+@pytest.fixture
+def upgraded(portal, company, clock, tmp_path):
+    """One chain from before there was a key, that goes on."""
+    without_key(portal, tmp_path)
     invitation = company.invite(company.person())
     with portal.database.transaction() as session:
-        audit.make_key(session, portal.vault)
+        audit.make_key(session, portal.vault, tmp_path)
     with portal.database.transaction() as session:
         audit.record(session, audit.request_chain(invitation.request.id), "request.extended", clock())
+    return invitation
+
+
+def broken_of(portal):
     with portal.database.session() as session:
-        broken = list(audit.broken_links(session))
-        assert [chain for chain, _, _ in broken if chain != audit.SETTINGS] == []  # its first event had the lost key
+        found = list(audit.broken_links(session))
+    return [(chain, problem) for chain, seq, problem in found if chain != audit.SETTINGS or seq == 0]
+
+
+def test_links_from_before_there_was_a_key_still_hold(portal, company, upgraded):
+    assert broken_of(portal) == []
+    with portal.database.session() as session:
         old, new = session.scalars(select(AuditEvent).where(AuditEvent.chain.startswith("request"))).all()
         assert old.digest == audit._digest_of(old, None)
     key = audit.key_of(portal.database, portal.vault)
     assert key.since == new.id
+
+
+def test_what_was_written_before_there_was_a_key_cannot_be_changed_afterwards(portal, company, upgraded):
+    key = audit.key_of(portal.database, portal.vault)
+    rewrite(portal, lambda event: audit._digest_of(event, None) if event.id < key.since else event.digest)
+    assert ("settings", "events from before there was a key were changed") in broken_of(portal)
+
+
+def test_a_chain_cannot_be_moved_to_before_there_was_a_key(portal, company):
+    """Ids below the first one that has a key, plain links: a chain of somebody's own making."""
+    company.invite(company.person())
+    with portal.database.transaction() as session:
+        drop_triggers(session)
+        for event in session.scalars(select(AuditEvent).order_by(AuditEvent.id.desc())):
+            session.execute(
+                text("UPDATE audit_events SET id = :to WHERE id = :of"), {"to": event.id - 10_000, "of": event.id}
+            )
+    rewrite(portal, lambda event: audit._digest_of(event, None))
+    assert broken_of(portal) == [("settings", "events from before there was a key were changed")]
+
+
+def test_whoever_deletes_the_key_gets_no_new_one(app, portal, company, tmp_path):
+    company.invite(company.person())
+    with portal.database.transaction() as session:
+        session.delete(session.get_one(PortalState, audit.KEY))
+    (tmp_path / audit.MARK).touch()
+    audit._KEYS.clear()
+    rewrite(portal, lambda event: audit._digest_of(event, None))
+    installation.setup(portal)
+    assert ("settings", "the key of the trail is missing") in broken_of(portal)
+    assert app.test_cli_runner().invoke(args=["audit", "verify"]).exit_code == 1
 
 
 # --- the queue --------------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def people_password_link(username: str, mail: bool) -> None:
         url = portal.settings.url(f"/account/password/{token}")
         if mail:
             message = messages.password_link(portal.settings, person, url)
-            outbox.put(session, portal.vault, "password", message, None, now)
+            outbox.put(session, portal.vault, "password", message, None, now, person.id)
         click.echo(f"Mailed to {person.email}." if mail else url)
 
     _change(username, make)

@@ -3,7 +3,7 @@
 Whoever may change where the portal connects to could otherwise have every held secret sent to a server of their own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 KEPT = "\0kept"
@@ -34,6 +34,15 @@ def settle(wanted: Mapping[str, Any], current: Callable[[str], Any]) -> dict[str
         if isinstance(wanted.get(name), list):
             settled[name] = [_table(each, current(name) or [], secrets) for each in wanted[name]]
     return settled
+
+
+def together(changed: Iterable[str]) -> set[str]:
+    """The settings that have to be kept and brought back together with ``changed``: a secret with its server."""
+    names = set(changed)
+    for secret, addresses in TYPED_FOR.items():
+        if names & {secret, *addresses}:
+            names |= {secret, *addresses}
+    return names
 
 
 def _table(table: Any, current: list[dict[str, Any]], secrets: Mapping[str, tuple[str, ...]]) -> Any:

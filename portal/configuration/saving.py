@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit, people
 from portal.configuration import overlay
-from portal.configuration.held_secrets import settle
+from portal.configuration.held_secrets import TYPED_FOR, settle, together
 from portal.configuration.live import stored
 from portal.credentials.directory import NAME as DIRECTORY
 from portal.database import lock_name
@@ -90,7 +90,7 @@ def save(
         return {}
     if not confirmed and not _an_admin_can_sign_in(session, settings):
         raise LocksOut
-    previously = {name: [name in saved, before[name]] for name in changed}
+    previously = {name: [name in saved, saved.get(name, overlay.value_of(base, name))] for name in together(changed)}
     _write(session, vault, base, changed, page, previously, actor, now)
     return _readable(before, changed)
 
@@ -106,6 +106,9 @@ def restore(
     wanted = {
         name: value if was_saved else overlay.value_of(base, name) for name, (was_saved, value) in previously.items()
     }
+    for secret, addresses in TYPED_FOR.items():
+        if secret in wanted and not wanted.keys() >= set(addresses):
+            wanted[secret] = ""  # an old entry, which does not say for which server it was typed
     return save(session, vault, base, version.page, wanted, actor, now, confirmed=confirmed)
 
 
@@ -133,8 +136,7 @@ def _write(
     actor: str,
     now: datetime,
 ) -> None:
-    before = {name: value for name, (_, value) in previously.items()}
-    changes = _readable(before, changed)
+    changes = _readable({name: value for name, (_, value) in previously.items()}, changed)
     sealed = vault.seal(json.dumps(previously).encode())
     version = SettingsVersion(at=now, actor=actor, page=page, changes=changes, before_sealed=sealed)
     session.add(version)

@@ -87,6 +87,8 @@ class Provider:
         self._keys: tuple[float, KeySet] | None = None
         self._lock = threading.Lock()
         self._refused = _Refused()
+        self.tells_time = False
+        """Whether it ever told, to this process, when somebody signed in there (``auth_time``)."""
         self._asking = threading.Semaphore(MOST_ASKING)
 
     # --- there -----------------------------------------------------------------------------------------------------
@@ -337,6 +339,7 @@ class Provider:
             role=role,
         )
         known |= {str(claims["acr"])} if claims.get("acr") else set()
+        self.tells_time = self.tells_time or "auth_time" in claims
         return SignedIn(found, frozenset(known), claims["auth_time"] if _is_time(claims.get("auth_time")) else None)
 
     def _fetch(self, address: str, headers: dict[str, str] | None = None) -> dict[str, Any]:

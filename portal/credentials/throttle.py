@@ -69,8 +69,13 @@ def bare(username: str) -> str:
 
 
 def second_factor_of(person: Person) -> str:
-    """What is tried with a code or a passkey."""
+    """What is tried with a code."""
     return f"second factor of {person.id}"
+
+
+def passkey_of(person: Person) -> str:
+    """What is tried with a passkey: whoever guesses codes does not keep its owner from using it."""
+    return f"passkey of {person.id}"
 
 
 def network_of(address: str) -> str:

@@ -9,6 +9,7 @@ member of staff can still end a few enrollments by hand meanwhile: one lost phon
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Text, cast, func, select
 from sqlalchemy.orm import Session
@@ -22,7 +23,10 @@ AT_LEAST = 5
 SHARE = 0.02
 """Of the managed devices."""
 ADMIN_FOR = timedelta(days=1)
-"""How long before something was held somebody must have been an admin to agree to it: the others were told by mail."""
+"""How long before something was held nobody may have changed how an admin gets in who agrees to it."""
+_NEW_WAYS_IN = ("person.added", "person.role_changed", "person.synced", "person.enabled", "second_factor.forgotten",
+                "second_factor.replaced", "password.link_made")  # fmt: skip
+_WAYS_IN = ("mail.", "ldap.", "oidc.")
 BY_HAND = 5
 """Removals that one member of staff gets through in an hour although the brake holds."""
 APPROVALS = 2
@@ -33,8 +37,8 @@ RELEASED = "released"
 """Who asks a device whose removal was released."""
 
 
-class AdminTooNew(Exception):
-    """Somebody who became an admin so shortly before cannot be the second person: the first may have made them."""
+class NotTheSecond(Exception):
+    """This admin may be the first one in another's name: made, reset or let in by others within the day before."""
 
 
 class RemovalsHeld(Recorded):
@@ -43,30 +47,21 @@ class RemovalsHeld(Recorded):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Removals are held ``since``; ``by`` asked for the one that was too many; ``approved`` are admins who agreed."""
+    """Removals are held ``since``; ``agreed`` are the admins who agreed, or asked for the one that was too many."""
 
     since: datetime
-    by: str
-    approved: tuple[str, ...] = ()
+    agreed: tuple[str, ...] = ()
 
     @property
     def missing(self) -> int:
         """How many admins have to agree still."""
         return max(0, APPROVALS - len(self.agreed))
 
-    @property
-    def agreed(self) -> set[str]:
-        """Everybody who counts as one of the two."""
-        return {*self.approved, *([self.by] if self.by.startswith("admin:") else [])}
-
 
 def held(session: Session) -> Hold | None:
     """What is held now, if anything."""
-    state = session.get(PortalState, STATE, populate_existing=True)
-    if state is None or not state.value:
-        return None
-    told = json.loads(state.value)
-    return Hold(datetime.fromisoformat(told["since"]), told["by"], tuple(told["approved"])) if "since" in told else None
+    told = _state(session)
+    return Hold(datetime.fromisoformat(told["since"]), tuple(told["agreed"])) if "since" in told else None
 
 
 def waiting(session: Session) -> int:
@@ -76,31 +71,42 @@ def waiting(session: Session) -> int:
 
 
 def passes(session: Session, actor: str, now: datetime) -> bool:
-    """Whether one more removal goes through now; the one that is too many sets the brake (caller's transaction)."""
+    """Whether one more removal goes through now; the one that is too many sets the brake (caller's transaction).
+
+    The caller has locked the device: always the devices first, then this.
+    """
     lock_name(session, STATE)
     hold = held(session)
     if hold is None and _count(session, _counted_from(session, now)) < _limit(session):
         return True
     if hold is None:
-        _write(session, {"since": now.isoformat(), "by": actor, "approved": []})
+        counts = actor.startswith("admin:") and not _may_be_the_first(session, actor, now - ADMIN_FOR)
+        hold = Hold(now, (actor,) if counts else ())
         audit.record(session, audit.SETTINGS, "removals.held", now, actor=actor)
-    return _is_staff(actor) and _count(session, now - WINDOW, actor) < BY_HAND
+        newest = session.scalar(select(func.max(AuditEvent.id)))
+        told = {"since": now.isoformat(), "agreed": list(hold.agreed), "event": newest}
+        _write(session, {**_state(session), **told})
+    # By hand, and few: this one's, and everybody's since it was held.
+    hour = now - WINDOW
+    few = _count(session, hour, actor) < BY_HAND and _count(session, hour, after=_state(session)["event"]) < AT_LEAST
+    return actor.startswith(("admin:", "helpdesk:")) and few
 
 
 def approve(session: Session, actor: str, now: datetime) -> Hold | None:
     """An admin agrees that what is held be removed. What is still missing; None if it goes on (or nothing was held).
 
-    Raises AdminTooNew.
+    Raises NotTheSecond.
     """
     lock_name(session, STATE)
     hold = held(session)
     if hold is None:
         return None
-    if _is_new(session, actor.rpartition(":")[2], hold.since - ADMIN_FOR):
-        raise AdminTooNew
-    agreed = Hold(hold.since, hold.by, tuple(sorted({*hold.approved, actor})))
+    since = hold.since - ADMIN_FOR
+    if _may_be_the_first(session, actor, since) or _ways_in_changed(session, since):
+        raise NotTheSecond
+    agreed = Hold(hold.since, tuple(sorted({*hold.agreed, actor})))
     if agreed.missing:
-        _write(session, {"since": hold.since.isoformat(), "by": hold.by, "approved": list(agreed.approved)})
+        _write(session, {**_state(session), "agreed": list(agreed.agreed)})
         if agreed != hold:
             audit.record(session, audit.SETTINGS, "removals.approved", now, actor=actor)
         return agreed
@@ -108,15 +114,24 @@ def approve(session: Session, actor: str, now: datetime) -> Hold | None:
     return None
 
 
-def _is_new(session: Session, person_id: str, since: datetime) -> bool:
-    """Whether somebody was made an admin after ``since``, here or at their source."""
-    made = AuditEvent.kind.in_(("person.added", "person.role_changed", "person.synced"))
+def _may_be_the_first(session: Session, actor: str, since: datetime) -> bool:
+    """Whether somebody else may act as ``actor``: made an admin after ``since``, or given a new way in by others."""
+    person_id = actor.rpartition(":")[2]
+    kinds = AuditEvent.kind.in_(_NEW_WAYS_IN)
     about = cast(AuditEvent.detail, Text).contains(person_id, autoescape=True)
-    for event in session.scalars(select(AuditEvent).where(made, AuditEvent.at > since, about)):
-        changed = {"added", "role"} & set((event.detail or {}).get("changed", ()))
-        if event.reason == "admin" or changed:
+    for event in session.scalars(select(AuditEvent).where(kinds, AuditEvent.at > since, about)):
+        synced = event.kind == "person.synced" and not {"added", "role", "email"} & set((event.detail or {})["changed"])
+        lower = event.kind in ("person.added", "person.role_changed") and event.reason != "admin"
+        if not synced and not lower:
             return True
     return False
+
+
+def _ways_in_changed(session: Session, since: datetime) -> bool:
+    """Whether the settings that say whose password or mailbox it is were changed after ``since``."""
+    query = select(AuditEvent.detail).where(AuditEvent.kind == "settings.changed", AuditEvent.at > since)
+    changed = (name for detail in session.scalars(query) for name in (detail or {}).get("changes", {}))
+    return any(name.startswith(_WAYS_IN) for name in changed)
 
 
 def release(session: Session, actor: str, now: datetime) -> None:
@@ -130,19 +145,30 @@ def release(session: Session, actor: str, now: datetime) -> None:
 def keep(session: Session, actor: str, now: datetime) -> int:
     """It was a mistake: nothing of what is held is removed; how many devices keep their work data by that.
 
-    Those whose owner's account is still disabled stay held. The brake is released once nothing is held.
+    Those whose owner's account is still disabled stay held. The brake is released once nothing is held; what was
+    removed in the last hour counts on.
     """
+    if held(session) is None:
+        return 0
+    query = select(Device).where(*_waiting()).order_by(Device.id).with_for_update()
+    devices = session.scalars(query.execution_options(populate_existing=True)).all()
     lock_name(session, STATE)
     count = 0
-    for device in session.scalars(select(Device).where(*_waiting()).with_for_update()):
+    for device in devices:
         if device.request.person.disabled_at is None:
             device.leaving_reason = device.leaving_held_at = None
             count += 1
     session.flush()
     audit.record(session, audit.SETTINGS, "removals.kept", now, actor=actor, detail={"count": count})
     if not waiting(session):
-        _write(session, {"released": now.isoformat()})
+        told = _state(session)
+        _write(session, {"released": told["released"]} if "released" in told else {})
     return count
+
+
+def _state(session: Session) -> dict[str, Any]:
+    state = session.get(PortalState, STATE, populate_existing=True)
+    return dict(json.loads(state.value)) if state is not None and state.value else {}
 
 
 def _waiting() -> tuple[ColumnElement[bool], ...]:
@@ -156,20 +182,18 @@ def _limit(session: Session) -> int:
 
 def _counted_from(session: Session, now: datetime) -> datetime:
     """What two admins agreed to counts no more."""
-    state = session.get(PortalState, STATE)
-    told = json.loads(state.value) if state is not None and state.value else {}
+    told = _state(session)
     released = datetime.fromisoformat(told["released"]) if "released" in told else None
     return max(released, now - WINDOW) if released is not None else now - WINDOW
 
 
-def _count(session: Session, since: datetime, actor: str | None = None) -> int:
+def _count(session: Session, since: datetime, actor: str | None = None, after: int = 0) -> int:
+    """Removals after ``since`` and the event of id ``after``; of one person, whatever their role was."""
     query = select(func.count(AuditEvent.id)).where(AuditEvent.kind.in_(REMOVALS), AuditEvent.at > since)
-    query = query.where(AuditEvent.actor == actor) if actor is not None else query
+    query = query.where(AuditEvent.id > after)
+    if actor is not None:
+        query = query.where(AuditEvent.actor.endswith(f":{actor.rpartition(':')[2]}", autoescape=True))
     return session.scalar(query.where(AuditEvent.actor != RELEASED)) or 0
-
-
-def _is_staff(actor: str) -> bool:
-    return actor.startswith(("admin:", "helpdesk:"))
 
 
 def _write(session: Session, told: dict[str, object]) -> None:

@@ -50,6 +50,7 @@ def go_on(session: Session, settings: Settings, now: datetime) -> int:
     query = (
         select(Device)
         .where(Device.leaving_held_at.is_not(None), Device.leaving_at.is_(None), Device.ended_at.is_(None))
+        .order_by(Device.id)
         .limit(AT_A_TIME)
         .with_for_update(of=Device)
         .execution_options(populate_existing=True)
@@ -142,6 +143,7 @@ def of_disabled_people(session: Session, settings: Settings, now: datetime) -> i
             Device.enrolled_at.is_not(None),
             Device.leaving_reason.is_(None),
         )
+        .order_by(Device.id)
         .limit(AT_A_TIME)
         .with_for_update(of=Device)
         .execution_options(populate_existing=True)

@@ -45,7 +45,7 @@ def sign_in(session: Session, request_id: str, person: Person, now: datetime) ->
     if request.enrolled_at is not None or journey.of(request).over(now):
         raise LinkUnusable
     if request.person_id != person.id:
-        _record(session, request, "sign_in.refused", now, EMPLOYEE, "wrong_person", {"username": person.username})
+        _record(session, request, "sign_in.refused", now, EMPLOYEE, "wrong_person", {"person": person.id})
         raise WrongPerson
     return signed_in(session, request, now)
 

@@ -18,6 +18,7 @@ class OutboxMessage(Base):
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     kind: Mapped[str] = mapped_column(String(32))
     request_id: Mapped[str | None] = mapped_column(String(16), index=True)
+    person_id: Mapped[str | None] = mapped_column(String(16), index=True)
     content_sealed: Mapped[bytes | None]
     created_at: Mapped[datetime]
     next_attempt_at: Mapped[datetime | None]

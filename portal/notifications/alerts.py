@@ -72,8 +72,8 @@ def tell(session: Session, vault: Vault, settings: Settings, now: datetime) -> i
     events = list(session.scalars(query.limit(AT_A_TIME)))
     until = events[-1].id if len(events) == AT_A_TIME else until
     for event in events:
-        for mail in _mails(session, settings, event, chosen):
-            outbox.put(session, vault, "alert", mail, None, now)
+        for mail, person_id in _mails(session, settings, event, chosen):
+            outbox.put(session, vault, "alert", mail, None, now, person_id)
             count += 1
     state.value = json.dumps(until)
     return count
@@ -81,19 +81,19 @@ def tell(session: Session, vault: Vault, settings: Settings, now: datetime) -> i
 
 def _mails(
     session: Session, settings: Settings, event: AuditEvent, chosen: dict[str, tuple[str, str | None]]
-) -> Iterator[EmailMessage]:
-    """To helpdesk, to every admin, to the person concerned, as the event asks for."""
+) -> Iterator[tuple[EmailMessage, str | None]]:
+    """To helpdesk, to every admin, to the person concerned, as the event asks for; each with whom it is about."""
     helpdesk, admins, person = (_name(group, event) for group in (chosen, TO_ADMINS, TO_THE_PERSON))
     concerned = session.get(Person, str((event.detail or {}).get("person", "")))
     if helpdesk:
-        yield _mail(session, settings, event, helpdesk)
+        yield _mail(session, settings, event, helpdesk), None
     if admins:
         who = concerned.name if concerned is not None else str((event.detail or {}).get("name", ""))
         query = select(Person).where(Person.role == "admin", Person.disabled_at.is_(None), Person.email != "")
         for admin in session.scalars(query.limit(MOST_ADMINS)):
-            yield messages.security(settings, admin, admins, who, event.at)
+            yield messages.security(settings, admin, admins, who, event.at), concerned.id if concerned else None
     if person and concerned is not None and concerned.email:
-        yield messages.security(settings, concerned, person, "", event.at)
+        yield messages.security(settings, concerned, person, "", event.at), concerned.id
 
 
 def _name(group: dict[str, tuple[str, str | None]], event: AuditEvent) -> str | None:

@@ -33,11 +33,23 @@ log = logging.getLogger("portal.outbox")
 
 
 def put(
-    session: Session, vault: Vault, kind: str, message: EmailMessage, request_id: str | None, now: datetime
+    session: Session,
+    vault: Vault,
+    kind: str,
+    message: EmailMessage,
+    request_id: str | None,
+    now: datetime,
+    person_id: str | None = None,
 ) -> OutboxMessage:
-    """Queue ``message`` in the caller's transaction."""
-    sealed = vault.seal(message.as_bytes())
-    row = OutboxMessage(kind=kind, request_id=request_id, content_sealed=sealed, created_at=now, next_attempt_at=now)
+    """Queue ``message`` in the caller's transaction; without a request ``person_id`` says whose it is."""
+    row = OutboxMessage(
+        kind=kind,
+        request_id=request_id,
+        person_id=person_id,
+        content_sealed=vault.seal(message.as_bytes()),
+        created_at=now,
+        next_attempt_at=now,
+    )
     session.add(row)
     session.flush()
     session.info[QUEUED] = True

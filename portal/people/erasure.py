@@ -7,7 +7,7 @@ A column with ``personal(becomes)`` is emptied; of a table with ``BELONGS`` ever
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, delete, select, update
+from sqlalchemy import ColumnElement, Select, Table, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -15,6 +15,10 @@ from portal.models import Base, Device, EnrollmentRequest, IssuedProfile, Person
 from portal.models.base import BELONGS, PERSONAL
 
 _TABLES: tuple[Table, ...] = tuple(Base.metadata.sorted_tables)
+
+
+_OF_PEOPLE_ALONE = ("visits",)
+"""They name a request or a profile, too, but are about who signed in."""
 
 
 class Ownerless(Exception):
@@ -66,13 +70,19 @@ def whose(table: Table, person_id: str | None, requests: Select[Any]) -> ColumnE
     """
     devices = select(Device.id).where(Device.request_id.in_(requests))
     profiles = select(IssuedProfile.id).where(IssuedProfile.request_id.in_(requests))
+    found: list[ColumnElement[bool]] = []
     if table is Person.__table__:
-        return table.c.id == person_id if person_id else None
-    if table is EnrollmentRequest.__table__:
+        found = [table.c.id == person_id]
+    elif table is EnrollmentRequest.__table__:
         return table.c.id.in_(requests)
-    if "person_id" in table.c:
-        return table.c.person_id == person_id if person_id else None
-    for name, owned in (("request_id", requests), ("device_id", devices), ("profile_id", profiles)):
-        if name in table.c:
-            return table.c[name].in_(owned)
-    raise Ownerless(table.name)
+    elif "person_id" in table.c:
+        found = [table.c.person_id == person_id]
+    if person_id is None:
+        found = []
+    owners = (("request_id", requests), ("device_id", devices), ("profile_id", profiles))
+    through = next((table.c[name].in_(owned) for name, owned in owners if name in table.c), None)
+    by_a_person = table is Person.__table__ or "person_id" in table.c
+    if through is None and not by_a_person:
+        raise Ownerless(table.name)
+    found += [through] if through is not None and table.name not in _OF_PEOPLE_ALONE else []
+    return or_(*found) if found else None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from asn1crypto import cms
+from asn1crypto import cms, core
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -23,6 +23,9 @@ from portal.pki import asn1
 MOST_CERTIFICATES = 8
 """In one message; Apple's devices send three."""
 
+_READ = {"content_type", "message_digest", "scep_message_type", "scep_pki_status", "scep_fail_info",
+         "scep_sender_nonce", "scep_recipient_nonce", "scep_transaction_id"}  # fmt: skip
+"""Signed attributes whose values anybody here asks for; what is in the others is not looked into."""
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "md5": hashes.MD5,
     "sha1": hashes.SHA1,
@@ -87,7 +90,7 @@ def verify(
     """
     with parsing("SignedData"):
         data, signer_info, certificates = _open(message, largest)
-        embedded = data["encap_content_info"]["content"].native
+        embedded = _embedded(data)
     content = absent if embedded is None else embedded
     if not isinstance(content, bytes):
         raise CmsError("no content")
@@ -98,7 +101,7 @@ def verify_detached(message: bytes, body: bytes) -> Signed:
     """Check a detached SignedData over exactly ``body``. Raises CmsError."""
     with parsing("SignedData"):
         data, signer_info, certificates = _open(message)
-        embedded = data["encap_content_info"]["content"].native
+        embedded = _embedded(data)
     if embedded is not None and embedded != body:
         raise CmsError("the signature carries another content")
     return _signed(data, signer_info, certificates, body, DIGESTS)
@@ -177,6 +180,19 @@ def _open(message: bytes, largest: int = asn1.LARGEST_MESSAGE) -> tuple[Any, Any
     return data, data["signer_infos"][0], _certificates(data)
 
 
+def _embedded(data: Any) -> bytes | None:
+    """The content, which is plain data: of anything else the parser would look into every part. Raises CmsError."""
+    carried = data["encap_content_info"]
+    if carried["content_type"].native != "data":
+        raise CmsError("the content is no plain data")
+    content = carried["content"]
+    if isinstance(content, core.Void):
+        return None
+    if not isinstance(content, core.OctetString | core.ParsableOctetString):
+        raise CmsError("the content is no plain data")
+    return bytes(content)
+
+
 def _certificates(data: Any) -> list[x509.Certificate]:
     if len(data["certificates"]) > MOST_CERTIFICATES:
         raise CmsError("too many certificates")
@@ -222,7 +238,7 @@ def _check_signature(
             name = attribute["type"].native
             if name in attributes or len(attribute["values"]) != 1:
                 raise CmsError("a signed attribute is not single-valued")
-            attributes[name] = attribute["values"][0].native
+            attributes[name] = attribute["values"][0].native if name in _READ else None
         if content is not None:
             digest = hashlib.new(algorithm, content, usedforsecurity=False).digest()
             if not hmac.compare_digest(attributes.get("message_digest") or b"", digest):

@@ -121,7 +121,7 @@ def _staff(provider: str, person: Person, signed_in: SignedIn, anew: bool) -> Re
     if signed_in.methods & set(_provider(provider).settings.second_factor):
         with transaction():
             told = signed_in.proved_at
-            proved_at = now if anew and told is None else None
+            proved_at = now if anew and told is None and not _provider(provider).tells_time else None
             if told is not None:
                 proved_at = datetime.fromtimestamp(min(told, now.timestamp()), UTC)
             answer = staff.begin_visit(person, now, provider, staff.PROVIDER, proved_at)

@@ -81,7 +81,8 @@ def _change(form: ChangePasswordForm) -> bool:
     if person.source != people.LOCAL:
         raise AccountProblem("elsewhere")
     with transaction():
-        throttle.release(db_session, attempt)
+        throttle.release(db_session, attempt)  # the old password was right, whatever becomes of the new one
+    with transaction():
         passwords.change(db_session, db_session.get_one(Person, person.id), form.new.data, portal.settings, now)
     return True
 

@@ -52,7 +52,7 @@ def answer_held_removals(answer: str) -> ResponseReturnValue:
             else:
                 brake.approve(db_session, actor, now)
         session[NOTICE] = answer
-    except brake.AdminTooNew:
+    except brake.NotTheSecond:
         session[NOTICE] = "too_new"
     jobs.nudge(portal.settings, jobs.DEVICES)
     return redirect(url_for("admin.dashboard"), 303)

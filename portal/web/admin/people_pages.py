@@ -139,7 +139,7 @@ def _mail_password_link(person: Person, now: datetime) -> None:
         raise people.NotLocal
     token = passwords.new_link(db_session, person, visits.actor_here(), now)
     message = messages.password_link(portal.settings, person, portal.settings.url(f"/account/password/{token}"))
-    outbox.put(db_session, portal.vault, "password", message, None, now)
+    outbox.put(db_session, portal.vault, "password", message, None, now, person.id)
 
 
 def _list(form: PersonForm) -> str:

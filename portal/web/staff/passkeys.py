@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 
 from portal import audit, clock
-from portal.credentials import passkeys
+from portal.credentials import passkeys, throttle
 from portal.credentials.passkeys import PasskeyRefused, RelyingParty
 from portal.credentials.throttle import Throttled
 from portal.extensions import db_session, portal, transaction
@@ -17,7 +17,7 @@ from portal.models import Person
 from portal.web import visits
 from portal.web.limits import json_object
 from portal.web.staff import blueprint
-from portal.web.staff.sign_in import PASSWORD, is_fresh, pending_visit, prove
+from portal.web.staff.sign_in import PASSWORD, Trial, is_fresh, pending_visit, prove
 
 
 class RemoveForm(FlaskForm):  # type: ignore[misc]
@@ -69,6 +69,8 @@ def add_passkey() -> ResponseReturnValue:
 def remove_passkey(credential_id: str) -> ResponseReturnValue:
     """It no longer signs in; the authenticator app or recovery codes still do."""
     visit = visits.current()
+    if visit is not None and not is_fresh(visit, clock.now()):
+        return redirect(url_for("staff.confirm"), 303)
     if visit is not None and RemoveForm().validate_on_submit():
         with transaction():
             if passkeys.remove(db_session, visit.person, credential_id):
@@ -97,7 +99,7 @@ def use_passkey() -> ResponseReturnValue:
         return jsonify(error="malformed"), 400
     credential = told["credential"]
     try:
-        prove(person, pending.method or PASSWORD, lambda: prove_passkey(person, credential, now), now)
+        prove(passkey_of(person, pending.method or PASSWORD, credential, now), now)
     except PasskeyRefused as refusal:
         return jsonify(error=str(refusal)), 400
     except Throttled:
@@ -105,10 +107,14 @@ def use_passkey() -> ResponseReturnValue:
     return jsonify(next=url_for("helpdesk.request_list"))
 
 
-def prove_passkey(person: Person, credential: dict[str, Any], now: datetime) -> str:
-    """Judge what the browser sent, in a transaction. Raises PasskeyRefused."""
-    passkeys.use(db_session, _party(), person, credential, now)
-    return "passkey"
+def passkey_of(person: Person, method: str, credential: dict[str, Any], now: datetime) -> Trial:
+    """A passkey is tried: what the browser sent."""
+
+    def judge() -> str:
+        passkeys.use(db_session, _party(), person, credential, now)
+        return "passkey"
+
+    return Trial(person, method, judge, throttle.passkey_of(person))
 
 
 def _party() -> RelyingParty:

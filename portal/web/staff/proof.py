@@ -26,8 +26,8 @@ from portal.models import Visit
 from portal.web import visits
 from portal.web.limits import json_object
 from portal.web.staff import blueprint
-from portal.web.staff.passkeys import prove_passkey
-from portal.web.staff.sign_in import PASSWORD, is_fresh, judged
+from portal.web.staff.passkeys import passkey_of
+from portal.web.staff.sign_in import PASSWORD, code_of, is_fresh, judged
 
 View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 CODE = "proof_code"
@@ -76,8 +76,7 @@ def confirm_by_passkey() -> ResponseReturnValue:
         return jsonify(error="malformed"), 400
     credential = told["credential"]
     try:
-        fits = lambda: prove_passkey(visit.person, credential, now)  # noqa: E731
-        judged(visit.person, _method(visit), fits, _mark(visit, now), now)
+        judged(passkey_of(visit.person, _method(visit), credential, now), _mark(visit, now), now)
     except PasskeyRefused as refusal:
         return jsonify(error=str(refusal)), 400
     except Throttled:
@@ -92,7 +91,7 @@ def _ask(visit: Visit) -> ResponseReturnValue | None:
     if request.method == "POST" and code and form.validate():
         use = lambda: second_factor.use(db_session, portal.vault, visit.person, code, now)  # noqa: E731
         try:
-            if judged(visit.person, _method(visit), use, _mark(visit, now), now) is not None:
+            if judged(code_of(visit.person, _method(visit), use), _mark(visit, now), now) is not None:
                 return None
             form.proof_code.errors = ["code_wrong"]
         except FactorLocked:
@@ -109,7 +108,7 @@ def _ask(visit: Visit) -> ResponseReturnValue | None:
         minutes=minutes,
         has_passkey=bool(passkeys.of(db_session, visit.person)),
         has_app=second_factor.has_one(db_session, visit.person),
-        provider=portal.providers.get(visit.method or ""),
+        provider=portal.providers.get(visit.method or visit.person.source.removeprefix("oidc:")),
     )
     return page, 422 if form.errors else 403
 

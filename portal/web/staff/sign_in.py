@@ -5,6 +5,7 @@ try, good or not, leaves one event.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flask import redirect, render_template, request, url_for
@@ -149,7 +150,8 @@ def _sign_in(form: StaffSignInForm) -> ResponseReturnValue | None:
     code = form.code.data or ""
     if (not code and passkeys.of(db_session, person)) or not second_factor.has_one(db_session, person):
         return ask_second_factor(person, PASSWORD, now)
-    return prove(person, PASSWORD, lambda: second_factor.use(db_session, portal.vault, person, code, now), now)
+    use = lambda: second_factor.use(db_session, portal.vault, person, code, now)  # noqa: E731
+    return prove(code_of(person, PASSWORD, use), now)
 
 
 def ask_second_factor(person: Person, method: str, now: datetime) -> ResponseReturnValue:
@@ -169,23 +171,41 @@ def pending_visit() -> Visit | None:
 # --- the second factor ------------------------------------------------------------------------------------------------
 
 
-def prove(person: Person, method: str, judge: Judge, now: datetime) -> ResponseReturnValue | None:
-    """Sign in with the second factor that ``judge`` finds proved; None if none was. Raises as ``judged`` does."""
-    return judged(person, method, judge, lambda factor: begin_visit(person, now, method, factor, now), now)
+@dataclass(frozen=True)
+class Trial:
+    """A second factor that is tried: by whom, after which first factor, and what its tries are counted as.
+
+    ``judge``, in a transaction, names the factor that was proved, None if none was.
+    """
+
+    person: Person
+    method: str
+    judge: Judge
+    counted: str
 
 
-def judged(person: Person, method: str, judge: Judge, then: Then, now: datetime) -> ResponseReturnValue | None:
-    """Let ``judge`` name the factor that was proved, None if none was; ``then`` answers it, in the same transaction.
+def code_of(person: Person, method: str, judge: Judge) -> Trial:
+    """A code is tried."""
+    return Trial(person, method, judge, throttle.second_factor_of(person))
+
+
+def prove(trial: Trial, now: datetime) -> ResponseReturnValue | None:
+    """Sign in with the second factor if it is proved, else None. Raises as ``judged`` does."""
+    return judged(trial, lambda factor: begin_visit(trial.person, now, trial.method, factor, now), now)
+
+
+def judged(trial: Trial, then: Then, now: datetime) -> ResponseReturnValue | None:
+    """Judge the trial; ``then`` answers what was proved, in the same transaction. None if nothing was.
 
     Its tries are counted by themselves: knowing the password clears none of them. Raises Throttled, FactorLocked,
     PasskeyRefused.
     """
-    counted = throttle.second_factor_of(person)
+    person, method, counted = trial.person, trial.method, trial.counted
     try:
         with transaction():
             attempt = throttle.reserve(db_session, counted, request.remote_addr or "", portal.settings.sign_in, now)
         with transaction():
-            factor = judge()
+            factor = trial.judge()
             if factor is not None:
                 throttle.release(db_session, attempt)
                 throttle.clear(db_session, counted)
@@ -213,7 +233,7 @@ def _check_code(pending: Visit, secret: str | None, code: str, now: datetime) ->
         audit.record(db_session, audit.SETTINGS, "second_factor.set_up", now, actor=actor, detail=detail)
         return NEW_APP
 
-    answer = prove(person, pending.method or PASSWORD, judge, now)
+    answer = prove(code_of(person, pending.method or PASSWORD, judge), now)
     return render_template("staff/recovery_codes.html", codes=codes) if codes and answer is not None else answer
 
 
