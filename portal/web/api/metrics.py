@@ -3,6 +3,8 @@
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
+from datetime import datetime
+
 from flask import Response
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
@@ -31,13 +33,26 @@ def metrics() -> ResponseReturnValue:
     counts = {
         row[0]: row[1] for row in db_session.execute(select(status.c.status, func.count()).group_by(status.c.status))
     }
-    waiting = (OutboxMessage.sent_at.is_(None), OutboxMessage.failed_at.is_(None))
-    oldest = db_session.scalar(select(func.min(OutboxMessage.created_at)).where(*waiting))
     lines = ["# HELP portal_requests Enrollment requests by status.", "# TYPE portal_requests gauge"]
     lines += [f'portal_requests{{status="{each.value}"}} {counts.get(each.value, 0)}' for each in journey.Status]
+    for name, (says, value) in _gauges(now).items():
+        lines += [f"# HELP {name} {says}", f"# TYPE {name} gauge", f"{name} {value:g}"]
+    lines += [
+        "# HELP portal_scep_refused_total Refused requests for certificates that belong to no enrollment request."
+    ]
+    lines += ["# TYPE portal_scep_refused_total counter"]
+    refused = tallies.of(db_session, tallies.SCEP_REFUSED)
+    lines += [f'portal_scep_refused_total{{reason="{reason}"}} {each.count}' for reason, each in refused.items()]
+    return Response("\n".join(lines) + "\n", mimetype="text/plain; version=0.0.4")
+
+
+def _gauges(now: datetime) -> dict[str, tuple[str, float]]:
+    """What is in the portal now, by the gauge's name: what it says, and its value."""
+    waiting = (OutboxMessage.sent_at.is_(None), OutboxMessage.failed_at.is_(None))
+    oldest = db_session.scalar(select(func.min(OutboxMessage.created_at)).where(*waiting))
     managed = (Device.enrolled_at.is_not(None), Device.ended_at.is_(None))
     is_open = Command.status.in_(OPEN_COMMANDS)
-    gauges = {
+    return {
         "portal_devices_managed": ("Devices under management.", _count(Device, *managed)),
         "portal_commands_open": (
             "Commands that no device answered yet.",
@@ -65,15 +80,6 @@ def metrics() -> ResponseReturnValue:
             (portal.signer.certificate.not_valid_after_utc - now).days,
         ),
     }
-    for name, (says, value) in gauges.items():
-        lines += [f"# HELP {name} {says}", f"# TYPE {name} gauge", f"{name} {value:g}"]
-    lines += [
-        "# HELP portal_scep_refused_total Refused requests for certificates that belong to no enrollment request."
-    ]
-    lines += ["# TYPE portal_scep_refused_total counter"]
-    refused = tallies.of(db_session, tallies.SCEP_REFUSED)
-    lines += [f'portal_scep_refused_total{{reason="{reason}"}} {each.count}' for reason, each in refused.items()]
-    return Response("\n".join(lines) + "\n", mimetype="text/plain; version=0.0.4")
 
 
 def _count(table: type, *conditions: object) -> int:
