@@ -214,27 +214,26 @@ def test_saying_it_was_a_mistake_does_not_begin_the_hour_anew(portal, company, f
         assert not leaving.ask(session, portal.settings, device, "selective_wipe", "token:t", clock())
 
 
+def removed_by(portal, company, fleet, clock, actor_of):
+    """How many of the fleet's devices are asked to leave when the n-th is removed by actor_of(n)."""
+    done = 0
+    for number, invitation in enumerate(fleet.values()):
+        with portal.database.transaction() as session:
+            device = session.get_one(Device, company.device(invitation).id)
+            done += leaving.ask(session, portal.settings, device, "selective_wipe", actor_of(number), clock())
+    return done
+
+
 def test_many_hands_remove_no_more_than_a_few_while_it_is_held(portal, company, fleet, clock):
     """Who can make accounts has many; so few go through by hand, whoever's hand it is."""
     with portal.database.transaction() as session:
         brake._write(session, {"since": clock().isoformat(), "agreed": [], "event": 0})
-    done = 0
-    for number, invitation in enumerate(fleet.values()):
-        with portal.database.transaction() as session:
-            device = session.get_one(Device, company.device(invitation).id)
-            actor = f"helpdesk:made-up-{number}"
-            done += leaving.ask(session, portal.settings, device, "selective_wipe", actor, clock())
-    assert done == AT_LEAST
+    assert removed_by(portal, company, fleet, clock, lambda number: f"helpdesk:made-up-{number}") == AT_LEAST
 
 
 def test_another_role_is_no_other_hand(portal, company, fleet, clock):
-    done = 0
-    for number, invitation in enumerate(fleet.values()):
-        with portal.database.transaction() as session:
-            device = session.get_one(Device, company.device(invitation).id)
-            actor = f"{'helpdesk' if number % 2 else 'admin'}:same"
-            done += leaving.ask(session, portal.settings, device, "selective_wipe", actor, clock())
-    assert done == AT_LEAST
+    hand = lambda number: f"{'helpdesk' if number % 2 else 'admin'}:same"  # noqa: E731
+    assert removed_by(portal, company, fleet, clock, hand) == AT_LEAST
 
 
 def test_it_was_a_mistake_and_everybody_keeps_their_work_data(app, portal, company, fleet, admins, worker, clock):
