@@ -25,6 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from portal.database import TRAIL_KEY, Database
+from portal.events import Event
 from portal.models import AuditEvent, AuditHead, PortalState
 from portal.vault import Vault
 
@@ -49,14 +50,17 @@ def request_chain(request_id: str) -> str:
 def record(
     session: Session,
     chain: str,
-    kind: str,
+    event: Event,
     at: datetime,
     *,
     reason: str | None = None,
-    actor: str = "system",
+    actor: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> None:
-    """Append one event to ``chain`` and log it. ``kind`` and ``reason`` are codes, ``detail`` small and erasable."""
+    """Append ``event`` to ``chain`` and log it. ``reason`` is a code, ``detail`` small and erasable.
+
+    ``actor``: who did it, if it is not who always does.
+    """
     seq, previous = _locked_head(session, chain)
     if detail is not None:
         detail = {**detail, "salt": secrets.token_hex(8)}
@@ -64,9 +68,9 @@ def record(
         "chain": chain,
         "seq": seq + 1,
         "at": at,
-        "kind": kind,
+        "kind": event.value,
         "reason": reason,
-        "actor": actor,
+        "actor": actor or event.actor.value,
         "detail_digest": _detail_digest(detail),
         "previous": previous,
     }
@@ -74,7 +78,7 @@ def record(
     # Plain statements: the trail is written at every step and never changed through objects.
     session.execute(_INSERT, {**values, "detail": detail})
     session.execute(_ADVANCE, {"of_chain": chain, "to_seq": seq + 1, "to_digest": values["digest"]})
-    log.info("%s chain=%s reason=%s actor=%s", kind, chain, reason, actor)
+    log.info("%s chain=%s reason=%s actor=%s", event, chain, reason, values["actor"])
 
 
 def timeline(session: Session, request_id: str) -> list[AuditEvent]:

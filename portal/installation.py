@@ -12,6 +12,7 @@ from portal import audit, clock, texts, vault
 from portal.backends import TOPIC
 from portal.database import Database, lock_name
 from portal.enrollment import terms
+from portal.events import Event
 from portal.extensions import KEYS_ROTATED, Portal
 from portal.models import Base, PortalState
 from portal.pki import authority
@@ -55,7 +56,7 @@ def setup(portal: Portal) -> None:
         try:
             held = authority.load(session, portal.vault)
             if authority.renew_signer(session, portal.vault, held, settings.company.name, now):
-                audit.record(session, audit.SETTINGS, "signer.renewed", now, actor="command")
+                audit.record(session, audit.SETTINGS, Event.SIGNER_RENEWED, now, actor="command")
         except authority.AuthorityMissing:
             authority.create(session, portal.vault, settings.company.name, now)
         if session.get(PortalState, TOPIC) is None:
@@ -88,7 +89,7 @@ def rotate_keys(portal: Portal, drop_old: bool = False) -> int:
         session.merge(PortalState(name=KEYS_ROTATED, value=now.isoformat()))
         reason = "dropped_old" if drop_old else None
         detail = {"count": count}
-        audit.record(session, audit.SETTINGS, "keys.rotated", now, reason=reason, actor="command", detail=detail)
+        audit.record(session, audit.SETTINGS, Event.KEYS_ROTATED, now, reason=reason, actor="command", detail=detail)
     if drop_old and not configured:
         vault.write_keys(settings.data, keys[:1])
         portal.forget()

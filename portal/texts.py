@@ -8,7 +8,9 @@ from babel.dates import format_date
 from babel.support import NullTranslations, Translations
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from portal import labels
 from portal.settings import ROOT
+from portal.wording import words
 
 TEMPLATES = ROOT / "templates"
 TRANSLATIONS = Path(__file__).parent / "translations"
@@ -31,5 +33,6 @@ def _environment(locale: str) -> Environment:
     )
     translations = Translations.load(TRANSLATIONS, [locale]) or NullTranslations()
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
+    environment.globals.update(labels=labels, words=words)
     environment.filters["when"] = lambda at: f"{format_date(at, 'long', locale)}, {at:%H:%M} UTC"
     return environment

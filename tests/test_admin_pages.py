@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from portal import audit, clock, jobs
+from portal.events import Event
 from portal.web import spreadsheets
 from tests.factories import BASE, PASSWORD, phone
 from tests.pages import Browser
@@ -106,7 +107,7 @@ def test_the_trail_is_searched_by_what_who_where_and_when(app, happened, admin, 
 def test_the_trail_goes_on_page_after_page(admin, portal, session):
     with portal.database.transaction() as writing:
         for number in range(130):
-            audit.record(writing, audit.SETTINGS, "keys.rotated", clock.now(), detail={"count": number})
+            audit.record(writing, audit.SETTINGS, Event.KEYS_ROTATED, clock.now(), detail={"count": number})
     admin.get("/admin/audit?kind=keys.")
     first = len(admin.soup.select("tbody tr"))
     admin.get(admin.soup.find("a", rel="next")["href"])
@@ -117,7 +118,7 @@ def test_the_trail_goes_on_page_after_page(admin, portal, session):
 
 def test_no_cell_of_an_export_starts_a_formula(admin, company, portal):
     with portal.database.transaction() as session:
-        audit.record(session, "=cmd|' /C calc'!A0", "request.refused", clock.now(), reason="+1", actor="@SUM(1)")
+        audit.record(session, "=cmd|' /C calc'!A0", Event.REQUEST_REFUSED, clock.now(), reason="+1", actor="@SUM(1)")
     line = rows_of(admin, "/admin/audit.csv")[1]
     assert (line[1], line[4], line[5]) == ("'=cmd|' /C calc'!A0", "'+1", "'@SUM(1)")
     assert spreadsheets.safe(-5) == -5

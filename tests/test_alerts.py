@@ -3,6 +3,7 @@
 import pytest
 
 from portal import audit, jobs
+from portal.events import Event
 from portal.models import OutboxMessage
 from portal.notifications import alerts
 from tests.pages import Browser
@@ -86,7 +87,7 @@ def test_a_flood_is_told_in_portions_and_nothing_is_left_out(choose, told, compa
     invitation = company.invite(company.person())
     with portal.database.transaction() as session:
         for _ in range(7):
-            audit.record(session, audit.request_chain(invitation.request.id), "device.refused", clock(), reason="x")
+            audit.record(session, audit.request_chain(invitation.request.id), Event.DEVICE_REFUSED, clock(), reason="x")
     assert [len(told()) for _ in range(4)] == [3, 6, 7, 7]
     with portal.database.session() as session:
         assert session.query(OutboxMessage).filter_by(kind="alert").count() == 7
@@ -130,7 +131,7 @@ def test_who_gets_in_is_told_to_every_admin_and_to_the_person(company, portal, t
     told()
     reason = {"person.role_changed": "admin", "person.added": "admin", "keys.rotated": "dropped_old"}.get(kind)
     with portal.database.transaction() as session:
-        audit.record(session, audit.SETTINGS, kind, clock(), reason=reason, detail={"person": helen.id})
+        audit.record(session, audit.SETTINGS, Event(kind), clock(), reason=reason, detail={"person": helen.id})
     told()
     to_admins, to_person = SECURITY[kind]
     expected = [(f"{name}@example.com", to_admins) for name in ("ada", "bob") if to_admins]
@@ -145,6 +146,6 @@ def test_what_is_no_matter_of_security_is_told_to_nobody_else(company, portal, t
     told()
     with portal.database.transaction() as session:
         for kind, reason in (("person.added", "employee"), ("person.role_changed", "helpdesk"), ("keys.rotated", None)):
-            audit.record(session, audit.SETTINGS, kind, clock(), reason=reason, detail={})
+            audit.record(session, audit.SETTINGS, Event(kind), clock(), reason=reason, detail={})
     told()
     assert mails(portal) == []

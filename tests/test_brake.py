@@ -10,6 +10,7 @@ from portal.credentials import api_tokens
 from portal.enrollment import brake, leaving, management
 from portal.enrollment.brake import AT_LEAST, RemovalsHeld
 from portal.enrollment.management import Staff
+from portal.events import Event
 from portal.models import Command, Device, Person
 from portal.people import leavers
 from tests.factories import phone
@@ -164,7 +165,7 @@ def test_whoever_may_be_the_first_in_anothers_name_is_no_second_person(portal, c
     eve = company.person("eve", "admin")
     kind, reason, detail = (NEW_WAYS_IN | HARMLESS)[made]
     with portal.database.transaction() as session:
-        audit.record(session, audit.SETTINGS, kind, clock(), reason=reason, detail={"person": eve.id, **detail})
+        audit.record(session, audit.SETTINGS, Event(kind), clock(), reason=reason, detail={"person": eve.id, **detail})
     clock.forward(hours=1)
     hold(portal, fleet, company, clock, worker)
     with portal.database.transaction() as session:
@@ -179,7 +180,7 @@ def test_whoever_may_be_the_first_in_anothers_name_is_no_second_person(portal, c
 def test_a_page_says_who_may_agree_instead(app, portal, company, fleet, worker, clock):
     eve = company.person("eve", "admin")
     with portal.database.transaction() as session:
-        audit.record(session, audit.SETTINGS, "person.added", clock(), reason="admin", detail={"person": eve.id})
+        audit.record(session, audit.SETTINGS, Event.PERSON_ADDED, clock(), reason="admin", detail={"person": eve.id})
     hold(portal, fleet, company, clock, worker)
     browser = Browser(app).staff_sign_in("eve", clock())
     browser.get("/admin").submit("/admin/removals/approve")
@@ -189,7 +190,7 @@ def test_a_page_says_who_may_agree_instead(app, portal, company, fleet, worker, 
 def test_an_admin_made_just_now_does_not_count_as_the_asker_either(portal, company, fleet, clock):
     eve = company.person("eve", "admin")
     with portal.database.transaction() as session:
-        audit.record(session, audit.SETTINGS, "person.added", clock(), reason="admin", detail={"person": eve.id})
+        audit.record(session, audit.SETTINGS, Event.PERSON_ADDED, clock(), reason="admin", detail={"person": eve.id})
     for invitation in fleet.values():
         with portal.database.transaction() as session:
             device = session.get_one(Device, company.device(invitation).id)

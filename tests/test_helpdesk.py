@@ -3,6 +3,7 @@
 import pytest
 
 from portal import audit, people
+from portal.events import Event
 from portal.simulator.scep_client import InstallationFailed
 from tests.factories import phone
 from tests.pages import Browser
@@ -113,7 +114,7 @@ def test_only_refused_invitations_are_listed_as_refused(app, company, clock, por
     company.person("helen", "helpdesk")
     browser = Browser(app).staff_sign_in("helen", clock())
     with portal.database.transaction() as session:
-        audit.record(session, people.PEOPLE_CHAIN, "password.changed", clock(), detail={"person": "x"})
+        audit.record(session, people.PEOPLE_CHAIN, Event.PASSWORD_CHANGED, clock(), detail={"person": "x"})
     assert "password.changed" not in browser.get("/helpdesk").text
     company.person("nobody", managed_apple_account=None)
     browser.submit("/helpdesk/requests", username="nobody")

@@ -10,6 +10,7 @@ from huey.exceptions import HueyException
 from sqlalchemy import select, text
 
 from portal import audit, installation, jobs, vault
+from portal.events import Event
 from portal.models import AuditEvent, AuditHead, PortalState
 from portal.web.apple.challenges import Handle, _sealed, open_handle
 from tests.account_driven.steps import begin, web_view
@@ -184,7 +185,7 @@ def upgraded(portal, company, clock, tmp_path):
     with portal.database.transaction() as session:
         audit.make_key(session, portal.vault, tmp_path)
     with portal.database.transaction() as session:
-        audit.record(session, audit.request_chain(invitation.request.id), "request.extended", clock())
+        audit.record(session, audit.request_chain(invitation.request.id), Event.REQUEST_EXTENDED, clock())
     return invitation
 
 

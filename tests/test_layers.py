@@ -8,7 +8,7 @@ import pytest
 from portal.settings import ROOT
 
 LAYERS = [
-    {"settings", "clock", "vault", "database", "texts", "branding", "plists"},
+    {"settings", "clock", "vault", "database", "texts", "branding", "plists", "wording", "events", "labels"},
     {"models"},
     {
         "enrollment",

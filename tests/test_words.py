@@ -1,60 +1,121 @@
-"""Whatever the trail records, somebody reads it in words."""
+"""Whatever a code says, somebody reads it in words: every member of every enum, in every language."""
 
 import ast
 import re
+from enum import StrEnum
 
 import pytest
+from babel.support import Translations
+from markupsafe import Markup
 
+from portal import labels, people
+from portal.enrollment import allowed, board, commands, journey
+from portal.enrollment.eligibility import Verdict
+from portal.events import Actor, Event
+from portal.notifications import alerts
 from portal.settings import ROOT
+from portal.texts import TRANSLATIONS, render
+from portal.web.admin.audit_trail import GROUPS
+from portal.wording import Labels
 
-KIND = re.compile(r"[a-z_]+\.[a-z_]+")
-RECORDING = {"record", "_record", "_event", "event"}
-BY_VARIABLE = {
-    "command.acknowledged",
-    "command.error",
-    "command.format_error",
-    "command.not_now",
-    "second_factor.locked",
-}
-"""Kinds that are put together at run time."""
+SPOKEN = [
+    (labels.EVENT, Event),
+    (labels.ACTOR, Actor),
+    (labels.STATUS, journey.Status),
+    (labels.STEP, journey.Step),
+    (labels.ATTENTION, board.Attention),
+    (labels.AGE, board.Age),
+    (labels.SOURCE, board.SOURCES),
+    (labels.ROLE, people.ROLES),
+    (labels.GROUP, GROUPS),
+    (labels.FACTOR, ("app", "recovery_code", "passkey", "new_app", "provider")),
+    (labels.COMMAND_STATE, (*commands.OPEN, *commands.SETTLED, "dropped", "answer_lost")),
+    (labels.COMMAND, [each.request_type for each in commands.READ]),
+    (labels.ATTRIBUTE, set(allowed.ASKED_QUERIES) - {"DeviceName"}),
+    (labels.ALERT, alerts.KINDS),
+    (labels.SECURITY, {**alerts.TO_ADMINS, **alerts.TO_THE_PERSON}),
+    (labels.CAMPAIGN, ("checked", "running", "paused", "cancelled", "done")),
+]
+"""Each table with everything that it has to name."""
+REASON = re.compile(r"[a-z][a-z_]+")
 
 
-def recorded():
-    """Every kind of event that the code records, by its literal."""
-    found = set(BY_VARIABLE)
+def reasons():
+    """Every reason that the code records by its literal."""
+    found = set()
     for path in (ROOT / "portal").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call):
-                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                if name in RECORDING:
-                    texts = [each for argument in node.args for each in ast.walk(argument)]
-                    found |= {each.value for each in texts if isinstance(each, ast.Constant)
-                              and isinstance(each.value, str) and KIND.fullmatch(each.value)}  # fmt: skip
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in RECORDING:
+                given = [each.value for each in node.keywords if each.arg == "reason"]
+                given += [each for each in node.args if isinstance(each, (ast.Constant, ast.IfExp))]
+                texts = [each for value in given for each in ast.walk(value) if isinstance(each, ast.Constant)]
+                found |= {each.value for each in texts if isinstance(each.value, str) and REASON.fullmatch(each.value)}
     return found
 
 
-@pytest.fixture
-def words(app):
-    def of(macro, value):
-        with app.test_request_context("/"):
-            source = '{% from "components/words.html" import ' + macro + " %}{{ " + macro + "(value) }}"
-            return app.jinja_env.from_string(source).render(value=value).strip()
-
-    return of
+RECORDING = {"record", "_record", "_event", "left", "device_refused", "certificate_refused", "ChallengeRefused"}
 
 
-def test_every_kind_of_event_has_words(words):
-    kinds = recorded()
-    assert len(kinds) > 60
-    assert {kind for kind in kinds if words("event_words", {"kind": kind, "detail": None}) == kind} == set()
+@pytest.mark.parametrize(("table", "codes"), SPOKEN, ids=lambda each: getattr(each, "__name__", ""))
+def test_every_code_has_words_of_its_own_in_every_language(table, codes):
+    german = Translations.load(TRANSLATIONS, ["de"])
+    for code in codes:
+        assert str(code) in table, code
+        assert german.gettext(table[str(code)]), code
 
 
-def test_every_group_that_can_be_searched_has_words(words):
-    from portal.web.admin.audit_trail import GROUPS
+def test_every_reason_that_is_recorded_has_words():
+    assert len(reasons()) > 12
+    assert {each for each in reasons() if labels.REASON.find(each) is None} == set()
 
-    assert {group for group in GROUPS if words("group_words", group) == group} == set()
+
+def test_every_refused_browser_is_described(app):
+    with app.test_request_context("/"):
+        source = '{% from "components/advice.html" import browser_words %}{{ browser_words(value) }}'
+        for verdict in Verdict:
+            if verdict is not Verdict.OK:
+                assert app.jinja_env.from_string(source).render(value=verdict.value) != verdict.value
 
 
-def test_every_second_factor_has_words_of_its_own(words):
-    factors = ("app", "recovery_code", "passkey", "new_app", "provider")
-    assert len({words("factor_words", each) for each in factors}) == len(factors)
+def test_every_problem_of_service_discovery_has_words():
+    source = (ROOT / "portal" / "discovery" / "outside.py").read_text("utf-8")
+    problems = set(re.findall(r'(?:_Problem|Outcome)\("([a-z_]+)"', source))
+    assert len(problems) > 5
+    assert problems - set(labels.DISCOVERY) == set()
+
+
+def said(app, source, **values):
+    with app.test_request_context("/"):
+        return app.jinja_env.from_string(source).render(**values)
+
+
+def test_a_code_without_words_is_shown_as_it_is_and_escaped(app):
+    told = said(app, "{{ words(labels.REASON, value) }}", value="<b>100%")
+    assert told == "&lt;b&gt;100%"
+
+
+def test_no_code_is_no_words(app):
+    assert said(app, "{{ words(labels.REASON, none) }}") == ""
+
+
+def test_what_fills_a_text_is_escaped(app):
+    told = said(app, "{{ words(labels.FIELD, 'confirm_wrong', name=value) }}", value="<b>")
+    assert "&lt;b&gt;" in told
+
+
+def test_mails_use_the_same_tables():
+    told = render("mail/security.subject.txt", "de", name="your_factor_reset", who=Markup(""))
+    assert told == Translations.load(TRANSLATIONS, ["de"]).gettext(labels.SECURITY["your_factor_reset"])
+
+
+def test_a_code_that_only_begins_like_another_is_named_by_its_beginning():
+    table = Labels({"push_gone": "gone", "push_*": "away"})
+    assert [table.find(each) for each in ("push_gone", "push_503", "pull")] == ["gone", "away", None]
+
+
+def test_every_enum_of_the_heart_is_known_here():
+    """A new one has to be named above, or told here where its words are."""
+    in_templates = {journey.Waiting, journey.Way, Verdict}
+    known = {Event, Actor, journey.Status, journey.Step, board.Attention, board.Age} | in_templates
+    heart = ("portal.enrollment", "portal.events")
+    assert {each for each in StrEnum.__subclasses__() if each.__module__.startswith(heart)} - known == set()

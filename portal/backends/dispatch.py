@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from portal import audit, clock
 from portal.backends.base import Backend, BackendDown, Parcel, ParcelRefused
 from portal.database import Database
+from portal.events import Event
 from portal.models import Command, Device
 
 LEASE = timedelta(minutes=1)
@@ -101,7 +102,7 @@ def _failed(session: Session, command: Command, why: str, now: datetime) -> None
     command.status = "failed"
     device = session.get_one(Device, command.device_id)
     chain = audit.request_chain(device.request_id)
-    audit.record(session, chain, "command.failed", now, reason=command.request_type, detail={"error": why[:200]})
+    audit.record(session, chain, Event.COMMAND_FAILED, now, reason=command.request_type, detail={"error": why[:200]})
 
 
 def _come_along(session: Session, command: Command, woken_at: datetime) -> None:
@@ -119,4 +120,4 @@ def _handed(session: Session, command: Command, backend: Backend, problem: str |
         return
     device.wake_problem = problem
     chain = audit.request_chain(device.request_id)
-    audit.record(session, chain, "device.waits" if problem else "device.woken", now, reason=problem)
+    audit.record(session, chain, Event.DEVICE_WAITS if problem else Event.DEVICE_WOKEN, now, reason=problem)

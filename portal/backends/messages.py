@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.enrollment import allowed, commands, leaving, progress
 from portal.enrollment.errors import DeviceRefused
+from portal.events import Actor, Event
 from portal.models import Command, Device
 from portal.plists import BadPlist, optional_text, text
 from portal.settings import Settings
@@ -27,6 +28,12 @@ ANSWERS = {
     "Error": "error",
     "CommandFormatError": "format_error",
     "NotNow": "not_now",
+}
+ANSWERED = {
+    "acknowledged": Event.COMMAND_ACKNOWLEDGED,
+    "error": Event.COMMAND_ERROR,
+    "format_error": Event.COMMAND_FORMAT_ERROR,
+    "not_now": Event.COMMAND_NOT_NOW,
 }
 SEEN_EVERY_SECONDS = 60
 MOST_ERRORS = 5
@@ -144,8 +151,7 @@ def _answer(desk: Desk, device: Device, status: str | None, message: dict[str, A
     command.handed_at = command.handed_at or desk.now
     command.errors = _errors(message)
     chain = audit.request_chain(device.request_id)
-    actor, reason = progress.DEVICE, command.request_type
-    audit.record(desk.session, chain, f"command.{command.status}", desk.now, actor=actor, reason=reason)
+    audit.record(desk.session, chain, ANSWERED[command.status], desk.now, reason=command.request_type)
     if status == "Acknowledged":
         _apply(desk, device, command, allowed.without_identifiers(message))
 
@@ -180,8 +186,8 @@ def _failed(desk: Desk, device: Device, command: Command) -> None:
     command.status, command.answered_at, command.last_error = "failed", desk.now, "unusable_answer"
     command.handed_at = command.handed_at or desk.now
     audit.record(
-        desk.session, audit.request_chain(device.request_id), "command.failed", desk.now,
-        reason=command.request_type, actor=progress.DEVICE, detail={"error": command.last_error},
+        desk.session, audit.request_chain(device.request_id), Event.COMMAND_FAILED, desk.now,
+        reason=command.request_type, actor=Actor.DEVICE, detail={"error": command.last_error},
     )  # fmt: skip
 
 

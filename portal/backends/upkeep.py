@@ -21,6 +21,7 @@ from portal.backends.base import Backend, BackendDown, ParcelRefused
 from portal.database import Database, lock_name
 from portal.enrollment import commands, leaving
 from portal.enrollment.commands import Order
+from portal.events import Event
 from portal.models import Command, Device, EnrollmentRequest, PortalState
 from portal.settings import Settings
 
@@ -81,7 +82,7 @@ def _ask_anew(session: Session, settings: Settings, command: Command, device: De
     put_off = command.status == "not_now"
     command.status = "answer_lost"
     kind, chain = command.request_type, audit.request_chain(device.request_id)
-    audit.record(session, chain, "command.answer_lost", now, reason=kind)
+    audit.record(session, chain, Event.COMMAND_ANSWER_LOST, now, reason=kind)
     if leaving.is_removal(command, settings):
         leaving.ask(session, settings, device, "selective_wipe", "system", now)
     elif (put_off or kind not in ONCE) and not commands.waiting(session, device, kind):

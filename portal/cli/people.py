@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from portal import audit, clock, jobs, people
 from portal.cli.common import fail
 from portal.credentials import local, passwords, second_factor
+from portal.events import Event
 from portal.extensions import portal
 from portal.models import Person
 from portal.notifications import messages, outbox
@@ -62,7 +63,7 @@ def people_add(
         audit.record(
             session,
             audit.SETTINGS,
-            "person.added",
+            Event.PERSON_ADDED,
             clock.now(),
             reason=role,
             actor="command",
@@ -107,7 +108,9 @@ def people_second_factor(username: str) -> None:
         if person.role not in people.STAFF_ROLES:
             fail(f"{username} is not staff.")
         _give_second_factor(session, person)
-        audit.record(session, audit.SETTINGS, "second_factor.replaced", now, actor=actor, detail={"person": person.id})
+        audit.record(
+            session, audit.SETTINGS, Event.SECOND_FACTOR_REPLACED, now, actor=actor, detail={"person": person.id}
+        )
 
     _change(username, replace)
 
@@ -133,7 +136,7 @@ def people_import(file: Path, dry_run: bool) -> None:
             done = imports.read(session, portal.settings, file.read_bytes(), clock.now())
             if not dry_run:
                 audit.record(
-                    session, audit.SETTINGS, "people.imported", clock.now(), actor="command", detail={"count": done}
+                    session, audit.SETTINGS, Event.PEOPLE_IMPORTED, clock.now(), actor="command", detail={"count": done}
                 )
             if dry_run:
                 session.rollback()

@@ -15,6 +15,7 @@ from portal.configuration.held_secrets import TYPED_FOR, settle, together
 from portal.configuration.live import stored
 from portal.credentials.directory import NAME as DIRECTORY
 from portal.database import lock_name
+from portal.events import Event
 from portal.models import Person, SettingsVersion, SettingValue
 from portal.settings import Settings
 from portal.vault import Vault
@@ -147,7 +148,7 @@ def _write(
             value_sealed = vault.seal(json.dumps(value).encode())
             session.add(SettingValue(name=name, value_sealed=value_sealed, version_id=version.id))
     detail = {"page": page, "changes": changes}
-    audit.record(session, audit.SETTINGS, "settings.changed", now, reason=page, actor=actor, detail=detail)
+    audit.record(session, audit.SETTINGS, Event.SETTINGS_CHANGED, now, reason=page, actor=actor, detail=detail)
 
 
 def _readable(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import audit
+from portal.events import Event
 from portal.models import ApiToken
 from portal.vault import token_hash
 
@@ -42,7 +43,7 @@ def make(session: Session, name: str, scopes: list[str], actor: str, now: dateti
     session.add(made)
     session.flush()
     detail = {"token": made.id, "name": name, "scopes": scopes}
-    audit.record(session, audit.SETTINGS, "api_token.made", now, actor=actor, detail=detail)
+    audit.record(session, audit.SETTINGS, Event.API_TOKEN_MADE, now, actor=actor, detail=detail)
     return token
 
 
@@ -51,7 +52,7 @@ def revoke(session: Session, token_id: str, actor: str, now: datetime) -> None:
     found = session.get(ApiToken, token_id, with_for_update=True)
     if found is not None and found.revoked_at is None:
         found.revoked_at = now
-        audit.record(session, audit.SETTINGS, "api_token.revoked", now, actor=actor, detail={"token": found.id})
+        audit.record(session, audit.SETTINGS, Event.API_TOKEN_REVOKED, now, actor=actor, detail={"token": found.id})
 
 
 def check(session: Session, header: str, scope: str, now: datetime) -> ApiToken:

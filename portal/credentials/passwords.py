@@ -16,6 +16,7 @@ from zxcvbn import zxcvbn
 
 from portal import audit, people
 from portal.credentials import local
+from portal.events import Event
 from portal.models import PasswordLink, Person
 from portal.settings import Settings
 from portal.vault import token_hash
@@ -59,7 +60,7 @@ def new_link(session: Session, person: Person, actor: str, now: datetime) -> str
     session.execute(delete(PasswordLink).where(PasswordLink.person_id == person.id))
     token = secrets.token_hex(TOKEN_BYTES)
     session.add(PasswordLink(token_hash=token_hash(token), person_id=person.id, created_at=now))
-    _event(session, person, "password.link_made", actor, now)
+    _event(session, person, Event.PASSWORD_LINK_MADE, actor, now)
     return token
 
 
@@ -91,8 +92,8 @@ def change(session: Session, person: Person, password: str, settings: Settings, 
 def _change(session: Session, person: Person, password: str, now: datetime) -> None:
     local.set_password(session, person, password)
     people.end_sign_ins(session, person)
-    _event(session, person, "password.changed", f"{person.role}:{person.id}", now)
+    _event(session, person, Event.PASSWORD_CHANGED, f"{person.role}:{person.id}", now)
 
 
-def _event(session: Session, person: Person, kind: str, actor: str, now: datetime) -> None:
-    audit.record(session, people.PEOPLE_CHAIN, kind, now, actor=actor, detail={"person": person.id})
+def _event(session: Session, person: Person, event: Event, actor: str, now: datetime) -> None:
+    audit.record(session, people.PEOPLE_CHAIN, event, now, actor=actor, detail={"person": person.id})

@@ -11,6 +11,7 @@ from portal import audit, people
 from portal.credentials import throttle
 from portal.database import Recorded
 from portal.enrollment.passcode import normalize
+from portal.events import Event
 from portal.models import Passkey, Person, SecondFactor
 from portal.vault import Vault, token_hash
 
@@ -83,7 +84,7 @@ def use(session: Session, vault: Vault, person: Person, entered: str, now: datet
     if factor.wrong_codes >= MOST_WRONG_CODES:
         factor.locked_at = now
         detail = {"person": person.id}
-        audit.record(session, audit.SETTINGS, "second_factor.locked", now, detail=detail)
+        audit.record(session, audit.SETTINGS, Event.SECOND_FACTOR_LOCKED, now, detail=detail)
         raise FactorLocked
     return None
 
@@ -101,7 +102,7 @@ def unlock(session: Session, person: Person, actor: str, now: datetime) -> None:
         return
     factor.locked_at, factor.wrong_codes = None, 0
     throttle.clear(session, throttle.second_factor_of(person))
-    audit.record(session, audit.SETTINGS, "second_factor.unlocked", now, actor=actor, detail={"person": person.id})
+    audit.record(session, audit.SETTINGS, Event.SECOND_FACTOR_UNLOCKED, now, actor=actor, detail={"person": person.id})
 
 
 def forget(session: Session, person: Person, actor: str, now: datetime) -> None:
@@ -110,7 +111,7 @@ def forget(session: Session, person: Person, actor: str, now: datetime) -> None:
         session.execute(delete(table).where(table.person_id == person.id))
     people.end_sign_ins(session, person)
     detail = {"person": person.id}
-    audit.record(session, audit.SETTINGS, "second_factor.forgotten", now, actor=actor, detail=detail)
+    audit.record(session, audit.SETTINGS, Event.SECOND_FACTOR_FORGOTTEN, now, actor=actor, detail=detail)
 
 
 def _step_of(secret: str, code: str, now: datetime) -> int | None:

@@ -10,6 +10,7 @@ from portal.credentials.base import Found, PasswordSource, SourceUnavailable
 from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Attempt
 from portal.database import Database, lock_name
+from portal.events import Event
 from portal.models import Person
 from portal.people import syncing
 from portal.settings import Settings
@@ -99,5 +100,5 @@ def take_over(database: Database, settings: Settings, found: Found, now: datetim
         person, changes = syncing.sync(session, settings, found, now)
         if changes:
             detail = {"person": person.id, "changed": sorted(changes)}
-            audit.record(session, people.PEOPLE_CHAIN, "person.synced", now, reason=found.source, detail=detail)
+            audit.record(session, people.PEOPLE_CHAIN, Event.PERSON_SYNCED, now, reason=found.source, detail=detail)
     return person

@@ -17,6 +17,7 @@ from portal.enrollment import profile as profiles
 from portal.enrollment import requests
 from portal.enrollment.errors import ProfileUnavailable, RequestEnded, TokenRefused, WrongPerson
 from portal.enrollment.journey import Walk, Way
+from portal.events import Actor, Event
 from portal.models import AccessToken, Device, EnrollmentRequest, IssuedProfile, Person
 from portal.settings import AccountDriven
 from portal.vault import Vault, token_hash
@@ -48,7 +49,7 @@ def grant_again(
     request_id = owner_signs_in(session, profile_id, person, now)
     token = token or secrets.token_urlsafe(profiles.SECRET_BYTES)
     _add(session, token, profile_id, request_id, rules, now)
-    _event(session, request_id, "token.granted", now, "again", actor="employee")
+    _event(session, request_id, Event.TOKEN_GRANTED, now, "again", actor=Actor.EMPLOYEE)
     return token
 
 
@@ -62,7 +63,7 @@ def owner_signs_in(session: Session, profile_id: str, person: Person, now: datet
         raise ProfileUnavailable
     request = requests.lock(session, profile.request_id)
     if request.person_id != person.id:
-        _event(session, request.id, "sign_in.refused", now, "wrong_person")
+        _event(session, request.id, Event.SIGN_IN_REFUSED, now, "wrong_person")
         raise WrongPerson
     if request.ended_at is not None or profile.superseded_at is not None:
         raise RequestEnded
@@ -127,7 +128,7 @@ def ask_to_sign_in_again(session: Session, request_id: str, actor: str, now: dat
         return False
     if not _revoke(session, request.profile_id, "asked_by_helpdesk", now):
         return False
-    _event(session, request.id, "token.revoked", now, "asked_by_helpdesk", actor=actor)
+    _event(session, request.id, Event.TOKEN_REVOKED, now, "asked_by_helpdesk", actor=actor)
     return True
 
 
@@ -169,10 +170,12 @@ def _revoke(session: Session, profile_id: str, reason: str, now: datetime, keep:
 def _refuse(session: Session, request_id: str, reason: str, now: datetime) -> NoReturn:
     """Tell it once in a row: a device may ask again and again until its owner signs in."""
     newest = audit.newest(session, audit.request_chain(request_id))
-    if newest is None or (newest.kind, newest.reason) != ("token.refused", reason):
-        _event(session, request_id, "token.refused", now, reason, actor="device")
+    if newest is None or (newest.kind, newest.reason) != (Event.TOKEN_REFUSED, reason):
+        _event(session, request_id, Event.TOKEN_REFUSED, now, reason)
     raise TokenRefused(reason)
 
 
-def _event(session: Session, request_id: str, kind: str, now: datetime, reason: str, actor: str = "employee") -> None:
-    audit.record(session, audit.request_chain(request_id), kind, now, reason=reason, actor=actor)
+def _event(
+    session: Session, request_id: str, event: Event, now: datetime, reason: str, actor: str | None = None
+) -> None:
+    audit.record(session, audit.request_chain(request_id), event, now, reason=reason, actor=actor)

@@ -7,10 +7,11 @@ from portal.enrollment import journey
 from portal.enrollment import passcode as passcodes
 from portal.enrollment.board import Attention
 from portal.enrollment.journey import Status, Step, Waiting
+from portal.events import Actor, Event
 from portal.models import AuditEvent, EnrollmentRequest, OutboxMessage
 from portal.settings import Passcode
 
-BY_THE_EMPLOYEE = ("employee", "device")
+BY_THE_EMPLOYEE = (Actor.EMPLOYEE, Actor.DEVICE)
 """Actors whose events say when something last moved."""
 
 
@@ -61,7 +62,7 @@ def _settled(
     status: Status,
     moved: datetime,
 ) -> Advice:
-    asked = next((each for each in reversed(events) if each.kind == "device.asked_to_leave"), None)
+    asked = next((each for each in reversed(events) if each.kind == Event.DEVICE_ASKED_TO_LEAVE), None)
     if Attention.LEAVING in attention and asked is not None:
         return Advice("leaving", asked.at, reason=asked.reason)
     if Attention.SILENT in attention:
@@ -73,7 +74,7 @@ def _settled(
     }.get(status, request.ended_at)
     reason = None
     if status is Status.REMOVED:
-        reason = next((each.reason for each in reversed(events) if each.kind == "device.left"), None)
+        reason = next((each.reason for each in reversed(events) if each.kind == Event.DEVICE_LEFT), None)
     return Advice(status.value, since or moved, reason=reason)
 
 
@@ -91,13 +92,13 @@ def _before_sign_in(
     attention: tuple[Attention, ...],
 ) -> Advice:
     last = events[-1] if events else None
-    refused = next((each for each in reversed(events) if each.kind == "sign_in.refused"), None)
+    refused = next((each for each in reversed(events) if each.kind == Event.SIGN_IN_REFUSED), None)
     if Attention.UNDELIVERED in attention:
         stuck = next((mail for mail in reversed(mails) if mail.sent_at is None and mail.last_error), None)
         gone = stuck is not None and stuck.failed_at is not None
         return Advice("mail_failed" if gone else "mail_delayed", request.created_at)
     if Attention.BROWSER in attention:
-        told = next((each.at for each in reversed(events) if each.kind == "browser.unfit"), request.created_at)
+        told = next((each.at for each in reversed(events) if each.kind == Event.BROWSER_UNFIT), request.created_at)
         return Advice("browser", told, reason=request.unfit_browser)
     if refused is not None and last is not None:
         return Advice("sign_in_refused", refused.at, reason=refused.reason)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.database import Recorded, lock_name
+from portal.events import Actor, Event
 from portal.models import AuditEvent, Device, Person, PortalState
 
 WINDOW = timedelta(hours=1)
@@ -24,16 +25,23 @@ SHARE = 0.02
 """Of the managed devices."""
 ADMIN_FOR = timedelta(days=1)
 """How long before something was held nobody may have changed how an admin gets in who agrees to it."""
-_NEW_WAYS_IN = ("person.added", "person.role_changed", "person.synced", "person.enabled", "second_factor.forgotten",
-                "second_factor.replaced", "password.link_made")  # fmt: skip
+_NEW_WAYS_IN = (
+    Event.PERSON_ADDED,
+    Event.PERSON_ROLE_CHANGED,
+    Event.PERSON_SYNCED,
+    Event.PERSON_ENABLED,
+    Event.SECOND_FACTOR_FORGOTTEN,
+    Event.SECOND_FACTOR_REPLACED,
+    Event.PASSWORD_LINK_MADE,
+)
 _WAYS_IN = ("mail.", "ldap.", "oidc.")
 BY_HAND = 5
 """Removals that one member of staff gets through in an hour although the brake holds."""
 APPROVALS = 2
 STATE = "removals_held"
-REMOVALS = ("device.asked_to_leave", "device.given_up")
+REMOVALS = (Event.DEVICE_ASKED_TO_LEAVE, Event.DEVICE_GIVEN_UP)
 """Kinds of events that stand for a removal."""
-RELEASED = "released"
+RELEASED = Actor.RELEASED
 """Who asks a device whose removal was released."""
 
 
@@ -82,7 +90,7 @@ def passes(session: Session, actor: str, now: datetime) -> bool:
     if hold is None:
         counts = actor.startswith("admin:") and not _may_be_the_first(session, actor, now - ADMIN_FOR)
         hold = Hold(now, (actor,) if counts else ())
-        audit.record(session, audit.SETTINGS, "removals.held", now, actor=actor)
+        audit.record(session, audit.SETTINGS, Event.REMOVALS_HELD, now, actor=actor)
         newest = session.scalar(select(func.max(AuditEvent.id)))
         told = {"since": now.isoformat(), "agreed": list(hold.agreed), "event": newest}
         _write(session, {**_state(session), **told})
@@ -108,7 +116,7 @@ def approve(session: Session, actor: str, now: datetime) -> Hold | None:
     if agreed.missing:
         _write(session, {**_state(session), "agreed": list(agreed.agreed)})
         if agreed != hold:
-            audit.record(session, audit.SETTINGS, "removals.approved", now, actor=actor)
+            audit.record(session, audit.SETTINGS, Event.REMOVALS_APPROVED, now, actor=actor)
         return agreed
     release(session, actor, now)
     return None
@@ -120,8 +128,9 @@ def _may_be_the_first(session: Session, actor: str, since: datetime) -> bool:
     kinds = AuditEvent.kind.in_(_NEW_WAYS_IN)
     about = cast(AuditEvent.detail, Text).contains(person_id, autoescape=True)
     for event in session.scalars(select(AuditEvent).where(kinds, AuditEvent.at > since, about)):
-        synced = event.kind == "person.synced" and not {"added", "role", "email"} & set((event.detail or {})["changed"])
-        lower = event.kind in ("person.added", "person.role_changed") and event.reason != "admin"
+        changed = set((event.detail or {}).get("changed", ()))
+        synced = event.kind == Event.PERSON_SYNCED and not {"added", "role", "email"} & changed
+        lower = event.kind in (Event.PERSON_ADDED, Event.PERSON_ROLE_CHANGED) and event.reason != "admin"
         if not synced and not lower:
             return True
     return False
@@ -129,7 +138,7 @@ def _may_be_the_first(session: Session, actor: str, since: datetime) -> bool:
 
 def _ways_in_changed(session: Session, since: datetime) -> bool:
     """Whether the settings that say whose password or mailbox it is were changed after ``since``."""
-    query = select(AuditEvent.detail).where(AuditEvent.kind == "settings.changed", AuditEvent.at > since)
+    query = select(AuditEvent.detail).where(AuditEvent.kind == Event.SETTINGS_CHANGED, AuditEvent.at > since)
     changed = (name for detail in session.scalars(query) for name in (detail or {}).get("changes", {}))
     return any(name.startswith(_WAYS_IN) for name in changed)
 
@@ -139,7 +148,7 @@ def release(session: Session, actor: str, now: datetime) -> None:
     lock_name(session, STATE)
     if held(session) is not None:
         _write(session, {"released": now.isoformat()})
-        audit.record(session, audit.SETTINGS, "removals.released", now, actor=actor)
+        audit.record(session, audit.SETTINGS, Event.REMOVALS_RELEASED, now, actor=actor)
 
 
 def keep(session: Session, actor: str, now: datetime) -> int:
@@ -159,7 +168,7 @@ def keep(session: Session, actor: str, now: datetime) -> int:
             device.leaving_reason = device.leaving_held_at = None
             count += 1
     session.flush()
-    audit.record(session, audit.SETTINGS, "removals.kept", now, actor=actor, detail={"count": count})
+    audit.record(session, audit.SETTINGS, Event.REMOVALS_KEPT, now, actor=actor, detail={"count": count})
     if not waiting(session):
         told = _state(session)
         _write(session, {"released": told["released"]} if "released" in told else {})

@@ -16,6 +16,7 @@ from portal import audit, people
 from portal.database import Database
 from portal.enrollment import requests
 from portal.enrollment.errors import NoManagedAppleAccount, RequestEnded, TooManyDevices, UnknownPerson
+from portal.events import Actor, Event
 from portal.models import Campaign, CampaignEntry, EnrollmentRequest, Person
 from portal.people import accounts
 from portal.settings import Settings
@@ -73,7 +74,7 @@ def check(
             rows.append({"campaign_id": campaign.id, "line": line, "username": username[:LONGEST_USERNAME],
                          "state": state, "reason": reason})  # fmt: skip
         session.execute(insert(CampaignEntry), rows)
-    _record(session, campaign, "campaign.checked", actor, now, {"lines": len(lines)})
+    _record(session, campaign, Event.CAMPAIGN_CHECKED, actor, now, {"lines": len(lines)})
     return campaign
 
 
@@ -95,15 +96,23 @@ def start(
     campaign.remind_after_days = max(remind_after_days, 0)
     campaign.state = "running"
     detail = {"per_minute": campaign.per_minute, "starts_at": campaign.starts_at.isoformat()}
-    _record(session, campaign, "campaign.started", actor, now, detail)
+    _record(session, campaign, Event.CAMPAIGN_STARTED, actor, now, detail)
+
+
+_CHANGES = {
+    "pause": ("paused", ("running",), Event.CAMPAIGN_PAUSED),
+    "resume": ("running", ("paused",), Event.CAMPAIGN_RUNNING),
+    "cancel": ("cancelled", ("checked", "running", "paused"), Event.CAMPAIGN_CANCELLED),
+}
+"""What a campaign becomes, from which states, and what is recorded."""
 
 
 def change(session: Session, campaign_id: str, what: str, actor: str, now: datetime) -> None:
     """``pause``, ``resume`` or ``cancel``; invitations that were sent stay. Raises WrongState."""
-    allowed = {"pause": ("running",), "resume": ("paused",), "cancel": ("checked", "running", "paused")}
-    campaign = _locked(session, campaign_id, *allowed[what])
-    campaign.state = {"pause": "paused", "resume": "running", "cancel": "cancelled"}[what]
-    _record(session, campaign, f"campaign.{campaign.state}", actor, now, None)
+    becomes, states, event = _CHANGES[what]
+    campaign = _locked(session, campaign_id, *states)
+    campaign.state = becomes
+    _record(session, campaign, event, actor, now, None)
 
 
 def funnel(session: Session, campaign_id: str) -> Funnel:
@@ -175,7 +184,7 @@ def _invite_next(
         entry = session.scalar(query.order_by(CampaignEntry.line).limit(1))
         if entry is None:
             campaign.state = "done"
-            _record(session, campaign, "campaign.done", "system", now, None)
+            _record(session, campaign, Event.CAMPAIGN_DONE, Actor.SYSTEM, now, None)
             return False
         person = session.get(Person, found.id) if found is not None and entry.username == username else None
         person = person or people.by_username(session, entry.username)
@@ -235,7 +244,7 @@ def _remind_next(database: Database, vault: Vault, settings: Settings, campaign_
         with contextlib.suppress(RequestEnded):  # it may have ended this very moment
             requests.resend(
                 session, vault, settings, due.request_id, now,
-                asked_by=campaign.asked_by, actor="system", message=campaign.message,
+                asked_by=campaign.asked_by, actor=Actor.SYSTEM, message=campaign.message,
             )  # fmt: skip
         return True
 
@@ -283,7 +292,7 @@ def _locked(session: Session, campaign_id: str, *states: str) -> Campaign:
 
 
 def _record(
-    session: Session, campaign: Campaign, kind: str, actor: str, now: datetime, detail: dict[str, object] | None
+    session: Session, campaign: Campaign, event: Event, actor: str, now: datetime, detail: dict[str, object] | None
 ) -> None:
     detail = {"campaign": campaign.id, **(detail or {})}
-    audit.record(session, people.PEOPLE_CHAIN, kind, now, actor=actor, detail=detail)
+    audit.record(session, people.PEOPLE_CHAIN, event, now, actor=actor, detail=detail)

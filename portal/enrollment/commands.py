@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.enrollment import allowed
+from portal.events import Event
 from portal.models import Command, Device
 
 OPEN = ("queued", "sent", "not_now")
@@ -64,7 +65,7 @@ def order(session: Session, device: Device, wanted: Order, now: datetime) -> Com
     session.flush()
     session.info[QUEUED] = True
     chain = audit.request_chain(device.request_id)
-    audit.record(session, chain, "command.queued", now, reason=command.request_type)
+    audit.record(session, chain, Event.COMMAND_QUEUED, now, reason=command.request_type)
     return command
 
 

@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.enrollment import brake, commands, requests
 from portal.enrollment.commands import Order
+from portal.events import Actor, Event
 from portal.models import Command, Device, EnrollmentRequest, Person
 from portal.notifications import messages, outbox
 from portal.settings import Settings
 from portal.vault import Vault
 
 AT_A_TIME = 100
-DEVICE = "device"
 GIVEN_UP = "given_up"
 DISABLED = "person_disabled"
 CANCELLED = "cancelled"
@@ -37,7 +37,7 @@ def ask(session: Session, settings: Settings, device: Device, reason: str, actor
     if device.leaving_at is None and not brake.passes(session, actor, now):
         if device.leaving_held_at is None:
             device.leaving_reason, device.leaving_held_at = device.leaving_reason or reason, now
-            audit.record(session, chain, "device.removal_held", now, reason=device.leaving_reason, actor=actor)
+            audit.record(session, chain, Event.DEVICE_REMOVAL_HELD, now, reason=device.leaving_reason, actor=actor)
         return False
     _order_removal(session, settings, device, reason, actor, now)
     return True
@@ -66,7 +66,7 @@ def _order_removal(
 ) -> None:
     device.leaving_reason, device.leaving_at = device.leaving_reason or reason, device.leaving_at or now
     chain = audit.request_chain(device.request_id)
-    audit.record(session, chain, "device.asked_to_leave", now, reason=device.leaving_reason, actor=actor)
+    audit.record(session, chain, Event.DEVICE_ASKED_TO_LEAVE, now, reason=device.leaving_reason, actor=actor)
     commands.order(session, device, Order("RemoveProfile", {"Identifier": settings.enrollment_profile}), now)
 
 
@@ -85,7 +85,7 @@ def left(
     device: Device,
     reason: str,
     now: datetime,
-    actor: str = DEVICE,
+    actor: str = Actor.DEVICE,
 ) -> bool:
     """The enrollment is over; True the first time. Certificate, tokens and queue end with it, the person is told.
 
@@ -102,7 +102,7 @@ def left(
     if request.ended_at is None:
         request.ended_at, request.end_reason = now, "removed"
     requests.retire_profile(session, request, now, reason)
-    audit.record(session, audit.request_chain(request.id), "device.left", now, reason=reason, actor=actor)
+    audit.record(session, audit.request_chain(request.id), Event.DEVICE_LEFT, now, reason=reason, actor=actor)
     if device.enrolled_at is not None and request.person.email:
         mail = messages.left(settings, request, device, reason)
         outbox.put(session, vault, "left", mail, request.id, now)
@@ -148,7 +148,7 @@ def of_disabled_people(session: Session, settings: Settings, now: datetime) -> i
         .with_for_update(of=Device)
         .execution_options(populate_existing=True)
     )
-    return sum(ask(session, settings, each, DISABLED, "system", now) for each in session.scalars(query).all())
+    return sum(ask(session, settings, each, DISABLED, Actor.SYSTEM, now) for each in session.scalars(query).all())
 
 
 def is_asked_to_leave(session: Session, profile_id: str) -> bool:

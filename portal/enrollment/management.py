@@ -14,6 +14,7 @@ from portal import audit
 from portal.enrollment import allowed, brake, commands, leaving
 from portal.enrollment.commands import Order
 from portal.enrollment.errors import CommandForbidden
+from portal.events import Event
 from portal.models import Command, Device
 from portal.settings import Settings
 from portal.vault import Vault
@@ -112,7 +113,7 @@ def give_up(session: Session, vault: Vault, settings: Settings, device_id: str, 
         if not brake.passes(session, staff.actor, staff.now):
             raise brake.RemovalsHeld
         chain = audit.request_chain(device.request_id)
-        audit.record(session, chain, "device.given_up", staff.now, actor=staff.actor)
+        audit.record(session, chain, Event.DEVICE_GIVEN_UP, staff.now, actor=staff.actor)
     leaving.left(session, vault, settings, device, leaving.GIVEN_UP, staff.now, staff.actor)
 
 
@@ -167,6 +168,6 @@ def _once(session: Session, device: Device, wanted: Order, staff: Staff) -> None
 def _order(session: Session, device: Device, wanted: Order, staff: Staff, detail: dict[str, str] | None = None) -> None:
     chain = audit.request_chain(device.request_id)
     audit.record(
-        session, chain, "command.ordered", staff.now, reason=wanted.request_type, actor=staff.actor, detail=detail
+        session, chain, Event.COMMAND_ORDERED, staff.now, reason=wanted.request_type, actor=staff.actor, detail=detail
     )
     commands.order(session, device, wanted, staff.now)

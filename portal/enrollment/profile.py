@@ -25,6 +25,7 @@ from portal.backends.base import Management
 from portal.enrollment import journey, progress, requests
 from portal.enrollment.errors import NoManagedAppleAccount, ProfileUnavailable, RequestEnded, StepOutOfOrder
 from portal.enrollment.journey import Step, Walk, Way
+from portal.events import Event
 from portal.models import IssuedProfile, new_id
 from portal.pki import cms
 from portal.pki.authority import Authority, Identity
@@ -176,7 +177,7 @@ def issue(
     account = progress.managed_apple_account(session, request, press.settings)
     if not account:
         audit.record(
-            session, audit.request_chain(request.id), "profile.refused", now, reason="no_managed_apple_account"
+            session, audit.request_chain(request.id), Event.PROFILE_REFUSED, now, reason="no_managed_apple_account"
         )
         raise NoManagedAppleAccount
     requests.retire_profile(session, request, now, "superseded")
@@ -200,9 +201,7 @@ def issue(
     digest = hashlib.sha256(signed).hexdigest()
     chain = audit.request_chain(request.id)
     reason = "for_settings" if way is Way.ACCOUNT else None
-    audit.record(
-        session, chain, "profile.issued", now, reason=reason, actor=progress.EMPLOYEE, detail={"sha256": digest}
-    )
+    audit.record(session, chain, Event.PROFILE_ISSUED, now, reason=reason, detail={"sha256": digest})
     return ticket
 
 

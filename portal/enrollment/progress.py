@@ -26,14 +26,13 @@ from portal.enrollment.errors import (
     WrongPerson,
 )
 from portal.enrollment.journey import Step, Walk
+from portal.events import Event
 from portal.models import Certificate, Device, EnrollmentRequest, IssuedProfile, Person
 from portal.people import accounts
 from portal.settings import Passcode, Settings
 from portal.vault import Vault, token_hash
 
 TOLD_ONCE = {"throttled", "source_unavailable"}
-EMPLOYEE = "employee"
-DEVICE = "device"
 
 
 # --- what the employee does -------------------------------------------------------------------------------
@@ -45,7 +44,7 @@ def sign_in(session: Session, request_id: str, person: Person, now: datetime) ->
     if request.enrolled_at is not None or journey.of(request).over(now):
         raise LinkUnusable
     if request.person_id != person.id:
-        _record(session, request, "sign_in.refused", now, EMPLOYEE, "wrong_person", {"person": person.id})
+        _record(session, request, Event.SIGN_IN_REFUSED, now, "wrong_person", {"person": person.id})
         raise WrongPerson
     return signed_in(session, request, now)
 
@@ -61,7 +60,7 @@ def sign_in_from_settings(
     if account and identifier and people.fold_username(identifier) != people.fold_username(account):
         request = requests.open_request_of(session, person, now)
         if request is not None:
-            _record(session, requests.lock(session, request.id), "sign_in.refused", now, EMPLOYEE, "another_account")
+            _record(session, requests.lock(session, request.id), Event.SIGN_IN_REFUSED, now, "another_account")
         raise WrongAccount(account)
     request = requests.for_self_enrollment(session, vault, settings, person, now)
     return signed_in(session, request, now, "in_settings")
@@ -80,7 +79,7 @@ def sign_in_by_device(
     request = signed_in(session, requests.lock(session, found.id), now, "in_settings")
     if journey.current_step(journey.of(request, walk), now) in (Step.PROFILE, Step.FINISH):
         return request
-    _record(session, request, "profile.refused", now, DEVICE, "not_answered")
+    _record(session, request, Event.PROFILE_REFUSED, now, "not_answered")
     return None
 
 
@@ -89,7 +88,7 @@ def signed_in(
 ) -> EnrollmentRequest:
     """The right person signed in on a locked request, in Safari or ``where``."""
     request.signed_in_at = request.signed_in_at or now
-    _record(session, request, "sign_in.accepted", now, EMPLOYEE, where)
+    _record(session, request, Event.SIGN_IN_ACCEPTED, now, where)
     return request
 
 
@@ -105,7 +104,7 @@ def unfit_browser(session: Session, request_id: str, verdict: str, now: datetime
     request = requests.lock(session, request_id)
     if request.unfit_browser is None and request.signed_in_at is None and not journey.of(request).over(now):
         request.unfit_browser = verdict
-        _record(session, request, "browser.unfit", now, EMPLOYEE, verdict)
+        _record(session, request, Event.BROWSER_UNFIT, now, verdict)
 
 
 def sign_in_failed(session: Session, request_id: str, reason: str, now: datetime, why: str = "") -> None:
@@ -119,16 +118,16 @@ def sign_in_failed(session: Session, request_id: str, reason: str, now: datetime
     newest = audit.newest(session, audit.request_chain(request_id))
     if reason in TOLD_ONCE and newest is not None and newest.reason == reason:
         return
-    _record(session, request, "sign_in.refused", now, EMPLOYEE, reason, {"why": why} if why else None)
+    _record(session, request, Event.SIGN_IN_REFUSED, now, reason, {"why": why} if why else None)
 
 
 def sign_in_failed_without_link(session: Session, reason: str, now: datetime, detail: dict[str, str]) -> None:
     """The same for somebody who opened no link: on the chain of what concerns no request yet."""
     newest = audit.newest(session, people.PEOPLE_CHAIN)
-    if reason in TOLD_ONCE and newest is not None and (newest.kind, newest.reason) == ("sign_in.refused", reason):
+    if reason in TOLD_ONCE and newest is not None and (newest.kind, newest.reason) == (Event.SIGN_IN_REFUSED, reason):
         return
     told = {key: value for key, value in detail.items() if value}
-    audit.record(session, people.PEOPLE_CHAIN, "sign_in.refused", now, reason=reason, actor=EMPLOYEE, detail=told)
+    audit.record(session, people.PEOPLE_CHAIN, Event.SIGN_IN_REFUSED, now, reason=reason, detail=told)
 
 
 def choose_ownership(session: Session, request_id: str, walk: Walk, ownership: str, now: datetime) -> None:
@@ -137,14 +136,14 @@ def choose_ownership(session: Session, request_id: str, walk: Walk, ownership: s
     if request.ownership == ownership:
         return
     request.ownership, request.ownership_at = ownership, now
-    _record(session, request, "ownership.chosen", now, EMPLOYEE, ownership)
+    _record(session, request, Event.OWNERSHIP_CHOSEN, now, ownership)
 
 
 def acknowledge_privacy(session: Session, request_id: str, walk: Walk, now: datetime) -> None:
     """The privacy notice was acknowledged."""
     request = _at(session, request_id, walk, Step.PRIVACY, now)
     request.privacy_at = now
-    _record(session, request, "privacy.acknowledged", now, EMPLOYEE)
+    _record(session, request, Event.PRIVACY_ACKNOWLEDGED, now)
 
 
 def enter_passcode(
@@ -157,21 +156,21 @@ def enter_passcode(
     try:
         passcode.verify(request, entered, rules, vault, now)
     except PasscodeWrong as refusal:
-        _record(session, request, "passcode.rejected", now, EMPLOYEE, "wrong", {"tries_left": refusal.tries_left})
+        _record(session, request, Event.PASSCODE_REJECTED, now, "wrong", {"tries_left": refusal.tries_left})
         raise
     except (PasscodeLocked, PasscodeExpired) as refusal:
         reason = "locked" if isinstance(refusal, PasscodeLocked) else "passcode_expired"
-        _record(session, request, "passcode.rejected", now, EMPLOYEE, reason)
+        _record(session, request, Event.PASSCODE_REJECTED, now, reason)
         raise
     request.passcode_verified_at, request.passcode_visit_id = now, walk.visit_id
-    _record(session, request, "passcode.verified", now, EMPLOYEE)
+    _record(session, request, Event.PASSCODE_VERIFIED, now)
 
 
 def see_overview(session: Session, request_id: str, walk: Walk, now: datetime) -> None:
     """The overview was read."""
     request = _at(session, request_id, walk, Step.OVERVIEW, now)
     request.overview_at = now
-    _record(session, request, "overview.seen", now, EMPLOYEE)
+    _record(session, request, Event.OVERVIEW_SEEN, now)
 
 
 def accept_terms(
@@ -183,7 +182,7 @@ def accept_terms(
     if version != current or sha256 != terms.sha256(terms.text_of(session, current, locale).text):
         raise TermsChanged
     request.terms_version, request.terms_sha256, request.terms_accepted_at = version, sha256, now
-    _record(session, request, "terms.accepted", now, EMPLOYEE, detail={"version": version, "sha256": sha256})
+    _record(session, request, Event.TERMS_ACCEPTED, now, detail={"version": version, "sha256": sha256})
 
 
 # --- what the device does ---------------------------------------------------------------------------------
@@ -206,7 +205,7 @@ def profile_downloaded(session: Session, profile_id: str, now: datetime) -> None
         return
     request = requests.lock(session, profile.request_id)
     profile.downloaded_at = now
-    _record(session, request, "profile.downloaded", now, EMPLOYEE)
+    _record(session, request, Event.PROFILE_DOWNLOADED, now)
 
 
 def redeem_challenge(
@@ -224,11 +223,11 @@ def redeem_challenge(
     session.refresh(profile)
     reason = _challenge_problem(profile, request, csr_sha256, common_names, now)
     if reason:
-        _record(session, request, "certificate.refused", now, DEVICE, reason)
+        _record(session, request, Event.CERTIFICATE_REFUSED, now, reason)
         raise ChallengeRefused(reason)
     if profile.csr_sha256 is None:
         profile.csr_sha256, profile.certificate_at = csr_sha256, now
-        _record(session, request, "certificate.issued", now, DEVICE)
+        _record(session, request, Event.CERTIFICATE_ISSUED, now)
     return profile
 
 
@@ -248,8 +247,8 @@ def certificate_refused(
         raise ChallengeRefused(reason)
     request = requests.lock(session, profile.request_id)
     newest = audit.newest(session, audit.request_chain(request.id))
-    if newest is None or (newest.kind, newest.reason) != ("certificate.refused", reason):
-        _record(session, request, "certificate.refused", now, DEVICE, reason)
+    if newest is None or (newest.kind, newest.reason) != (Event.CERTIFICATE_REFUSED, reason):
+        _record(session, request, Event.CERTIFICATE_REFUSED, now, reason)
     raise ChallengeRefused(reason)
 
 
@@ -283,7 +282,7 @@ def device_authenticated(session: Session, profile_id: str, report: DeviceReport
     elif bound is not None and bound.enrollment_id != report.enrollment_id:
         reason = "certificate_of_another_device"
     if certificate is None or reason is not None:
-        _record(session, request, "device.refused", now, DEVICE, reason)
+        _record(session, request, Event.DEVICE_REFUSED, now, reason)
         if reason == "enrollment_id_of_another_device" and request.profile_id == profile_id:
             # Whoever claims another's name has no honest use for this certificate.
             requests.retire_profile(session, request, now, reason)
@@ -307,7 +306,7 @@ def device_authenticated(session: Session, profile_id: str, report: DeviceReport
     )
     session.add(device)
     profile.authenticated_at = now
-    _record(session, request, "device.authenticated", now, DEVICE, detail={"os_version": report.os_version})
+    _record(session, request, Event.DEVICE_AUTHENTICATED, now, detail={"os_version": report.os_version})
     return device
 
 
@@ -317,7 +316,7 @@ def device_refused(session: Session, profile_id: str, reason: str, now: datetime
     if request.enrolled_at is None and profile.refused_at is None:
         profile.refused_at, profile.refused_reason = now, reason
         requests.retire_profile(session, request, now, "refused")
-    _record(session, request, "device.refused", now, DEVICE, reason)
+    _record(session, request, Event.DEVICE_REFUSED, now, reason)
 
 
 def device_enrolled(session: Session, device: Device, now: datetime) -> bool:
@@ -333,7 +332,7 @@ def device_enrolled(session: Session, device: Device, now: datetime) -> bool:
     profile = session.get(IssuedProfile, device.profile_id)
     if profile is not None:
         profile.content_sealed = None
-    _record(session, request, "device.enrolled", now, DEVICE)
+    _record(session, request, Event.DEVICE_ENROLLED, now)
     return True
 
 
@@ -375,11 +374,9 @@ def _at(session: Session, request_id: str, walk: Walk, step: Step, now: datetime
 def _record(
     session: Session,
     request: EnrollmentRequest,
-    kind: str,
+    event: Event,
     now: datetime,
-    actor: str,
     reason: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> None:
-    chain = audit.request_chain(request.id)
-    audit.record(session, chain, kind, now, reason=reason, actor=actor, detail=detail)
+    audit.record(session, audit.request_chain(request.id), event, now, reason=reason, detail=detail)

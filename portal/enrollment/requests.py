@@ -21,6 +21,7 @@ from portal.enrollment.errors import (
     UnknownPerson,
 )
 from portal.enrollment.journey import Walk
+from portal.events import Actor, Event
 from portal.models import AccessToken, Certificate, Device, EnrollmentRequest, IssuedProfile, Person, RequestLink
 from portal.notifications import messages, outbox
 from portal.people import accounts
@@ -94,7 +95,7 @@ def create(
     session.add(request)
     session.flush()
     request.person = person
-    _event(session, request, "request.created", now, reason=source, actor=actor)
+    _event(session, request, Event.REQUEST_CREATED, now, reason=source, actor=actor)
     if source != "self":
         return _send_invitation(session, vault, settings, request, asked_by, now, message)
     code = passcode.renew(request, vault, now)
@@ -120,7 +121,7 @@ def _account_or_refuse(session: Session, settings: Settings, person: Person, act
         return account
     detail = {"person": person.id, "username": person.username}
     reason = "no_managed_apple_account"
-    audit.record(session, people.PEOPLE_CHAIN, "request.refused", now, reason=reason, actor=actor, detail=detail)
+    audit.record(session, people.PEOPLE_CHAIN, Event.REQUEST_REFUSED, now, reason=reason, actor=actor, detail=detail)
     raise NoManagedAppleAccount
 
 
@@ -191,7 +192,7 @@ def for_self_enrollment(
         return lock(session, existing.id)
     if not settings.enrollment.may_start(person.username, person.email):
         raise SelfEnrollmentOff
-    return create(session, vault, settings, person, "self", now, actor="employee").request
+    return create(session, vault, settings, person, "self", now, actor=Actor.EMPLOYEE).request
 
 
 def resend(
@@ -208,14 +209,14 @@ def resend(
     """Send the invitation again with a new link and passcode; the old passcode is dead. Raises RequestEnded."""
     request = _open(session, request_id, now)
     request.passcode_sends = 1
-    _event(session, request, "request.sent_again", now, actor=actor)
+    _event(session, request, Event.REQUEST_SENT_AGAIN, now, actor=actor)
     return _send_invitation(session, vault, settings, request, asked_by, now, message)
 
 
 def show_qr(session: Session, request_id: str, actor: str, now: datetime) -> str:
     """A link of its own for a QR code that staff shows. Raises RequestEnded."""
     request = _open(session, request_id, now)
-    _event(session, request, "request.qr_shown", now, actor=actor)
+    _event(session, request, Event.REQUEST_QR_SHOWN, now, actor=actor)
     return add_link(session, request, "qr", now)
 
 
@@ -231,7 +232,7 @@ def send_passcode(
     request.passcode_sends += 1
     mail = messages.new_passcode(settings, request, code)
     outbox.put(session, vault, "passcode", mail, request.id, now)
-    _event(session, request, "passcode.sent", now, actor="employee")
+    _event(session, request, Event.PASSCODE_SENT, now, actor=Actor.EMPLOYEE)
 
 
 def new_passcode(
@@ -254,7 +255,7 @@ def new_passcode(
     mail = messages.new_passcode(settings, request, code)
     outbox.put(session, vault, "passcode", mail, request.id, now)
     seen = shown and settings.passcode.shown_to_helpdesk
-    _event(session, request, "passcode.sent", now, reason="shown" if seen else "by_staff", actor=actor)
+    _event(session, request, Event.PASSCODE_SENT, now, reason="shown" if seen else "by_staff", actor=actor)
     return code if seen else ""
 
 
@@ -265,7 +266,7 @@ def send_text(session: Session, vault: Vault, settings: Settings, request_id: st
         raise NoPhone
     url = settings.url(f"/e/{add_link(session, request, 'sms', now)}")
     outbox.put(session, vault, outbox.TEXT, messages.text_invitation(settings, request, url), request.id, now)
-    _event(session, request, "request.texted", now, actor=actor)
+    _event(session, request, Event.REQUEST_TEXTED, now, actor=actor)
 
 
 def unlock(session: Session, request_id: str, actor: str, now: datetime) -> EnrollmentRequest:
@@ -273,7 +274,7 @@ def unlock(session: Session, request_id: str, actor: str, now: datetime) -> Enro
     request = _open(session, request_id, now)
     throttle.clear(session, throttle.password_of(request.person))
     request.passcode_sends = 0
-    _event(session, request, "request.unlocked", now, actor=actor)
+    _event(session, request, Event.REQUEST_UNLOCKED, now, actor=actor)
     return request
 
 
@@ -283,7 +284,7 @@ def extend(session: Session, settings: Settings, request_id: str, actor: str, no
     if request.ended_at is not None or request.enrolled_at is not None:
         raise RequestEnded
     request.expires_at = max(request.expires_at, now + timedelta(days=settings.enrollment.request_lifetime_days))
-    _event(session, request, "request.extended", now, actor=actor)
+    _event(session, request, Event.REQUEST_EXTENDED, now, actor=actor)
     return request
 
 
@@ -294,7 +295,7 @@ def hand_over(session: Session, request_id: str, colleague: Person, note: str, a
         raise UnknownPerson
     request.handed_to, request.handed_note = colleague.id, note.strip()[:LONGEST_NOTE]
     audit.record(
-        session, audit.request_chain(request.id), "request.handed_over", now,
+        session, audit.request_chain(request.id), Event.REQUEST_HANDED_OVER, now,
         actor=actor, detail={"to": colleague.id, "note": request.handed_note},
     )  # fmt: skip
 
@@ -306,7 +307,7 @@ def cancel(session: Session, request_id: str, actor: str, now: datetime) -> None
         return
     request.ended_at, request.end_reason = now, "cancelled"
     retire_profile(session, request, now, "cancelled")
-    _event(session, request, "request.cancelled", now, actor=actor)
+    _event(session, request, Event.REQUEST_CANCELLED, now, actor=actor)
 
 
 def retire_profile(session: Session, request: EnrollmentRequest, now: datetime, reason: str) -> None:
@@ -336,10 +337,10 @@ def _open(session: Session, request_id: str, now: datetime) -> EnrollmentRequest
 def _event(
     session: Session,
     request: EnrollmentRequest,
-    kind: str,
+    event: Event,
     now: datetime,
     *,
     reason: str | None = None,
-    actor: str = "system",
+    actor: str,
 ) -> None:
-    audit.record(session, audit.request_chain(request.id), kind, now, reason=reason, actor=actor)
+    audit.record(session, audit.request_chain(request.id), event, now, reason=reason, actor=actor)

@@ -10,11 +10,19 @@ from sqlalchemy.orm import Session
 
 from portal.enrollment import journey
 from portal.enrollment.journey import STEPS, Step
+from portal.events import Event
 from portal.models import AuditEvent, Device, EnrollmentRequest, IssuedProfile
 
 WINDOW_DAYS = 30
-REFUSALS = ("sign_in.refused", "passcode.rejected", "profile.refused", "certificate.refused", "device.refused",
-            "browser.unfit", "request.refused")  # fmt: skip
+REFUSALS = (
+    Event.SIGN_IN_REFUSED,
+    Event.PASSCODE_REJECTED,
+    Event.PROFILE_REFUSED,
+    Event.CERTIFICATE_REFUSED,
+    Event.DEVICE_REFUSED,
+    Event.BROWSER_UNFIT,
+    Event.REQUEST_REFUSED,
+)
 MOST_REASONS = 12
 NEVER = "never"
 

@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit
+from portal.events import Event
 from portal.models import EnrollmentRequest, Terms, TermsDraft
 from portal.models.enrollment import NEWEST_TERMS
 
@@ -30,7 +31,7 @@ def publish(session: Session, version: str, texts: dict[str, str], actor: str, n
     audit.record(
         session,
         audit.SETTINGS,
-        "terms.published",
+        Event.TERMS_PUBLISHED,
         now,
         actor=actor,
         detail={"version": version, "sha256": digests},
@@ -45,7 +46,7 @@ def save_draft(
     session.execute(delete(TermsDraft))
     session.add(TermsDraft(version=version, texts=texts, publish_at=publish_at, saved_at=now, saved_by=actor))
     detail = {"version": version, "publish_at": publish_at.isoformat() if publish_at else None}
-    audit.record(session, audit.SETTINGS, "terms.drafted", now, actor=actor, detail=detail)
+    audit.record(session, audit.SETTINGS, Event.TERMS_DRAFTED, now, actor=actor, detail=detail)
 
 
 def draft(session: Session) -> TermsDraft | None:

@@ -9,40 +9,41 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from portal.database import lock_name
+from portal.events import Event
 from portal.models import AuditEvent, EnrollmentRequest, Person, PortalState
 from portal.notifications import messages, outbox
 from portal.settings import Settings
 from portal.vault import Vault
 
 KINDS: dict[str, tuple[str, str | None]] = {
-    "corporate": ("ownership.chosen", "corporate"),
-    "no_managed_apple_account": ("request.refused", "no_managed_apple_account"),
-    "passcode_locked": ("passcode.rejected", "locked"),
-    "device_refused": ("device.refused", None),
-    "mail_failed": ("mail.failed", None),
-    "device_left": ("device.left", "removed_on_device"),
+    "corporate": (Event.OWNERSHIP_CHOSEN, "corporate"),
+    "no_managed_apple_account": (Event.REQUEST_REFUSED, "no_managed_apple_account"),
+    "passcode_locked": (Event.PASSCODE_REJECTED, "locked"),
+    "device_refused": (Event.DEVICE_REFUSED, None),
+    "mail_failed": (Event.MAIL_FAILED, None),
+    "device_left": (Event.DEVICE_LEFT, "removed_on_device"),
 }
 """What helpdesk can be told of: the event's kind and, where only one matters, its reason."""
 TO_ADMINS: dict[str, tuple[str, str | None]] = {
-    "factor_locked": ("second_factor.locked", None),
-    "factor_reset": ("second_factor.forgotten", None),
-    "factor_replaced": ("second_factor.replaced", None),
-    "passkey_added": ("passkey.added", None),
-    "admin_added": ("person.added", "admin"),
-    "admin_made": ("person.role_changed", "admin"),
-    "token_made": ("api_token.made", None),
-    "removals_held": ("removals.held", None),
-    "keys_dropped": ("keys.rotated", "dropped_old"),
+    "factor_locked": (Event.SECOND_FACTOR_LOCKED, None),
+    "factor_reset": (Event.SECOND_FACTOR_FORGOTTEN, None),
+    "factor_replaced": (Event.SECOND_FACTOR_REPLACED, None),
+    "passkey_added": (Event.PASSKEY_ADDED, None),
+    "admin_added": (Event.PERSON_ADDED, "admin"),
+    "admin_made": (Event.PERSON_ROLE_CHANGED, "admin"),
+    "token_made": (Event.API_TOKEN_MADE, None),
+    "removals_held": (Event.REMOVALS_HELD, None),
+    "keys_dropped": (Event.KEYS_ROTATED, "dropped_old"),
 }
 """What every admin is told of, always: who gets in, and that many devices would lose their work data."""
 TO_THE_PERSON: dict[str, tuple[str, str | None]] = {
-    "your_factor_locked": ("second_factor.locked", None),
-    "your_factor_reset": ("second_factor.forgotten", None),
-    "your_factor_replaced": ("second_factor.replaced", None),
-    "your_passkey_added": ("passkey.added", None),
-    "your_passkey_removed": ("passkey.removed", None),
-    "your_password_changed": ("password.changed", None),
-    "your_role_changed": ("person.role_changed", None),
+    "your_factor_locked": (Event.SECOND_FACTOR_LOCKED, None),
+    "your_factor_reset": (Event.SECOND_FACTOR_FORGOTTEN, None),
+    "your_factor_replaced": (Event.SECOND_FACTOR_REPLACED, None),
+    "your_passkey_added": (Event.PASSKEY_ADDED, None),
+    "your_passkey_removed": (Event.PASSKEY_REMOVED, None),
+    "your_password_changed": (Event.PASSWORD_CHANGED, None),
+    "your_role_changed": (Event.PERSON_ROLE_CHANGED, None),
 }
 """What the person concerned is told of, always."""
 STATE = "helpdesk_told"

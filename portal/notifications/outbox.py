@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit, clock
 from portal.database import Database
+from portal.events import Event
 from portal.models import OutboxMessage
 from portal.notifications.email import NotDelivered, Transport, Undeliverable
 from portal.vault import Vault
@@ -116,7 +117,7 @@ def _settle(session: Session, row: OutboxMessage, error: str, lasting: bool, now
     else:
         row.next_attempt_at = now + timedelta(minutes=RETRY_MINUTES[row.attempts - 1])
     if row.request_id and (not error or row.attempts == 1 or row.failed_at):
-        kind = "mail.sent" if not error else "mail.failed" if row.failed_at else "mail.delayed"
+        kind = Event.MAIL_SENT if not error else Event.MAIL_FAILED if row.failed_at else Event.MAIL_DELAYED
         audit.record(
             session,
             audit.request_chain(row.request_id),

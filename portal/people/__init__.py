@@ -8,6 +8,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
+from portal.events import Event
 from portal.models import (
     AccessToken,
     CampaignEntry,
@@ -113,7 +114,9 @@ def add(
     )
     session.add(person)
     session.flush()
-    audit.record(session, audit.SETTINGS, "person.added", now, reason=role, actor=actor, detail={"person": person.id})
+    audit.record(
+        session, audit.SETTINGS, Event.PERSON_ADDED, now, reason=role, actor=actor, detail={"person": person.id}
+    )
     return person
 
 
@@ -128,7 +131,7 @@ def set_role(session: Session, person: Person, role: str, actor: str, now: datet
     before, person.role = person.role, role
     end_sign_ins(session, person)
     detail = {"person": person.id, "before": before, "after": role}
-    audit.record(session, audit.SETTINGS, "person.role_changed", now, reason=role, actor=actor, detail=detail)
+    audit.record(session, audit.SETTINGS, Event.PERSON_ROLE_CHANGED, now, reason=role, actor=actor, detail=detail)
 
 
 def enable(session: Session, person: Person, actor: str, now: datetime) -> None:
@@ -136,7 +139,7 @@ def enable(session: Session, person: Person, actor: str, now: datetime) -> None:
     if person.disabled_at is None or person.erased_at is not None:
         return
     person.disabled_at = None
-    audit.record(session, audit.SETTINGS, "person.enabled", now, actor=actor, detail={"person": person.id})
+    audit.record(session, audit.SETTINGS, Event.PERSON_ENABLED, now, actor=actor, detail={"person": person.id})
 
 
 def disable(session: Session, person: Person, actor: str, now: datetime) -> None:
@@ -148,7 +151,7 @@ def disable(session: Session, person: Person, actor: str, now: datetime) -> None
     person.disabled_at = person.disabled_at or now
     end_sign_ins(session, person)
     _end_tokens(session, person, "person_disabled", now)
-    audit.record(session, audit.SETTINGS, "person.disabled", now, actor=actor, detail={"person": person.id})
+    audit.record(session, audit.SETTINGS, Event.PERSON_DISABLED, now, actor=actor, detail={"person": person.id})
 
 
 def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
@@ -170,7 +173,7 @@ def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
     person.disabled_at = person.disabled_at or now
     person.erased_at = now
     erasure.of_person(session, person.id)
-    audit.record(session, audit.SETTINGS, "person.erased", now, actor=actor)
+    audit.record(session, audit.SETTINGS, Event.PERSON_ERASED, now, actor=actor)
 
 
 def _has_managed_device(session: Session, person: Person) -> bool:

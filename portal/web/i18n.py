@@ -3,9 +3,11 @@
 from flask import Flask, request
 from flask_babel import get_locale
 
+from portal import labels
 from portal.extensions import babel, portal
 from portal.settings import Settings
 from portal.texts import TRANSLATIONS
+from portal.wording import words
 
 RIGHT_TO_LEFT = {"ar", "fa", "he", "ur"}
 
@@ -19,6 +21,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         return request.accept_languages.best_match(languages) or languages[0]
 
     babel.init_app(app, default_locale=settings.languages[0], locale_selector=select)
+
+    app.jinja_env.globals.update(labels=labels, words=words)
 
     @app.context_processor
     def language() -> dict[str, object]:

@@ -6,6 +6,7 @@ from flask_wtf import FlaskForm
 
 from portal import audit, clock, discovery
 from portal.discovery import outside
+from portal.events import Event
 from portal.extensions import db_session, portal, transaction
 from portal.models import DiscoveryCheck
 from portal.web import visits
@@ -47,7 +48,7 @@ def check_discovery(domain: str) -> ResponseReturnValue:
         with transaction():
             discovery.record(db_session, domain, outcome.problem, outcome.detail, clock.now())
             audit.record(
-                db_session, audit.SETTINGS, "discovery.checked", clock.now(),
+                db_session, audit.SETTINGS, Event.DISCOVERY_CHECKED, clock.now(),
                 reason=outcome.problem, actor=visits.actor(visit), detail={"domain": domain},
             )  # fmt: skip
     return redirect(url_for("admin.discovery_page", _anchor="domains"), 303)

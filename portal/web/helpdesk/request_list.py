@@ -14,6 +14,7 @@ from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.enrollment import board, journey, requests
 from portal.enrollment.errors import NoManagedAppleAccount, TooManyDevices, UnknownPerson
+from portal.events import Event
 from portal.extensions import db_session, portal, transaction
 from portal.models import AuditEvent, Person
 from portal.web import visits
@@ -115,7 +116,7 @@ def _refused_lately() -> list[AuditEvent]:
         select(AuditEvent)
         .where(
             AuditEvent.chain == people.PEOPLE_CHAIN,
-            AuditEvent.kind == "request.refused",
+            AuditEvent.kind == Event.REQUEST_REFUSED,
             AuditEvent.at > clock.now() - RECENT,
         )
         .order_by(AuditEvent.seq.desc())

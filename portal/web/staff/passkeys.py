@@ -12,6 +12,7 @@ from portal import audit, clock
 from portal.credentials import passkeys, throttle
 from portal.credentials.passkeys import PasskeyRefused, RelyingParty
 from portal.credentials.throttle import Throttled
+from portal.events import Event
 from portal.extensions import db_session, portal, transaction
 from portal.models import Person
 from portal.web import visits
@@ -59,7 +60,7 @@ def add_passkey() -> ResponseReturnValue:
     try:
         with transaction():
             passkeys.add(db_session, _party(), visit.person, told["credential"], str(told.get("name", "")), now)
-            _event("passkey.added", visit.person)
+            _event(Event.PASSKEY_ADDED, visit.person)
     except PasskeyRefused as refusal:
         return jsonify(error=str(refusal)), 400
     return jsonify(next=url_for("staff.passkeys_page"))
@@ -74,7 +75,7 @@ def remove_passkey(credential_id: str) -> ResponseReturnValue:
     if visit is not None and RemoveForm().validate_on_submit():
         with transaction():
             if passkeys.remove(db_session, visit.person, credential_id):
-                _event("passkey.removed", visit.person)
+                _event(Event.PASSKEY_REMOVED, visit.person)
     return redirect(url_for("staff.passkeys_page"), 303)
 
 
@@ -122,7 +123,7 @@ def _party() -> RelyingParty:
     return RelyingParty(urlsplit(origin).hostname or "", origin, portal.settings.company.name)
 
 
-def _event(kind: str, person: Person) -> None:
+def _event(event: Event, person: Person) -> None:
     audit.record(
-        db_session, audit.SETTINGS, kind, clock.now(), actor=f"{person.role}:{person.id}", detail={"person": person.id}
+        db_session, audit.SETTINGS, event, clock.now(), actor=f"{person.role}:{person.id}", detail={"person": person.id}
     )

@@ -21,6 +21,7 @@ from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.passkeys import PasskeyRefused
 from portal.credentials.second_factor import FactorLocked
 from portal.credentials.throttle import Throttled
+from portal.events import Event
 from portal.extensions import db_session, portal, transaction
 from portal.models import Person, Visit
 from portal.notifications.messages import qr_svg
@@ -36,7 +37,7 @@ NEW_APP, PROVIDER = "new_app", "provider"
 """The second factor: set up just now; or proved at the provider."""
 FRESH_FOR = timedelta(minutes=10)
 """How long a proof counts for what asks for a fresh one."""
-REFUSED = "staff.sign_in_refused"
+REFUSED = Event.STAFF_SIGN_IN_REFUSED
 _REASONS = {Throttled: "throttled", FactorLocked: "factor_locked", PasskeyRefused: "wrong_passkey"}
 TOLD_ONCE = ("throttled", "unreachable", "timeout")
 """Once in a row, so that nobody and no outage fills the trail."""
@@ -230,7 +231,7 @@ def _check_code(pending: Visit, secret: str | None, code: str, now: datetime) ->
         db_session.flush()
         second_factor.use(db_session, portal.vault, person, code, now)  # this code works once, too
         actor, detail = f"{person.role}:{person.id}", {"person": person.id}
-        audit.record(db_session, audit.SETTINGS, "second_factor.set_up", now, actor=actor, detail=detail)
+        audit.record(db_session, audit.SETTINGS, Event.SECOND_FACTOR_SET_UP, now, actor=actor, detail=detail)
         return NEW_APP
 
     answer = prove(code_of(person, pending.method or PASSWORD, judge), now)
@@ -258,7 +259,7 @@ def begin_visit(
     visits.end(visits.HALF_STAFF)
     visit = visits.begin(visits.STAFF, person, None, now, method)
     visit.proved_at = proved_at
-    _event("staff.signed_in", None, person, {"method": method, "factor": factor}, now)
+    _event(Event.STAFF_SIGNED_IN, None, person, {"method": method, "factor": factor}, now)
     return redirect(url_for("helpdesk.request_list"), 303)
 
 
@@ -276,8 +277,8 @@ def refused(reason: str, person: Person | None, method: str, now: datetime) -> N
             _event(REFUSED, reason, person, {"method": method}, now)
 
 
-def _event(kind: str, reason: str | None, person: Person | None, detail: dict[str, str], now: datetime) -> None:
+def _event(event: Event, reason: str | None, person: Person | None, detail: dict[str, str], now: datetime) -> None:
     told = {**detail, "address": throttle.network_of(request.remote_addr or "")}
     actor = f"{person.role}:{person.id}" if person is not None else "system"
     told |= {"person": person.id} if person is not None else {}
-    audit.record(db_session, people.PEOPLE_CHAIN, kind, now, reason=reason, actor=actor, detail=told)
+    audit.record(db_session, people.PEOPLE_CHAIN, event, now, reason=reason, actor=actor, detail=told)

@@ -1,0 +1,141 @@
+"""What can happen, by name: every event that the audit trail records, with who does it and what people call it."""
+
+from enum import StrEnum
+
+from portal.wording import N_
+
+
+class Actor(StrEnum):
+    """Who did something, if it was nobody of staff (they are ``role:id``)."""
+
+    EMPLOYEE = "employee"
+    DEVICE = "device"
+    SYSTEM = "system"
+    COMMAND = "command"
+    SETUP = "setup"
+    RELEASED = "released"
+    """What the brake held, and two admins released."""
+
+
+class Event(StrEnum):
+    """``actor`` is who does it unless somebody is named; ``words`` what people read, not translated yet."""
+
+    actor: Actor
+    words: str
+
+    def __new__(cls, code: str, words: str, actor: Actor = Actor.SYSTEM) -> "Event":
+        """One kind of event."""
+        event = str.__new__(cls, code)
+        event._value_ = code
+        event.words, event.actor = words, actor
+        return event
+
+    REQUEST_CREATED = "request.created", N_("Request created")
+    REQUEST_SENT_AGAIN = "request.sent_again", N_("Invitation sent again")
+    REQUEST_TEXTED = "request.texted", N_("Sent by text message")
+    REQUEST_EXTENDED = "request.extended", N_("Request extended")
+    REQUEST_UNLOCKED = "request.unlocked", N_("Unlocked")
+    REQUEST_HANDED_OVER = "request.handed_over", N_("Handed over")
+    REQUEST_QR_SHOWN = "request.qr_shown", N_("QR code shown")
+    REQUEST_CANCELLED = "request.cancelled", N_("Request cancelled")
+    REQUEST_REFUSED = "request.refused", N_("Request refused")
+
+    SIGN_IN_ACCEPTED = "sign_in.accepted", N_("Signed in"), Actor.EMPLOYEE
+    SIGN_IN_REFUSED = "sign_in.refused", N_("Sign-in refused"), Actor.EMPLOYEE
+
+    BROWSER_UNFIT = "browser.unfit", N_("Opened in the wrong browser"), Actor.EMPLOYEE
+
+    OWNERSHIP_CHOSEN = "ownership.chosen", N_("Ownership chosen"), Actor.EMPLOYEE
+
+    PRIVACY_ACKNOWLEDGED = "privacy.acknowledged", N_("Privacy notice acknowledged"), Actor.EMPLOYEE
+
+    PASSCODE_SENT = "passcode.sent", N_("New passcode sent")
+    PASSCODE_REJECTED = "passcode.rejected", N_("Wrong passcode"), Actor.EMPLOYEE
+    PASSCODE_VERIFIED = "passcode.verified", N_("Passcode entered"), Actor.EMPLOYEE
+
+    OVERVIEW_SEEN = "overview.seen", N_("Overview read"), Actor.EMPLOYEE
+
+    TERMS_DRAFTED = "terms.drafted", N_("Terms drafted")
+    TERMS_PUBLISHED = "terms.published", N_("Terms published")
+    TERMS_ACCEPTED = "terms.accepted", N_("Terms accepted"), Actor.EMPLOYEE
+
+    PROFILE_ISSUED = "profile.issued", N_("Profile issued"), Actor.EMPLOYEE
+    PROFILE_DOWNLOADED = "profile.downloaded", N_("Profile downloaded"), Actor.EMPLOYEE
+    PROFILE_REFUSED = "profile.refused", N_("Profile refused")
+
+    CERTIFICATE_ISSUED = "certificate.issued", N_("Certificate issued"), Actor.DEVICE
+    CERTIFICATE_REFUSED = "certificate.refused", N_("Certificate refused"), Actor.DEVICE
+
+    DEVICE_WOKEN = "device.woken", N_("Device can be woken again")
+    DEVICE_GIVEN_UP = "device.given_up", N_("Given up by staff")
+    DEVICE_REMOVAL_HELD = "device.removal_held", N_("Removal of work data held")
+    DEVICE_AUTHENTICATED = "device.authenticated", N_("Device recognized"), Actor.DEVICE
+    DEVICE_ENROLLED = "device.enrolled", N_("Device enrolled"), Actor.DEVICE
+    DEVICE_REFUSED = "device.refused", N_("Device refused"), Actor.DEVICE
+    DEVICE_ASKED_TO_LEAVE = "device.asked_to_leave", N_("Asked to remove everything of work")
+    DEVICE_LEFT = "device.left", N_("Enrollment ended"), Actor.DEVICE
+    DEVICE_WAITS = "device.waits", N_("Device comes by itself, it cannot be woken")
+
+    TOKEN_GRANTED = "token.granted", N_("Signed in again in Settings")
+    TOKEN_REFUSED = "token.refused", N_("Device was sent to sign in again"), Actor.DEVICE
+    TOKEN_REVOKED = "token.revoked", N_("Owner is to sign in again")
+
+    COMMAND_FAILED = "command.failed", N_("Command not taken by the device management")
+    COMMAND_ANSWER_LOST = "command.answer_lost", N_("Answer got lost, asked again where needed")
+    COMMAND_ORDERED = "command.ordered", N_("Ordered by staff")
+    COMMAND_QUEUED = "command.queued", N_("Command queued")
+    COMMAND_ACKNOWLEDGED = "command.acknowledged", N_("Command done"), Actor.DEVICE
+    COMMAND_NOT_NOW = "command.not_now", N_("Device said: not now"), Actor.DEVICE
+    COMMAND_ERROR = "command.error", N_("Command failed"), Actor.DEVICE
+    COMMAND_FORMAT_ERROR = "command.format_error", N_("Command failed"), Actor.DEVICE
+
+    MAIL_SENT = "mail.sent", N_("Mail sent")
+    MAIL_DELAYED = "mail.delayed", N_("Mail not delivered yet, it is tried again")
+    MAIL_FAILED = "mail.failed", N_("Mail cannot be delivered")
+
+    CAMPAIGN_CHECKED = "campaign.checked", N_("List checked")
+    CAMPAIGN_STARTED = "campaign.started", N_("Inviting from a list began")
+    CAMPAIGN_PAUSED = "campaign.paused", N_("Inviting from a list paused")
+    CAMPAIGN_RUNNING = "campaign.running", N_("Inviting from a list went on")
+    CAMPAIGN_CANCELLED = "campaign.cancelled", N_("Inviting from a list cancelled")
+    CAMPAIGN_DONE = "campaign.done", N_("Everybody on a list was invited")
+
+    PERSON_ADDED = "person.added", N_("Person added")
+    PERSON_ROLE_CHANGED = "person.role_changed", N_("Role changed")
+    PERSON_DISABLED = "person.disabled", N_("Person disabled")
+    PERSON_ENABLED = "person.enabled", N_("Person enabled again")
+    PERSON_ERASED = "person.erased", N_("Person erased")
+    PERSON_SYNCED = "person.synced", N_("Person taken over from the directory")
+
+    PEOPLE_IMPORTED = "people.imported", N_("People imported")
+
+    PASSWORD_CHANGED = "password.changed", N_("Password changed")
+    PASSWORD_LINK_MADE = "password.link_made", N_("Password link made")
+
+    PASSKEY_ADDED = "passkey.added", N_("Passkey added")
+    PASSKEY_REMOVED = "passkey.removed", N_("Passkey removed")
+
+    SECOND_FACTOR_SET_UP = "second_factor.set_up", N_("Second factor set up")
+    SECOND_FACTOR_REPLACED = "second_factor.replaced", N_("Second factor replaced")
+    SECOND_FACTOR_FORGOTTEN = "second_factor.forgotten", N_("Second factor forgotten")
+    SECOND_FACTOR_LOCKED = "second_factor.locked", N_("Second factor locked after 20 wrong codes")
+    SECOND_FACTOR_UNLOCKED = "second_factor.unlocked", N_("Second factor released")
+
+    STAFF_SIGNED_IN = "staff.signed_in", N_("Signed in as staff")
+    STAFF_SIGN_IN_REFUSED = "staff.sign_in_refused", N_("Staff sign-in refused")
+
+    API_TOKEN_MADE = "api_token.made", N_("API token made")
+    API_TOKEN_REVOKED = "api_token.revoked", N_("API token revoked")
+
+    REMOVALS_HELD = "removals.held", N_("Too many removals: held")
+    REMOVALS_APPROVED = "removals.approved", N_("An admin agreed to the held removals")
+    REMOVALS_RELEASED = "removals.released", N_("Held removals go on")
+    REMOVALS_KEPT = "removals.kept", N_("Held removals given up, work data stays")
+
+    SETTINGS_CHANGED = "settings.changed", N_("Settings changed")
+
+    DISCOVERY_CHECKED = "discovery.checked", N_("Service discovery checked")
+
+    KEYS_ROTATED = "keys.rotated", N_("Keys changed")
+
+    SIGNER_RENEWED = "signer.renewed", N_("Profile signer renewed")

@@ -1,0 +1,42 @@
+"""What every code that a person may read is called: tables of marked texts, by topic."""
+
+from portal.labels.devices import ATTRIBUTE, COMMAND, COMMAND_STATE, DISCOVERY, FORBIDDEN, OUTAGE
+from portal.labels.forms import FIELD
+from portal.labels.mails import ALERT, LEFT, SECURITY, TO_DO
+from portal.labels.requests import AGE, ATTENTION, CAMPAIGN, LINE, LIST, SOURCE, STATUS, STEP
+from portal.labels.settings import CHOICE, PAGE, PAGE_LEAD, PROBLEM, SETTING, SETTING_HELP
+from portal.labels.trail import ACTOR, EVENT, FACTOR, GROUP, REASON, ROLE
+
+__all__ = [
+    "ACTOR",
+    "AGE",
+    "ALERT",
+    "ATTENTION",
+    "ATTRIBUTE",
+    "CAMPAIGN",
+    "CHOICE",
+    "COMMAND",
+    "COMMAND_STATE",
+    "DISCOVERY",
+    "EVENT",
+    "FACTOR",
+    "FIELD",
+    "FORBIDDEN",
+    "GROUP",
+    "LEFT",
+    "LINE",
+    "LIST",
+    "OUTAGE",
+    "PAGE",
+    "PAGE_LEAD",
+    "PROBLEM",
+    "REASON",
+    "ROLE",
+    "SECURITY",
+    "SETTING",
+    "SETTING_HELP",
+    "SOURCE",
+    "STATUS",
+    "STEP",
+    "TO_DO",
+]

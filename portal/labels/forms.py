@@ -1,0 +1,62 @@
+"""What is wrong with something that was entered, beside its field."""
+
+from portal.wording import N_, Labels
+
+FIELD = Labels(
+    {
+        "username_missing": N_("Enter your username."),
+        "username_long": N_("That username is too long. Check that nothing else was pasted."),
+        "password_missing": N_("Enter your password."),
+        "password_long": N_("That password is too long. Check that nothing else was pasted."),
+        "password_guessable": N_(
+            "That password is easy to guess, for instance from your name, common words or a pattern. Choose "
+            "other words."
+        ),
+        "password_differs": N_("The two are not the same. Type the new password twice."),
+        "account_elsewhere": N_("Your password is kept elsewhere. Change it where you do that for your work computer."),
+        "credentials_wrong": N_("Username and password do not fit together. Check both and try again."),
+        "account_disabled": N_("Your account is disabled. Ask your helpdesk."),
+        "account_expired": N_("Your account has expired. Ask your helpdesk."),
+        "account_password_expired": N_(
+            "Your password has expired. Change it on your work computer, then sign in here with the new one."
+        ),
+        "account_must_change_password": N_(
+            "You have to choose a new password first. Sign in to your work computer, then come back with the new one."
+        ),
+        "account_not_allowed": N_("Your account is not one of those that may enroll a device. Ask your helpdesk."),
+        "account_username_taken": N_("Somebody else is known here by your username. Ask your helpdesk to sort it out."),
+        "directory_unavailable": N_(
+            "The directory is out of reach, so nobody new can be found right now. Try again in a moment."
+        ),
+        "ownership_missing": N_("Choose who owns this device."),
+        "acknowledge_missing": N_("Read the notice, then tap the button below it."),
+        "passcode_missing": N_("Enter the six digits from the e-mail."),
+        "passcode_format": N_("The passcode has six digits. Check that nothing else was pasted."),
+        "passcode_locked": N_("This passcode cannot be used any more. Send a new one below."),
+        "passcode_expired": N_("This passcode has expired. Send a new one below."),
+        "factor_locked": N_(
+            "Too many wrong codes in a row: your codes are locked. An admin can release them; a passkey still works."
+        ),
+        "accept_missing": N_("Read the terms, then tap the button below them."),
+        "code_missing": N_("Enter the code of your authenticator app."),
+        "code_wrong": N_("That code does not fit, or it was used already. Wait for the next one."),
+        "confirm_wrong": N_("To confirm, type %(name)s exactly as it stands there."),
+        "staff_wrong": N_(
+            "Username, password and code do not fit together, or the code was used already. Check all three."
+        ),
+        "username_spaces": N_("A username has no spaces."),
+        "username_exists": N_("Somebody has that username already."),
+        "name_missing": N_("Enter the name as people know it."),
+        "name_long": N_("That name is too long. Check that nothing else was pasted."),
+        "email_form": N_("Enter an e-mail address, like name@example.com."),
+        "phone_form": N_("Enter a phone number like +49 170 1234567."),
+        "account_form": N_("A Managed Apple Account looks like name@work.example.com."),
+        "account_taken": N_("Somebody else has that Managed Apple Account."),
+        "person_unknown": N_("Nobody is known by that username. Check the spelling."),
+        "too_many_devices": N_("This person has as many managed devices as one may have. Remove one first."),
+        "person_without_account": N_(
+            "This person has no Managed Apple Account, so no request can be created. Add the account first."
+        ),
+    },
+    otherwise=N_("Something in this field is not right. Check it and try again."),
+)

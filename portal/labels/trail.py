@@ -1,0 +1,149 @@
+"""The audit trail: who did what, and why."""
+
+from portal.events import Event
+from portal.labels.devices import COMMAND
+from portal.wording import N_, Labels
+
+EVENT = Labels({event: event.words for event in Event})
+
+GROUP = Labels(
+    {
+        "request.": N_("Requests"),
+        "sign_in.": N_("Signing in"),
+        "passcode.": N_("Passcodes"),
+        "profile.": N_("Profiles"),
+        "certificate.": N_("Certificates"),
+        "device.": N_("Devices"),
+        "command.": N_("Commands"),
+        "token.": N_("Signing in again"),
+        "mail.": N_("Mail"),
+        "person.": N_("People"),
+        "settings.": N_("Settings"),
+        "terms.": N_("Terms"),
+        "staff.": N_("Staff sign-ins"),
+        "password.": N_("Passwords"),
+        "passkey.": N_("Passkeys"),
+        "api_token.": N_("API tokens"),
+        "removals.": N_("Held removals"),
+        "second_factor.": N_("Second factors"),
+        "keys.": N_("Keys"),
+        "discovery.": N_("Service discovery"),
+    }
+)
+"""Beginnings of events, to search by."""
+
+ACTOR = Labels(
+    {
+        "employee": N_("the employee"),
+        "device": N_("the device"),
+        "command": N_("a command"),
+        "released": N_("two admins"),
+        "system": N_("the portal"),
+        "setup": N_("the portal"),
+    }
+)
+
+ROLE = Labels(
+    {
+        "admin": N_("Admin"),
+        "helpdesk": N_("Helpdesk"),
+        "employee": N_("Employee"),
+    }
+)
+
+FACTOR = Labels(
+    {
+        "app": N_("code of the app"),
+        "recovery_code": N_("recovery code"),
+        "passkey": N_("passkey"),
+        "new_app": N_("app set up just now"),
+        "provider": N_("second factor of the single sign-on"),
+    }
+)
+"""Second factors of staff."""
+
+REASON = Labels(
+    {
+        **COMMAND,
+        "wrong_person": N_("someone else than the invited person"),
+        "wrong_credentials": N_("username or password wrong"),
+        "wrong_code": N_("wrong code"),
+        "wrong_passkey": N_("the passkey did not fit"),
+        "factor_locked": N_("the second factor is locked"),
+        "not_staff": N_("not staff"),
+        "passcode_expired": N_("it had expired"),
+        "wrong_topic": N_("it asked for another push topic"),
+        "dropped_old": N_("the old ones were dropped"),
+        "throttled": N_("too many tries"),
+        "source_unavailable": N_("sign-in out of reach"),
+        "sso_cancelled": N_("stopped at the single sign-on"),
+        "sso_clock": N_("the clocks of portal and single sign-on differ too much"),
+        "sso_state": N_("single sign-on took too long or was begun in another window"),
+        "sso_disabled": N_("the account is disabled"),
+        "sso_not_allowed": N_("not in the group that may enroll"),
+        "sso_username_taken": N_("the username belongs to somebody else here"),
+        "disabled": N_("the account is disabled"),
+        "expired": N_("the account has expired"),
+        "password_expired": N_("the password has expired"),
+        "must_change_password": N_("a new password has to be chosen first"),
+        "not_allowed": N_("not in the group that may enroll"),
+        "username_taken": N_("the username belongs to somebody else here"),
+        "another_account": N_("another Managed Apple Account was typed in Settings than this person's"),
+        "in_settings": N_("in Settings"),
+        "for_settings": N_("for Settings"),
+        "not_answered": N_("what the link asks has to be answered in Safari first"),
+        "no_token": N_("it showed no access token"),
+        "unknown_token": N_("its access token is unknown"),
+        "token_of_another": N_("it showed the access token of another device: perhaps a stolen one"),
+        "token_expired": N_("it took too long, the access token had run out"),
+        "token_revoked": N_("its access token was revoked"),
+        "token_used": N_("the access token was used up by a device that is enrolled: perhaps a stolen one"),
+        "token_too_old": N_("its last sign-in is too long ago"),
+        "asked_by_helpdesk": N_("asked by helpdesk"),
+        "again": N_("with the same account"),
+        "by_staff": N_("by staff"),
+        "shown": N_("and shown to staff on the screen"),
+        "wrong": N_("does not fit"),
+        "locked": N_("no tries left, a new one must be sent"),
+        "employee": N_("own device"),
+        "corporate": N_("company device"),
+        "no_managed_apple_account": N_("no Managed Apple Account"),
+        "unknown_challenge": N_("unknown challenge"),
+        "challenge_used": N_("the profile was already used by another device"),
+        "challenge_expired": N_("the profile had run out"),
+        "superseded": N_("replaced by a newer download"),
+        "legacy_digest": N_("signed with SHA-1, which is not accepted"),
+        "unknown_digest": N_("signed in a way that is not accepted"),
+        "legacy_cipher": N_("encrypted with DES, which is not accepted"),
+        "unknown_cipher": N_("encrypted in a way that is not accepted"),
+        "signer_key": N_("signed with a key to which no answer can be encrypted"),
+        "weak_key": N_("the key is not RSA of at least 2048 bits"),
+        "csr_signature": N_("the request is not signed by its own key"),
+        "no_challenge": N_("without a challenge"),
+        "malformed_csr": N_("cannot be read"),
+        "not_decryptable": N_("cannot be read"),
+        "unsupported_message_type": N_("asked for something else than a first certificate"),
+        "subject_mismatch": N_("asked for another name"),
+        "request_ended": N_("the request is closed"),
+        "hardware_identifier": N_("not a user enrollment: it sent a hardware identifier"),
+        "no_enrollment_id": N_("not a user enrollment: no EnrollmentID"),
+        "certificate_revoked": N_("its certificate was revoked"),
+        "certificate_of_another_device": N_("the certificate belongs to another device"),
+        "enrollment_id_of_another_device": N_("the EnrollmentID belongs to another device"),
+        "selective_wipe": N_("work data removed by staff"),
+        "person_disabled": N_("the person's account was disabled"),
+        "cancelled": N_("cancelled by staff"),
+        "given_up": N_("given up by staff, the device did not answer"),
+        "push_failed": N_("Apple's push service did not take it"),
+        "push_token_gone": N_("Apple's push service does not know it any more"),
+        "push_certificate_refused": N_("Apple refuses the push certificate"),
+        "push_certificate_expired": N_("the push certificate has expired"),
+        "push_data_missing": N_("it has not told how to wake it yet"),
+        "person_erased": N_("the person was erased"),
+        "removed_on_device": N_("removed on the device"),
+        "no_push_certificate": N_("no push certificate"),
+        "self": N_("by the employee"),
+        "push_*": N_("Apple's push service does not answer"),
+        "sso_*": N_("the single sign-on did not answer as it should"),
+    }
+)
