@@ -1,11 +1,13 @@
 """The engine and the request's session; SQLite and PostgreSQL behave alike through it."""
 
 import fcntl
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakSet
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
@@ -82,6 +84,10 @@ class WriteQueue:
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(database.name + ".queue")
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """With no lock held; needed in a forked process, where the parent's file would give both the lock at once."""
         self._threads = threading.Lock()
         self._file: IO[bytes] | None = None
 
@@ -100,6 +106,22 @@ class WriteQueue:
         self._threads.release()
 
 
+_OPEN: "WeakSet[Database]" = WeakSet()
+
+
+def _before_fork() -> None:
+    for each in _OPEN:
+        each.before_fork()
+
+
+def _after_fork() -> None:
+    for each in _OPEN:
+        each.after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+
+
 class Database:
     """Holds the engine; hands out sessions."""
 
@@ -109,6 +131,17 @@ class Database:
         """Gives the key of the audit trail to whoever writes it (``audit.record``)."""
         file = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
         self._queue: AbstractContextManager[None] = WriteQueue(Path(file)) if file else nullcontext()
+        _OPEN.add(self)
+
+    def before_fork(self) -> None:
+        """Close what is idle: no connection may be used by two processes."""
+        self.engine.dispose()
+
+    def after_fork(self) -> None:
+        """In the new process: take nothing of the parent's."""
+        self.engine.dispose(close=False)
+        if isinstance(self._queue, WriteQueue):
+            self._queue.begin_anew()
 
     def session(self) -> Session:
         """A new session; objects stay readable after a commit."""

@@ -5,7 +5,7 @@ import secrets
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from flask import Flask, current_app, g
 from flask_babel import Babel
@@ -19,9 +19,7 @@ from portal import audit, clock
 from portal.backends import open_backend
 from portal.backends.base import Backend
 from portal.configuration.live import LOOK_EVERY_SECONDS, Live
-from portal.credentials.directory import Directory
 from portal.credentials.local import LocalAccounts
-from portal.credentials.oidc import Provider
 from portal.credentials.reachable import Reachable
 from portal.credentials.sign_in import Sources
 from portal.database import Database
@@ -30,6 +28,10 @@ from portal.pki.authority import Authority, Identity, identity_from_pem
 from portal.pki.authority import load as load_authority
 from portal.settings import Settings
 from portal.vault import Vault, VaultError, read_keys
+
+if TYPE_CHECKING:
+    from portal.credentials.directory import Directory
+    from portal.credentials.oidc import Provider
 
 OPENED_WITH = {
     "ldap": ("directory", "sources", "reachable"),
@@ -91,9 +93,13 @@ class Portal:
         return signer_of(self.settings, self.authority)
 
     @cached_property
-    def directory(self) -> Directory | None:
+    def directory(self) -> "Directory | None":
         """The configured directory, if any."""
-        return Directory(self.settings.ldap) if self.settings.ldap.servers else None
+        if not self.settings.ldap.servers:
+            return None
+        from portal.credentials.directory import Directory  # what only some portals use is only loaded there
+
+        return Directory(self.settings.ldap)
 
     @cached_property
     def sources(self) -> Sources:
@@ -106,8 +112,12 @@ class Portal:
         return Reachable(self.directory, self.providers.values())
 
     @cached_property
-    def providers(self) -> dict[str, Provider]:
+    def providers(self) -> "dict[str, Provider]":
         """Single sign-on, by name."""
+        if not self.settings.oidc.providers:
+            return {}
+        from portal.credentials.oidc import Provider
+
         return {each.name: Provider(each) for each in self.settings.oidc.providers}
 
     @cached_property

@@ -2,9 +2,8 @@
 
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import LargeBinary, select, update
 from sqlalchemy.orm import Session
 
@@ -18,18 +17,25 @@ from portal.models import Base, PortalState
 from portal.pki import authority
 from portal.settings import Settings
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 FIRST_TERMS = "1.0"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate(database: Database, revision: str = "head") -> None:
     """Bring the tables to ``revision`` (Alembic); forward only."""
+    from alembic import command  # only setup needs it, and it is large
+
     with database.engine.connect() as connection:
         command.upgrade(alembic_config(connection), revision)
 
 
-def alembic_config(connection: object) -> Config:
+def alembic_config(connection: object) -> "Config":
     """Alembic's configuration, on a connection of ours."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection

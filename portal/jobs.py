@@ -5,11 +5,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from huey import RedisHuey, SqliteHuey, crontab
-from huey.api import Huey
-from huey.consumer import Consumer
-from huey.serializer import SignedSerializer
 from sqlalchemy import update
 
 from portal import audit, clock, people
@@ -19,7 +16,6 @@ from portal.backends.nanomdm import events
 from portal.configuration.live import Live
 from portal.credentials import sign_in, throttle
 from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.credentials.directory import Directory
 from portal.credentials.local import LocalAccounts
 from portal.credentials.sign_in import Sources
 from portal.database import Database
@@ -31,6 +27,11 @@ from portal.notifications.sms import open_gateway
 from portal.people import leavers
 from portal.settings import Settings
 from portal.vault import Vault, read_keys
+
+if TYPE_CHECKING:
+    from huey.api import Huey
+
+    from portal.credentials.directory import Directory
 
 MAIL, DEVICES = "deliver", "manage"
 """What a nudge can be about: mail to send, or messages of devices and commands for them."""
@@ -44,6 +45,8 @@ class Worker:
     """Delivers mail and cleans up; everything it needs is read from the database, so it may die at any moment."""
 
     def __init__(self, settings: Settings) -> None:
+        from huey import crontab
+
         self.database = Database(settings.database)
         self.vault = Vault(read_keys(settings.secret_keys, settings.data))
         self.database.trail_key = lambda: audit.key_of(self.database, self.vault)
@@ -124,7 +127,7 @@ class Worker:
     def invite_many(self) -> None:
         """Go on with the campaigns; while the directory is out of reach they wait."""
         settings = self.live.refresh()
-        sources = Sources(LocalAccounts(), Directory(settings.ldap) if settings.ldap.servers else None)
+        sources = Sources(LocalAccounts(), _directory(settings))
 
         def find(username: str) -> Person | None:
             try:
@@ -141,9 +144,9 @@ class Worker:
     def look_for_leavers(self) -> None:
         """Ask the directory about people with managed devices."""
         settings = self.live.refresh()
-        if not settings.ldap.servers or settings.ldap.bind != "search":
+        directory = _directory(settings) if settings.ldap.bind == "search" else None
+        if directory is None:
             return
-        directory = Directory(settings.ldap)
         try:
             leavers.look(self.database, directory, clock.now())
         finally:
@@ -151,7 +154,17 @@ class Worker:
 
     def run(self) -> None:
         """Work until told to stop (SIGTERM, SIGINT). Three threads: devices never wait for a slow mail server."""
+        from huey.consumer import Consumer
+
         Consumer(self.queue, workers=3, worker_type="thread", initial_delay=0.1, max_delay=1.0).run()
+
+
+def _directory(settings: Settings) -> "Directory | None":
+    if not settings.ldap.servers:
+        return None
+    from portal.credentials.directory import Directory
+
+    return Directory(settings.ldap)
 
 
 def _same_backend(one: Settings, other: Settings) -> bool:
@@ -175,8 +188,11 @@ def _nudging(redis_url: str, data: Path, secret_keys: tuple[str, ...]) -> dict[s
     return {name: queue.task(name=name)(nothing) for name in (MAIL, DEVICES)}
 
 
-def _queue(redis_url: str, data: Path, vault: Vault) -> Huey:
+def _queue(redis_url: str, data: Path, vault: Vault) -> "Huey":
     """The queue. Its messages are pickles, so each is signed: nobody else who can write to it is listened to."""
+    from huey import RedisHuey, SqliteHuey  # with it come the clients of all its stores: not for each command
+    from huey.serializer import SignedSerializer
+
     signed = SignedSerializer(secret=vault.derive("queue").hex())
     if redis_url:
         return RedisHuey("portal", url=redis_url, results=False, serializer=signed)

@@ -5,8 +5,6 @@ import hashlib
 import io
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
-
 LARGEST_BYTES = 1024 * 1024
 MOST_PIXELS = 16_000_000
 """Looked at before anything is unpacked: a small file can claim to be a huge picture."""
@@ -37,6 +35,8 @@ def redraw(upload: bytes) -> str:
     """``upload`` (PNG, JPEG or WebP) as the setting's value: a PNG within 480 x 120, base64. Raises LogoRefused."""
     if len(upload) > LARGEST_BYTES:
         raise LogoRefused("too_large")
+    from PIL import Image, UnidentifiedImageError  # only when a picture is looked at
+
     try:
         with Image.open(io.BytesIO(upload), formats=FORMATS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
@@ -56,6 +56,8 @@ def read(value: str) -> Logo | None:
     """The logo in a setting's value, or None."""
     if not value:
         return None
+    from PIL import Image
+
     content = base64.b64decode(value)
     with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
         width, height = picture.size

@@ -13,7 +13,7 @@ from portal import audit, people
 from portal.configuration import overlay
 from portal.configuration.held_secrets import TYPED_FOR, settle, together
 from portal.configuration.live import stored
-from portal.credentials.directory import NAME as DIRECTORY
+from portal.credentials.base import DIRECTORY
 from portal.database import lock_name
 from portal.events import Event
 from portal.models import Person, SettingsVersion, SettingValue

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+DIRECTORY = "directory"
+"""The name of people's source where that is the directory."""
+
 
 class SourceUnavailable(Exception):
     """The source cannot answer now; no try is counted. ``reason`` is a code for events, logs and ``/readyz``."""
@@ -56,3 +59,29 @@ class PasswordSource(Protocol):
     def find(self, username: str) -> Found | None:
         """The person with that username, without their password (to invite them). Raises SourceUnavailable."""
         ...
+
+
+class ProviderRefused(Exception):
+    """The provider ended the sign-in, or its answer cannot be trusted; ``reason`` is a code."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason} {detail}".strip())
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a browser that was sent to the provider has to come back with."""
+
+    state: str
+    nonce: str
+    verifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Who came back, how they proved it (``amr`` and ``acr`` of the ID token), and when (``auth_time``, in seconds)."""
+
+    found: Found
+    methods: frozenset[str]
+    proved_at: float | None = None

@@ -13,11 +13,10 @@ from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
 from portal.credentials import ldap_connections
-from portal.credentials.base import AccountProblem, Found, SourceUnavailable
+from portal.credentials.base import DIRECTORY, AccountProblem, Found, SourceUnavailable
 from portal.credentials.ldap_connections import Connections, Entry, read
 from portal.settings import Ldap
 
-NAME = "directory"
 DISABLED_FLAG = 0x2
 """ADS_UF_ACCOUNTDISABLE in userAccountControl."""
 NEVER = {0, 0x7FFFFFFFFFFFFFFF}
@@ -33,7 +32,7 @@ log = logging.getLogger("portal.directory")
 class Directory:
     """The PasswordSource for a directory. Safe to share between threads."""
 
-    name = NAME
+    name = DIRECTORY
 
     def __init__(self, settings: Ldap) -> None:
         self._settings = settings
@@ -157,7 +156,7 @@ class Directory:
         if username is None:
             raise SourceUnavailable("mapping", f"no {chosen.username_attribute}")
         return Found(
-            source=NAME,
+            source=DIRECTORY,
             subject=self._subject(entry),
             username=username,
             name=entry.text(chosen.name_attribute) or username,

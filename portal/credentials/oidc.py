@@ -12,7 +12,6 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Any
 from urllib.parse import urlencode
@@ -24,7 +23,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from portal.credentials.base import AccountProblem, Found, SourceUnavailable
+from portal.credentials.base import AccountProblem, Found, Pending, ProviderRefused, SignedIn, SourceUnavailable
 from portal.settings import OidcProvider
 from portal.vault import token_hash
 
@@ -49,32 +48,6 @@ REFUSED_SECONDS = 60.0
 MOST_REFUSED = 10_000
 MOST_ASKING = 3
 """Tokens that the provider is asked about at once, a process: less than it has threads."""
-
-
-class ProviderRefused(Exception):
-    """The provider ended the sign-in, or its answer cannot be trusted; ``reason`` is a code."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason} {detail}".strip())
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """What a browser that was sent to the provider has to come back with."""
-
-    state: str
-    nonce: str
-    verifier: str
-
-
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """Who came back, how they proved it (``amr`` and ``acr`` of the ID token), and when (``auth_time``, in seconds)."""
-
-    found: Found
-    methods: frozenset[str]
-    proved_at: float | None = None
 
 
 class Provider:

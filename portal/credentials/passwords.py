@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
-from zxcvbn import zxcvbn
 
 from portal import audit, people
 from portal.credentials import local
@@ -50,6 +49,8 @@ def check(password: str, person: Person, settings: Settings) -> None:
         raise PasswordRefused("password_short")
     own = [person.username, person.name, person.email, settings.company.name]
     words = [word for value in own for word in (value.replace(" ", ""), *re.split(r"[ @.]", value))]
+    from zxcvbn import zxcvbn  # its lists take 13 MB, and few processes ever judge a password
+
     judged = zxcvbn(text[:JUDGED_CHARACTERS], [word for word in words if len(word) > OWN_WORDS])
     if judged["score"] < WEAKEST_SCORE:
         raise PasswordRefused("password_guessable")

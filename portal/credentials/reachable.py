@@ -3,10 +3,13 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from portal.credentials.base import SourceUnavailable
-from portal.credentials.directory import Directory
-from portal.credentials.oidc import Provider
+
+if TYPE_CHECKING:
+    from portal.credentials.directory import Directory
+    from portal.credentials.oidc import Provider
 
 KEPT_SECONDS = 30.0
 WAIT_SECONDS = 2.0
@@ -15,7 +18,7 @@ WAIT_SECONDS = 2.0
 class Reachable:
     """Looks at the sources, and keeps what it saw for half a minute."""
 
-    def __init__(self, directory: Directory | None, providers: Iterable[Provider]) -> None:
+    def __init__(self, directory: "Directory | None", providers: "Iterable[Provider]") -> None:
         self._directory = directory
         self._providers = tuple(providers)
         self._seen: tuple[float, SourceUnavailable | None] | None = None

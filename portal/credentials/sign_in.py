@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from portal import audit, people
-from portal.credentials import directory, throttle
-from portal.credentials.base import Found, PasswordSource, SourceUnavailable
+from portal.credentials import throttle
+from portal.credentials.base import DIRECTORY, Found, PasswordSource, SourceUnavailable
 from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Attempt
 from portal.database import Database, lock_name
@@ -56,7 +56,7 @@ def check(
 
     def found_entry(subject: str) -> None:
         with database.transaction() as session:
-            throttle.recount(session, attempt, throttle.entry(directory.NAME, subject), rules, now)
+            throttle.recount(session, attempt, throttle.entry(DIRECTORY, subject), rules, now)
 
     try:
         if sources.directory is None or is_local:

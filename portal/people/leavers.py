@@ -6,16 +6,19 @@ just have another username now: that alone never costs anybody their work data.
 
 import logging
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import or_, select
 
 from portal import people
-from portal.credentials.base import SourceUnavailable
-from portal.credentials.directory import NAME, Directory
+from portal.credentials.base import DIRECTORY, SourceUnavailable
 from portal.database import Database
 from portal.enrollment import brake
 from portal.models import Device, EnrollmentRequest, Person
 from portal.people import LastAdmin
+
+if TYPE_CHECKING:
+    from portal.credentials.directory import Directory
 
 LOOK_EVERY = timedelta(hours=1)
 AT_A_TIME = 200
@@ -24,7 +27,7 @@ CLOSED = ("disabled", "expired")
 log = logging.getLogger("portal.leavers")
 
 
-def look(database: Database, directory: Directory, now: datetime) -> int:
+def look(database: Database, directory: "Directory", now: datetime) -> int:
     """Ask about everybody with a managed device whom nobody asked about for an hour; how many were disabled.
 
     While the directory is out of reach nothing happens, nor while too many removals are held: perhaps it is misread.
@@ -61,7 +64,7 @@ def _due(database: Database, now: datetime) -> list[tuple[str, str]]:
     )
     query = (
         select(Person.id, Person.username)
-        .where(Person.source == NAME, Person.disabled_at.is_(None), managed)
+        .where(Person.source == DIRECTORY, Person.disabled_at.is_(None), managed)
         .where(or_(Person.synced_at.is_(None), Person.synced_at < now - LOOK_EVERY))
         .order_by(Person.synced_at)
         .limit(AT_A_TIME)

@@ -5,6 +5,7 @@ from base64 import b64decode
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -12,14 +13,16 @@ from flask.typing import ResponseReturnValue
 from portal import clock
 from portal.configuration.logo import LARGEST_BYTES, LogoRefused, redraw
 from portal.credentials import sign_in as corporate
-from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.credentials.oidc import Pending, Provider, ProviderRefused, SignedIn
+from portal.credentials.base import AccountProblem, Pending, ProviderRefused, SignedIn, SourceUnavailable
 from portal.extensions import portal, transaction
 from portal.models import Person
 from portal.people import STAFF_ROLES
 from portal.web import leaving, visits
 from portal.web.employee import sign_in as employees
 from portal.web.staff import sign_in as staff
+
+if TYPE_CHECKING:
+    from portal.credentials.oidc import Provider
 
 blueprint = Blueprint("single_sign_on", __name__)
 
@@ -131,7 +134,7 @@ def _staff(provider: str, person: Person, signed_in: SignedIn, anew: bool) -> Re
     return answer
 
 
-def _provider(name: str) -> Provider:
+def _provider(name: str) -> "Provider":
     provider = portal.providers.get(name)
     if provider is None:
         abort(404)

@@ -13,6 +13,7 @@ import pytest
 from portal.simulator.employee import Employee
 from portal.simulator.iphone import IPhone
 from portal.simulator.server import Server
+from tests.pages import SAFARI
 from tests.servers import Cast, portal_server
 
 
@@ -133,3 +134,27 @@ def test_a_reload_under_load_drops_no_request(cast):
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def sees(server: Server, words: str, seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if words in httpx.get(f"{server.url}/enroll/sign-in", headers={"User-Agent": SAFARI}).text:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_reload_takes_up_what_was_changed_and_a_mistake_changes_nothing(cast):
+    file, server = cast.data / "demo.toml", cast.server
+    before = file.read_text()
+    file.write_text(f'{before}[company]\nname = "Second Name Limited"\n')
+    os.kill(server.web.pid, signal.SIGHUP)
+    assert sees(server, "Second Name Limited")
+    file.write_text("this is no TOML [")
+    os.kill(server.web.pid, signal.SIGHUP)
+    deadline = time.monotonic() + 20
+    while "reload failed" not in server.log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "reload failed" in server.log.read_text()
+    assert sees(server, "Second Name Limited", 5)

@@ -5,8 +5,6 @@ from collections.abc import Callable
 
 from portal import clock
 from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.credentials.directory import Directory
-from portal.credentials.oidc import Provider
 from portal.extensions import portal, signer_of
 from portal.models import Person, new_id
 from portal.notifications import messages
@@ -46,6 +44,8 @@ def directory(settings: Settings, _admin: Person, who: str) -> Outcome:
     """Connect to every server, bind, and read the person ``who`` if one is named."""
     if not settings.ldap.servers:
         return False, ["servers is empty: no directory"]
+    from portal.credentials.directory import Directory
+
     asked, lines = Directory(settings.ldap), []
     try:
         for line in asked.probe(who or None):
@@ -63,6 +63,8 @@ def providers(settings: Settings, _admin: Person, _who: str) -> Outcome:
     """Ask every provider for its metadata and keys."""
     if not settings.oidc.providers:
         return False, ["no provider"]
+    from portal.credentials.oidc import Provider
+
     lines, worked = [], True
     for chosen in settings.oidc.providers:
         name, provider = chosen.name, Provider(chosen)

@@ -5,19 +5,22 @@ asked about tokens that are new here; when it is out of reach the answer is 503,
 """
 
 import logging
+from typing import TYPE_CHECKING
 
 from flask import Response
 
 from portal import clock
 from portal.credentials import sign_in as corporate
-from portal.credentials.base import AccountProblem
-from portal.credentials.oidc import Provider, ProviderRefused
+from portal.credentials.base import AccountProblem, ProviderRefused
 from portal.enrollment import access, progress
 from portal.enrollment.errors import ProfileUnavailable, RequestEnded, WrongPerson
 from portal.enrollment.journey import CARRIED_OVER, Walk
 from portal.extensions import db_session, portal, transaction
 from portal.models import Certificate, Person
 from portal.web import press
+
+if TYPE_CHECKING:
+    from portal.credentials.oidc import Provider
 
 METHOD = "apple-oauth2"
 FIRST_IOS = 16
@@ -30,12 +33,12 @@ class NotAnswered(Exception):
     """The person signed in, but has not answered in Safari what has to be answered before a profile."""
 
 
-def provider() -> Provider | None:
+def provider() -> "Provider | None":
     """The provider that devices sign in at, if that is configured."""
     return portal.providers.get(portal.settings.account_driven.oauth2_provider)
 
 
-def challenge(chosen: Provider) -> Response:
+def challenge(chosen: "Provider") -> Response:
     """401 with everything the device needs for the code grant. Raises SourceUnavailable."""
     authorization, token = chosen.device_challenge()
     values = {
@@ -52,7 +55,7 @@ def challenge(chosen: Provider) -> Response:
     return response
 
 
-def first_profile(chosen: Provider, token: str) -> None:
+def first_profile(chosen: "Provider", token: str) -> None:
     """A new token of the provider: make the profile it will fetch. Raises NotAnswered, SourceUnavailable.
 
     A token that is not good changes nothing; it is refused like any other that is unknown.
@@ -95,7 +98,7 @@ def welcome(fingerprint: str, token: str | None) -> None:
         log.warning("token.refused reason=%s", type(refusal).__name__)
 
 
-def _owner(chosen: Provider, token: str) -> Person | None:
+def _owner(chosen: "Provider", token: str) -> Person | None:
     now = clock.now()
     db_session.rollback()  # hold nothing while waiting for the network
     try:
