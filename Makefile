@@ -18,7 +18,7 @@ demo: .venv/runtime  ## walk one employee through the journey and enroll a simul
 	@$(BIN)/python -m portal.simulator.demo walk $(BACKEND)
 
 test: .venv/develop  ## the whole suite
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: .venv/develop  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -16,12 +16,15 @@ from portal import create_app
 from portal.configuration import saving
 from portal.extensions import Portal
 from portal.settings import Settings
+from tests import databases
 from tests.databases import Template
 from tests.factories import Company
 from tests.pages import Browser
 
 COMPILED: dict[str, CodeType] = {}
 """Templates by Jinja's key for their source, so that not every test's portal compiles them anew."""
+STARTED_FIRST = {"browser", "peers"}
+"""Folders with the longest tests."""
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
@@ -128,6 +131,29 @@ def configure(portal: Portal, clock: Clock) -> Callable[..., None]:
 def browser(app: Flask) -> Browser:
     """An iPhone's Safari."""
     return Browser(app)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What a module shares is made once; on the second database run those tests that a database can fail.
+
+    With ``PORTAL_TEST_DATABASE_URL`` these are all that open one in this process, and those marked ``each_database``:
+    what a browser shows, or another program says, does not depend on where rows are kept.
+    """
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
+        if any(each[-1].scope == "module" for each in fixtures.values()):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: STARTED_FIRST.isdisjoint(item.path.parts))
+    if not databases.SERVER:
+        return
+    chosen = [each for each in items if _depends_on_the_database(each)]
+    config.hook.pytest_deselected(items=[each for each in items if each not in set(chosen)])
+    items[:] = chosen
+
+
+def _depends_on_the_database(item: pytest.Item) -> bool:
+    in_process = "template" in item.fixturenames and "browser" not in item.path.parts  # type: ignore[attr-defined]
+    return in_process or item.get_closest_marker("each_database") is not None
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

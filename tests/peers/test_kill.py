@@ -16,6 +16,8 @@ from portal.simulator.server import Server
 from tests.pages import SAFARI
 from tests.servers import Cast, portal_server
 
+pytestmark = pytest.mark.each_database
+
 
 @pytest.fixture
 def cast(tmp_path):
