@@ -10,8 +10,10 @@ from huey.exceptions import HueyException
 from sqlalchemy import select, text
 
 from portal import audit, installation, jobs, vault
+from portal.audit import links
 from portal.events import Event
-from portal.models import AuditEvent, AuditHead, PortalState
+from portal.models import AuditEvent, AuditHead, EnrollmentRequest, PortalState
+from portal.models.operations import GENESIS
 from portal.web.apple.challenges import Handle, _sealed, open_handle
 from tests.account_driven.steps import begin, web_view
 from tests.factories import Company
@@ -139,18 +141,20 @@ def rewrite(portal, digest):
         previous = {}
         for event in session.scalars(select(AuditEvent).order_by(AuditEvent.id)):
             event.actor = "somebody else"
-            event.previous = previous.get(event.chain, audit.GENESIS)
+            event.previous = previous.get(event.chain, GENESIS)
             event.digest = digest(event)
             previous[event.chain] = event.digest
         for head in session.scalars(select(AuditHead)):
             head.digest = previous[head.chain]
+        for request in session.scalars(select(EnrollmentRequest)):
+            request.audit_digest = previous[audit.request_chain(request.id)]
 
 
 def test_whoever_has_only_the_database_cannot_rewrite_the_trail(portal, company):
     company.invite(company.person())
     with portal.database.session() as session:
         assert list(audit.broken_links(session)) == []
-    rewrite(portal, lambda event: audit._digest_of(event, None))
+    rewrite(portal, lambda event: links.digest_of(event, None))
     with portal.database.session() as session:
         broken = list(audit.broken_links(session))
     assert {problem for _, _, problem in broken} == {"the event was changed"}
@@ -160,10 +164,10 @@ def test_without_the_key_nothing_of_the_trail_holds(portal, company):
     """Taking the key away, or putting in another, does not help either: it is sealed."""
     company.invite(company.person())
     with portal.database.transaction() as session:
-        state = session.get_one(PortalState, audit.KEY)
+        state = session.get_one(PortalState, links.KEY)
         content = json.dumps({"secret": "00" * 32, "since": 10**6}).encode()
         state.sealed = vault.Vault([vault.new_key()]).seal(content)
-    audit._KEYS.clear()
+    links._KEYS.clear()
     with pytest.raises(vault.VaultError), portal.database.session() as session:
         list(audit.broken_links(session))
 
@@ -171,10 +175,10 @@ def test_without_the_key_nothing_of_the_trail_holds(portal, company):
 def without_key(portal, tmp_path):
     """A portal from before there was a key."""
     with portal.database.transaction() as session:
-        session.delete(session.get_one(PortalState, audit.KEY))
-    (tmp_path / audit.MARK).unlink(missing_ok=True)
-    audit._KEYS.clear()
-    rewrite(portal, lambda event: audit._digest_of(event, None))
+        session.delete(session.get_one(PortalState, links.KEY))
+    (tmp_path / links.MARK).unlink(missing_ok=True)
+    links._KEYS.clear()
+    rewrite(portal, lambda event: links.digest_of(event, None))
 
 
 @pytest.fixture
@@ -199,14 +203,14 @@ def test_links_from_before_there_was_a_key_still_hold(portal, company, upgraded)
     assert broken_of(portal) == []
     with portal.database.session() as session:
         old, new = session.scalars(select(AuditEvent).where(AuditEvent.chain.startswith("request"))).all()
-        assert old.digest == audit._digest_of(old, None)
+        assert old.digest == links.digest_of(old, None)
     key = audit.key_of(portal.database, portal.vault)
     assert key.since == new.id
 
 
 def test_what_was_written_before_there_was_a_key_cannot_be_changed_afterwards(portal, company, upgraded):
     key = audit.key_of(portal.database, portal.vault)
-    rewrite(portal, lambda event: audit._digest_of(event, None) if event.id < key.since else event.digest)
+    rewrite(portal, lambda event: links.digest_of(event, None) if event.id < key.since else event.digest)
     assert ("settings", "events from before there was a key were changed") in broken_of(portal)
 
 
@@ -219,17 +223,17 @@ def test_a_chain_cannot_be_moved_to_before_there_was_a_key(portal, company):
             session.execute(
                 text("UPDATE audit_events SET id = :to WHERE id = :of"), {"to": event.id - 10_000, "of": event.id}
             )
-    rewrite(portal, lambda event: audit._digest_of(event, None))
+    rewrite(portal, lambda event: links.digest_of(event, None))
     assert broken_of(portal) == [("settings", "events from before there was a key were changed")]
 
 
 def test_whoever_deletes_the_key_gets_no_new_one(app, portal, company, tmp_path):
     company.invite(company.person())
     with portal.database.transaction() as session:
-        session.delete(session.get_one(PortalState, audit.KEY))
-    (tmp_path / audit.MARK).touch()
-    audit._KEYS.clear()
-    rewrite(portal, lambda event: audit._digest_of(event, None))
+        session.delete(session.get_one(PortalState, links.KEY))
+    (tmp_path / links.MARK).touch()
+    links._KEYS.clear()
+    rewrite(portal, lambda event: links.digest_of(event, None))
     installation.setup(portal)
     assert ("settings", "the key of the trail is missing") in broken_of(portal)
     assert app.test_cli_runner().invoke(args=["audit", "verify"]).exit_code == 1

@@ -197,6 +197,7 @@ def issue(
         expires_at=now + timedelta(minutes=minutes),
     )
     session.add(profile)
+    session.flush()  # an access token may refer to it
     request.profile_id = profile_id
     digest = hashlib.sha256(signed).hexdigest()
     chain = audit.request_chain(request.id)

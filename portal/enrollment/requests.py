@@ -47,6 +47,7 @@ def lock(session: Session, request_id: str) -> EnrollmentRequest:
     request = session.scalar(_LOCKED, {"id": request_id})
     if request is None:
         raise LinkUnusable
+    audit.locked(session, request)
     return request
 
 

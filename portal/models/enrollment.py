@@ -7,6 +7,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, 
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from portal.models.base import Base, new_id, personal
+from portal.models.operations import GENESIS
 from portal.models.people import Person
 
 
@@ -63,6 +64,9 @@ class EnrollmentRequest(Base):
     enrolled_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None] = mapped_column(String(32))
+    audit_seq: Mapped[int] = mapped_column(default=0)
+    audit_digest: Mapped[str] = mapped_column(String(64), default=GENESIS)
+    """The newest link of this request's chain in the audit trail."""
 
     terms_current: ClassVar[Mapped[str | None]]
     """The newest terms' version, read with every load of a request (see the end of this file)."""

@@ -8,6 +8,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.models.base import BELONGS, Base, new_id
 
+GENESIS = "0" * 64
+"""What the first link of a chain follows."""
+
 
 class OutboxMessage(Base):
     """A mail to deliver, sealed because it carries links and passcodes; emptied once it is sent."""
@@ -48,7 +51,7 @@ class AuditEvent(Base):
 
 
 class AuditHead(Base):
-    """The newest link of each chain: appending locks it, and a cut tail shows."""
+    """The newest link of each chain that is no request's: appending locks it, and a cut tail shows."""
 
     __tablename__ = "audit_heads"
 

@@ -1,0 +1,209 @@
+"""Appending to the chains: what happened in a transaction is written in one piece at its end.
+
+Whoever reads the trail within the same transaction finds what was recorded before: it is written first then. The head
+of a request's chain stands on the request's own row, which whoever decides on a request has locked already.
+"""
+
+import logging
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import ClauseElement, Table, bindparam, event, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.sql import visitors
+
+from portal.audit.links import REQUEST, detail_digest, digest, key_for
+from portal.events import Event
+from portal.models import AuditEvent, AuditHead, EnrollmentRequest
+from portal.models.operations import GENESIS
+
+PENDING = "audit_pending"
+"""Key in ``Session.info``: what was recorded and is not written yet."""
+LOCKED = "audit_locked"
+"""Key in ``Session.info``: ids of the requests that this transaction has locked and read since."""
+
+log = logging.getLogger("portal.audit")
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One event on its way into ``chain``."""
+
+    chain: str
+    event: Event
+    at: datetime
+    reason: str | None
+    actor: str
+    detail: dict[str, Any] | None
+
+
+def record(
+    session: Session,
+    chain: str,
+    event: Event,
+    at: datetime,
+    *,
+    reason: str | None = None,
+    actor: str | None = None,
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Append ``event`` to ``chain`` and log it. ``reason`` is a code, ``detail`` small and erasable.
+
+    ``actor``: who did it, if it is not who always does.
+    """
+    if detail is not None:
+        detail = {**detail, "salt": secrets.token_hex(8)}
+    by = str(actor or event.actor)
+    session.info.setdefault(PENDING, []).append(Happened(chain, event, at, reason, by, detail))
+    log.info("%s chain=%s reason=%s actor=%s", event, chain, reason, by)
+
+
+def locked(session: Session, request: EnrollmentRequest) -> None:
+    """Say that ``request`` was locked and read just now: the head of its chain on it is the newest."""
+    session.info.setdefault(LOCKED, set()).add(request.id)
+
+
+def write(session: Session) -> None:
+    """Append what was recorded. Chains of requests first, as their rows are locked before all else."""
+    pending: list[Happened] | None = session.info.pop(PENDING, None)
+    if not pending:
+        return
+    chains: dict[str, list[Happened]] = {}
+    for each in pending:
+        chains.setdefault(each.chain, []).append(each)
+    ordered = sorted(chains, key=lambda name: (not name.startswith(REQUEST), name))
+    rows = [row for chain in ordered for row in _append(session, chain, chains[chain])]
+    session.execute(_INSERT, rows)
+
+
+def _append(session: Session, chain: str, happened: Iterable[Happened]) -> list[dict[str, Any]]:
+    """Move the head of ``chain`` on; the links that lead there."""
+    head = _request_head(session, chain) or _other_head(session, chain)
+    key, seq, previous, rows = key_for(session), head.seq, head.digest, []
+    for each in happened:
+        seq += 1
+        row: dict[str, Any] = {
+            "chain": chain,
+            "seq": seq,
+            "at": each.at,
+            "kind": each.event.value,
+            "reason": each.reason,
+            "actor": each.actor,
+            "detail_digest": detail_digest(each.detail),
+            "previous": previous,
+        }
+        previous = row["digest"] = digest(key, **row)
+        rows.append({**row, "detail": each.detail})
+    head.move(seq, previous)
+    return rows
+
+
+@dataclass
+class _Head:
+    """The newest link of a chain, locked."""
+
+    session: Session
+    chain: str
+    seq: int
+    digest: str
+
+    def move(self, seq: int, digest: str) -> None:
+        """Append."""
+        self.session.execute(_ADVANCE, {"of_chain": self.chain, "to_seq": seq, "to_digest": digest})
+
+
+@dataclass
+class _RequestHead(_Head):
+    """The same for a request's chain; ``request``: its row, if the session has it."""
+
+    request: EnrollmentRequest | None = None
+    held: bool = False
+
+    def move(self, seq: int, digest: str) -> None:
+        """Append; with the request's other changes, if it was locked to make them."""
+        if self.request is not None and self.held:
+            self.request.audit_seq, self.request.audit_digest = seq, digest
+            return
+        request_id = self.chain.removeprefix(REQUEST)
+        self.session.execute(_ADVANCE_REQUEST, {"of_id": request_id, "to_seq": seq, "to_digest": digest})
+        if self.request is not None:
+            set_committed_value(self.request, "audit_seq", seq)
+            set_committed_value(self.request, "audit_digest", digest)
+
+
+def _request_head(session: Session, chain: str) -> _RequestHead | None:
+    if not chain.startswith(REQUEST):
+        return None
+    request_id = chain.removeprefix(REQUEST)
+    known = session.identity_map.get(session.identity_key(EnrollmentRequest, request_id))
+    if known is not None and request_id in session.info.get(LOCKED, ()):
+        return _RequestHead(session, chain, known.audit_seq, known.audit_digest, known, held=True)
+    session.flush()  # a request made just now
+    found = session.execute(_REQUEST_HEAD, {"of_id": request_id}).one_or_none()
+    return _RequestHead(session, chain, found.audit_seq, found.audit_digest, known) if found else None
+
+
+def _other_head(session: Session, chain: str) -> _Head:
+    found = session.execute(_HEAD, {"of_chain": chain}).one_or_none()
+    if found is None:
+        try:
+            with session.begin_nested():
+                session.execute(insert(_HEADS), {"chain": chain, "seq": 0, "digest": GENESIS})
+        except IntegrityError:  # another process began the chain first
+            pass
+        found = session.execute(_HEAD, {"of_chain": chain}).one()
+    return _Head(session, chain, found.seq, found.digest)
+
+
+def _table(model: type) -> Table:
+    table = model.__table__  # type: ignore[attr-defined]
+    assert isinstance(table, Table)
+    return table
+
+
+_EVENTS, _HEADS, _REQUESTS = _table(AuditEvent), _table(AuditHead), _table(EnrollmentRequest)
+# Plain statements, built once: the trail is written at every step and never changed through objects.
+_INSERT = insert(_EVENTS)
+_HEAD = select(_HEADS.c.seq, _HEADS.c.digest).where(_HEADS.c.chain == bindparam("of_chain")).with_for_update()
+_ADVANCE = (
+    update(_HEADS)
+    .where(_HEADS.c.chain == bindparam("of_chain"))
+    .values(seq=bindparam("to_seq"), digest=bindparam("to_digest"))
+)
+_REQUEST_HEAD = (
+    select(_REQUESTS.c.audit_seq, _REQUESTS.c.audit_digest)
+    .where(_REQUESTS.c.id == bindparam("of_id"))
+    .with_for_update()
+)
+_ADVANCE_REQUEST = (
+    update(_REQUESTS)
+    .where(_REQUESTS.c.id == bindparam("of_id"))
+    .values(audit_seq=bindparam("to_seq"), audit_digest=bindparam("to_digest"))
+)
+
+
+@event.listens_for(Session, "before_commit")
+def _write_with_the_rest(session: Session) -> None:
+    write(session)
+
+
+@event.listens_for(Session, "after_commit")
+@event.listens_for(Session, "after_rollback")
+def _forget(session: Session) -> None:
+    session.info.pop(PENDING, None)
+    session.info.pop(LOCKED, None)
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _write_before_it_is_read(state: ORMExecuteState) -> None:
+    if PENDING in state.session.info and _reads_events(state):
+        write(state.session)
+
+
+def _reads_events(state: ORMExecuteState) -> bool:
+    return any(part is _EVENTS for part in visitors.iterate(cast(ClauseElement, state.statement)))
