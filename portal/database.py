@@ -15,8 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 SQLITE_WAIT_SECONDS = 10
-TRAIL_KEY = "trail_key"
-"""Key in ``Session.info``."""
+TRAIL_KEY, WRITING = "trail_key", "writing"
+"""Keys in ``Session.info``: gives the trail's key; a transaction is under way."""
 
 
 class Recorded(Exception):
@@ -151,13 +151,17 @@ class Database:
     def transaction(self, session: Session | None = None) -> Iterator[Session]:
         """Write in one piece: commit at the end, roll back on an error (except Recorded).
 
-        A read begun on ``session`` ends first. What was read keeps its values: whoever decides on a row reads it again
-        under its lock (``populate_existing``), as ``requests.lock`` does.
+        Within a transaction on ``session`` it is part of that. A read begun on ``session`` ends first. What was read
+        keeps its values: whoever decides on a row reads it again under its lock (``populate_existing``).
         """
+        if session is not None and WRITING in session.info:
+            yield session
+            return
         own = session is None
         current = self.session() if session is None else session
         current.commit()
         with self._queue:
+            current.info[WRITING] = True
             try:
                 current.connection(execution_options={"writes": True})
                 yield current
@@ -169,6 +173,7 @@ class Database:
                 current.rollback()
                 raise
             finally:
+                current.info.pop(WRITING, None)
                 if own:
                     current.close()
 

@@ -1,6 +1,9 @@
 """What can happen, by name: every event that the audit trail records, with who does it and what people call it."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from portal.wording import N_
 
@@ -139,3 +142,15 @@ class Event(StrEnum):
     KEYS_ROTATED = "keys.rotated", N_("Keys changed")
 
     SIGNER_RENEWED = "signer.renewed", N_("Profile signer renewed")
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One event on its way into ``chain``: ``reason`` is a code, ``detail`` small and erasable."""
+
+    chain: str
+    event: Event
+    at: datetime
+    reason: str | None
+    actor: str
+    detail: dict[str, Any] | None

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from portal.backends import topic_in_use
 from portal.credentials import api_tokens
-from portal.credentials.base import SourceUnavailable
+from portal.credentials.base import DIRECTORY, SourceUnavailable
 from portal.enrollment import allowed
 from portal.models import Command, Person
 from portal.people import leavers
@@ -341,7 +341,7 @@ class Source:
 def of_the_directory(portal, device):
     with portal.database.transaction() as session:
         person = session.scalar(select(Person).where(Person.username == "erika"))
-        person.source, person.subject = leavers.NAME, "1"
+        person.source, person.subject = DIRECTORY, "1"
 
 
 def is_disabled(portal):
@@ -369,7 +369,7 @@ def test_nobody_is_asked_about_more_than_once_an_hour(portal, of_the_directory, 
 
 
 def test_local_people_and_people_without_a_device_are_nobody_s_question(portal, company, device, clock):
-    company.person("max", source=leavers.NAME, subject="2")
+    company.person("max", source=DIRECTORY, subject="2")
     source = Source("disabled")
     leavers.look(portal.database, source, clock())
     assert source.asked == []

@@ -48,8 +48,11 @@ def reasons():
             if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in RECORDING:
                 given = [each.value for each in node.keywords if each.arg == "reason"]
                 given += [each for each in node.args if isinstance(each, (ast.Constant, ast.IfExp))]
-                texts = [each for value in given for each in ast.walk(value) if isinstance(each, ast.Constant)]
-                found |= {each.value for each in texts if isinstance(each.value, str) and REASON.fullmatch(each.value)}
+                texts = [
+                    text for each in given for text in (getattr(each, "body", each), getattr(each, "orelse", None))
+                ]
+                texts = [each.value for each in texts if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+                found |= {each for each in texts if REASON.fullmatch(each)}
     return found
 
 

@@ -18,28 +18,16 @@ from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.sql import visitors
 
 from portal.audit.links import REQUEST, detail_digest, digest, key_for
-from portal.events import Event
+from portal.events import Event, Happened
 from portal.models import AuditEvent, AuditHead, EnrollmentRequest
 from portal.models.operations import GENESIS
 
 PENDING = "audit_pending"
 """Key in ``Session.info``: what was recorded and is not written yet."""
 LOCKED = "audit_locked"
-"""Key in ``Session.info``: ids of the requests that this transaction has locked and read since."""
+"""Key in ``Session.info``: the requests that this transaction has locked and read since, by id."""
 
 log = logging.getLogger("portal.audit")
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """One event on its way into ``chain``."""
-
-    chain: str
-    event: Event
-    at: datetime
-    reason: str | None
-    actor: str
-    detail: dict[str, Any] | None
 
 
 def record(
@@ -52,30 +40,33 @@ def record(
     actor: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> None:
-    """Append ``event`` to ``chain`` and log it. ``reason`` is a code, ``detail`` small and erasable.
+    """Append ``event`` to ``chain``. ``reason`` is a code, ``detail`` small and erasable.
 
     ``actor``: who did it, if it is not who always does.
     """
-    if detail is not None:
-        detail = {**detail, "salt": secrets.token_hex(8)}
-    by = str(actor or event.actor)
-    session.info.setdefault(PENDING, []).append(Happened(chain, event, at, reason, by, detail))
-    log.info("%s chain=%s reason=%s actor=%s", event, chain, reason, by)
+    pending(session).append(Happened(chain, event, at, reason, str(actor or event.actor), detail))
+
+
+def pending(session: Session) -> list[Happened]:
+    """What was recorded in this transaction and is not written yet; whoever adds to it has recorded it."""
+    found: list[Happened] = session.info.setdefault(PENDING, [])
+    return found
 
 
 def locked(session: Session, request: EnrollmentRequest) -> None:
     """Say that ``request`` was locked and read just now: the head of its chain on it is the newest."""
-    session.info.setdefault(LOCKED, set()).add(request.id)
+    session.info.setdefault(LOCKED, {})[request.id] = request
 
 
 def write(session: Session) -> None:
     """Append what was recorded. Chains of requests first, as their rows are locked before all else."""
-    pending: list[Happened] | None = session.info.pop(PENDING, None)
-    if not pending:
+    waiting = pending(session)
+    if not waiting:
         return
     chains: dict[str, list[Happened]] = {}
-    for each in pending:
+    for each in waiting:
         chains.setdefault(each.chain, []).append(each)
+    waiting.clear()
     ordered = sorted(chains, key=lambda name: (not name.startswith(REQUEST), name))
     rows = [row for chain in ordered for row in _append(session, chain, chains[chain])]
     session.execute(_INSERT, rows)
@@ -86,6 +77,7 @@ def _append(session: Session, chain: str, happened: Iterable[Happened]) -> list[
     head = _request_head(session, chain) or _other_head(session, chain)
     key, seq, previous, rows = key_for(session), head.seq, head.digest, []
     for each in happened:
+        detail = None if each.detail is None else {**each.detail, "salt": secrets.token_hex(8)}
         seq += 1
         row: dict[str, Any] = {
             "chain": chain,
@@ -94,11 +86,12 @@ def _append(session: Session, chain: str, happened: Iterable[Happened]) -> list[
             "kind": each.event.value,
             "reason": each.reason,
             "actor": each.actor,
-            "detail_digest": detail_digest(each.detail),
+            "detail_digest": detail_digest(detail),
             "previous": previous,
         }
         previous = row["digest"] = digest(key, **row)
-        rows.append({**row, "detail": each.detail})
+        rows.append({**row, "detail": detail})
+        log.info("%s chain=%s reason=%s actor=%s", each.event, chain, each.reason, each.actor)
     head.move(seq, previous)
     return rows
 
@@ -140,10 +133,11 @@ def _request_head(session: Session, chain: str) -> _RequestHead | None:
     if not chain.startswith(REQUEST):
         return None
     request_id = chain.removeprefix(REQUEST)
-    known = session.identity_map.get(session.identity_key(EnrollmentRequest, request_id))
-    if known is not None and request_id in session.info.get(LOCKED, ()):
-        return _RequestHead(session, chain, known.audit_seq, known.audit_digest, known, held=True)
+    held: EnrollmentRequest | None = session.info.get(LOCKED, {}).get(request_id)
+    if held is not None:
+        return _RequestHead(session, chain, held.audit_seq, held.audit_digest, held, held=True)
     session.flush()  # a request made just now
+    known = session.identity_map.get(session.identity_key(EnrollmentRequest, request_id))
     found = session.execute(_REQUEST_HEAD, {"of_id": request_id}).one_or_none()
     return _RequestHead(session, chain, found.audit_seq, found.audit_digest, known) if found else None
 
@@ -195,13 +189,13 @@ def _write_with_the_rest(session: Session) -> None:
 @event.listens_for(Session, "after_commit")
 @event.listens_for(Session, "after_rollback")
 def _forget(session: Session) -> None:
-    session.info.pop(PENDING, None)
+    pending(session).clear()
     session.info.pop(LOCKED, None)
 
 
 @event.listens_for(Session, "do_orm_execute")
 def _write_before_it_is_read(state: ORMExecuteState) -> None:
-    if PENDING in state.session.info and _reads_events(state):
+    if state.session.info.get(PENDING) and _reads_events(state):
         write(state.session)
 
 

@@ -1,0 +1,118 @@
+"""How many SQL statements each request of an enrollment runs (BEGIN included), and what CPU it takes; in one process."""
+
+import argparse
+import logging
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flask import Flask, g, request
+from sqlalchemy import event
+
+from portal import create_app
+from tests.databases import Template
+from tests.factories import Company, phone
+from tests.pages import Browser
+
+
+@dataclass
+class Request:
+    """What one request did. ``statements`` as they were sent, ``ms`` of CPU."""
+
+    address: str
+    statements: list[str] = field(default_factory=list)
+    ms: float = 0.0
+
+
+def watch(app: Flask) -> list[Request]:
+    """Every request that ``app`` answers from now on, filled in as it goes."""
+    seen: list[Request] = []
+    engine = app.extensions["portal"].database.engine
+
+    def begin() -> None:
+        seen.append(Request(f"{request.method} {request.url_rule.rule if request.url_rule else request.path}"))
+        g.began = time.process_time()
+
+    def end(_error: BaseException | None) -> None:
+        seen[-1].ms = (time.process_time() - g.began) * 1000
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def count(_connection, _cursor, statement, *_rest) -> None:
+        if seen:
+            seen[-1].statements.append(" ".join(statement.split()))
+
+    if engine.dialect.name != "sqlite":  # there BEGIN is a statement of its own
+
+        @event.listens_for(engine, "begin")
+        def count_begin(_connection) -> None:
+            if seen:
+                seen[-1].statements.append("BEGIN")
+
+    app.before_request_funcs.setdefault(None, []).insert(0, begin)
+    app.teardown_request_funcs.setdefault(None, []).append(end)
+    return seen
+
+
+def walk(app: Flask, number: int) -> None:
+    """One employee with a profile from Safari, until the first commands are answered."""
+    company = Company(app.extensions["portal"])
+    invitation = company.invite(company.person(f"employee{number}"))
+    browser = Browser(app)
+    device = phone(app)
+    device.install(browser.walk_to("profile", invitation).download())
+    browser.get("/enroll/finish")
+    assert browser.heading == "You are ready for work", browser.text
+
+
+def main() -> None:
+    """Print them."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.statements")
+    parser.add_argument("--show", default="", help="print the statements of addresses that contain this")
+    parser.add_argument("--times", type=int, default=20, help="enrollments over which the time is taken")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        template = Template(Path(folder))
+        data = Path(folder) / "portal"
+        data.mkdir()
+        url, clean_up = template.copy(data)
+        app = create_app(template.settings(data, url))
+        logging.disable(logging.INFO)
+        seen = watch(app)
+        try:
+            for number in range(2):
+                walk(app, number)
+            report(app, seen, options.times, options.show)
+        finally:
+            clean_up()
+            template.close()
+
+
+def report(app: Flask, seen: list[Request], times: int, show: str) -> None:
+    """One enrollment's statements by request, then the time of many."""
+    seen.clear()
+    walk(app, 2)
+    once = [each for each in seen if urlsplit(each.address).path]
+    for each in once:
+        print(f"{each.address:<44}{len(each.statements):>4}")
+        if show and show in each.address:
+            for statement in each.statements:
+                print("      ", statement[:500])
+    print(f"{'statements of an enrollment':<44}{sum(len(each.statements) for each in once):>4}")
+    kinds = Counter(statement.split()[0] for each in once for statement in each.statements)
+    print(", ".join(f"{kind} {count}" for kind, count in kinds.most_common()))
+    seen.clear()
+    for number in range(times):
+        walk(app, number + 3)
+    total: Counter[str] = Counter()
+    for each in seen:
+        total[each.address] += each.ms
+    print(f"{'CPU ms of an enrollment':<44}{sum(total.values()) / times:>7.1f}")
+    for address, ms in total.most_common():
+        print(f"  {address:<42}{ms / times:>7.1f}")
+
+
+if __name__ == "__main__":
+    main()
