@@ -6,7 +6,7 @@ COMPILE = CUSTOM_COMPILE_COMMAND="make lock" .venv/lock/bin/pip-compile --quiet 
 	--strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help run test demo bench lint messages lock
+.PHONY: help run test demo bench lint messages settings lock
 
 help:            ## list the commands
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/ -/'
@@ -30,6 +30,9 @@ messages: .venv/develop  ## take new texts into the catalogues and compile them
 	$(BIN)/pybabel -q extract -F config/babel.cfg --omit-header --no-location -o portal/translations/messages.pot .
 	$(BIN)/pybabel -q update -i portal/translations/messages.pot -d portal/translations --ignore-pot-creation-date --no-fuzzy-matching
 	$(BIN)/pybabel -q compile --statistics -d portal/translations
+
+settings: .venv/runtime  ## bring the table in docs/settings.md up to date with config/default.toml
+	$(BIN)/python -m portal.configuration.document
 
 lock:            ## compile the requirements with the hashes of every package, after a change in config/*.in
 	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install --quiet --disable-pip-version-check pip-tools==7.6.2

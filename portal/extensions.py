@@ -27,6 +27,7 @@ from portal.models import PortalState
 from portal.pki.authority import Authority, Identity, identity_from_pem
 from portal.pki.authority import load as load_authority
 from portal.settings import Settings
+from portal.storage.cases import Cases
 from portal.vault import Vault, VaultError, read_keys
 
 if TYPE_CHECKING:
@@ -179,6 +180,11 @@ db_session = cast(Session, LocalProxy(_session))
 def transaction() -> AbstractContextManager[Session]:
     """Write on the request's session in one piece; see Database.transaction."""
     return _portal().database.transaction(_session())
+
+
+def cases() -> Cases:
+    """The cases of this portal, in the request's session, as of now."""
+    return Cases(_session(), _portal())
 
 
 def init_app(app: Flask, settings: Settings) -> None:

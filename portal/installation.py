@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from portal import audit, clock, texts, vault
 from portal.backends import TOPIC
 from portal.database import Database, lock_name
-from portal.enrollment import terms
 from portal.events import Event
 from portal.extensions import KEYS_ROTATED, Portal
 from portal.models import Base, PortalState
 from portal.pki import authority
 from portal.settings import Settings
+from portal.storage import terms
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -19,13 +19,14 @@ from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.local import LocalAccounts
 from portal.credentials.sign_in import Sources
 from portal.database import Database
-from portal.enrollment import campaigns, leaving, management, retention, terms
 from portal.models import IssuedProfile, Person
 from portal.notifications import alerts, outbox
 from portal.notifications.email import open_transport
 from portal.notifications.sms import open_gateway
 from portal.people import leavers
 from portal.settings import Settings
+from portal.storage import campaigns, retention, rounds, terms
+from portal.storage.cases import Cases, Given
 from portal.vault import Vault, read_keys
 
 if TYPE_CHECKING:
@@ -101,12 +102,13 @@ class Worker:
         self.invite_many()
         self.look_for_leavers()
         with self.database.transaction() as session:
-            leaving.of_disabled_people(session, settings, now)
-            leaving.go_on(session, settings, now)
-            management.refresh_quiet(session, settings, now)
+            cases = Cases(session, Given(settings, self.vault), now)
+            rounds.of_disabled_people(cases)
+            rounds.go_on(cases)
+            rounds.refresh_quiet(cases)
             events.forget(session, now)
             if self.backend.keeps_queue:
-                upkeep.reconcile(session, settings, now)
+                upkeep.reconcile(cases)
             elif self.backend.wakes_devices:
                 upkeep.wake_again(session, now)
         upkeep.give_push_certificate(self.database, self.backend, settings, now)
@@ -116,7 +118,7 @@ class Worker:
             people.forget_old_visits(session, settings.session, now)
             alerts.tell(session, self.vault, settings, now)
             terms.publish_if_due(session, now)
-            retention.forget_closed(session, settings.retention, now)
+            retention.forget_closed(Cases(session, Given(settings, self.vault), now))
             retention.forget_mail(session, settings.retention, now)
             session.execute(
                 update(IssuedProfile)
@@ -148,7 +150,7 @@ class Worker:
         if directory is None:
             return
         try:
-            leavers.look(self.database, directory, clock.now())
+            leavers.look(self.database, Given(settings, self.vault), directory, clock.now())
         finally:
             directory.close()
 

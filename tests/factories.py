@@ -1,5 +1,6 @@
 """Builders for what a test needs: people, invitations, phones."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 
@@ -16,13 +17,15 @@ from sqlalchemy.orm import Session
 
 from portal import audit, clock, people
 from portal.credentials import local, second_factor
-from portal.enrollment import journey, requests
-from portal.enrollment.requests import Invitation
+from portal.enrollment import commands, invitations, journey
+from portal.enrollment.commands import Order
+from portal.enrollment.invitations import Invitation
 from portal.extensions import Portal
-from portal.models import AuditEvent, Device, EnrollmentRequest, LocalAccount, Person
+from portal.models import AuditEvent, Command, Device, EnrollmentRequest, LocalAccount, Person
 from portal.simulator.employee import SAFARI, Employee
 from portal.simulator.iphone import IPhone
 from portal.simulator.model import MODELS
+from portal.storage.cases import Cases
 
 BASE = "https://portal.example.com"
 PASSWORD = "correct horse battery"
@@ -52,16 +55,18 @@ class Company:
     def invite(self, person: Person, source: str = "helpdesk") -> Invitation:
         """An enrollment request with its link's token and passcode."""
         with self.portal.database.transaction() as session:
-            return requests.create(
-                session,
-                self.portal.vault,
-                self.portal.settings,
-                session.merge(person),
-                source,
-                clock.now(),
-                asked_by="Helpdesk",
-                actor="helpdesk:test",
-            )
+            cases, actor = Cases(session, self.portal), "helpdesk:test"
+            return invitations.invite(cases, session.merge(person), source, actor=actor, asked_by="Helpdesk")
+
+    def act(self, invitation: Invitation, function: Callable[..., object], *arguments: object) -> object:
+        """Let ``function`` decide on the locked case of a request, in a transaction of its own."""
+        with self.portal.database.transaction() as session:
+            return function(Cases(session, self.portal).lock(invitation.request.id), *arguments)
+
+    def act_on(self, device_id: str, function: Callable[..., object], *arguments: object) -> object:
+        """The same for the case of a device."""
+        with self.portal.database.transaction() as session:
+            return function(Cases(session, self.portal).of_device(device_id), *arguments)
 
     def request(self, invitation: Invitation) -> EnrollmentRequest:
         """The request as it is now."""
@@ -94,6 +99,15 @@ class Company:
         """The device of a request."""
         with self.portal.database.session() as session:
             return session.scalar(select(Device).where(Device.request_id == invitation.request.id))
+
+
+def queue_command(session: Session, portal: Portal, device_id: str, wanted: Order) -> Command:
+    """Queue a command for a device, past what staff may order."""
+    case = Cases(session, portal).of_device(device_id)
+    assert case is not None and case.device is not None  # noqa: PT018
+    made = commands.order(case, case.device, wanted)
+    session.flush()
+    return made
 
 
 def totp_code(at: datetime) -> str:

@@ -6,7 +6,7 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from portal.enrollment.requests import Invitation
+from portal.enrollment.invitations import Invitation
 from portal.simulator.employee import SAFARI
 from tests.factories import BASE, PASSWORD, totp_code
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
-from portal.enrollment import requests
+from portal.enrollment import invitations
 from tests.pages import BASE, Browser
 
 PAGES = ("/", "/e/x", "/e/%00", "/e/%ff%fe", "/p/x.mobileconfig", "/p/%00.mobileconfig", "/enroll/nothing",
@@ -121,7 +121,7 @@ def test_no_address_makes_a_page_fail(app, company, token, query, agent):
 
 
 def test_a_bug_shows_a_calm_page_and_is_logged(app, company, monkeypatch, caplog):
-    monkeypatch.setattr(requests, "by_token", lambda *_: 1 / 0)
+    monkeypatch.setattr(invitations, "by_token", lambda *_: 1 / 0)
     browser = Browser(app).get("/e/x")
     assert (browser.status, browser.heading) == (500, "Something went wrong on our side")
     assert "ZeroDivisionError" not in browser.response.get_data(as_text=True)
@@ -132,7 +132,7 @@ def test_a_database_out_of_reach_is_a_503_that_tries_again(app, company, monkeyp
     def down(*_):
         raise OperationalError("SELECT", {}, Exception("disk I/O error"))
 
-    monkeypatch.setattr(requests, "by_token", down)
+    monkeypatch.setattr(invitations, "by_token", down)
     browser = Browser(app).get("/e/x")
     assert (browser.status, browser.heading) == (503, "We cannot go on right now")
     assert browser.response.headers["Retry-After"]

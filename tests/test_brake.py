@@ -7,12 +7,14 @@ from sqlalchemy import select
 
 from portal import audit, jobs, people
 from portal.credentials import api_tokens
-from portal.enrollment import brake, leaving, management
-from portal.enrollment.brake import AT_LEAST, RemovalsHeld
-from portal.enrollment.management import Staff
+from portal.enrollment import ending, management
+from portal.enrollment.errors import RemovalsHeld
 from portal.events import Event
 from portal.models import Command, Device, Person
-from portal.people import leavers
+from portal.people import closing, leavers
+from portal.storage import brake, rounds
+from portal.storage.brake import AT_LEAST
+from portal.storage.cases import Cases
 from tests.factories import phone
 from tests.pages import Browser
 
@@ -71,7 +73,7 @@ def test_a_directory_that_calls_everybody_disabled_takes_few_and_stops(
     app, portal, company, fleet, admins, worker, clock
 ):
     all_from_the_directory(portal)
-    leavers.look(portal.database, Closing(), clock())
+    leavers.look(portal.database, portal, Closing(), clock())
     clock.forward(minutes=1)
     for _ in range(3):
         worker.every_minute()
@@ -89,7 +91,7 @@ def test_a_directory_that_calls_everybody_disabled_takes_few_and_stops(
 def test_every_admin_is_told_by_mail(app, portal, company, fleet, admins, worker, clock, tmp_path):
     worker.every_minute()
     all_from_the_directory(portal)
-    leavers.look(portal.database, Closing(), clock())
+    leavers.look(portal.database, portal, Closing(), clock())
     for _ in range(3):
         clock.forward(minutes=1)
         worker.every_minute()
@@ -100,7 +102,7 @@ def test_every_admin_is_told_by_mail(app, portal, company, fleet, admins, worker
 
 def hold(portal, fleet, company, clock, worker):
     all_from_the_directory(portal)
-    leavers.look(portal.database, Closing(), clock())
+    leavers.look(portal.database, portal, Closing(), clock())
     worker.every_minute()
     assert asked(portal) == AT_LEAST
 
@@ -135,7 +137,7 @@ def test_an_admin_who_asked_for_the_one_too_many_counts_as_one_of_the_two(app, p
     assert "You count as one of the two" in ada.get("/admin").text
     bob.get("/admin").submit("/admin/removals/approve")
     with portal.database.transaction() as session:
-        leaving.go_on(session, portal.settings, clock())
+        rounds.go_on(Cases(session, portal))
     assert asked(portal) == FLEET
 
 
@@ -194,7 +196,7 @@ def test_an_admin_made_just_now_does_not_count_as_the_asker_either(portal, compa
     for invitation in fleet.values():
         with portal.database.transaction() as session:
             device = session.get_one(Device, company.device(invitation).id)
-            leaving.ask(session, portal.settings, device, "selective_wipe", f"admin:{eve.id}", clock())
+            ending.ask(Cases(session, portal).of_device(device.id), "selective_wipe", f"admin:{eve.id}")
     with portal.database.transaction() as session:
         assert brake.held(session).agreed == ()
         assert brake.approve(session, "admin:ada", clock()).missing == 1
@@ -207,12 +209,12 @@ def test_saying_it_was_a_mistake_does_not_begin_the_hour_anew(portal, company, f
         with portal.database.transaction() as session:
             brake.keep(session, "admin:ada", clock())
             device = session.get_one(Device, company.device(invitation).id)
-            done += leaving.ask(session, portal.settings, device, "selective_wipe", "token:t", clock())
+            done += ending.ask(Cases(session, portal).of_device(device.id), "selective_wipe", "token:t")
     assert done == AT_LEAST
     with portal.database.transaction() as session:
         assert brake.keep(session, "admin:ada", clock()) == 1
         device = session.get_one(Device, company.device(list(fleet.values())[-1]).id)
-        assert not leaving.ask(session, portal.settings, device, "selective_wipe", "token:t", clock())
+        assert not ending.ask(Cases(session, portal).of_device(device.id), "selective_wipe", "token:t")
 
 
 def removed_by(portal, company, fleet, clock, actor_of):
@@ -221,7 +223,7 @@ def removed_by(portal, company, fleet, clock, actor_of):
     for number, invitation in enumerate(fleet.values()):
         with portal.database.transaction() as session:
             device = session.get_one(Device, company.device(invitation).id)
-            done += leaving.ask(session, portal.settings, device, "selective_wipe", actor_of(number), clock())
+            done += ending.ask(Cases(session, portal).of_device(device.id), "selective_wipe", actor_of(number))
     return done
 
 
@@ -266,16 +268,16 @@ def test_helpdesk_still_ends_single_enrollments_by_hand(app, portal, company, fl
             person.source = "nowhere"  # the directory does not speak for these
     with portal.database.transaction() as session:
         for name in list(fleet)[:5]:
-            people.disable(session, people.by_username(session, name), "directory", clock())
+            closing.disable(Cases(session, portal), people.by_username(session, name), "directory")
     worker.every_minute()
     assert asked(portal) == AT_LEAST
     with portal.database.transaction() as session:
         device = session.get_one(Device, company.device(fleet["person5"]).id)
-        assert not leaving.ask(session, portal.settings, device, "person_disabled", "system", clock())
+        assert not ending.ask(Cases(session, portal).of_device(device.id), "person_disabled", "system")
         assert brake.held(session) is not None
         device = session.get_one(Device, company.device(fleet["person6"]).id)
-        staff = Staff("helpdesk:hilda", clock())
-        management.remove_work_data(session, portal.settings, device.id, "iPhone", staff)
+        staff = "helpdesk:hilda"
+        management.remove_work_data(Cases(session, portal).of_device(device.id), "iPhone", staff)
     assert asked(portal) == AT_LEAST + 1
 
 
@@ -288,11 +290,11 @@ def test_whoever_asks_and_however_the_limit_is_the_same(app, portal, company, fl
             actor = {"page": "admin:ada", "api": "token:t", "give up": "admin:ada"}[way]
             if way == "give up":
                 with contextlib.suppress(RemovalsHeld):
-                    staff = Staff(actor, clock())
-                    management.give_up(session, portal.vault, portal.settings, device.id, "iPhone", staff)
+                    staff = actor
+                    management.give_up(Cases(session, portal).of_device(device.id), "iPhone", staff)
                     done += 1
             else:
-                done += leaving.ask(session, portal.settings, device, "selective_wipe", actor, clock())
+                done += ending.ask(Cases(session, portal).of_device(device.id), "selective_wipe", actor)
     assert done == AT_LEAST
 
 
@@ -302,7 +304,7 @@ def test_an_hour_later_the_same_number_goes_through_again(portal, company, fleet
     def ask(device_id):
         with portal.database.transaction() as session:
             device = session.get_one(Device, device_id)
-            return leaving.ask(session, portal.settings, device, "selective_wipe", "system", clock())
+            return ending.ask(Cases(session, portal).of_device(device.id), "selective_wipe", "system")
 
     assert all(ask(each) for each in devices[: AT_LEAST - 1])
     clock.forward(minutes=61)
@@ -314,7 +316,7 @@ def test_while_removals_are_held_nobody_more_is_disabled_by_the_directory(portal
     with portal.database.transaction() as session:
         for person in session.scalars(select(Person)):
             person.disabled_at, person.synced_at = None, None
-    assert leavers.look(portal.database, Closing(), clock()) == 0
+    assert leavers.look(portal.database, portal, Closing(), clock()) == 0
 
 
 def test_the_server_releases_where_there_is_one_admin(app, portal, company, fleet, worker, clock):

@@ -8,12 +8,13 @@ from email.policy import default
 import pytest
 from sqlalchemy import select
 
-from portal import clock as portal_clock
 from portal import jobs, people
-from portal.enrollment import campaigns, requests
+from portal.enrollment import invitations
 from portal.models import CampaignEntry, EnrollmentRequest, OutboxMessage, Person
-from portal.people import lists
+from portal.people import closing, lists
 from portal.people.lists import ListRefused
+from portal.storage import campaigns
+from portal.storage.cases import Cases
 from tests.factories import BASE
 from tests.pages import Browser
 
@@ -122,7 +123,7 @@ def test_every_problem_is_told_by_its_line_and_nobody_is_invited(app, staff, com
     company.invite(company.person("invited"))
     with portal.database.transaction() as writing:
         person = people.by_username(writing, "open")
-        people.disable(writing, person, "command", portal_clock.now())
+        closing.disable(Cases(writing, portal), person, "command")
     upload(staff, "username\nanna\nBERTA\nanna\nnobody\nopen\nnoaccount\ninvited\n=cmd\n@x\n")
     problems = {row[0].text: row[2].text for row in (tr.find_all("td") for tr in staff.soup.select("tbody tr"))}
     assert problems == {
@@ -216,7 +217,7 @@ def test_the_funnel_counts_its_own_people(app, staff, five, company, portal, ses
     minute(portal)
     request = session.scalar(select(EnrollmentRequest).join(Person).where(Person.username == "anna"))
     with portal.database.transaction() as writing:
-        token = requests.add_link(writing, writing.merge(request), "mail", portal_clock.now())
+        token = invitations.add_link(Cases(writing, portal).lock(request.id), "mail")
     Browser(app).get(f"/e/{token}").sign_in("anna")
     company.invite(five[4])
     assert numbers(staff) == [2, 0, 0, 2, 1, 0]
@@ -228,7 +229,7 @@ def test_whoever_did_nothing_is_reminded_once_and_the_others_never(app, staff, f
     minute(portal)
     request = session.scalar(select(EnrollmentRequest).join(Person).where(Person.username == "anna"))
     with portal.database.transaction() as writing:
-        token = requests.add_link(writing, writing.merge(request), "mail", clock())
+        token = invitations.add_link(Cases(writing, portal).lock(request.id), "mail")
     Browser(app).get(f"/e/{token}").sign_in("anna")
 
     def mails():
@@ -251,7 +252,7 @@ def test_whoever_did_nothing_is_reminded_once_and_the_others_never(app, staff, f
 def test_what_changed_since_the_check_is_told_when_it_is_their_turn(staff, five, company, portal, session):
     upload(staff, "username\nanna\nberta\ncora\n")
     with portal.database.transaction() as writing:
-        people.disable(writing, people.by_username(writing, "anna"), "command", portal_clock.now())
+        closing.disable(Cases(writing, portal), people.by_username(writing, "anna"), "command")
         people.by_username(writing, "berta").managed_apple_account = None
     company.invite(five[2])
     start(staff)
@@ -264,7 +265,7 @@ def test_what_changed_since_the_check_is_told_when_it_is_their_turn(staff, five,
 def test_a_worker_that_stops_in_the_middle_neither_loses_nor_repeats_anybody(staff, five, portal, session, monkeypatch):
     upload(staff, "username\n" + "".join(f"{each.username}\n" for each in five))
     start(staff)
-    real, calls = requests.create, []
+    real, calls = invitations.invite, []
 
     def dies_on_the_third(*arguments, **keywords):
         made = real(*arguments, **keywords)
@@ -273,11 +274,11 @@ def test_a_worker_that_stops_in_the_middle_neither_loses_nor_repeats_anybody(sta
             raise KeyboardInterrupt
         return made
 
-    monkeypatch.setattr(campaigns.requests, "create", dies_on_the_third)
+    monkeypatch.setattr(campaigns.invitations, "invite", dies_on_the_third)
     with pytest.raises(KeyboardInterrupt):
         jobs.Worker(portal.live.base).invite_many()
     assert len(invited(session)) == 2
-    monkeypatch.setattr(campaigns.requests, "create", real)
+    monkeypatch.setattr(campaigns.invitations, "invite", real)
     minute(portal)
     assert invited(session) == ["anna", "berta", "cora", "dora", "emma"]
     session.rollback()
@@ -309,7 +310,7 @@ def test_a_wrong_plan_is_told_beside_its_field_and_nothing_starts(staff, five, p
 def test_erasing_a_person_also_erases_them_from_lists(staff, five, portal, session):
     upload(staff, "username\nanna\n")
     with portal.database.transaction() as writing:
-        people.erase(writing, people.by_username(writing, "anna"), "command", portal_clock.now())
+        closing.erase(Cases(writing, portal), people.by_username(writing, "anna"), "command")
     session.rollback()
     assert session.scalars(select(CampaignEntry.username)).all() == [""]
 

@@ -20,6 +20,7 @@ CONFIG = ROOT / "config"
 UNITS = sorted((CONFIG / "systemd").glob("*.service"))
 COMPOSE = yaml.safe_load((CONFIG / "compose" / "compose.yaml").read_text())
 SETTINGS = {f"PORTAL_{name.upper().replace('.', '_')}" for name in {*overlay.names(), *overlay.FIXED}}
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OTHERS = {"PORTAL_CONFIG", "PORTAL_KEY", "PORTAL_SECTION_KEY", "PORTAL_TEST_DATABASE_URL", "PORTAL_TEST_NODE_MODULES"}
 
 
@@ -31,7 +32,7 @@ def unit(path):
 
 
 def texts():
-    paths = [*UNITS, *(CONFIG / "compose").iterdir(), ROOT / "README.md"]
+    paths = [*UNITS, *(CONFIG / "compose").iterdir(), *PAGES]
     return [(path.name, path.read_text()) for path in paths]
 
 
@@ -144,7 +145,7 @@ def test_nginx_forwards_people_limits_people_and_newcomers_and_hides_the_hooks(t
         proxy.stop()
 
 
-def test_the_examples_that_the_readme_names_exist():
-    named = set(re.findall(r"\bconfig/[\w./-]+\w", (ROOT / "README.md").read_text()))
-    assert named
+def test_the_examples_that_the_documentation_names_exist():
+    named = {name for page in PAGES for name in re.findall(r"\bconfig/[\w./-]+\w", page.read_text())}
+    assert len(named) > 5
     assert [each for each in sorted(named) if not Path(ROOT / each).exists()] == []

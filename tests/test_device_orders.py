@@ -355,21 +355,21 @@ def is_disabled(portal):
      (SourceUnavailable(), False)],
 )  # fmt: skip
 def test_only_a_closed_account_is_taken_as_closed(portal, of_the_directory, clock, standing, closed):
-    assert leavers.look(portal.database, Source(standing), clock()) == closed
+    assert leavers.look(portal.database, portal, Source(standing), clock()) == closed
     assert is_disabled(portal) == closed
 
 
 def test_nobody_is_asked_about_more_than_once_an_hour(portal, of_the_directory, clock):
     source = Source("")
     for _ in range(3):
-        leavers.look(portal.database, source, clock())
+        leavers.look(portal.database, portal, source, clock())
     clock.forward(minutes=61)
-    leavers.look(portal.database, source, clock())
+    leavers.look(portal.database, portal, source, clock())
     assert source.asked == ["erika"] * 2
 
 
 def test_local_people_and_people_without_a_device_are_nobody_s_question(portal, company, device, clock):
     company.person("max", source=DIRECTORY, subject="2")
     source = Source("disabled")
-    leavers.look(portal.database, source, clock())
+    leavers.look(portal.database, portal, source, clock())
     assert source.asked == []

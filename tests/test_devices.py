@@ -2,11 +2,9 @@
 
 import pytest
 
-from portal.enrollment import commands
 from portal.enrollment.commands import Order
 from portal.enrollment.errors import CommandForbidden
-from portal.models import Device
-from tests.factories import phone
+from tests.factories import phone, queue_command
 from tests.pages import Browser
 
 
@@ -79,7 +77,7 @@ def test_what_user_enrollment_forbids_is_refused_wherever_it_is_asked(
 ):
     device = company.device(invitation)
     with pytest.raises(CommandForbidden), portal.database.transaction() as session:
-        commands.order(session, session.get_one(Device, device.id), Order(command), clock())
+        queue_command(session, portal, device.id, Order(command))
     assert held.connect() == []
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from portal import audit, people
 from portal.credentials import passwords, second_factor
-from portal.enrollment import commands, leaving, requests, retention
+from portal.enrollment import ending, invitations
 from portal.enrollment.commands import Order
 from portal.models import (
     BackendEvent,
@@ -28,9 +28,10 @@ from portal.models import (
     Visit,
 )
 from portal.notifications import messages, outbox
-from portal.people import erasure
-from portal.settings import Retention
-from tests.factories import phone
+from portal.people import closing, erasure
+from portal.storage import retention
+from portal.storage.cases import Cases
+from tests.factories import phone, queue_command
 from tests.pages import BASE, Browser
 
 
@@ -50,7 +51,9 @@ def everything_of(portal, browser, app, company, invitation, clock):
         session.add(colleague)
         session.flush()
         person.phone, person.subject = "+49 170 5551234", "subject-of-erika"
-        requests.hand_over(session, invitation.request.id, colleague, "note about erika", "helpdesk:x", clock())
+        invitations.hand_over(
+            Cases(session, portal).lock(invitation.request.id), colleague, "note about erika", "helpdesk:x"
+        )
         passwords.new_link(session, person, "admin:x", clock())
         second_factor.set_up(session, portal.vault, person, "JBSWY3DPEHPK3PXP")
         session.add(Passkey(credential_id="passkey-of-erika", person_id=person.id, public_key=b"k", sign_count=0,
@@ -63,10 +66,10 @@ def everything_of(portal, browser, app, company, invitation, clock):
         device = session.get_one(Device, device_id)
         device.apps = [{"Identifier": "app-of-erika"}]
         device.certificates = [{"CommonName": "certificate-of-erika"}]
-        commands.order(session, device, Order("SecurityInfo"), clock())
+        queue_command(session, portal, device.id, Order("SecurityInfo"))
         mail = messages.password_link(portal.settings, person, "https://portal.example.com/x")
         outbox.put(session, portal.vault, "password", mail, None, clock(), person.id)
-        leaving.left(session, portal.vault, portal.settings, device, leaving.GIVEN_UP, clock())
+        ending.end(Cases(session, portal).of_device(device.id), ending.Reason.GIVEN_UP)
         for command in session.scalars(select(Command)):
             command.last_error, command.errors = "error-of-erika", [{"USEnglishDescription": "error-of-erika"}]
         session.add(BackendEvent(event_id="e", kind="Connect", profile_id=device.profile_id, content_sealed=b"sealed",
@@ -80,7 +83,7 @@ def test_erasing_a_person_removes_whatever_there_is_and_keeps_the_chain_valid(
     portal = company.portal
     traces = everything_of(portal, browser, app, company, invitation, clock)
     with portal.database.transaction() as writing:
-        people.erase(writing, writing.get_one(Person, invitation.request.person_id), "admin:x", clock())
+        closing.erase(Cases(writing, company.portal), writing.get_one(Person, invitation.request.person_id), "admin:x")
     assert list(audit.broken_links(session)) == []
     dump, sealed = "", []
     for table in Base.metadata.sorted_tables:
@@ -103,7 +106,7 @@ def test_nothing_of_them_stays_where_they_tried_somebody_elses_link(app, company
     Browser(app).open_link(other).sign_in("erika")
     assert company.events(other)[-1] == ("sign_in.refused", "wrong_person")
     with company.portal.database.transaction() as writing:
-        people.erase(writing, writing.get_one(Person, erika), "admin:x", clock())
+        closing.erase(Cases(writing, company.portal), writing.get_one(Person, erika), "admin:x")
     details = [str(each.detail) for each in company.all_events()]
     assert not [each for each in details if "'erika'" in each]
 
@@ -112,7 +115,7 @@ def test_whoever_has_a_managed_device_is_not_erased_over_it(app, browser, compan
     """Its work data would go unseen, past the brake; and nobody would know whose device still is under management."""
     phone(app).install(browser.walk_to("profile", invitation).download())
     with pytest.raises(people.DevicesManaged), company.portal.database.transaction() as writing:
-        people.erase(writing, writing.get_one(Person, invitation.request.person_id), "admin:x", clock())
+        closing.erase(Cases(writing, company.portal), writing.get_one(Person, invitation.request.person_id), "admin:x")
     assert company.status(invitation) == "enrolled"
 
 
@@ -120,7 +123,7 @@ def test_the_profile_of_somebody_erased_is_gone_at_once(browser, company, invita
     browser.walk_to("profile", invitation)
     ticket = browser.client.get("/enroll/profile.mobileconfig", base_url=BASE, headers=browser.headers).location
     with company.portal.database.transaction() as writing:
-        people.erase(writing, writing.get_one(Person, invitation.request.person_id), "admin:x", clock())
+        closing.erase(Cases(writing, company.portal), writing.get_one(Person, invitation.request.person_id), "admin:x")
     assert Browser(browser.client.application).get(urlsplit(ticket).path).status == 404
 
 
@@ -134,13 +137,14 @@ def test_everything_that_is_personal_is_found_from_its_person():
 
 
 def test_forgetting_a_closed_request_leaves_nothing_of_it_and_the_person_stays(
-    app, browser, company, invitation, session, clock
+    app, browser, company, invitation, session, clock, configure
 ):
     portal = company.portal
+    configure(retention__closed_requests_days=30)
     everything_of(portal, browser, app, company, invitation, clock)
     clock.forward(days=40)
     with portal.database.transaction() as writing:
-        assert retention.forget_closed(writing, Retention(closed_requests_days=30, mail_days=30), clock()) == 1
+        assert retention.forget_closed(Cases(writing, portal)) == 1
     assert list(audit.broken_links(session)) == []
     request = session.get_one(EnrollmentRequest, invitation.request.id)
     assert (request.handed_note, request.managed_apple_account) == (None, "")
@@ -148,8 +152,9 @@ def test_forgetting_a_closed_request_leaves_nothing_of_it_and_the_person_stays(
     assert (device.attributes, device.apps, device.certificates, device.os_version) == ({}, [], [], None)
     assert session.get_one(Person, request.person_id).name == "Erika"
     with portal.database.transaction() as writing:
-        rules = Retention(closed_requests_days=30, mail_days=30)
-        assert retention.forget_closed(writing, rules, clock() + timedelta(days=1)) == 0  # it is not looked at again
+        assert (
+            retention.forget_closed(Cases(writing, portal, clock() + timedelta(days=1))) == 0
+        )  # it is not looked at again
 
 
 def test_whoever_is_added_on_the_command_line_is_named_by_the_trail(app, company, session):

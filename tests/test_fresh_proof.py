@@ -9,7 +9,8 @@ from portal import people
 from portal.credentials import passwords
 from portal.credentials.base import Found
 from portal.models import ApiToken, Passkey, PasswordLink, Person, Visit
-from portal.people import syncing
+from portal.people import closing, syncing
+from portal.storage.cases import Cases
 from tests.factories import PASSWORD, totp_code
 from tests.pages import BASE, Browser
 
@@ -239,7 +240,7 @@ def test_what_could_sign_in_before_a_change_cannot_afterwards(app, company, port
 
             second_factor.forget(session, hilda, "admin:x", clock())
         else:
-            people.disable(session, hilda, "admin:x", clock())
+            closing.disable(Cases(session, portal), hilda, "admin:x")
     assert living(portal, person) == [0, 0]
     assert Browser(app).get(f"/account/password/{token}").status == 404
 

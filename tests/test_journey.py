@@ -6,11 +6,13 @@ import re
 import pyotp
 import pytest
 
-from portal.enrollment import requests, terms
+from portal.enrollment import ending
 from portal.enrollment.errors import NoManagedAppleAccount
 from portal.models import OutboxMessage
 from portal.pki import cms
 from portal.simulator.scep_client import InstallationFailed
+from portal.storage import terms
+from portal.storage.cases import Cases
 from tests.factories import PASSWORD, Company, phone
 from tests.pages import Browser
 
@@ -86,7 +88,7 @@ def test_used_expired_and_cancelled_links_look_like_unknown_ones(app, browser, c
     browser.walk_to("profile", used)
     phone(app).install(browser.download())
     with company.portal.database.transaction() as session:
-        requests.cancel(session, cancelled.request.id, "helpdesk:test", clock())
+        ending.cancel(Cases(session, company.portal).lock(cancelled.request.id), "helpdesk:test")
     clock.forward(days=7)
     pages = set()
     for token in (used.token, cancelled.token, expired.token, "unknown"):

@@ -18,10 +18,14 @@ from sqlalchemy import select
 from portal import audit
 from portal import clock as portal_clock
 from portal.database import Database
-from portal.enrollment import access, errors, journey, passcode, progress, requests, terms
+from portal.enrollment import access, devices, ending, errors, journey, passcode, steps
 from portal.enrollment import profile as profiles
+from portal.enrollment.devices import DeviceReport
 from portal.enrollment.journey import CARRIED_OVER, STEPS, Facts, Status, Step, Walk
+from portal.events import Event
 from portal.models import AccessToken, Certificate, Device, EnrollmentRequest, IssuedProfile, Person
+from portal.storage import states, terms
+from portal.storage.cases import Cases
 from tests.factories import Company
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -114,7 +118,7 @@ def test_the_status_in_sql_is_the_status_in_python(portal, company, known, now):
             session.flush()
         session.expire_all()
         row = session.execute(
-            select(EnrollmentRequest, journey.status_expression(now)).outerjoin(
+            select(EnrollmentRequest, states.status_expression(now)).outerjoin(
                 IssuedProfile, IssuedProfile.id == EnrollmentRequest.profile_id
             )
         ).one()
@@ -128,6 +132,7 @@ class World:
     """The portal that the machine plays with; made once, since it is the invariants that are tested."""
 
     portal = None
+    people = enrolled = 0
 
 
 class JourneyMachine(RuleBasedStateMachine):
@@ -140,9 +145,8 @@ class JourneyMachine(RuleBasedStateMachine):
         portal_clock.use(lambda: self.now)
         self.database: Database = self.portal.database
         company = Company(self.portal)
-        with self.database.session() as session:
-            person = session.scalar(select(Person).limit(1))
-        self.invitation = company.invite(person or company.person())
+        World.people += 1
+        self.invitation = company.invite(company.person(f"person{World.people}"))
         self.id = self.invitation.request.id
         self.passcodes = [self.invitation.passcode]
         self.tickets: list[str] = []
@@ -151,11 +155,13 @@ class JourneyMachine(RuleBasedStateMachine):
         self.highest = 0
         self.enrolled_before = self.ended_before = False
 
-    def do(self, function, *arguments):
-        """One event in its own transaction; refusals are fine, other errors are not."""
+    def do(self, function, *arguments, walk=None, find=None):
+        """One event on the locked case, in its own transaction; refusals are fine, other errors are not."""
         try:
             with self.database.transaction() as session:
-                return function(session, *arguments)
+                cases = Cases(session, self.portal)
+                case = find(cases) if find else cases.lock(self.id, walk)
+                return None if case is None else function(case, *arguments)
         except REFUSALS:
             return None
 
@@ -175,41 +181,40 @@ class JourneyMachine(RuleBasedStateMachine):
 
     @rule()
     def signs_in(self):
-        self.do(lambda s: progress.sign_in(s, self.id, s.get_one(Person, self.invitation.request.person_id), self.now))
+        self.do(lambda case: steps.sign_in(case, case.request.person))
 
     @rule(browser=browsers, ownership=st.sampled_from(["employee", "employee", "corporate"]))
     def chooses(self, browser, ownership):
-        self.do(progress.choose_ownership, self.id, browser, ownership, self.now)
+        self.do(steps.choose_ownership, ownership, walk=browser)
 
     @rule(browser=browsers)
     def acknowledges(self, browser):
-        self.do(progress.acknowledge_privacy, self.id, browser, self.now)
+        self.do(steps.acknowledge_privacy, walk=browser)
 
     @rule(browser=browsers, which=st.integers(-1, 5))
     def enters_passcode(self, browser, which):
         code = "999999" if which < 0 else self.passcodes[min(which, len(self.passcodes) - 1)]
-        rules = self.portal.settings.passcode
-        self.do(progress.enter_passcode, self.portal.vault, rules, self.id, browser, code, self.now)
+        self.do(steps.enter_passcode, code, walk=browser)
 
     @rule(browser=browsers)
     def asks_for_passcode(self, browser):
-        self.do(requests.send_passcode, self.portal.vault, self.portal.settings, self.id, browser, self.now)
+        self.do(steps.send_passcode, walk=browser)
         with self.database.session() as session:
             request = session.get_one(EnrollmentRequest, self.id)
             self.passcodes.append(passcode._hotp(request, self.portal.vault).at(request.passcode_counter))
 
     @rule(browser=browsers)
     def reads_overview(self, browser):
-        self.do(progress.see_overview, self.id, browser, self.now)
+        self.do(steps.see_overview, walk=browser)
 
     @rule(browser=browsers)
     def accepts(self, browser):
-        def accept(session):
-            version = terms.current_version(session)
-            digest = terms.sha256(terms.text_of(session, version, "en").text)
-            progress.accept_terms(session, self.id, browser, version, digest, "en", self.now)
+        def accept(case):
+            version = case.request.terms_current
+            digest = terms.sha256(terms.in_language(case.store.terms(version), "en").text)
+            steps.accept_terms(case, version, digest, "en")
 
-        self.do(accept)
+        self.do(accept, walk=browser)
 
     @rule(browser=browsers)
     def walks_on(self, browser):
@@ -225,57 +230,61 @@ class JourneyMachine(RuleBasedStateMachine):
         """What making a profile needs, for either way."""
         portal = self.portal
         return profiles.Press(
-            portal.settings, portal.vault, portal.authority, portal.signer, portal.backend.management,
-            "name", "description", {"default": "consent"},
-        )  # fmt: skip
+            portal.authority, portal.signer, portal.backend.management, "name", "description", {"default": "consent"}
+        )
 
     @rule(browser=browsers)
     def downloads(self, browser):
-        ticket = self.do(profiles.issue, self.press(), self.id, browser, self.now)
-        if ticket:
-            with self.database.session() as session:
-                self.tickets.append(session.get_one(EnrollmentRequest, self.id).profile_id)
-            self.do(progress.profile_downloaded, self.tickets[-1], self.now)
+        def issue(case):
+            profiles.issue(case, self.press())
+            return case.request.profile_id
+
+        profile_id = self.do(issue, walk=browser)
+        if profile_id:
+            self.tickets.append(profile_id)
+            self.do(steps.profile_downloaded, profile_id)
 
     @rule(browser=browsers)
     def gets_access_token(self, browser):
-        token = self.do(access.grant, self.press(), self.id, browser, self.now)
+        token = self.do(access.grant, self.press(), walk=browser)
         if token:
             self.tokens.append(token)
 
     @precondition(lambda self: self.tokens)
     @rule(which=st.integers(0, 9))
     def settings_fetches_profile(self, which):
-        def fetch(session):
-            token = self.tokens[which % len(self.tokens)]
-            profile_id, content = access.fetch(session, self.portal.vault, token, self.now)
-            request = session.get_one(EnrollmentRequest, self.id)
+        def fetch(found):
+            case, token = found
+            profile_id, content = access.fetch(case, token)
+            request = case.request
             assert content
             assert profile_id == request.profile_id  # only the newest, and only before a device enrolled
             assert (request.enrolled_at, request.ended_at) == (None, None)
-            progress.profile_downloaded(session, profile_id, self.now)
+            steps.profile_downloaded(case, profile_id)
             return profile_id
 
-        profile_id = self.do(fetch)
+        token = self.tokens[which % len(self.tokens)]
+        profile_id = self.do(fetch, find=lambda cases: cases.of_token(token))
         if profile_id and profile_id not in self.tickets:
             self.tickets.append(profile_id)
 
     @rule()
     def helpdesk_asks_to_sign_in_again(self):
-        self.do(access.ask_to_sign_in_again, self.id, "helpdesk:x", self.now)
+        self.do(access.ask_to_sign_in_again, "helpdesk:x")
 
-    def certify(self, profile_id):
-        def issue(session):
-            profile = session.get_one(IssuedProfile, profile_id)
-            request = requests.lock(session, self.id)
-            usable = progress._challenge_problem(profile, request, "csr", [profile_id], self.now) is None
-            if usable and profile.csr_sha256 is None:
-                profile.csr_sha256, profile.certificate_at = "csr", self.now
-                session.add(
+    @precondition(lambda self: self.tickets)
+    @rule(which=st.integers(0, 9))
+    def device_gets_certificate(self, which):
+        def certify(case):
+            profile = case.profile
+            if devices.challenge_problem(case, "csr", (profile.id,)) is None and profile.csr_sha256 is None:
+                profile.csr_sha256, profile.certificate_at = "csr", case.now
+                case.record(Event.CERTIFICATE_ISSUED)
+                case.store.add(
                     Certificate(
-                        fingerprint=profile_id,
-                        serial=profile_id,
-                        profile_id=profile_id,
+                        fingerprint=profile.id,
+                        serial=profile.id,
+                        profile_id=profile.id,
                         request_id=self.id,
                         der=b"",
                         issued_at=self.now,
@@ -283,50 +292,68 @@ class JourneyMachine(RuleBasedStateMachine):
                     )
                 )
 
-        self.do(issue)
+        self.do(certify, find=self.of_ticket(which))
 
-    @precondition(lambda self: self.tickets)
-    @rule(which=st.integers(0, 9))
-    def device_gets_certificate(self, which):
-        self.certify(self.tickets[which % len(self.tickets)])
+    def of_ticket(self, which):
+        """The case of one of the profiles."""
+        profile_id = self.tickets[which % len(self.tickets)]
+        return lambda cases: cases.of_profile(profile_id)
+
+    def of_device(self, which):
+        """The case of one of the devices."""
+        device_id = self.devices[which % len(self.devices)]
+        return lambda cases: cases.of_device(device_id)
 
     @precondition(lambda self: self.tickets)
     @rule(which=st.integers(0, 9), enrollment=st.sampled_from(["E1", "E2"]))
     def device_authenticates(self, which, enrollment):
-        profile_id = self.tickets[which % len(self.tickets)]
-        report = progress.DeviceReport(f"{self.id}-{enrollment}", "17.6", "21G", "iPhone14,5")
-        device = self.do(progress.device_authenticated, profile_id, report, self.now)
+        report = DeviceReport(f"{self.id}-{enrollment}", "17.6", "21G", "iPhone14,5")
+        device = self.do(devices.authenticated, report, find=self.of_ticket(which))
         if device is not None:
             self.devices.append(device.id)
 
     @precondition(lambda self: self.tickets)
     @rule(which=st.integers(0, 9))
     def device_is_refused(self, which):
-        self.do(progress.device_refused, self.tickets[which % len(self.tickets)], "hardware_identifier", self.now)
+        self.do(devices.refused, "hardware_identifier", find=self.of_ticket(which))
 
     @precondition(lambda self: self.devices)
     @rule(which=st.integers(0, 9))
     def device_enrolls(self, which):
-        def enroll(session):
-            device = session.get_one(Device, self.devices[which % len(self.devices)])
-            certificate = session.get_one(Certificate, device.certificate_fingerprint)
+        def enroll(case):
+            certificate = case.store.certificate_of(case.profile.id)
             if certificate.revoked_at is None:  # the backend checks this for every message
-                progress.device_enrolled(session, device, self.now)
+                World.enrolled += devices.enrolled(case)
 
-        self.do(enroll)
+        self.do(enroll, find=self.of_device(which))
+
+    @precondition(lambda self: self.tickets)
+    @rule()
+    def the_newest_device_goes_all_the_way(self):
+        """As most do: certificate, its name, its token."""
+        newest = len(self.tickets) - 1
+        self.device_gets_certificate(newest)
+        self.device_authenticates(newest, "E1")
+        if self.devices:
+            self.device_enrolls(len(self.devices) - 1)
+
+    @rule(browser=st.sampled_from([Walk("browser-a"), Walk("browser-b")]))
+    def enrolls(self, browser):
+        """Everything, one after the other, as it should be."""
+        self.asks_for_passcode(browser)
+        self.walks_on(browser)
+        self.downloads(browser)
+        if self.tickets:
+            self.the_newest_device_goes_all_the_way()
 
     @precondition(lambda self: self.devices)
-    @rule(which=st.integers(0, 9))
-    def device_leaves(self, which):
-        self.do(
-            lambda s: progress.device_left(
-                s, s.get_one(Device, self.devices[which % len(self.devices)]), "removed_on_device", self.now
-            )
-        )
+    @rule(which=st.integers(0, 9), reason=st.sampled_from([ending.Reason.LEFT, ending.Reason.GIVEN_UP]))
+    def device_leaves(self, which, reason):
+        self.do(ending.end, reason, find=self.of_device(which))
 
     @rule()
     def helpdesk_cancels(self):
-        self.do(requests.cancel, self.id, "helpdesk:x", self.now)
+        self.do(ending.cancel, "helpdesk:x")
 
     @invariant()
     def holds(self):
@@ -337,7 +364,7 @@ class JourneyMachine(RuleBasedStateMachine):
             known = journey.of(request)
             state = journey.status(known, self.now)
             row = session.execute(
-                select(journey.status_expression(self.now))
+                select(states.status_expression(self.now))
                 .select_from(EnrollmentRequest)
                 .outerjoin(IssuedProfile, IssuedProfile.id == EnrollmentRequest.profile_id)
                 .where(EnrollmentRequest.id == self.id)
@@ -393,3 +420,4 @@ def test_the_journey_keeps_its_invariants(portal, clock):
         JourneyMachine,
         settings=settings(max_examples=40, stateful_step_count=30, deadline=None, print_blob=True),
     )
+    assert World.enrolled > 5  # else it would prove nothing about what comes after

@@ -7,8 +7,8 @@ import pytest
 from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
 
-from portal.enrollment import terms
 from portal.settings import ROOT
+from portal.storage import terms
 from tests.pages import Browser
 
 CATALOGUE = ROOT / "portal" / "translations" / "de" / "LC_MESSAGES" / "messages.po"

@@ -21,6 +21,7 @@ LAYERS = [
         "discovery",
         "configuration",
         "tallies",
+        "storage",
     },
     {"extensions", "installation", "demo", "jobs", "logs", "simulator"},
     {"web", "cli"},
@@ -53,11 +54,12 @@ def test_imports_run_one_way(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_heart_knows_no_flask_and_no_concrete_backend(path):
+def test_the_heart_knows_no_flask_no_sql_and_no_concrete_backend(path):
     part = path.relative_to(ROOT / "portal").parts[0].removesuffix(".py")
     if LEVEL.get(part, 9) <= 2:
         assert not {name for name in imported(path) if name.split(".")[0] in ("flask", "werkzeug", "flask_login")}
     if part == "enrollment":
+        assert not {name for name in imported(path) if name.split(".")[0] == "sqlalchemy" or "storage" in name}
         assert not {
             name for name in imported(path) if name.startswith("portal.backends.") and name != "portal.backends.base"
         }

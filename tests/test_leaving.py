@@ -6,11 +6,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from portal import jobs, people
-from portal.enrollment import leaving, management
-from portal.enrollment.management import Staff
+from portal import jobs
+from portal.enrollment import ending, management
 from portal.models import AccessToken, Certificate, Command, Device, OutboxMessage, Person
+from portal.people import closing
 from portal.simulator.iphone import Unenrolled
+from portal.storage import rounds
+from portal.storage.cases import Cases
 from tests.account_driven.steps import enroll
 from tests.factories import phone
 from tests.pages import Browser
@@ -50,28 +52,28 @@ def checked_out(portal, held, device, invitation, clock):
 
 def wiped(portal, held, device, invitation, clock):
     with portal.database.transaction() as session:
-        management.remove_work_data(session, portal.settings, device.id, "iPhone", Staff("helpdesk:x", clock()))
+        management.remove_work_data(Cases(session, portal).of_device(device.id), "iPhone", "helpdesk:x")
     assert held.connect() == ["RemoveProfile"]
 
 
 def cancelled(portal, held, device, invitation, clock):
     with portal.database.transaction() as session:
-        leaving.cancel(session, portal.settings, invitation.request.id, "helpdesk:x", clock())
+        ending.cancel(Cases(session, portal).lock(invitation.request.id), "helpdesk:x")
     assert held.connect() == ["RemoveProfile"]
 
 
 def disabled(portal, held, device, invitation, clock):
     with portal.database.transaction() as session:
         person = session.scalar(select(Person).where(Person.username == "erika"))
-        people.disable(session, person, "admin:x", clock())
-        leaving.of_disabled_people(session, portal.settings, clock())
+        closing.disable(Cases(session, portal), person, "admin:x")
+        rounds.of_disabled_people(Cases(session, portal))
     assert held.connect() == ["RemoveProfile"]
 
 
 def given_up(portal, held, device, invitation, clock):
     with portal.database.transaction() as session:
-        staff = Staff("helpdesk:x", clock())
-        management.give_up(session, portal.vault, portal.settings, device.id, "iPhone", staff)
+        staff = "helpdesk:x"
+        management.give_up(Cases(session, portal).of_device(device.id), "iPhone", staff)
 
 
 WAYS = {
@@ -136,7 +138,7 @@ def test_a_device_that_refuses_to_go_is_told_of_and_can_be_given_up(portal, comp
     held.mood = {"RemoveProfile": "Error"}
     device = company.device(invitation)
     with portal.database.transaction() as session:
-        management.remove_work_data(session, portal.settings, device.id, "iPhone", Staff("helpdesk:x", clock()))
+        management.remove_work_data(Cases(session, portal).of_device(device.id), "iPhone", "helpdesk:x")
     held.connect()
     assert company.status(invitation) == "enrolled"
     page = staff.get(f"/helpdesk/requests/{invitation.request.id}")
@@ -155,7 +157,9 @@ def test_a_device_that_refuses_to_go_is_told_of_and_can_be_given_up(portal, comp
 
 def test_of_a_disabled_person_the_worker_takes_care_by_itself(portal, company, held, invitation, worker, clock):
     with portal.database.transaction() as session:
-        people.disable(session, session.scalar(select(Person).where(Person.username == "erika")), "admin:x", clock())
+        closing.disable(
+            Cases(session, portal), session.scalar(select(Person).where(Person.username == "erika")), "admin:x"
+        )
     for _ in range(2):
         worker.every_minute()
     assert held.connect() == ["RemoveProfile"]
@@ -200,7 +204,7 @@ def test_nothing_is_mailed_of_a_device_that_was_never_enrolled(app, browser, por
     device.obtain_identity(device.open_profile(browser.walk_to("profile", invitation).download()))
     device.authenticate()
     with portal.database.transaction() as session:
-        leaving.cancel(session, portal.settings, invitation.request.id, "helpdesk:x", clock())
+        ending.cancel(Cases(session, portal).lock(invitation.request.id), "helpdesk:x")
     with portal.database.session() as session:
         assert session.scalars(select(OutboxMessage).where(OutboxMessage.kind == "left")).all() == []
         assert session.scalars(select(Device.end_reason)).one() == "cancelled"
@@ -213,5 +217,5 @@ def test_silence_is_told_from_the_last_word_not_from_the_enrollment(portal, comp
     held.connect()
     clock.forward(days=20)
     device = company.device(invitation)
-    assert not leaving.silent(device, portal.settings, clock())
-    assert leaving.silent(device, portal.settings, clock() + timedelta(days=11))
+    assert not ending.silent(device, portal.settings, clock())
+    assert ending.silent(device, portal.settings, clock() + timedelta(days=11))

@@ -3,7 +3,8 @@
 import pytest
 
 from portal.backends.base import Health
-from portal.enrollment import requests
+from portal.enrollment import ending
+from portal.storage.cases import Cases
 from tests.factories import phone
 from tests.pages import BASE
 
@@ -92,6 +93,6 @@ def test_a_cancelled_request_says_so_on_the_page_that_is_open(browser, company, 
     browser.walk_to("terms", invitation)
     data = {**browser.hidden(), "accept": "yes"}
     with company.portal.database.transaction() as session:
-        requests.cancel(session, invitation.request.id, "helpdesk:test", clock())
+        ending.cancel(Cases(session, company.portal).lock(invitation.request.id), "helpdesk:test")
     browser.post("/enroll/terms", data)
     assert (browser.path, browser.heading) == ("/enroll/finish", "This request is closed")

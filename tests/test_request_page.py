@@ -3,7 +3,6 @@
 import pytest
 
 from portal.configuration import saving
-from portal.enrollment import progress
 from portal.models import OutboxMessage
 from tests.factories import PASSWORD, phone
 from tests.pages import Browser
@@ -278,5 +277,3 @@ def test_the_live_part_of_the_page_is_only_what_changes(browser, staff, invitati
     assert {part["data-live"] for part in staff.soup.find_all(attrs={"data-live": True})} == {"top", "rest"}
     staff.get("/helpdesk?part=live&q=eri")
     assert len(staff.soup.select("tbody tr")) == 1
-    with portal.database.transaction() as session:
-        progress.seen_with(session, None, "safari", "en")

@@ -1,8 +1,8 @@
 """Keeping and erasing, as an admin set it."""
 
 from portal import audit, jobs
-from portal.enrollment import retention
 from portal.models import OutboxMessage
+from portal.storage import retention
 from tests.factories import phone
 
 

@@ -14,13 +14,15 @@ from portal import audit, installation, people, vault
 from portal.credentials import local, sign_in
 from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Throttled
-from portal.enrollment import errors, progress, requests
+from portal.enrollment import errors, invitations, steps
 from portal.enrollment.journey import Walk
 from portal.models import AuditEvent, Person, RequestLink, SignInAttempt, Visit
+from portal.people import closing
 from portal.pki import scep
 from portal.simulator import iphone, scep_client
 from portal.simulator.iphone import Unenrolled
 from portal.simulator.scep_client import InstallationFailed
+from portal.storage.cases import Cases
 from tests.factories import PASSWORD, Company, phone
 from tests.pages import BASE, Browser
 
@@ -54,7 +56,7 @@ def test_no_token_passcode_or_password_is_ever_logged(app, browser, invitation, 
 
 def test_a_wrong_token_is_looked_up_by_hash(portal, session, invitation, clock):
     with pytest.raises(errors.LinkUnusable):
-        requests.by_token(session, invitation.token[:-1] + "0" * 2, clock())
+        invitations.by_token(Cases(session, portal), invitation.token[:-1] + "0" * 2)
 
 
 # --- sign-in -----------------------------------------------------------------------------------------------------
@@ -141,7 +143,7 @@ def test_a_disabled_person_is_signed_out_everywhere_at_once(app, browser, compan
     browser.walk_to("privacy", invitation)
     other = Browser(app).open_link(invitation).sign_in()
     with company.portal.database.transaction() as session:
-        people.disable(session, session.scalars(select(Person)).one(), "admin", clock())
+        closing.disable(Cases(session, company.portal), session.scalars(select(Person)).one(), "admin")
     for each in (browser, other):
         assert each.get("/enroll/privacy").path == "/enroll/sign-in"
     assert browser.open_link(invitation).sign_in().status == 422
@@ -342,8 +344,7 @@ def test_tries_are_counted_before_the_comparison_so_parallel_guesses_get_no_extr
     def guess():
         try:
             with portal.database.transaction() as session:
-                rules = portal.settings.passcode
-                progress.enter_passcode(session, portal.vault, rules, invitation.request.id, walk, wrong, clock())
+                steps.enter_passcode(Cases(session, portal).lock(invitation.request.id, walk), wrong)
         except (errors.PasscodeWrong, errors.PasscodeLocked) as refusal:
             outcomes.append(type(refusal).__name__)
 
@@ -493,7 +494,7 @@ def test_verifying_names_the_first_broken_link(portal, app, browser, company, in
 def test_the_last_admin_stays(company, clock):
     company.person("boss", role="admin")
     with pytest.raises(people.LastAdmin), company.portal.database.transaction() as session:
-        people.disable(session, session.scalars(select(Person)).one(), "x", clock())
+        closing.disable(Cases(session, company.portal), session.scalars(select(Person)).one(), "x")
 
 
 def test_keys_rotate_and_everything_still_opens(make_app, template, tmp_path, clock):

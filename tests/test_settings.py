@@ -6,6 +6,7 @@ import tomllib
 import pytest
 
 from portal import create_app, settings
+from portal.configuration import document
 
 
 @pytest.fixture(autouse=True)
@@ -36,13 +37,19 @@ def test_the_defaults_and_the_types_name_the_same_settings():
     assert set(flat(defaults)) == set(fields(settings.Settings))
 
 
-def test_every_setting_has_a_comment_and_stands_in_the_readme():
-    readme = (settings.ROOT / "README.md").read_text("utf-8")
+def test_every_setting_has_a_comment_and_stands_in_the_table():
+    shown = document.PAGE.read_text("utf-8")
     for line in settings.DEFAULTS.read_text("utf-8").splitlines():
         found = re.match(r"(\w+) = ", line)
         if found:
             assert " # " in line, line
-            assert f"`{found[1]}`" in readme, line
+            assert f"| `{found[1]}` |" in shown, line
+
+
+def test_the_table_of_settings_is_as_the_defaults_make_it():
+    """``make settings`` brings it up to date."""
+    shown = document.PAGE.read_text("utf-8")
+    assert document.page(shown) == shown
 
 
 def test_the_environment_wins_over_a_file_and_a_file_over_the_defaults(tmp_path, monkeypatch):

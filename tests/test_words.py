@@ -9,11 +9,12 @@ from babel.support import Translations
 from markupsafe import Markup
 
 from portal import labels, people
-from portal.enrollment import allowed, board, commands, journey
+from portal.enrollment import allowed, commands, ending, journey
 from portal.enrollment.eligibility import Verdict
 from portal.events import Actor, Event
 from portal.notifications import alerts
 from portal.settings import ROOT
+from portal.storage import search
 from portal.texts import TRANSLATIONS, render
 from portal.web.admin.audit_trail import GROUPS
 from portal.wording import Labels
@@ -23,9 +24,10 @@ SPOKEN = [
     (labels.ACTOR, Actor),
     (labels.STATUS, journey.Status),
     (labels.STEP, journey.Step),
-    (labels.ATTENTION, board.Attention),
-    (labels.AGE, board.Age),
-    (labels.SOURCE, board.SOURCES),
+    (labels.ATTENTION, journey.Attention),
+    (labels.AGE, search.Age),
+    (labels.SOURCE, journey.SOURCES),
+    (labels.REASON, ending.Reason),
     (labels.ROLE, people.ROLES),
     (labels.GROUP, GROUPS),
     (labels.FACTOR, ("app", "recovery_code", "passkey", "new_app", "provider")),
@@ -119,6 +121,6 @@ def test_a_code_that_only_begins_like_another_is_named_by_its_beginning():
 def test_every_enum_of_the_heart_is_known_here():
     """A new one has to be named above, or told here where its words are."""
     in_templates = {journey.Waiting, journey.Way, Verdict}
-    known = {Event, Actor, journey.Status, journey.Step, board.Attention, board.Age} | in_templates
+    known = {Event, Actor, ending.Reason, journey.Status, journey.Step, journey.Attention, search.Age} | in_templates
     heart = ("portal.enrollment", "portal.events")
     assert {each for each in StrEnum.__subclasses__() if each.__module__.startswith(heart)} - known == set()

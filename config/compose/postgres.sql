@@ -1,4 +1,4 @@
--- A database of its own for NanoMDM, with the tables of its release (README, "With containers").
+-- A database of its own for NanoMDM, with the tables of its release (docs/deploy.md, "With containers").
 CREATE DATABASE nanomdm;
 \connect nanomdm
 \include /nanomdm-schema.sql

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from portal.audit.checking import SETTINGS, ask_for_check, broken_links, check_if_asked, last_check
 from portal.audit.links import REQUEST, key_of, make_key
-from portal.audit.writing import locked, record
+from portal.audit.writing import locked, pending, record
 from portal.models import AuditEvent
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "locked",
     "make_key",
     "newest",
+    "pending",
     "record",
     "request_chain",
     "search",

@@ -63,13 +63,14 @@ def write(session: Session) -> None:
     waiting = pending(session)
     if not waiting:
         return
-    chains: dict[str, list[Happened]] = {}
-    for each in waiting:
-        chains.setdefault(each.chain, []).append(each)
+    happened = waiting[:]
     waiting.clear()
-    ordered = sorted(chains, key=lambda name: (not name.startswith(REQUEST), name))
-    rows = [row for chain in ordered for row in _append(session, chain, chains[chain])]
-    session.execute(_INSERT, rows)
+    rows: dict[int, dict[str, Any]] = {}  # by when it happened
+    for chain in sorted({each.chain for each in happened}, key=lambda name: (not name.startswith(REQUEST), name)):
+        of_chain = [(number, each) for number, each in enumerate(happened) if each.chain == chain]
+        links = _append(session, chain, [each for _, each in of_chain])
+        rows |= {number: link for (number, _), link in zip(of_chain, links, strict=True)}
+    session.execute(_INSERT, [rows[number] for number in sorted(rows)])
 
 
 def _append(session: Session, chain: str, happened: Iterable[Happened]) -> list[dict[str, Any]]:
@@ -136,9 +137,11 @@ def _request_head(session: Session, chain: str) -> _RequestHead | None:
     held: EnrollmentRequest | None = session.info.get(LOCKED, {}).get(request_id)
     if held is not None:
         return _RequestHead(session, chain, held.audit_seq, held.audit_digest, held, held=True)
-    session.flush()  # a request made just now
-    known = session.identity_map.get(session.identity_key(EnrollmentRequest, request_id))
     found = session.execute(_REQUEST_HEAD, {"of_id": request_id}).one_or_none()
+    if found is None:  # a request made just now
+        session.flush()
+        found = session.execute(_REQUEST_HEAD, {"of_id": request_id}).one_or_none()
+    known = session.identity_map.get(session.identity_key(EnrollmentRequest, request_id))
     return _RequestHead(session, chain, found.audit_seq, found.audit_digest, known) if found else None
 
 

@@ -5,22 +5,17 @@ Whoever receives a message has made sure of who speaks: the embedded server by i
 
 import json
 import logging
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from cryptography import x509
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from portal import audit
-from portal.enrollment import allowed, commands, leaving, progress
+from portal.enrollment import allowed, commands, devices, ending
+from portal.enrollment.case import Case
+from portal.enrollment.devices import DeviceReport
 from portal.enrollment.errors import DeviceRefused
 from portal.events import Actor, Event
 from portal.models import Command, Device
 from portal.plists import BadPlist, optional_text, text
-from portal.settings import Settings
-from portal.vault import Vault
 
 HARDWARE_IDENTIFIERS = ("UDID", "SerialNumber", "IMEI", "MEID")
 ANSWERS = {
@@ -47,96 +42,72 @@ class UnknownCommand(BadPlist):
     """An answer to a command that the portal never gave."""
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """Where messages are taken: a transaction, what it needs, the time."""
-
-    session: Session
-    vault: Vault
-    settings: Settings
-    topic: str
-    now: datetime
-
-
-def authenticate(desk: Desk, profile_id: str, message: dict[str, Any]) -> Device:
-    """A device with this profile introduces itself. Raises DeviceRefused (recorded), BadPlist.
+def authenticate(case: Case, topic: str, message: dict[str, Any]) -> Device:
+    """A device with the case's profile introduces itself. Raises DeviceRefused (recorded), BadPlist.
 
     A device that is refused removes its enrollment. If it was managed, that is over, here as there.
     """
     try:
-        return _authenticate(desk, profile_id, message)
+        return _authenticate(case, topic, message)
     except DeviceRefused as refusal:
-        device = desk.session.scalar(select(Device).where(Device.profile_id == profile_id))
-        if device is not None and device.enrolled_at is not None and device.ended_at is None:
-            leaving.left(desk.session, desk.vault, desk.settings, device, refusal.reason, desk.now)
+        devices.ended_by_refusal(case, refusal.reason)
         raise
 
 
-def _authenticate(desk: Desk, profile_id: str, message: dict[str, Any]) -> Device:
-    session, now = desk.session, desk.now
+def _authenticate(case: Case, topic: str, message: dict[str, Any]) -> Device:
     if any(key in message for key in HARDWARE_IDENTIFIERS):
         # Not a user enrollment: the whole device would be managed, and its identifiers collected.
-        progress.device_refused(session, profile_id, "hardware_identifier", now)
-        raise DeviceRefused("hardware_identifier")
+        devices.refused(case, "hardware_identifier")
     enrollment_id = text(message, "EnrollmentID")
     if enrollment_id is None:
-        progress.device_refused(session, profile_id, "no_enrollment_id", now)
-        raise DeviceRefused("no_enrollment_id")
-    if message.get("Topic") != desk.topic:
-        progress.device_refused(session, profile_id, "wrong_topic", now)
-        raise DeviceRefused("wrong_topic")
-    report = progress.DeviceReport(
+        devices.refused(case, "no_enrollment_id")
+    if message.get("Topic") != topic:
+        devices.refused(case, "wrong_topic")
+    report = DeviceReport(
         enrollment_id=enrollment_id,
         os_version=optional_text(message, "OSVersion", 32),
         build_version=optional_text(message, "BuildVersion", 32),
         product_name=optional_text(message, "ProductName", 64),
     )
-    return progress.device_authenticated(session, profile_id, report, now)
+    return devices.authenticated(case, report)
 
 
-def token_update(desk: Desk, device: Device, message: dict[str, Any]) -> None:
+def token_update(case: Case, topic: str, message: dict[str, Any]) -> None:
     """The device can be woken; the first time it is enrolled and asked what it is. Raises DeviceRefused, BadPlist."""
-    _check_topic(desk, message)
+    if message.get("Topic") != topic:
+        raise DeviceRefused("wrong_topic")
     token, magic = message.get("Token"), text(message, "PushMagic")
     if not isinstance(token, bytes) or not 0 < len(token) <= 256 or magic is None:
         raise BadPlist("TokenUpdate without Token or PushMagic")
-    enrolled(desk, device)
+    devices.enrolled(case)
+    device = _device(case)
     if device.ended_at is None:
-        device.push_sealed = desk.vault.seal(json.dumps({"token": token.hex(), "magic": magic}).encode())
+        device.push_sealed = case.vault.seal(json.dumps({"token": token.hex(), "magic": magic}).encode())
 
 
-def enrolled(desk: Desk, device: Device) -> None:
-    """The device is managed; what follows from it, once. Raises DeviceRefused."""
-    if progress.device_enrolled(desk.session, device, desk.now):
-        for wanted in commands.FIRST:
-            commands.order(desk.session, device, wanted, desk.now)
-
-
-def check_out(desk: Desk, device: Device) -> None:
+def check_out(case: Case) -> None:
     """Its owner removed the profile or the account; or the device obeyed, and says good-bye first."""
-    leaving.left(desk.session, desk.vault, desk.settings, device, "removed_on_device", desk.now)
+    ending.end(case, ending.Reason.LEFT)
 
 
-def report(desk: Desk, device: Device, message: dict[str, Any]) -> None:
+def report(case: Case, message: dict[str, Any]) -> None:
     """A device connected: Idle, or an answer to a command. Raises BadPlist."""
-    status = text(message, "Status")
+    status, device = text(message, "Status"), _device(case)
     if status != "Idle":
-        _answer(desk, device, status, message)
-    if (desk.now - device.last_seen_at).total_seconds() >= SEEN_EVERY_SECONDS:
-        device.last_seen_at = desk.now
+        _answer(case, status, message)
+    if (case.now - device.last_seen_at).total_seconds() >= SEEN_EVERY_SECONDS:
+        device.last_seen_at = case.now
 
 
-def _check_topic(desk: Desk, message: dict[str, Any]) -> None:
-    if message.get("Topic") != desk.topic:
-        raise DeviceRefused("wrong_topic")
+def _device(case: Case) -> Device:
+    assert case.device is not None
+    return case.device
 
 
-def _answer(desk: Desk, device: Device, status: str | None, message: dict[str, Any]) -> None:
+def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
     if status not in ANSWERS:
         raise BadPlist("unknown Status")
-    command = desk.session.scalar(
-        select(Command).where(Command.uuid == text(message, "CommandUUID"), Command.device_id == device.id)
-    )
+    command = case.store.command(_device(case), text(message, "CommandUUID"))
     if command is None:
         raise UnknownCommand("unknown CommandUUID")
     if command.status in commands.SETTLED:
@@ -145,15 +116,14 @@ def _answer(desk: Desk, device: Device, status: str | None, message: dict[str, A
         return
     outcome = ANSWERS[status]
     if outcome == "acknowledged" and not _has_result(command, message):
-        _failed(desk, device, command)
+        _failed(case, command)
         return
-    command.status, command.answered_at = outcome, desk.now
-    command.handed_at = command.handed_at or desk.now
+    command.status, command.answered_at = outcome, case.now
+    command.handed_at = command.handed_at or case.now
     command.errors = _errors(message)
-    chain = audit.request_chain(device.request_id)
-    audit.record(desk.session, chain, ANSWERED[command.status], desk.now, reason=command.request_type)
+    case.record(ANSWERED[command.status], command.request_type)
     if status == "Acknowledged":
-        _apply(desk, device, command, allowed.without_identifiers(message))
+        _apply(case, command, allowed.without_identifiers(message))
 
 
 RESULTS: dict[str, tuple[str, type]] = {
@@ -165,16 +135,16 @@ RESULTS: dict[str, tuple[str, type]] = {
 """Where the answer to a command has its result, and what that is."""
 
 
-def unreadable(desk: Desk, device: Device) -> None:
+def unreadable(case: Case) -> None:
     """The device answered in a way that cannot be read, or is too large: the command sent last failed.
 
     Raises BadPlist if none was sent.
     """
-    query = select(Command).where(Command.device_id == device.id, Command.status == "sent")
-    command = desk.session.scalar(query.order_by(Command.sent_at.desc(), Command.id.desc()).limit(1))
+    sent = [each for each in case.store.open_commands(_device(case)) if each.status == "sent"]
+    command = max(sent, key=lambda each: (each.sent_at or each.created_at, each.id), default=None)
     if command is None:
         raise BadPlist("not a property list that a device would send")
-    _failed(desk, device, command)
+    _failed(case, command)
 
 
 def _has_result(command: Command, message: dict[str, Any]) -> bool:
@@ -182,21 +152,18 @@ def _has_result(command: Command, message: dict[str, Any]) -> bool:
     return isinstance(message.get(key), kind)
 
 
-def _failed(desk: Desk, device: Device, command: Command) -> None:
-    command.status, command.answered_at, command.last_error = "failed", desk.now, "unusable_answer"
-    command.handed_at = command.handed_at or desk.now
-    audit.record(
-        desk.session, audit.request_chain(device.request_id), Event.COMMAND_FAILED, desk.now,
-        reason=command.request_type, actor=Actor.DEVICE, detail={"error": command.last_error},
-    )  # fmt: skip
+def _failed(case: Case, command: Command) -> None:
+    command.status, command.answered_at, command.last_error = "failed", case.now, "unusable_answer"
+    command.handed_at = command.handed_at or case.now
+    case.record(Event.COMMAND_FAILED, command.request_type, actor=Actor.DEVICE, detail={"error": command.last_error})
 
 
-def _apply(desk: Desk, device: Device, command: Command, message: dict[str, Any]) -> None:
-    kind = command.request_type
+def _apply(case: Case, command: Command, message: dict[str, Any]) -> None:
+    kind, device = command.request_type, _device(case)
     if kind == "DeviceInformation":
         answers = message["QueryResponses"]
         device.attributes = {key: _plain(answers[key]) for key in allowed.ASKED_QUERIES if key in answers}
-        device.attributes_at = desk.now
+        device.attributes_at = case.now
         device.os_version = str(device.attributes.get("OSVersion") or device.os_version or "")[:32] or None
         device.product_name = str(device.attributes.get("ProductName") or device.product_name or "")[:64] or None
     elif kind == "ProfileList":
@@ -206,19 +173,19 @@ def _apply(desk: Desk, device: Device, command: Command, message: dict[str, Any]
         known = [(name, entry) for name, entry in message[kind].items() if isinstance(entry, dict)]
         device.apps = [{"Identifier": _plain(name), "Status": _plain(entry.get("Status", ""))}
                        for name, entry in known[:MOST_ENTRIES]]  # fmt: skip
-        device.apps_at = desk.now
+        device.apps_at = case.now
     elif kind == "CertificateList":
         device.certificates = [_certificate(entry) for entry in _list(message, kind)]
-        device.certificates_at = desk.now
+        device.certificates_at = case.now
     elif kind == "RemoveProfile":
-        _removed(desk, device, command)
+        _removed(case, command)
 
 
-def _removed(desk: Desk, device: Device, command: Command) -> None:
-    if leaving.is_removal(command, desk.settings):  # everything of work went with it
-        leaving.left(desk.session, desk.vault, desk.settings, device, "selective_wipe", desk.now)
+def _removed(case: Case, command: Command) -> None:
+    if ending.is_removal(command, case.settings):  # everything of work went with it
+        ending.end(case, ending.Reason.WIPED)
         return
-    gone = commands.keys_of(command).get("Identifier")
+    gone, device = commands.keys_of(command).get("Identifier"), _device(case)
     device.profiles = [entry for entry in device.profiles if entry.get("PayloadIdentifier") != gone]
 
 

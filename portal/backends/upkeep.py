@@ -13,17 +13,19 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, select
+from sqlalchemy import case as case_
+from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from portal import audit
 from portal.backends.base import Backend, BackendDown, ParcelRefused
 from portal.database import Database, lock_name
-from portal.enrollment import commands, leaving
+from portal.enrollment import commands, ending
+from portal.enrollment.case import Case
 from portal.enrollment.commands import Order
-from portal.events import Event
+from portal.events import Actor, Event
 from portal.models import Command, Device, EnrollmentRequest, PortalState
 from portal.settings import Settings
+from portal.storage.cases import Cases
 
 OVERDUE = timedelta(minutes=10)
 """An answer that takes longer may have been lost."""
@@ -44,17 +46,20 @@ ONCE = {"DeviceLock"}
 log = logging.getLogger("portal.upkeep")
 
 
-def reconcile(session: Session, settings: Settings, now: datetime) -> int:
+def reconcile(cases: Cases) -> int:
     """Find what was lost; how many things were put right or asked again."""
     count = 0
-    for command, device in _not_answered(session, now):
-        _ask_anew(session, settings, command, device, now)
-        count += 1
-    return count + _hand_over_again(session, now) + _never_enrolled(session, now)
+    for command_id, device_id in _not_answered(cases.session, cases.now):
+        case = cases.of_device(device_id)
+        command = cases.session.get(Command, command_id, populate_existing=True)
+        if case is not None and command is not None and command.status in ("sent", "not_now"):
+            _ask_anew(case, command)
+            count += 1
+    return count + _hand_over_again(cases.session, cases.now) + _never_enrolled(cases)
 
 
-def _not_answered(session: Session, now: datetime) -> list[tuple[Command, Device]]:
-    """Commands whose device answered a later one, or was there, long after it should have answered them."""
+def _not_answered(session: Session, now: datetime) -> list[tuple[int, str]]:
+    """Commands (id, device) whose device answered a later one, or was there, long after it should have answered."""
     later, overdue = aliased(Command), now - OVERDUE
     answered_later = (
         select(later.id)
@@ -62,32 +67,32 @@ def _not_answered(session: Session, now: datetime) -> list[tuple[Command, Device
         .where(later.status.in_(("acknowledged", "error", "format_error")), later.answered_at < overdue)
         .exists()
     )
-    last_word = case((Command.status == "not_now", Command.answered_at), else_=Command.sent_at)
+    last_word = case_((Command.status == "not_now", Command.answered_at), else_=Command.sent_at)
     was_there = Device.last_seen_at > last_word
     query = (
-        select(Command, Device)
+        select(Command.id, Device.id)
         .join(Device, Device.id == Command.device_id)
         .where(Device.ended_at.is_(None), Command.status.in_(("sent", "not_now")), last_word < overdue)
         .where(Device.last_seen_at < now - UNDER_WAY)
         .where(was_there | ((Command.status == "sent") & answered_later))
         .order_by(Command.id)
         .limit(AT_A_TIME)
-        .with_for_update(of=Command, skip_locked=True)
     )
-    return [(command, device) for command, device in session.execute(query).all()]
+    return [(command_id, device_id) for command_id, device_id in session.execute(query).all()]
 
 
-def _ask_anew(session: Session, settings: Settings, command: Command, device: Device, now: datetime) -> None:
+def _ask_anew(case: Case, command: Command) -> None:
     """Its answer is not expected any more. What may have been done already is only repeated where that does no harm."""
-    put_off = command.status == "not_now"
+    device = case.device
+    assert device is not None
+    put_off, kind = command.status == "not_now", command.request_type
     command.status = "answer_lost"
-    kind, chain = command.request_type, audit.request_chain(device.request_id)
-    audit.record(session, chain, Event.COMMAND_ANSWER_LOST, now, reason=kind)
-    if leaving.is_removal(command, settings):
-        leaving.ask(session, settings, device, "selective_wipe", "system", now)
-    elif (put_off or kind not in ONCE) and not commands.waiting(session, device, kind):
+    case.record(Event.COMMAND_ANSWER_LOST, kind)
+    if ending.is_removal(command, case.settings):
+        ending.ask(case, ending.Reason.WIPED, Actor.SYSTEM)
+    elif (put_off or kind not in ONCE) and not commands.waiting(case, device, kind):
         keys = {key: value for key, value in commands.keys_of(command).items() if key != "RequestType"}
-        commands.order(session, device, Order(kind, keys), now)
+        commands.order(case, device, Order(kind, keys))
 
 
 def _hand_over_again(session: Session, now: datetime) -> int:
@@ -128,20 +133,22 @@ def wake_again(session: Session, now: datetime) -> int:
     return _once_more(session.scalars(query).all(), now)
 
 
-def _never_enrolled(session: Session, now: datetime) -> int:
-    question = commands.FIRST[0]
+def _never_enrolled(cases: Cases) -> int:
+    question, now = commands.FIRST[0], cases.now
     asked = select(Command.id).where(Command.device_id == Device.id, Command.created_at > now - ASK_AGAIN).exists()
     query = (
-        select(Device)
+        select(Device.id)
         .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
         .where(Device.enrolled_at.is_(None), Device.ended_at.is_(None), EnrollmentRequest.ended_at.is_(None))
         .where(Device.authenticated_at < now - NEVER_ENROLLED, EnrollmentRequest.expires_at > now, ~asked)
         .limit(AT_A_TIME)
     )
-    found = session.scalars(query).all()
-    for device in found:
-        commands.order(session, device, question, now)
-    return len(found)
+    count = 0
+    for case in cases.of_devices(query):
+        if case.device is not None and case.device.ended_at is None:
+            commands.order(case, case.device, question)
+            count += 1
+    return count
 
 
 def give_push_certificate(database: Database, backend: Backend, settings: Settings, now: datetime) -> bool:

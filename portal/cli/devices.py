@@ -8,14 +8,16 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from portal import clock, jobs
+from portal import jobs
 from portal.cli.common import fail
-from portal.enrollment import management, reports
+from portal.enrollment import management
 from portal.enrollment.commands import Order
-from portal.enrollment.errors import CommandForbidden
-from portal.enrollment.management import DeviceGone, ProfileUnknown, Staff
+from portal.enrollment.errors import CommandForbidden, DeviceGone, ProfileUnknown
+from portal.events import Actor
 from portal.extensions import portal
 from portal.models import Device
+from portal.storage import reports
+from portal.storage.cases import Cases
 
 device_group = AppGroup("device", help="Managed devices.")
 
@@ -39,8 +41,8 @@ def order(device_id: str, request_type: str, keys: str) -> None:
     """Queue the MDM command REQUEST_TYPE for DEVICE_ID, if user enrollment allows it."""
     try:
         with portal.database.transaction() as session:
-            staff = Staff("command", clock.now())
-            management.order(session, portal.settings, device_id, Order(request_type, _keys(keys)), staff)
+            case = Cases(session, portal).of_device(device_id)
+            management.order(case, Order(request_type, _keys(keys)), Actor.COMMAND)
     except CommandForbidden as refusal:
         fail(f"User enrollment does not allow it ({refusal.reason}): {refusal}")
     except DeviceGone:

@@ -15,7 +15,8 @@ from portal.events import Event
 from portal.extensions import portal
 from portal.models import Person
 from portal.notifications import messages, outbox
-from portal.people import accounts, imports
+from portal.people import accounts, closing, imports
+from portal.storage.cases import Cases
 
 people_group = AppGroup("people", help="Employees and staff with local accounts.")
 
@@ -149,14 +150,18 @@ def people_import(file: Path, dry_run: bool) -> None:
 @click.argument("username")
 def people_disable(username: str) -> None:
     """Stop USERNAME from signing in; every session ends at once."""
-    _change(username, people.disable)
+    _close(username, closing.disable)
 
 
 @people_group.command("erase", with_appcontext=True)
 @click.argument("username")
 def people_erase(username: str) -> None:
     """Remove everything personal about USERNAME; the audit chains stay valid."""
-    _change(username, people.erase)
+    _close(username, closing.erase)
+
+
+def _close(username: str, close: Callable[[Cases, Person, str], None]) -> None:
+    _change(username, lambda session, person, actor, now: close(Cases(session, portal, now), person, actor))
 
 
 def _change(username: str, change: Callable[..., None]) -> None:

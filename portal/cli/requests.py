@@ -4,14 +4,15 @@ import json
 
 import click
 
-from portal import clock, jobs
+from portal import clock, jobs, labels
 from portal.cli.common import command, fail
-from portal.credentials import sign_in as corporate
-from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.enrollment import reports, requests
-from portal.enrollment.errors import NoManagedAppleAccount, TooManyDevices, UnknownPerson
+from portal.events import Actor
 from portal.extensions import portal
-from portal.models import EnrollmentRequest, Person
+from portal.models import EnrollmentRequest
+from portal.people import inviting
+from portal.people.inviting import NotInvited
+from portal.storage import reports
+from portal.storage.cases import Cases
 
 
 @click.option("--json", "as_json", is_flag=True, help="Print {id, url, passcode, expires_at}.")
@@ -20,31 +21,18 @@ from portal.models import EnrollmentRequest, Person
 def invite(username: str, as_json: bool) -> None:
     """Create an enrollment request for USERNAME and mail it."""
     try:
-        person = corporate.look_up(portal.database, portal.sources, portal.settings, username, clock.now())
-        if person is None:
-            raise UnknownPerson
-        with portal.database.transaction() as session:
-            person = session.get_one(Person, person.id)
-            created = requests.create(
-                session,
-                portal.vault,
-                portal.settings,
-                person,
+        with portal.database.session() as session:
+            created = inviting.by_username(
+                Cases(session, portal),
+                portal.database,
+                portal.sources,
+                username,
                 "command",
-                clock.now(),
+                actor=Actor.COMMAND,
                 asked_by=portal.settings.company.name,
-                actor="command",
             )
-    except UnknownPerson:
-        fail(f"Nobody is known as {username!r}, or the person is disabled.")
-    except NoManagedAppleAccount:
-        fail(f"{username} has no Managed Apple Account, so no request can be created.")
-    except TooManyDevices:
-        fail(f"{username} has as many managed devices as one may have.")
-    except SourceUnavailable as problem:
-        fail(f"The directory cannot be asked: {problem}")
-    except AccountProblem as problem:
-        fail(f"{username} cannot be taken over from the directory: {problem.reason}")
+    except NotInvited as refusal:
+        fail(f"{username}: {labels.FIELD.find(refusal.code)}")
     jobs.nudge(portal.settings)
     url = portal.settings.url(f"/e/{created.token}")
     expires = created.request.expires_at.isoformat()

@@ -9,9 +9,9 @@ from flask.cli import AppGroup
 
 from portal import audit, clock, installation, jobs
 from portal.cli.common import command, fail
-from portal.enrollment import brake, terms
 from portal.extensions import portal
 from portal.pki.authority import AuthorityMissing
+from portal.storage import brake, terms
 from portal.vault import VaultError
 
 

@@ -5,8 +5,7 @@ from datetime import datetime
 
 from portal.enrollment import journey
 from portal.enrollment import passcode as passcodes
-from portal.enrollment.board import Attention
-from portal.enrollment.journey import Status, Step, Waiting
+from portal.enrollment.journey import Attention, Status, Step, Waiting
 from portal.events import Actor, Event
 from portal.models import AuditEvent, EnrollmentRequest, OutboxMessage
 from portal.settings import Passcode

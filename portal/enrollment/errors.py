@@ -123,3 +123,19 @@ class CommandForbidden(EnrollmentError):
 
 class BackendUnavailable(EnrollmentError):
     """Device management cannot be reached; nothing is lost."""
+
+
+class DeviceGone(EnrollmentError):
+    """The enrollment is over, or never came to an end: there is nothing to manage."""
+
+
+class ConfirmationWrong(EnrollmentError):
+    """What was typed to confirm is not the device's name."""
+
+
+class ProfileUnknown(EnrollmentError):
+    """The device has no such profile, or it is the enrollment's own, which only leaves with everything else."""
+
+
+class RemovalsHeld(Recorded, EnrollmentError):
+    """The brake holds: two admins have to agree first."""

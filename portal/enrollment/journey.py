@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, and_, case, or_
-
-from portal.models import EnrollmentRequest, IssuedProfile
+from portal.models import EnrollmentRequest
 
 DEVICE_PATIENCE = timedelta(minutes=10)
 """How long the finish page waits for the next word of a device that has its certificate."""
 CARRIED_OVER = timedelta(hours=1)
 """What was done in Safari this long before signing in to the web view of Settings is not asked again there."""
+
+
+CODE_LENGTH = 6
+"""Characters of a request's id in its short code."""
+SOURCES = ("helpdesk", "admin", "self", "command", "import")
+"""Who makes requests."""
 
 
 class Way(StrEnum):
@@ -87,6 +91,20 @@ class Waiting(StrEnum):
     REFUSED = "refused"
     SILENT = "silent"
     ENDED = "ended"
+
+
+class Attention(StrEnum):
+    """Why somebody should look at a request."""
+
+    LOCKED = "locked"
+    UNDELIVERED = "undelivered"
+    PROFILE_EXPIRED = "profile_expired"
+    BROWSER = "browser"
+    REFUSED = "refused"
+    CORPORATE = "corporate"
+    IDLE = "idle"
+    LEAVING = "leaving"
+    SILENT = "silent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +233,7 @@ _NEW_DOWNLOAD_NEEDED = {Waiting.EXPIRED, Waiting.REFUSED, Waiting.SILENT}
 
 
 def status(facts: Facts, now: datetime) -> Status:
-    """What helpdesk sees. ``status_expression`` says the same in SQL."""
+    """What helpdesk sees. ``storage.states`` says the same in SQL."""
     if facts.end_reason == "cancelled":
         return Status.CANCELLED
     if facts.ended_at is not None:
@@ -235,45 +253,6 @@ def status(facts: Facts, now: datetime) -> Status:
     return Status.INVITED if facts.signed_in_at is None else Status.IN_PROGRESS
 
 
-def status_expression(now: datetime) -> ColumnElement[str]:
-    """``status`` as SQL over EnrollmentRequest outer-joined with its current IssuedProfile."""
-    request, profile = EnrollmentRequest, IssuedProfile
-    issued = profile.issued_at.is_not(None)
-    return case(
-        (request.end_reason == "cancelled", Status.CANCELLED.value),
-        (request.ended_at.is_not(None), Status.REMOVED.value),
-        (request.enrolled_at.is_not(None), Status.ENROLLED.value),
-        (request.expires_at <= now, Status.EXPIRED.value),
-        (profile.refused_at.is_not(None), Status.REFUSED.value),
-        (profile.certificate_at.is_not(None), Status.ENROLLING.value),
-        (and_(issued, profile.expires_at > now), Status.PROFILE_ISSUED.value),
-        (issued, Status.PROFILE_EXPIRED.value),
-        (request.ownership == "corporate", Status.CORPORATE.value),
-        (or_(request.signed_in_at.is_(None)), Status.INVITED.value),
-        else_=Status.IN_PROGRESS.value,
-    )
-
-
-def step_expression(now: datetime) -> ColumnElement[str]:
-    """``current_step`` (of no browser in particular) as SQL, over the same join as ``status_expression``."""
-    request, profile = EnrollmentRequest, IssuedProfile
-    patience = now - DEVICE_PATIENCE
-    over = or_(request.ended_at.is_not(None), and_(request.enrolled_at.is_(None), request.expires_at <= now))
-    no_word = or_(
-        and_(profile.authenticated_at.is_not(None), profile.authenticated_at <= patience),
-        and_(profile.authenticated_at.is_(None), profile.certificate_at <= patience),
-        and_(profile.authenticated_at.is_(None), profile.certificate_at.is_(None), profile.expires_at <= now),
-    )
-    download_needed = or_(profile.downloaded_at.is_(None), profile.refused_at.is_not(None), no_word)
-    terms_open = or_(request.terms_accepted_at.is_(None), request.terms_version.is_distinct_from(request.terms_current))
-    return case(
-        (request.signed_in_at.is_(None), Step.SIGN_IN.value),
-        (or_(request.enrolled_at.is_not(None), over), Step.FINISH.value),
-        (request.ownership.is_distinct_from("employee"), Step.OWNERSHIP.value),
-        (request.privacy_at.is_(None), Step.PRIVACY.value),
-        (request.passcode_verified_at.is_(None), Step.PASSCODE.value),
-        (request.overview_at.is_(None), Step.OVERVIEW.value),
-        (and_(download_needed, terms_open), Step.TERMS.value),
-        (download_needed, Step.PROFILE.value),
-        else_=Step.FINISH.value,
-    )
+def short_code(request_id: str) -> str:
+    """What an employee reads out from the foot of a page, like ``K7QX-2D``: the beginning of the request's id."""
+    return f"{request_id[:4]}-{request_id[4:CODE_LENGTH]}".upper()

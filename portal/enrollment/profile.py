@@ -12,25 +12,23 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from portal import audit
 from portal.backends.base import Management
-from portal.enrollment import journey, progress, requests
+from portal.enrollment import journey
+from portal.enrollment.case import Case
 from portal.enrollment.errors import NoManagedAppleAccount, ProfileUnavailable, RequestEnded, StepOutOfOrder
-from portal.enrollment.journey import Step, Walk, Way
-from portal.events import Event
+from portal.enrollment.journey import Step, Way
+from portal.events import Actor, Event
 from portal.models import IssuedProfile, new_id
 from portal.pki import cms
 from portal.pki.authority import Authority, Identity
 from portal.settings import Settings
-from portal.vault import Vault, token_hash
+from portal.vault import token_hash
 
 MEDIA_TYPE = "application/x-apple-aspen-config"
 SECRET_BYTES = 24
@@ -150,8 +148,6 @@ def _uuid() -> str:
 class Press:
     """What issuing needs besides the request."""
 
-    settings: Settings
-    vault: Vault
     authority: Authority
     signer: Identity
     management: Callable[[str], Management]
@@ -161,30 +157,24 @@ class Press:
     consent: Mapping[str, str]
 
 
-def issue(
-    session: Session, press: Press, request_id: str, walk: Walk, now: datetime, way: Way = Way.PROFILE, ticket: str = ""
-) -> str:
+def issue(case: Case, press: Press, way: Way = Way.PROFILE, ticket: str = "") -> str:
     """A new profile for the browser that earned it; the one before is dead. Returns its ticket (``ticket``, if given).
 
-    Raises StepOutOfOrder, RequestEnded, NoManagedAppleAccount, ProfileNotSigned.
+    Raises StepOutOfOrder, RequestEnded, ProfileNotSigned, and NoManagedAppleAccount (recorded).
     """
-    request = requests.lock(session, request_id)
-    facts = journey.of(request, walk)
-    if facts.over(now):
+    request, now, rules = case.request, case.now, case.settings
+    if case.over:
         raise RequestEnded
-    if not journey.may_visit(Step.PROFILE, facts, now):
+    if not journey.may_visit(Step.PROFILE, case.facts, now):
         raise StepOutOfOrder
-    account = progress.managed_apple_account(session, request, press.settings)
+    account = case.store.account_of(request.person, rules)
     if not account:
-        audit.record(
-            session, audit.request_chain(request.id), Event.PROFILE_REFUSED, now, reason="no_managed_apple_account"
-        )
+        case.record(Event.PROFILE_REFUSED, "no_managed_apple_account", actor=Actor.SYSTEM)
         raise NoManagedAppleAccount
-    requests.retire_profile(session, request, now, "superseded")
+    case.retire_profile("superseded")
     ticket, challenge = ticket or secrets.token_urlsafe(SECRET_BYTES), secrets.token_urlsafe(SECRET_BYTES)
     profile_id = new_id()
-    signed = _sign(press, profile_id, account, challenge, way)
-    rules = press.settings
+    signed = _sign(press, rules, profile_id, account, challenge, way)
     minutes = rules.account_driven.token_minutes if way is Way.ACCOUNT else rules.profile.lifetime_minutes
     profile = IssuedProfile(
         id=profile_id,
@@ -192,32 +182,29 @@ def issue(
         ticket_hash=token_hash(ticket),
         challenge_hash=token_hash(challenge),
         way=way.value,
-        content_sealed=press.vault.seal(signed),
+        content_sealed=case.vault.seal(signed),
         issued_at=now,
         expires_at=now + timedelta(minutes=minutes),
     )
-    session.add(profile)
-    session.flush()  # an access token may refer to it
+    case.store.add(profile)
     request.profile_id = profile_id
     digest = hashlib.sha256(signed).hexdigest()
-    chain = audit.request_chain(request.id)
-    reason = "for_settings" if way is Way.ACCOUNT else None
-    audit.record(session, chain, Event.PROFILE_ISSUED, now, reason=reason, detail={"sha256": digest})
+    case.record(Event.PROFILE_ISSUED, "for_settings" if way is Way.ACCOUNT else None, detail={"sha256": digest})
     return ticket
 
 
-def _sign(press: Press, profile_id: str, account: str, challenge: str, way: Way) -> bytes:
+def _sign(press: Press, rules: Settings, profile_id: str, account: str, challenge: str, way: Way) -> bytes:
     own_signer = press.signer == press.authority.signer
     contents = Contents(
         profile_id=profile_id,
-        identifier=press.settings.enrollment_profile,
-        organization=press.settings.company.name,
+        identifier=rules.enrollment_profile,
+        organization=rules.company.name,
         display_name=press.display_name,
         description=press.description,
         consent=press.consent,
         managed_apple_account=account,
         management=press.management(profile_id),
-        scep_url=press.settings.url("/scep"),
+        scep_url=rules.url("/scep"),
         challenge=challenge,
         ca=press.authority.ca.certificate,
         root=press.authority.ca.certificate if own_signer else None,
@@ -230,13 +217,13 @@ def _sign(press: Press, profile_id: str, account: str, challenge: str, way: Way)
         raise ProfileNotSigned(str(error)) from error
 
 
-def fetch(session: Session, vault: Vault, ticket: str, now: datetime, way: Way = Way.PROFILE) -> tuple[str, bytes]:
-    """(profile id, signed bytes) behind a ticket of that way, the same for as long as it lives.
+def content(case: Case, way: Way = Way.PROFILE) -> tuple[str, bytes]:
+    """(id, signed bytes) of ``case.profile``, if it is of that way; the same for as long as it lives.
 
     Raises ProfileUnavailable.
     """
-    profile = session.scalar(select(IssuedProfile).where(IssuedProfile.ticket_hash == token_hash(ticket)))
-    usable = profile is not None and profile.superseded_at is None and now < profile.expires_at
+    profile = case.profile
+    usable = profile is not None and profile.superseded_at is None and case.now < profile.expires_at
     if profile is None or profile.way != way.value or not usable or profile.content_sealed is None:
         raise ProfileUnavailable
-    return profile.id, vault.open(profile.content_sealed)
+    return profile.id, case.vault.open(profile.content_sealed)

@@ -1,15 +1,9 @@
-"""The license terms: versions in several languages, the current one, what exactly was accepted."""
+"""The license terms as somebody reads and accepts them; publishing them is in ``portal.storage.terms``."""
 
 import hashlib
-from datetime import datetime
+from collections.abc import Mapping
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
-
-from portal import audit
-from portal.events import Event
-from portal.models import EnrollmentRequest, Terms, TermsDraft
-from portal.models.enrollment import NEWEST_TERMS
+from portal.models import Terms
 
 FALLBACK_LOCALE = "en"
 
@@ -18,99 +12,12 @@ class TermsMissing(Exception):
     """No terms were published yet (run ``flask --app app setup``), or not in the fallback language."""
 
 
-class TermsExist(Exception):
-    """That version exists; a published text never changes."""
-
-
-def publish(session: Session, version: str, texts: dict[str, str], actor: str, now: datetime) -> None:
-    """Publish ``texts`` (locale -> text) as ``version``; from now on it must be accepted. Raises TermsExist."""
-    _check_new(session, version, texts)
-    for locale, text in texts.items():
-        session.add(Terms(version=version, locale=locale, text=text.strip() + "\n", published_at=now))
-    digests = {locale: sha256(text.strip() + "\n") for locale, text in texts.items()}
-    audit.record(
-        session,
-        audit.SETTINGS,
-        Event.TERMS_PUBLISHED,
-        now,
-        actor=actor,
-        detail={"version": version, "sha256": digests},
-    )
-
-
-def save_draft(
-    session: Session, version: str, texts: dict[str, str], publish_at: datetime | None, actor: str, now: datetime
-) -> None:
-    """Keep the next version while it is written; there is one draft. Raises TermsExist, TermsMissing."""
-    _check_new(session, version, texts)
-    session.execute(delete(TermsDraft))
-    session.add(TermsDraft(version=version, texts=texts, publish_at=publish_at, saved_at=now, saved_by=actor))
-    detail = {"version": version, "publish_at": publish_at.isoformat() if publish_at else None}
-    audit.record(session, audit.SETTINGS, Event.TERMS_DRAFTED, now, actor=actor, detail=detail)
-
-
-def draft(session: Session) -> TermsDraft | None:
-    """The version that is being written, if any."""
-    return session.scalar(select(TermsDraft).limit(1))
-
-
-def drop_draft(session: Session) -> None:
-    """Forget the draft."""
-    session.execute(delete(TermsDraft))
-
-
-def publish_draft(session: Session, actor: str, now: datetime) -> bool:
-    """Publish the draft as it is; False if there is none. Raises TermsExist."""
-    written = session.scalar(select(TermsDraft).limit(1).with_for_update())
-    if written is None:
-        return False
-    publish(session, written.version, written.texts, actor, now)
-    session.delete(written)
-    return True
-
-
-def publish_if_due(session: Session, now: datetime) -> None:
-    """The worker's part: publish the draft whose time has come, in the name of who saved it."""
-    written = draft(session)
-    if written is not None and written.publish_at is not None and written.publish_at <= now:
-        publish_draft(session, written.saved_by, now)
-
-
-def versions(session: Session) -> list[tuple[str, datetime, list[str], int]]:
-    """(version, published at, languages, how many accepted it last), newest first."""
-    found: dict[str, tuple[str, datetime, list[str], int]] = {}
-    version = EnrollmentRequest.terms_version
-    counts = session.execute(select(version, func.count()).group_by(version)).all()
-    accepted: dict[str | None, int] = {row[0]: row[1] for row in counts}
-    for each in session.scalars(select(Terms).order_by(Terms.published_at.desc(), Terms.id)):
-        entry = found.setdefault(each.version, (each.version, each.published_at, [], accepted.get(each.version, 0)))
-        entry[2].append(each.locale)
-    return list(found.values())
-
-
-def _check_new(session: Session, version: str, texts: dict[str, str]) -> None:
-    if FALLBACK_LOCALE not in texts:
-        raise TermsMissing(f"The terms need a text in {FALLBACK_LOCALE!r}.")
-    if session.scalar(select(Terms.id).where(Terms.version == version).limit(1)):
-        raise TermsExist(version)
-
-
-def current_version(session: Session) -> str:
-    """The version published last. Raises TermsMissing."""
-    version = session.scalar(NEWEST_TERMS)
-    if version is None:
-        raise TermsMissing
-    return version
-
-
-def text_of(session: Session, version: str, locale: str) -> Terms:
-    """The text of ``version`` in ``locale``, else in the fallback language."""
-    wanted = [locale, locale.split("_")[0], FALLBACK_LOCALE]
-    found = {t.locale: t for t in session.scalars(select(Terms).where(Terms.version == version))}
-    for name in wanted:
-        if name in found:
-            return found[name]
-    raise TermsMissing(version)
+def in_language(texts: Mapping[str, Terms], locale: str) -> Terms:
+    """Of a version's texts the one in ``locale``, else in the fallback language. Raises TermsMissing."""
+    for name in (locale, locale.split("_")[0], FALLBACK_LOCALE):
+        if name in texts:
+            return texts[name]
+    raise TermsMissing
 
 
 def sha256(text: str) -> str:

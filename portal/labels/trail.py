@@ -140,6 +140,7 @@ REASON = Labels(
         "push_certificate_expired": N_("the push certificate has expired"),
         "push_data_missing": N_("it has not told how to wake it yet"),
         "person_erased": N_("the person was erased"),
+        "forgotten": N_("its time ran out long ago"),
         "removed_on_device": N_("removed on the device"),
         "no_push_certificate": N_("no push certificate"),
         "self": N_("by the employee"),

@@ -4,24 +4,16 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.events import Event
 from portal.models import (
-    AccessToken,
-    CampaignEntry,
-    Certificate,
-    Command,
-    Device,
-    EnrollmentRequest,
-    IssuedProfile,
     PasswordLink,
     Person,
     Visit,
 )
-from portal.people import erasure
 from portal.settings import Session as SessionRules
 
 STAFF_ROLES = ("helpdesk", "admin")
@@ -127,7 +119,7 @@ def set_role(session: Session, person: Person, role: str, actor: str, now: datet
     if role == person.role:
         return
     if person.role == "admin":
-        _keep_an_admin(session, person)
+        keep_an_admin(session, person)
     before, person.role = person.role, role
     end_sign_ins(session, person)
     detail = {"person": person.id, "before": before, "after": role}
@@ -142,72 +134,8 @@ def enable(session: Session, person: Person, actor: str, now: datetime) -> None:
     audit.record(session, audit.SETTINGS, Event.PERSON_ENABLED, now, actor=actor, detail={"person": person.id})
 
 
-def disable(session: Session, person: Person, actor: str, now: datetime) -> None:
-    """Stop the person from signing in and end every session. Raises LastAdmin.
-
-    Devices that are managed keep their tokens: the worker has them remove the work side (``leaving``).
-    """
-    _keep_an_admin(session, person)
-    person.disabled_at = person.disabled_at or now
-    end_sign_ins(session, person)
-    _end_tokens(session, person, "person_disabled", now)
-    audit.record(session, audit.SETTINGS, Event.PERSON_DISABLED, now, actor=actor, detail={"person": person.id})
-
-
-def erase(session: Session, person: Person, actor: str, now: datetime) -> None:
-    """Remove what is personal; requests, times and the audit chains stay. Raises LastAdmin, DevicesManaged.
-
-    Its devices have to be free of work data before: their enrollment would end here, all at once and unseen.
-    """
-    _keep_an_admin(session, person)
-    if _has_managed_device(session, person):
-        raise DevicesManaged
-    _end_tokens(session, person, "person_erased", now)
-    for request in session.scalars(select(EnrollmentRequest).where(EnrollmentRequest.person_id == person.id)):
-        if request.ended_at is None and request.enrolled_at is None:
-            request.ended_at, request.end_reason = now, "cancelled"
-        _end_devices(session, request, now)
-    audit.erase_details_of(session, PEOPLE_CHAIN, person.id)
-    session.execute(update(CampaignEntry).where(CampaignEntry.username == person.username).values(username=""))
-    person.username = f"erased-{person.id}"
-    person.disabled_at = person.disabled_at or now
-    person.erased_at = now
-    erasure.of_person(session, person.id)
-    audit.record(session, audit.SETTINGS, Event.PERSON_ERASED, now, actor=actor)
-
-
-def _has_managed_device(session: Session, person: Person) -> bool:
-    requests = select(EnrollmentRequest.id).where(EnrollmentRequest.person_id == person.id)
-    managed = (Device.request_id.in_(requests), Device.enrolled_at.is_not(None), Device.ended_at.is_(None))
-    return session.scalar(select(Device.id).where(*managed).limit(1)) is not None
-
-
-def _end_devices(session: Session, request: EnrollmentRequest, now: datetime) -> None:
-    """No profile of the request can be fetched, no certificate speaks, no device is on its way any more."""
-    issued = (IssuedProfile.request_id == request.id, IssuedProfile.superseded_at.is_(None))
-    session.execute(update(IssuedProfile).where(*issued).values(superseded_at=now))
-    valid = (Certificate.request_id == request.id, Certificate.revoked_at.is_(None))
-    session.execute(update(Certificate).where(*valid).values(revoked_at=now, revoked_reason="person_erased"))
-    for device in session.scalars(select(Device).where(Device.request_id == request.id)):
-        open_commands = (Command.device_id == device.id, Command.status.in_(("queued", "sent", "not_now")))
-        session.execute(update(Command).where(*open_commands).values(status="dropped", handed_at=now))
-        if device.ended_at is None:
-            device.ended_at, device.end_reason = now, "person_erased"
-
-
-def _end_tokens(session: Session, person: Person, reason: str, now: datetime) -> None:
-    """Devices that are on their way to being managed, by an access token, get no further."""
-    requests = select(EnrollmentRequest.id).where(EnrollmentRequest.person_id == person.id)
-    if reason == "person_disabled":
-        requests = requests.where(EnrollmentRequest.enrolled_at.is_(None))
-    session.execute(
-        update(AccessToken)
-        .where(AccessToken.request_id.in_(requests), AccessToken.revoked_at.is_(None))
-        .values(revoked_at=now, revoked_reason=reason)
-    )
-
-
-def _keep_an_admin(session: Session, person: Person) -> None:
+def keep_an_admin(session: Session, person: Person) -> None:
+    """Raises LastAdmin if nobody else is one."""
     if person.role != "admin" or person.disabled_at is not None:
         return
     if not other_admins(session, person):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import or_, select
 
-from portal import people
 from portal.credentials.base import DIRECTORY, SourceUnavailable
 from portal.database import Database
-from portal.enrollment import brake
 from portal.models import Device, EnrollmentRequest, Person
-from portal.people import LastAdmin
+from portal.people import LastAdmin, closing
+from portal.storage import brake
+from portal.storage.cases import Cases, Services
 
 if TYPE_CHECKING:
     from portal.credentials.directory import Directory
@@ -27,7 +27,7 @@ CLOSED = ("disabled", "expired")
 log = logging.getLogger("portal.leavers")
 
 
-def look(database: Database, directory: "Directory", now: datetime) -> int:
+def look(database: Database, services: Services, directory: "Directory", now: datetime) -> int:
     """Ask about everybody with a managed device whom nobody asked about for an hour; how many were disabled.
 
     While the directory is out of reach nothing happens, nor while too many removals are held: perhaps it is misread.
@@ -48,7 +48,7 @@ def look(database: Database, directory: "Directory", now: datetime) -> int:
             person.synced_at = now
             if problem in CLOSED and person.disabled_at is None:
                 try:
-                    people.disable(session, person, "directory", now)
+                    closing.disable(Cases(session, services, now), person, "directory")
                     count += 1
                 except LastAdmin:
                     log.warning("leavers.last_admin person=%s", person_id)

@@ -3,10 +3,10 @@
 from flask import Flask
 
 from portal import jobs
-from portal.enrollment import commands
 from portal.extensions import db_session, portal
 from portal.notifications import outbox
 from portal.settings import Settings
+from portal.storage.cases import COMMANDS_QUEUED
 from portal.web import (
     account,
     admin,
@@ -57,7 +57,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 def nudge_worker(_error: BaseException | None) -> None:
     """After a request that queued mail, or commands for a backend that can wake their devices."""
-    mail, orders = db_session.info.pop(outbox.QUEUED, False), db_session.info.pop(commands.QUEUED, False)
+    mail, orders = db_session.info.pop(outbox.QUEUED, False), db_session.info.pop(COMMANDS_QUEUED, False)
     if mail:
         jobs.nudge(portal.settings)
     if orders and portal.backend.wakes_devices:

@@ -17,8 +17,6 @@ def check_backend() -> None:
 def open_press() -> profiles.Press:
     """Everything but the request. Raises ProfileNotSigned."""
     return profiles.Press(
-        settings=portal.settings,
-        vault=portal.vault,
         authority=portal.authority,
         signer=_signer(),
         management=portal.backend.management,

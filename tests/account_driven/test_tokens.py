@@ -3,11 +3,13 @@
 import pytest
 from sqlalchemy import select
 
-from portal import people
-from portal.enrollment import leaving, requests
+from portal.enrollment import ending
 from portal.models import Base, Person
+from portal.people import closing
 from portal.simulator.employee import Stuck
 from portal.simulator.iphone import SignInAgain, Unenrolled
+from portal.storage import rounds
+from portal.storage.cases import Cases
 from tests.account_driven.steps import enroll, post, signed, token_of, walking
 from tests.factories import Company
 
@@ -40,7 +42,7 @@ def test_a_token_replayed_after_the_enrollment_gets_a_fresh_challenge(app, compa
 def test_a_token_of_a_cancelled_request_gets_a_fresh_challenge(app, company, portal, clock, invitation, settings_app):
     _, token = token_of(settings_app, invitation, app)
     with portal.database.transaction() as session:
-        requests.cancel(session, invitation.request.id, "helpdesk:test", clock())
+        ending.cancel(Cases(session, portal).lock(invitation.request.id), "helpdesk:test")
     assert refused(app, token) == 401
     assert company.events(invitation)[-1] == ("token.refused", "token_revoked")
 
@@ -111,8 +113,8 @@ def test_a_disabled_person_s_device_removes_the_work_side_even_with_a_token_that
     settings_app = enroll(app, invitation)
     with portal.database.transaction() as session:
         person = session.scalar(select(Person).where(Person.username == "erika"))
-        people.disable(session, person, "admin:test", clock())
-        assert leaving.of_disabled_people(session, portal.settings, clock()) == 1
+        closing.disable(Cases(session, portal), person, "admin:test")
+        assert rounds.of_disabled_people(Cases(session, portal)) == 1
     clock.forward(days=31)
     assert settings_app.phone.connect() == ["RemoveProfile"]
     assert company.status(invitation) == "removed"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from portal.enrollment import requests
+from portal.enrollment import ending
+from portal.storage.cases import Cases
 from tests.account_driven.steps import ACCOUNT, IOS_18, begin, walking, web_view
 from tests.factories import BASE, owner
 from tests.pages import Browser
@@ -99,6 +100,6 @@ def test_after_an_hour_privacy_passcode_and_terms_are_asked_again(app, company, 
 def test_a_request_cancelled_meanwhile_ends_on_a_page(app, company, portal, clock, invitation):
     browser = web_view(app, begin(app)).sign_in()
     with portal.database.transaction() as session:
-        requests.cancel(session, invitation.request.id, "helpdesk:test", clock())
+        ending.cancel(Cases(session, portal).lock(invitation.request.id), "helpdesk:test")
     browser.get("/apple/enroll/continue")
     assert browser.heading == "This request is closed"

@@ -29,6 +29,7 @@ from portal.simulator.iphone import IPhone
 from portal.simulator.model import MODELS
 from portal.simulator.nanomdm import VERSION, NanoMdm
 from portal.simulator.settings_app import SettingsApp
+from portal.storage.cases import Cases
 from tests import databases
 from tests.account_driven.steps import ACCOUNT, walking
 from tests.factories import BASE, Company, phone_key
@@ -100,7 +101,7 @@ class House:
         """The reconcile job, long after."""
         if self.portal.backend.keeps_queue:
             with self.portal.database.transaction() as session:
-                upkeep.reconcile(session, self.portal.settings, clock.now())
+                upkeep.reconcile(Cases(session, self.portal))
         self.work()
 
     def until(self, holds: Callable[[], bool]) -> None:

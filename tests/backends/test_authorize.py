@@ -6,10 +6,10 @@ import httpx
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from portal.backends.embedded import identity
-from portal.enrollment import access, leaving
+from portal.enrollment import access, ending
 from portal.models import Certificate, Device
 from portal.simulator.settings_app import SettingsApp
+from portal.storage.cases import Cases
 from tests.account_driven.steps import ACCOUNT, walking
 from tests.backends.delegated import SETTINGS, TOPIC, Delegated, authenticate, check_out, token_update
 from tests.factories import BASE, phone, phone_key
@@ -206,14 +206,16 @@ def test_a_device_that_is_not_enrolled_yet_needs_its_token_for_everything(delega
 
 def test_signing_in_again_is_asked_and_the_new_token_counts(delegated, account_driven, clock):
     with delegated.portal.database.transaction() as session:
-        assert access.ask_to_sign_in_again(session, delegated.invitation.request.id, "helpdesk:x", clock())
+        assert access.ask_to_sign_in_again(
+            Cases(session, delegated.portal).lock(delegated.invitation.request.id), "helpdesk:x"
+        )
     assert ask(delegated, account_driven, token=account_driven.token).status_code == 401
 
 
 def test_a_device_that_is_to_leave_hears_of_it_whatever_its_token(delegated, account_driven, clock):
     with delegated.portal.database.transaction() as session:
         device = session.get_one(Device, delegated.company.device(delegated.invitation).id)
-        leaving.ask(session, delegated.portal.settings, device, "selective_wipe", "helpdesk:x", clock())
+        ending.ask(Cases(session, delegated.portal).of_device(device.id), "selective_wipe", "helpdesk:x")
     assert ask(delegated, account_driven, token="stolen").status_code == 204
 
 
@@ -222,7 +224,7 @@ def test_an_outage_is_never_a_yes_and_never_a_401(delegated, profile_driven, mon
     def broken(*_args):
         raise error
 
-    monkeypatch.setattr(identity, "certificate_of", broken)
+    monkeypatch.setattr(Cases, "of_certificate", broken)
     assert ask(delegated, profile_driven).status_code in (500, 503)
 
 

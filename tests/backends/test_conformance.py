@@ -8,15 +8,15 @@ from sqlalchemy import select
 
 from portal import clock
 from portal.backends.base import Parcel
-from portal.enrollment import access, commands, leaving, management
+from portal.enrollment import access, ending, management
 from portal.enrollment.commands import Order
-from portal.enrollment.management import Staff
 from portal.models import AccessToken, Certificate, Command, Device, OutboxMessage
 from portal.simulator.iphone import SignInAgain, Unenrolled
 from portal.simulator.scep_client import InstallationFailed
+from portal.storage.cases import Cases
 from tests.account_driven.steps import walking
 from tests.backends import houses
-from tests.factories import phone_key
+from tests.factories import phone_key, queue_command
 from tests.pages import Browser
 from tests.tools import needs_nanomdm
 
@@ -34,7 +34,7 @@ def house(request, make_app, tmp_path):
 def order(house, invitation, wanted):
     with house.portal.database.transaction() as session:
         device = session.get_one(Device, house.device(invitation).id)
-        return commands.order(session, device, wanted, clock.now())
+        return queue_command(session, house.portal, device.id, wanted)
 
 
 def count(house, invitation, kind):
@@ -84,7 +84,7 @@ def test_the_owner_of_an_iphone_signs_in_again(house):
     invitation = house.invite()
     settings_app = house.from_settings(invitation)
     with house.portal.database.transaction() as session:
-        assert access.ask_to_sign_in_again(session, invitation.request.id, "helpdesk:test", clock.now())
+        assert access.ask_to_sign_in_again(Cases(session, house.portal).lock(invitation.request.id), "helpdesk:test")
     with pytest.raises(SignInAgain) as asked:
         settings_app.phone.connect()
     settings_app.sign_in_again(asked.value, walking(house.app, invitation))
@@ -158,8 +158,10 @@ def test_work_data_is_removed_and_the_enrollment_is_over(house):
     phone = house.enrolled(invitation)
     phone.apps = {"com.example.mail": "Managed"}
     with house.portal.database.transaction() as session:
-        staff = Staff("helpdesk:test", clock.now())
-        management.remove_work_data(session, house.portal.settings, house.device(invitation).id, "iPhone", staff)
+        staff = "helpdesk:test"
+        management.remove_work_data(
+            Cases(session, house.portal).of_device(house.device(invitation).id), "iPhone", staff
+        )
     assert house.connect(phone) == ["RemoveProfile"]
     assert phone.apps == {}
     assert house.company.status(invitation) == "removed"
@@ -177,7 +179,7 @@ def test_a_cancelled_request_keeps_the_device_out(house):
     phone.authenticate()
     house.until(lambda: house.device(invitation) is not None)
     with house.portal.database.transaction() as session:
-        leaving.cancel(session, house.portal.settings, invitation.request.id, "helpdesk:test", clock.now())
+        ending.cancel(Cases(session, house.portal).lock(invitation.request.id), "helpdesk:test")
     with pytest.raises(Unenrolled):
         phone.token_update()
     house.work()
@@ -295,13 +297,15 @@ def test_profiles_are_installed_listed_and_removed(house):
     content = plistlib.dumps({"PayloadType": "Configuration", "PayloadIdentifier": "com.example.wifi",
                               "PayloadVersion": 1, "PayloadUUID": "X", "PayloadDisplayName": "Wi-Fi",
                               "PayloadContent": [{"PayloadType": "com.apple.wifi.managed"}]})  # fmt: skip
-    staff, settings = Staff("admin:test", clock.now()), house.portal.settings
+    staff = "admin:test"
     with house.portal.database.transaction() as session:
-        management.install_profile(session, settings, house.device(invitation).id, content, staff)
+        management.install_profile(Cases(session, house.portal).of_device(house.device(invitation).id), content, staff)
     assert house.connect(phone) == ["InstallProfile", "ProfileList"]
     assert [each["PayloadIdentifier"] for each in house.device(invitation).profiles][1:] == ["com.example.wifi"]
     with house.portal.database.transaction() as session:
-        management.remove_profile(session, settings, house.device(invitation).id, "com.example.wifi", staff)
+        management.remove_profile(
+            Cases(session, house.portal).of_device(house.device(invitation).id), "com.example.wifi", staff
+        )
     assert house.connect(phone) == ["RemoveProfile"]
     assert phone.profiles == {}
     assert len(house.device(invitation).profiles) == 1
@@ -313,7 +317,7 @@ def test_apps_and_certificates_are_read(house):
     phone = house.enrolled(invitation)
     phone.apps = {"com.example.mail": "Managed"}
     with house.portal.database.transaction() as session:
-        management.read(session, house.device(invitation).id, Staff("helpdesk:test", clock.now()))
+        management.read(Cases(session, house.portal).of_device(house.device(invitation).id), "helpdesk:test")
     house.connect(phone)
     device = house.device(invitation)
     assert device.apps == [{"Identifier": "com.example.mail", "Status": "Managed"}]

@@ -5,17 +5,15 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from portal import clock
-from portal.enrollment import commands, management
+from portal.enrollment import management
 from portal.enrollment.commands import Order
-from portal.enrollment.management import Staff
-from portal.models import Device
 from portal.simulator.iphone import Unenrolled
 from portal.simulator.scep_client import InstallationFailed
 from portal.simulator.settings_app import SettingsApp
+from portal.storage.cases import Cases
 from tests.account_driven.steps import walking
 from tests.backends import houses
-from tests.factories import BASE
+from tests.factories import BASE, queue_command
 from tests.tools import needs_nanomdm
 
 pytestmark = needs_nanomdm
@@ -66,12 +64,12 @@ class Life:
 
     def lock(self) -> None:
         with self.house.portal.database.transaction() as session:
-            commands.order(session, session.get_one(Device, self.device_id), Order("DeviceLock"), clock.now())
+            queue_command(session, self.house.portal, self.device_id, Order("DeviceLock"))
 
     def wipe(self) -> None:
-        staff = Staff(f"helpdesk:{self.username}", clock.now())  # by hand, each by somebody else
+        staff = f"helpdesk:{self.username}"  # by hand, each by somebody else
         with self.house.portal.database.transaction() as session:
-            management.remove_work_data(session, self.house.portal.settings, self.device_id, "iPhone", staff)
+            management.remove_work_data(Cases(session, self.house.portal).of_device(self.device_id), "iPhone", staff)
 
     @property
     def device_id(self) -> str:

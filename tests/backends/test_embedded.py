@@ -7,16 +7,16 @@ import uuid
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from portal import clock as portal_clock
 from portal.backends import dispatch
 from portal.backends.embedded import connect
-from portal.enrollment import allowed, commands, requests
+from portal.enrollment import allowed, ending
 from portal.enrollment.commands import Order
 from portal.models import Command, Device
 from portal.pki.authority import Identity
 from portal.simulator.iphone import IPhone, Unenrolled
 from portal.simulator.scep_client import InstallationFailed, self_signed
-from tests.factories import phone, phone_key
+from portal.storage.cases import Cases
+from tests.factories import phone, phone_key, queue_command
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def authenticate(device, **extra):
 def enqueue(company, invitation, order):
     with company.portal.database.transaction() as session:
         device = session.query(Device).filter_by(request_id=invitation.request.id).one()
-        return commands.order(session, device, order, portal_clock.now())
+        return queue_command(session, company.portal, device.id, order)
 
 
 # --- enrolling -----------------------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ def test_a_device_that_left_is_told_to_unenroll_and_stays_gone(company, invitati
 def test_cancelling_stops_a_device_on_its_way(company, invitation, prepared, clock):
     prepared.authenticate()
     with company.portal.database.transaction() as session:
-        requests.cancel(session, invitation.request.id, "helpdesk:test", clock())
+        ending.cancel(Cases(session, company.portal).lock(invitation.request.id), "helpdesk:test")
     with pytest.raises(Unenrolled):
         prepared.token_update()
     assert company.status(invitation) == "cancelled"

@@ -8,10 +8,10 @@ import pytest
 from portal.backends import dispatch, upkeep
 from portal.backends.base import BackendDown, Parcel, ParcelRefused
 from portal.backends.nanomdm import FAILURES_TO_PAUSE, NanoMdmBackend
-from portal.enrollment import commands
 from portal.enrollment.commands import Order
 from portal.models import Command, Device, PortalState
 from tests.backends.delegated import SETTINGS, TOPIC, Delegated, authenticate, check_out, connect, token_update
+from tests.factories import queue_command
 
 PARCEL = Parcel("E-1", "COMMAND-1", b"<plist/>")
 
@@ -195,7 +195,7 @@ def test_health_is_asked_once_in_a_while_whoever_wants_to_know(backend):
 def order(delegated, *kinds):
     with delegated.portal.database.transaction() as session:
         device = session.get_one(Device, delegated.company.device(delegated.invitation).id)
-        return [commands.order(session, device, Order(kind), delegated.clock()).uuid for kind in kinds]
+        return [queue_command(session, delegated.portal, device.id, Order(kind)).uuid for kind in kinds]
 
 
 def states(delegated, uuids):

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 from portal.backends.nanomdm import events
-from portal.enrollment import commands, leaving
+from portal.enrollment import ending
 from portal.enrollment.commands import Order
 from portal.models import BackendEvent, Device
+from portal.storage.cases import Cases
 from tests.backends.delegated import Delegated, authenticate, check_out, connect, token_update, webhook
+from tests.factories import queue_command
 from tests.pages import Browser
 
 
@@ -225,7 +227,7 @@ def test_an_event_that_breaks_is_tried_again_and_then_kept(delegated, clock, mon
         raise RuntimeError("bug")
 
     with monkeypatch.context() as patched:
-        patched.setattr(leaving, "left", broken)
+        patched.setattr(ending, "end", broken)
         delegated.tell(check_out("E-1", reference)).work()
         assert delegated.company.status(delegated.invitation) == "enrolled"
         delegated.tell(connect("E-1", reference)).work()  # the others go on
@@ -240,7 +242,7 @@ def test_an_event_that_always_breaks_is_kept_in_the_end(delegated, clock, monkey
     def broken(*_args, **_kwargs):
         raise RuntimeError("bug")
 
-    monkeypatch.setattr(leaving, "left", broken)
+    monkeypatch.setattr(ending, "end", broken)
     delegated.tell(check_out("E-1", reference))
     for _ in range(8):
         delegated.work(1800)
@@ -263,7 +265,7 @@ def test_a_late_answer_to_the_removal_changes_nothing_any_more(delegated):
     reference = delegated.enroll()
     with delegated.portal.database.transaction() as session:
         device = session.get_one(Device, delegated.company.device(delegated.invitation).id)
-        leaving.ask(session, delegated.portal.settings, device, "selective_wipe", "helpdesk:x", delegated.clock())
+        ending.ask(Cases(session, delegated.portal).of_device(device.id), "selective_wipe", "helpdesk:x")
     delegated.work()
     removal = list(delegated.api.queued)[-1]
     delegated.tell(check_out("E-1", reference), connect("E-1", reference, "Acknowledged", removal)).work()
@@ -294,7 +296,7 @@ def test_a_command_waits_for_the_device_that_has_not_introduced_itself_long_enou
     reference = delegated.enroll()
     with delegated.portal.database.transaction() as session:
         device = session.get_one(Device, delegated.company.device(delegated.invitation).id)
-        command = commands.order(session, device, Order("DeviceLock"), delegated.clock())
+        command = queue_command(session, delegated.portal, device.id, Order("DeviceLock"))
     delegated.tell(connect("E-1", reference, "Acknowledged", command.uuid))  # faster than its handing over
     delegated.work()
     assert delegated.company.device(delegated.invitation).ended_at is None

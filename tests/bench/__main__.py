@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from portal import clock
 from portal.credentials import local
-from portal.enrollment import requests
+from portal.enrollment import invitations
 from portal.extensions import Portal
 from portal.models import Person
 from portal.settings import load
@@ -33,6 +33,7 @@ from portal.simulator.iphone import IPhone
 from portal.simulator.model import MODELS
 from portal.simulator.server import Server, running
 from portal.simulator.settings_app import SettingsApp
+from portal.storage.cases import Cases
 
 PASSWORD = "a password of the bench"
 BENCH = "bench-"
@@ -108,9 +109,8 @@ def prepare(server: Server, count: int, name: str) -> list[tuple[str, str, str]]
             if account is None:
                 session.add(local.LocalAccount(person=person, password_hash=hashed))
             session.flush()
-            invitation = requests.create(
-                session, portal.vault, settings, person, "command", clock.now(), asked_by="Bench", actor="command"
-            )
+            cases = Cases(session, portal)
+            invitation = invitations.invite(cases, person, "command", actor="command", asked_by="Bench")
             made.append((username, settings.url(f"/e/{invitation.token}"), invitation.passcode))
     portal.database.engine.dispose()
     return made

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Engine, event, insert, text
 
 from portal import clock, create_app
-from portal.enrollment import board
+from portal.enrollment import journey
 from portal.extensions import Portal
 from portal.models import Certificate, Device, EnrollmentRequest, IssuedProfile, Person, SearchWord, new_id
 from portal.models.people import search_words
@@ -93,7 +93,7 @@ def fill(portal: Portal, count: int) -> str:
             for start in range(0, len(rows), AT_A_TIME):
                 session.execute(insert(table.__table__), rows[start : start + AT_A_TIME])  # type: ignore[arg-type]
     outside_transactions(portal.database.engine, "VACUUM", "ANALYZE")
-    return board.short_code(str(requests[count // 2]["id"]))
+    return journey.short_code(str(requests[count // 2]["id"]))
 
 
 def outside_transactions(engine: Engine, *statements: str) -> None:

@@ -1,4 +1,4 @@
-"""How many SQL statements each request of an enrollment runs (BEGIN included), and what CPU it takes; in one process."""
+"""How many SQL statements each request of an enrollment runs (BEGIN included), and its CPU time; in one process."""
 
 import argparse
 import logging

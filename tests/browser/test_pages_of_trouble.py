@@ -5,9 +5,9 @@ import plistlib
 import pytest
 
 from portal.backends.base import Health
-from portal.enrollment import management, progress, requests
-from portal.enrollment.management import Staff
+from portal.enrollment import ending, management, steps
 from portal.simulator.iphone import IPhone, Unenrolled
+from portal.storage.cases import Cases
 from tests.browser.conftest import needs_chromium
 from tests.factories import phone_key, totp_code
 
@@ -69,7 +69,7 @@ def test_outages_and_faults(scene, monkeypatch, clock):
     at.open("/enroll/profile")
     monkeypatch.setattr(at.portal.backend, "health", health)
     at.engine.wait_for_heading("Download the profile")
-    monkeypatch.setattr(progress, "sign_in", lambda *_: 1 / 0)
+    monkeypatch.setattr(steps, "sign_in", lambda *_: 1 / 0)
     invitation = at.company.invite(at.company.person("other"))
     at.open(f"/e/{invitation.token}")
     at.sign_in("other")
@@ -122,10 +122,10 @@ def test_the_page_of_a_device(scene, clock):
     phone = IPhone(key=phone_key(), apps={"com.example.mail": "Managed", "com.example.files": "Installing"})
     phone.install(profile)
     device_id = at.company.device(invitation).id
-    staff = Staff("helpdesk:test", clock())
+    staff = "helpdesk:test"
     with at.portal.database.transaction() as session:
-        management.install_profile(session, at.portal.settings, device_id, WIFI, staff)
-        management.read(session, device_id, staff)
+        management.install_profile(Cases(session, at.portal).of_device(device_id), WIFI, staff)
+        management.read(Cases(session, at.portal).of_device(device_id), staff)
     phone.connect()
     at.company.person("helen", "admin")
     at.open("/staff/sign-in")
@@ -153,8 +153,8 @@ def test_a_device_that_is_silent_and_one_that_does_not_leave(scene, clock):
     at.open(f"/helpdesk/devices/{device_id}")
     at.sees("helpdesk-device-silent", "iPhone · Erika")
     with at.portal.database.transaction() as session:
-        staff = Staff("helpdesk:test", clock())
-        management.remove_work_data(session, at.portal.settings, device_id, "iPhone", staff)
+        staff = "helpdesk:test"
+        management.remove_work_data(Cases(session, at.portal).of_device(device_id), "iPhone", staff)
     at.open(f"/helpdesk/requests/{invitation.request.id}")
     at.sees("helpdesk-request-leaving", "Erika")
 
@@ -163,6 +163,6 @@ def test_a_request_that_was_closed(scene, clock):
     at = scene()
     invitation, _ = at.walk_to_download()
     with at.portal.database.transaction() as session:
-        requests.cancel(session, invitation.request.id, "helpdesk:test", clock())
+        ending.cancel(Cases(session, at.portal).lock(invitation.request.id), "helpdesk:test")
     at.open("/enroll/finish")
     at.sees("8-closed", "This request is closed")

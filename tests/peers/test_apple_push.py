@@ -14,13 +14,12 @@ from portal.backends import upkeep
 from portal.backends.base import BackendDown, ParcelRefused
 from portal.backends.embedded import push
 from portal.backends.embedded.push import ApplePush, PushToken
-from portal.enrollment import commands
 from portal.enrollment.commands import Order
 from portal.models import Command, Device, PortalState
 from portal.simulator.employee import Employee
 from portal.simulator.iphone import IPhone
 from portal.simulator.server import free_port
-from tests.factories import phone, phone_key, push_identity
+from tests.factories import phone, phone_key, push_identity, queue_command
 from tests.pages import Browser
 from tests.peers.apple_push import ApplePushService, needs_node
 from tests.servers import Cast, portal_server
@@ -210,7 +209,7 @@ def order(company, invitation, wanted):
     portal = company.portal
     with portal.database.transaction() as session:
         device = session.get_one(Device, company.device(invitation).id)
-        commands.order(session, device, wanted, portal_clock.now())
+        queue_command(session, portal, device.id, wanted)
 
 
 def test_one_push_for_everything_that_waits(apple, company, invitation, enrolled, worker):

@@ -2,50 +2,38 @@
 
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
 from portal.backends import messages
 from portal.backends.embedded import identity
-from portal.backends.messages import Desk
-from portal.enrollment.errors import DeviceRefused
+from portal.enrollment.case import Case
 from portal.models import Command, Device
 from portal.plists import text
 
 
-def handle(desk: Desk, fingerprint: str, message: dict[str, Any] | None) -> bytes:
-    """Take one report signed by ``fingerprint``; returns the next command's plist, or nothing when all is done.
+def handle(case: Case, message: dict[str, Any] | None) -> bytes:
+    """Take one report of whoever signed with the case's certificate; the next command's plist, or nothing at the end.
 
     ``message`` is None for a report that cannot be read: it can only be the answer to the command that was sent last,
     which failed, and those behind it must not wait for ever.
 
     Raises DeviceRefused (the enrollment is over), NotIdentified, BadPlist.
     """
-    certificate = identity.certificate_of(desk.session, fingerprint)
     told = text(message, "EnrollmentID") if message is not None else None
-    device = identity.device_of(desk.session, certificate, told, unnamed=message is None)
-    if device.ended_at is not None or certificate.revoked_at is not None:
-        raise DeviceRefused("enrollment_ended")
+    device = identity.device_of(case, told, unnamed=message is None)
+    identity.must_go_on(case)
     if message is None:
-        messages.unreadable(desk, device)
+        messages.unreadable(case)
     else:
-        messages.report(desk, device, message)
+        messages.report(case, message)
     put_off = message is not None and message["Status"] == "NotNow"
-    command = _next(desk.session, device, with_put_off=not put_off)
+    command = _next(case, device, with_put_off=not put_off)
     if command is None or device.ended_at is not None:
         return b""
-    command.status, command.sent_at, command.handed_at = "sent", desk.now, command.handed_at or desk.now
+    command.status, command.sent_at, command.handed_at = "sent", case.now, command.handed_at or case.now
     return command.payload
 
 
-def _next(session: Session, device: Device, with_put_off: bool) -> Command | None:
+def _next(case: Case, device: Device, with_put_off: bool) -> Command | None:
     # Apple: after NotNow a device is to be left in peace for a while; it does not come again by itself. So what it put
     # off comes after anything else that it says, and each of its other answers settles a command: that ends.
-    open_states = ["queued", "sent", "not_now"] if with_put_off else ["queued", "sent"]
-    query = (
-        select(Command)
-        .where(Command.device_id == device.id, Command.status.in_(open_states))
-        .order_by(Command.id)
-        .limit(1)
-    )
-    return session.scalar(query)
+    states = ("queued", "sent", "not_now") if with_put_off else ("queued", "sent")
+    return next((each for each in case.store.open_commands(device) if each.status in states), None)

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from portal.models import Certificate, Device
+from portal.enrollment.case import Case
+from portal.enrollment.errors import DeviceRefused
+from portal.models import Device
 from portal.pki import cms
 from portal.pki.authority import Authority, CertificateRejected
 
@@ -68,27 +68,25 @@ def _fingerprint(authority: Authority, signer: x509.Certificate, now: datetime) 
     return signer.fingerprint(hashes.SHA256()).hex()
 
 
-def certificate_of(session: Session, fingerprint: str) -> Certificate:
-    """The issued certificate, revoked or not. Raises NotIdentified."""
-    certificate = session.get(Certificate, fingerprint)
-    if certificate is None:
-        raise NotIdentified("unknown_certificate")
-    return certificate
-
-
-def device_of(session: Session, certificate: Certificate, enrollment_id: str | None, unnamed: bool = False) -> Device:
-    """The device this certificate speaks for; it must call itself by its own EnrollmentID. Raises NotIdentified.
+def device_of(case: Case, enrollment_id: str | None, unnamed: bool = False) -> Device:
+    """The device that the case's certificate speaks for; it must call itself by its own name. Raises NotIdentified.
 
     ``unnamed``: nobody could read how it calls itself, and nothing of what it says is believed.
     """
-    device = session.scalar(
-        select(Device)
-        .where(Device.certificate_fingerprint == certificate.fingerprint)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    if device is None:
+    if case.device is None:
         raise NotIdentified("not_authenticated_yet")
-    if not unnamed and device.enrollment_id != enrollment_id:
+    if not unnamed and case.device.enrollment_id != enrollment_id:
         raise NotIdentified("certificate_of_another_device")
-    return device
+    return case.device
+
+
+def is_over(case: Case) -> bool:
+    """Whether the enrollment ended, or its certificate was revoked."""
+    assert case.certificate is not None
+    return case.certificate.revoked_at is not None or (case.device is not None and case.device.ended_at is not None)
+
+
+def must_go_on(case: Case) -> None:
+    """Raises DeviceRefused if the enrollment is over."""
+    if is_over(case):
+        raise DeviceRefused("enrollment_ended")

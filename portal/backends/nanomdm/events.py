@@ -23,13 +23,16 @@ from sqlalchemy.orm import Session
 
 from portal import clock, plists
 from portal.backends import messages
-from portal.backends.messages import HARDWARE_IDENTIFIERS, Desk
+from portal.backends.messages import HARDWARE_IDENTIFIERS
 from portal.database import Database
-from portal.enrollment import allowed, progress
+from portal.enrollment import allowed, devices
+from portal.enrollment.case import Case
+from portal.enrollment.devices import DeviceReport
 from portal.enrollment.errors import DeviceRefused
-from portal.models import BackendEvent, Device, IssuedProfile
+from portal.models import BackendEvent
 from portal.plists import BadPlist
 from portal.settings import Settings
+from portal.storage.cases import Cases, Given
 from portal.vault import Vault
 
 REFERENCE = "ref"
@@ -144,7 +147,7 @@ def work(database: Database, vault: Vault, settings: Settings, topic: str) -> in
                 if event is None:
                     break
                 event_id = event.id
-                settled += _take_up(Desk(session, vault, settings, topic, clock.now()), event)
+                settled += _take_up(Cases(session, Given(settings, vault)), topic, event)
         except DeviceRefused as refusal:  # recorded with the request; the rest of that transaction stands
             with database.transaction() as session:
                 _done(session.get_one(BackendEvent, event_id), f"{REFUSED}: {refusal.reason}"[:48], clock.now())
@@ -172,78 +175,82 @@ def _next(session: Session, now: datetime) -> BackendEvent | None:
     return session.scalar(query)
 
 
-def _take_up(desk: Desk, event: BackendEvent) -> bool:
-    message = plistlib.loads(desk.vault.open(event.content_sealed or b""))
-    patient = desk.now - event.received_at < PATIENCE
+def _take_up(cases: Cases, topic: str, event: BackendEvent) -> bool:
+    message = plistlib.loads(cases.services.vault.open(event.content_sealed or b""))
+    patient = cases.now - event.received_at < PATIENCE
     try:
         if event.kind == "Authenticate":
-            outcome = _authenticate(desk, event, message)
+            outcome = _authenticate(cases, topic, event, message)
         else:
-            outcome = _speak(desk, event, message, patient)
+            outcome = _speak(cases, topic, event, message, patient)
     except _TooEarly:
-        event.next_attempt_at = desk.now + LOOK_AGAIN
+        event.next_attempt_at = cases.now + LOOK_AGAIN
         return False
     except BadPlist as problem:
         outcome = f"{REFUSED}: {problem}"
-    _done(event, outcome, desk.now)
+    _done(event, outcome, cases.now)
     if event.kind in ("Authenticate", "TokenUpdate"):
-        _release(desk, event)
+        _release(cases, event)
     return True
 
 
-def _release(desk: Desk, event: BackendEvent) -> None:
+def _release(cases: Cases, event: BackendEvent) -> None:
     """What waited for this message need not wait any longer."""
     same = (BackendEvent.enrollment_id == event.enrollment_id) & BackendEvent.done_at.is_(None)
-    waiting = same & (BackendEvent.next_attempt_at > desk.now) & (BackendEvent.attempts == 0)
-    desk.session.execute(update(BackendEvent).where(waiting).values(next_attempt_at=desk.now))
+    waiting = same & (BackendEvent.next_attempt_at > cases.now) & (BackendEvent.attempts == 0)
+    cases.session.execute(update(BackendEvent).where(waiting).values(next_attempt_at=cases.now))
 
 
-def _authenticate(desk: Desk, event: BackendEvent, message: dict[str, Any]) -> str:
-    device = _device(desk, event)
+def _authenticate(cases: Cases, topic: str, event: BackendEvent, message: dict[str, Any]) -> str:
+    known = cases.of_enrollment(event.enrollment_id) if event.enrollment_id else None
+    device = known.device if known is not None else None
     if device is not None and device.profile_id == event.profile_id:
         device.os_version = device.os_version or plists.text(message, "OSVersion", 32)
         device.build_version = device.build_version or plists.text(message, "BuildVersion", 32)
         device.product_name = device.product_name or plists.text(message, "ProductName", 64)
         return "late" if device.enrolled_at or device.ended_at else "again"
-    if event.profile_id is None or desk.session.get(IssuedProfile, event.profile_id) is None:
+    case = cases.of_profile(event.profile_id) if event.profile_id else None
+    if case is None:
         return UNKNOWN
-    messages.authenticate(desk, event.profile_id, message)
+    messages.authenticate(case, topic, message)
     return "done"
 
 
-def _speak(desk: Desk, event: BackendEvent, message: dict[str, Any], patient: bool) -> str:
+def _speak(cases: Cases, topic: str, event: BackendEvent, message: dict[str, Any], patient: bool) -> str:
     """Everything that a device says after it introduced itself."""
-    device = _device(desk, event)
-    if device is None:
-        profile = desk.session.get(IssuedProfile, event.profile_id) if event.profile_id else None
-        if profile is None or event.enrollment_id is None:
+    case = cases.of_enrollment(event.enrollment_id) if event.enrollment_id else None
+    if case is None:
+        case = cases.of_profile(event.profile_id) if event.profile_id else None
+        if case is None or event.enrollment_id is None:
             return UNKNOWN
         if patient:
             raise _TooEarly
-        report = progress.DeviceReport(event.enrollment_id, None, None, None)
-        device = progress.device_authenticated(desk.session, profile.id, report, desk.now)
-    elif event.profile_id is not None and device.profile_id != event.profile_id:
+        devices.authenticated(case, DeviceReport(event.enrollment_id))
+    device = case.device
+    assert device is not None
+    if event.profile_id is not None and device.profile_id != event.profile_id:
         return f"{REFUSED}: reference of another device"
+    return _said(case, topic, event, message, patient)
+
+
+def _said(case: Case, topic: str, event: BackendEvent, message: dict[str, Any], patient: bool) -> str:
+    device = case.device
+    assert device is not None
     if event.kind == "CheckOut":
-        messages.check_out(desk, device)
+        messages.check_out(case)
     elif event.kind == "TokenUpdate":
         if device.ended_at is None:
-            messages.token_update(desk, device, message)
+            messages.token_update(case, topic, message)
     else:
         if device.enrolled_at is None and device.ended_at is None:
             if patient:
                 raise _TooEarly
-            messages.enrolled(desk, device)
+            devices.enrolled(case)
         try:
-            messages.report(desk, device, message)
+            messages.report(case, message)
         except messages.UnknownCommand:
             return "of_others"  # somebody uses NanoMDM's API beside the portal
     return "done"
-
-
-def _device(desk: Desk, event: BackendEvent) -> Device | None:
-    query = select(Device).where(Device.enrollment_id == event.enrollment_id).with_for_update()
-    return desk.session.scalar(query.execution_options(populate_existing=True)) if event.enrollment_id else None
 
 
 def _done(event: BackendEvent, outcome: str, now: datetime) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from sqlalchemy import exists, select
 
 from portal import discovery
-from portal.enrollment import terms
 from portal.extensions import db_session, portal
 from portal.models import DiscoveryCheck, EnrollmentRequest, Person, SettingsVersion
 from portal.settings import Settings
+from portal.storage import terms
 
 IN_A_DEMO = ("company", "people", "invitation")
 """A demo has no mail server, no certificates and no website to connect; the rest can be tried in it."""

@@ -4,9 +4,9 @@ from flask import Response, abort, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock, jobs
-from portal.enrollment import brake, statistics
 from portal.extensions import db_session, portal, transaction
 from portal.pki import uploads
+from portal.storage import brake, statistics
 from portal.web import spreadsheets, visits
 from portal.web.admin import blueprint, checklist
 from portal.web.admin.settings_pages import SaveForm

@@ -16,14 +16,13 @@ from portal.backends import topic_in_use
 from portal.backends.nanomdm import events
 from portal.backends.upkeep import CERTIFICATE_STATE
 from portal.enrollment import allowed, management
-from portal.enrollment.errors import CommandForbidden
-from portal.enrollment.management import DeviceGone, ProfileUnknown, Staff
+from portal.enrollment.errors import CommandForbidden, DeviceGone, ProfileUnknown
 from portal.extensions import db_session, portal, transaction
 from portal.models import BackendEvent, Command, Device, PortalState
 from portal.web import visits
 from portal.web.admin import blueprint
 from portal.web.admin.settings_pages import SaveForm
-from portal.web.helpdesk.device_page import NOTICE
+from portal.web.helpdesk.device_page import NOTICE, locked
 
 SHOWN = 100
 
@@ -74,7 +73,7 @@ def install_profile(device_id: str) -> ResponseReturnValue:
     content = upload.stream.read(allowed.LARGEST_PROFILE + 1) if upload is not None else b""
     try:
         with transaction():
-            management.install_profile(db_session, portal.settings, device_id, content, _staff())
+            management.install_profile(locked(device_id), content, visits.actor_here())
         session[NOTICE] = "install"
     except CommandForbidden as refusal:
         session[NOTICE] = f"forbidden {refusal.reason} {', '.join(refusal.parts)}"[:300]
@@ -91,17 +90,13 @@ def remove_profile(device_id: str) -> ResponseReturnValue:
     try:
         with transaction():
             identifier = request.form.get("identifier", "")
-            management.remove_profile(db_session, portal.settings, device_id, identifier, _staff())
+            management.remove_profile(locked(device_id), identifier, visits.actor_here())
         session[NOTICE] = "removal"
     except ProfileUnknown:
         session[NOTICE] = "no_profile"
     except DeviceGone:
         session[NOTICE] = "gone"
     return _back(device_id)
-
-
-def _staff() -> Staff:
-    return Staff(visits.actor_here(), clock.now())
 
 
 def _back(device_id: str) -> ResponseReturnValue:

@@ -12,11 +12,11 @@ from wtforms.validators import DataRequired, Length, Regexp
 
 from portal import clock, people
 from portal.credentials import passwords, second_factor
-from portal.enrollment import board
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import cases, db_session, portal, transaction
 from portal.models import EnrollmentRequest, Person
 from portal.notifications import messages, outbox
-from portal.people import ROLES, LastAdmin, accounts
+from portal.people import ROLES, LastAdmin, accounts, closing
+from portal.storage import search
 from portal.web import visits
 from portal.web.admin import blueprint
 from portal.web.staff.proof import fresh_proof
@@ -121,7 +121,7 @@ def _change(person: Person, action: str, now: datetime) -> None:
         role = request.form.get("role", "")
         people.set_role(db_session, person, role if role in ROLES else person.role, visits.actor_here(), now)
     elif action == "disable":
-        people.disable(db_session, person, visits.actor_here(), now)
+        closing.disable(cases(), person, visits.actor_here())
     elif action == "enable":
         people.enable(db_session, person, visits.actor_here(), now)
     elif action == "password-link":
@@ -131,7 +131,7 @@ def _change(person: Person, action: str, now: datetime) -> None:
     elif action == "second-factor":
         second_factor.forget(db_session, person, visits.actor_here(), now)
     else:
-        people.erase(db_session, person, visits.actor_here(), now)
+        closing.erase(cases(), person, visits.actor_here())
 
 
 def _mail_password_link(person: Person, now: datetime) -> None:
@@ -143,15 +143,15 @@ def _mail_password_link(person: Person, now: datetime) -> None:
 
 
 def _list(form: PersonForm) -> str:
-    search = request.args.get("q", "").strip()
+    asked = request.args.get("q", "").strip()
     query = select(Person).where(Person.erased_at.is_(None)).order_by(Person.name, Person.id).limit(PAGE_SIZE)
-    found = board.people_by_words(search)
+    found = search.people_by_words(asked)
     staff = Person.role.in_(people.STAFF_ROLES)
     query = query.where(Person.id.in_(found) if found is not None else staff)
     return render_template(
         "admin/people.html",
         form=form,
-        search=search,
+        search=asked,
         rows=list(db_session.scalars(query)),
         roles=ROLES,
         notice=session.pop(NOTICE, None),

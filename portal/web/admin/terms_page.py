@@ -6,9 +6,9 @@ from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.enrollment import terms
-from portal.enrollment.terms import TermsExist, TermsMissing
 from portal.extensions import db_session, portal, transaction
+from portal.storage import terms
+from portal.storage.terms import TermsExist, TermsMissing
 from portal.web import visits
 from portal.web.admin import blueprint
 from portal.web.admin.settings_pages import SaveForm

@@ -7,13 +7,12 @@ from typing import Any
 from flask import jsonify
 from flask.typing import ResponseReturnValue
 
-from portal import clock
-from portal.enrollment import management, reports
+from portal.enrollment import management
 from portal.enrollment.commands import Order
-from portal.enrollment.errors import CommandForbidden
-from portal.enrollment.management import DeviceGone, ProfileUnknown, Staff
-from portal.extensions import db_session, portal, transaction
+from portal.enrollment.errors import CommandForbidden, DeviceGone, ProfileUnknown
+from portal.extensions import cases, db_session, transaction
 from portal.models import Device
+from portal.storage import reports
 from portal.web.api import blueprint, caller, refuse
 from portal.web.limits import json_object
 
@@ -40,8 +39,7 @@ def order_command(device_id: str) -> ResponseReturnValue:
         return refuse("bad_request", 'Send {"command": "...", "keys": {...}} as JSON.', 400)
     try:
         with transaction():
-            staff = Staff(f"token:{token.id}", clock.now())
-            management.order(db_session, portal.settings, device_id, wanted, staff)
+            management.order(cases().of_device(device_id), wanted, f"token:{token.id}")
     except CommandForbidden as refusal:
         return jsonify(error="forbidden", reason=refusal.reason, parts=refusal.parts, message=str(refusal)), 403
     except DeviceGone:

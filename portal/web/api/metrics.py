@@ -10,10 +10,11 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
 from portal import clock, tallies
-from portal.enrollment import brake, journey
+from portal.enrollment import journey
 from portal.extensions import db_session, portal
 from portal.models import BackendEvent, Command, Device, EnrollmentRequest, IssuedProfile, OutboxMessage
 from portal.pki import uploads
+from portal.storage import brake, states
 from portal.web.api import blueprint, caller
 
 OPEN_COMMANDS = ("queued", "sent", "not_now")
@@ -25,7 +26,7 @@ def metrics() -> ResponseReturnValue:
     caller("metrics")
     now = clock.now()
     status = (
-        select(journey.status_expression(now).label("status"))
+        select(states.status_expression(now).label("status"))
         .select_from(EnrollmentRequest)
         .outerjoin(IssuedProfile, IssuedProfile.id == EnrollmentRequest.profile_id)
         .subquery()

@@ -4,14 +4,21 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.credentials import sign_in as corporate
-from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.enrollment import reports, requests
-from portal.enrollment.errors import NoManagedAppleAccount, TooManyDevices, UnknownPerson
-from portal.extensions import db_session, portal, transaction
-from portal.models import EnrollmentRequest, Person
+from portal.extensions import cases, db_session, portal
+from portal.models import EnrollmentRequest
+from portal.people import inviting
+from portal.people.inviting import NotInvited
+from portal.storage import reports
 from portal.web.api import blueprint, caller, refuse
 from portal.web.limits import json_object
+
+UNKNOWN = ("unknown_person", "Nobody who may enroll is known by that username.", 404)
+ANSWERS = {
+    "person_without_account": ("no_managed_apple_account", "This person has no Managed Apple Account.", 409),
+    "too_many_devices": ("too_many_devices", "This person has as many managed devices as one may have.", 409),
+    "directory_unavailable": ("directory_unavailable", "The directory is out of reach; try again.", 503),
+}
+"""What the API says where a page shows the words for a code."""
 
 
 @blueprint.post("/api/requests")
@@ -23,28 +30,17 @@ def create_request() -> ResponseReturnValue:
     if not isinstance(username, str) or not username.strip() or len(username) > 128 or "\0" in username:
         return refuse("bad_request", 'Send {"username": "..."} as JSON.', 400)
     try:
-        person = corporate.look_up(portal.database, portal.sources, portal.settings, username, clock.now())
-        if person is None:
-            raise UnknownPerson
-        with transaction():
-            made = requests.create(
-                db_session,
-                portal.vault,
-                portal.settings,
-                db_session.get_one(Person, person.id),
-                "command",
-                clock.now(),
-                asked_by=portal.settings.company.name,
-                actor=f"token:{token.id}",
-            )
-    except (UnknownPerson, AccountProblem):
-        return refuse("unknown_person", "Nobody who may enroll is known by that username.", 404)
-    except NoManagedAppleAccount:
-        return refuse("no_managed_apple_account", "This person has no Managed Apple Account.", 409)
-    except TooManyDevices:
-        return refuse("too_many_devices", "This person has as many managed devices as one may have.", 409)
-    except SourceUnavailable:
-        return refuse("directory_unavailable", "The directory is out of reach; try again.", 503)
+        made = inviting.by_username(
+            cases(),
+            portal.database,
+            portal.sources,
+            username,
+            "command",
+            actor=f"token:{token.id}",
+            asked_by=portal.settings.company.name,
+        )
+    except NotInvited as refusal:
+        return refuse(*ANSWERS.get(refusal.code, UNKNOWN))
     return jsonify(id=made.request.id, expires_at=made.request.expires_at.isoformat()), 201
 
 

@@ -12,20 +12,18 @@ import logging
 
 from flask import Response, abort, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
 
 from portal import clock
 from portal.backends.embedded import identity
 from portal.enrollment import access
+from portal.enrollment.case import Case
 from portal.enrollment.errors import TokenRefused
 from portal.enrollment.journey import Way
-from portal.enrollment.leaving import is_asked_to_leave
-from portal.extensions import db_session, portal, transaction
-from portal.models import Certificate, Device, IssuedProfile
-from portal.web.apple import blueprint, machine_info, provider_sign_in
-from portal.web.apple.challenges import Handle, challenge
+from portal.extensions import portal, transaction
+from portal.models import IssuedProfile
+from portal.web.apple import blueprint, provider_sign_in
 from portal.web.apple.enroll import bearer
-from portal.web.apple.mdm import UNENROLL, UNENROLL_CODE
+from portal.web.apple.mdm import UNENROLL, UNENROLL_CODE, sign_in_again, speaking, token_shown
 
 REFERENCE = "X-Enrollment-Reference"
 """Answer header: whose device it is by its certificate; the proxy puts it in the query, whatever the device says."""
@@ -43,32 +41,25 @@ def authorize() -> ResponseReturnValue:
         abort(404)
     if (request.content_type or "").lower().startswith(CHECKIN_TYPE):
         return _refuse("check-ins have to go through /mdm/relay: bring the proxy's configuration up to date", 503)
-    now = clock.now()
+    case: Case | None = None
     try:
-        fingerprint = identity.claimed_fingerprint(portal.authority, request.headers.get("Mdm-Signature"), now)
+        shown = request.headers.get("Mdm-Signature")
+        fingerprint = identity.claimed_fingerprint(portal.authority, shown, clock.now())
         provider_sign_in.welcome(fingerprint, bearer())
         with transaction():
-            certificate = identity.certificate_of(db_session, fingerprint)
-            profile = db_session.get_one(IssuedProfile, certificate.profile_id)
-            device = db_session.scalar(select(Device).where(Device.profile_id == profile.id))
-            if certificate.revoked_at is not None or (device is not None and device.ended_at is not None):
-                return _unenroll(profile)
-            if profile.way == Way.ACCOUNT.value and not is_asked_to_leave(db_session, profile.id):
-                _check_token(certificate)
+            case = speaking(fingerprint)
+            assert case.profile is not None
+            if identity.is_over(case):
+                return _unenroll(case.profile)
+            token = token_shown(case)
+            if token is not None:
+                access.confirm(case, token)
+            return Response(status=204, headers={REFERENCE: case.profile.id})
     except identity.NotIdentified as refusal:
         return _refuse(refusal.reason)
     except TokenRefused as refusal:
-        log.warning("token.refused reason=%s", refusal.reason)
-        ios = machine_info.numbers(device.os_version)[0] if device is not None and device.os_version else None
-        return challenge(Handle(profile_id=profile.id), ios)
-    return Response(status=204, headers={REFERENCE: profile.id})
-
-
-def _check_token(certificate: Certificate) -> None:
-    """Raises TokenRefused."""
-    rules = portal.settings.account_driven
-    token = access.check(db_session, bearer(), certificate.profile_id, certificate.request_id, rules, clock.now())
-    access.confirm(db_session, token, clock.now())
+        assert case is not None
+        return sign_in_again(case, refusal.reason)
 
 
 def _unenroll(profile: IssuedProfile) -> ResponseReturnValue:

@@ -5,11 +5,10 @@ import logging
 from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from portal import clock
-from portal.enrollment import access, progress
+from portal.enrollment import access, steps
 from portal.enrollment import profile as profiles
 from portal.enrollment.errors import TokenRefused
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import cases, portal, transaction
 from portal.pki.cms import CmsError
 from portal.plists import BadPlist
 from portal.web.apple import blueprint, machine_info, provider_sign_in
@@ -38,11 +37,14 @@ def enroll() -> ResponseReturnValue:
         return challenge(Handle(machine=info), ios)
     try:
         chosen = provider_sign_in.provider()
-        if chosen is not None and not access.known(db_session, token):
+        if chosen is not None and not cases().knows_token(token):
             provider_sign_in.first_profile(chosen, token)
         with transaction():
-            profile_id, content = access.fetch(db_session, portal.vault, token, clock.now())
-            progress.profile_downloaded(db_session, profile_id, clock.now())
+            found = cases().of_token(token)
+            if found is None:
+                raise TokenRefused("unknown_token")
+            profile_id, content = access.fetch(*found)
+            steps.profile_downloaded(found[0], profile_id)
     except TokenRefused as refusal:
         log.warning("token.refused reason=%s", refusal.reason)
         return challenge(Handle(machine=info), ios)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from flask import Response, abort, jsonify, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from portal import clock
@@ -19,13 +18,12 @@ from portal.backends.base import BackendDown
 from portal.backends.embedded import checkin as checkins
 from portal.backends.embedded import connect as connects
 from portal.backends.embedded import identity
-from portal.backends.messages import Desk
 from portal.enrollment import access
+from portal.enrollment.case import Case
 from portal.enrollment.errors import DeviceRefused, TokenRefused
 from portal.enrollment.journey import Way
-from portal.enrollment.leaving import is_asked_to_leave
-from portal.extensions import db_session, portal, transaction
-from portal.models import AccessToken, Certificate, Device, IssuedProfile
+from portal.extensions import cases, portal, transaction
+from portal.models import AccessToken
 from portal.plists import BadPlist, read
 from portal.web.apple import blueprint, machine_info, provider_sign_in
 from portal.web.apple.challenges import Handle, challenge
@@ -45,10 +43,10 @@ log = logging.getLogger("portal.mdm")
 def checkin() -> ResponseReturnValue:
     """Authenticate, TokenUpdate, CheckOut."""
 
-    def take(fingerprint: str, message: dict[str, object] | None) -> bytes:
+    def take(case: Case, message: dict[str, object] | None) -> bytes:
         if message is None:
             raise BadPlist("not a property list that a device would send")
-        checkins.handle(desk(), fingerprint, message)
+        checkins.handle(case, topic(), message)
         return b""
 
     return signed(take) if not portal.backend.keeps_queue else _elsewhere()
@@ -66,10 +64,10 @@ def relay() -> ResponseReturnValue:
         abort(404)
     passed: list[str] = []
 
-    def take(fingerprint: str, message: dict[str, object] | None) -> bytes:
+    def take(case: Case, message: dict[str, object] | None) -> bytes:
         if message is None:
             raise BadPlist("not a property list that a device would send")
-        passed.append(checkins.speaker(desk(), fingerprint, message).profile_id)
+        passed.append(checkins.speaker(case, topic(), message).profile_id)
         return b""
 
     answer = signed(take)
@@ -85,13 +83,10 @@ def relay() -> ResponseReturnValue:
 def connect() -> ResponseReturnValue:
     """One report, the next command."""
 
-    def take(fingerprint: str, message: dict[str, object] | None) -> bytes:
-        return connects.handle(desk(), fingerprint, message)
-
     if portal.backend.keeps_queue:
         return _elsewhere()
     try:
-        return signed(take)
+        return signed(connects.handle)
     except RequestEntityTooLarge:
         _give_up_the_answer()
         raise
@@ -105,26 +100,33 @@ def _give_up_the_answer() -> None:
     try:
         fingerprint = identity.claimed_fingerprint(portal.authority, request.headers.get("Mdm-Signature"), clock.now())
         with transaction():
-            connects.handle(desk(), fingerprint, None)
+            connects.handle(speaking(fingerprint), None)
     except (identity.NotIdentified, DeviceRefused, BadPlist) as refusal:
         log.warning("mdm.refused reason=%r status=413", str(refusal))
 
 
-def desk() -> Desk:
-    """What is needed to take a device's message, in this request."""
-    topic = portal.backend.management("").topic
-    return Desk(db_session, portal.vault, portal.settings, topic, clock.now())
+def topic() -> str:
+    """The push topic that the portal's devices have to name."""
+    return portal.backend.management("").topic
+
+
+def speaking(fingerprint: str) -> Case:
+    """The case for which a device speaks with this certificate, revoked or not. Raises NotIdentified."""
+    case = cases().of_certificate(fingerprint)
+    if case is None:
+        raise identity.NotIdentified("unknown_certificate")
+    return case
 
 
 def _elsewhere() -> ResponseReturnValue:
     return _refuse("devices are managed elsewhere", 503)  # the proxy should have sent the device to that backend
 
 
-def signed(take: Callable[[str, dict[str, object] | None], bytes]) -> ResponseReturnValue:
-    """Let ``take`` answer a message (None: unreadable) with its signer's fingerprint, once it is known who speaks."""
+def signed(take: Callable[[Case, dict[str, object] | None], bytes]) -> ResponseReturnValue:
+    """Let ``take`` answer a message (None: unreadable) on its signer's case, once it is known who speaks."""
     body = request.get_data()
     message: dict[str, object] | None = None
-    profile: IssuedProfile | None = None
+    case: Case | None = None
     try:
         # The signature first: nothing of an unsigned body is looked at.
         fingerprint = identity.signer_fingerprint(
@@ -133,12 +135,11 @@ def signed(take: Callable[[str, dict[str, object] | None], bytes]) -> ResponseRe
         message = _read(body)
         provider_sign_in.welcome(fingerprint, bearer())
         with transaction():
-            certificate = identity.certificate_of(db_session, fingerprint)
-            profile = db_session.get_one(IssuedProfile, certificate.profile_id)
-            token = _token(certificate, profile, message or {})
-            answer = take(fingerprint, message)
+            case = speaking(fingerprint)
+            token = token_shown(case, leaving=(message or {}).get("MessageType") == "CheckOut")
+            answer = take(case, message)
             if token is not None:
-                access.confirm(db_session, token, clock.now())
+                access.confirm(case, token)
     except identity.NotIdentified as refusal:
         return _refuse(refusal.reason, 403)
     except BadPlist as problem:
@@ -146,11 +147,10 @@ def signed(take: Callable[[str, dict[str, object] | None], bytes]) -> ResponseRe
     except checkins.NotOffered as problem:
         return _refuse(f"not offered: {problem}", NOT_MANAGED if str(problem) == "UserAuthenticate" else 400)
     except TokenRefused as refusal:
-        assert profile is not None
-        log.warning("token.refused reason=%s", refusal.reason)
-        return challenge(Handle(profile_id=profile.id), _ios_of(profile))
+        assert case is not None
+        return sign_in_again(case, refusal.reason)
     except DeviceRefused as refusal:
-        return _unenroll(refusal.reason, profile, message or {})
+        return _unenroll(refusal.reason, case, message or {})
     return Response(answer, content_type="application/xml" if answer else "text/plain")
 
 
@@ -162,27 +162,28 @@ def _read(body: bytes) -> dict[str, object] | None:
         return None
 
 
-def _token(certificate: Certificate, profile: IssuedProfile, message: dict[str, object]) -> AccessToken | None:
-    """The access token of an account-driven device.
+def token_shown(case: Case, leaving: bool = False) -> AccessToken | None:
+    """The access token of an account-driven device. Raises TokenRefused (recorded).
 
     Leaving needs none, be it by itself or asked by IT, and an ended enrollment is told so instead.
     """
-    leaving = message.get("MessageType") == "CheckOut" or certificate.revoked_at is not None
-    leaving = leaving or is_asked_to_leave(db_session, profile.id)
-    if profile.way != Way.ACCOUNT.value or leaving:
-        return None
-    rules = portal.settings.account_driven
-    return access.check(db_session, bearer(), profile.id, profile.request_id, rules, clock.now())
+    assert case.profile is not None and case.certificate is not None  # noqa: PT018
+    asked_to_leave = case.device is not None and case.device.leaving_at is not None
+    over = leaving or asked_to_leave or case.certificate.revoked_at is not None
+    return None if over or case.profile.way != Way.ACCOUNT.value else access.check(case, bearer())
 
 
-def _ios_of(profile: IssuedProfile) -> int | None:
-    """The first number of the iOS of the device with this profile, as it told at its Authenticate."""
-    told = db_session.scalar(select(Device.os_version).where(Device.profile_id == profile.id))
-    return machine_info.numbers(told)[0] if told else None
+def sign_in_again(case: Case, reason: str) -> Response:
+    """The challenge for a device whose token is not good."""
+    assert case.profile is not None
+    log.warning("token.refused reason=%s", reason)
+    told = case.device.os_version if case.device is not None else None
+    return challenge(Handle(profile_id=case.profile.id), machine_info.numbers(told)[0] if told else None)
 
 
-def _unenroll(reason: str, profile: IssuedProfile | None, message: dict[str, object]) -> ResponseReturnValue:
+def _unenroll(reason: str, case: Case | None, message: dict[str, object]) -> ResponseReturnValue:
     for_good = reason in ENDED or message.get("MessageType") == "Authenticate"
+    profile = case.profile if case is not None else None
     if profile is not None and profile.way == Way.ACCOUNT.value and for_good:
         log.warning("mdm.refused reason=%r status=403", reason)
         return jsonify(code=UNENROLL_CODE, description=reason), 403

@@ -12,10 +12,10 @@ from flask import Response
 from portal import clock
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem, ProviderRefused
-from portal.enrollment import access, progress
+from portal.enrollment import access, steps
 from portal.enrollment.errors import ProfileUnavailable, RequestEnded, WrongPerson
 from portal.enrollment.journey import CARRIED_OVER, Walk
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import cases, db_session, portal, transaction
 from portal.models import Certificate, Person
 from portal.web import press
 
@@ -67,10 +67,9 @@ def first_profile(chosen: "Provider", token: str) -> None:
     walk = Walk("", now - CARRIED_OVER)
     press.check_backend()
     with transaction():
-        owner = db_session.get_one(Person, person.id)
-        request = progress.sign_in_by_device(db_session, portal.settings, owner, walk, now)
-        if request is not None:
-            access.grant(db_session, press.open_press(), request.id, walk, now, token)
+        case = cases().open_of(db_session.get_one(Person, person.id), walk)
+        if case is not None and steps.signed_in_by_device(case):
+            access.grant(case, press.open_press(), token)
             return
     raise NotAnswered
 
@@ -81,7 +80,7 @@ def welcome(fingerprint: str, token: str | None) -> None:
     Raises SourceUnavailable. What is not good stays unknown.
     """
     chosen = provider()
-    if chosen is None or not token or access.known(db_session, token):
+    if chosen is None or not token or cases().knows_token(token):
         return
     certificate = db_session.get(Certificate, fingerprint)
     if certificate is None or certificate.revoked_at is not None:
@@ -89,11 +88,11 @@ def welcome(fingerprint: str, token: str | None) -> None:
     person = _owner(chosen, token)
     if person is None:
         return
-    rules = portal.settings.account_driven
     try:
         with transaction():
-            owner = db_session.get_one(Person, person.id)
-            access.grant_again(db_session, certificate.profile_id, owner, rules, clock.now(), token)
+            case = cases().of_profile(certificate.profile_id)
+            if case is not None:
+                access.grant_again(case, db_session.get_one(Person, person.id), token)
     except (WrongPerson, RequestEnded, ProfileUnavailable) as refusal:
         log.warning("token.refused reason=%s", type(refusal).__name__)
 

@@ -4,17 +4,22 @@ import base64
 import binascii
 import logging
 import re
+import time
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from flask import Response, request
 from flask.typing import ResponseReturnValue
 
-from portal import clock
+from portal import clock, tallies
 from portal.enrollment import certificates
-from portal.extensions import portal
+from portal.enrollment.errors import ChallengeRefused
+from portal.extensions import cases, db_session, portal, transaction
 from portal.pki import scep as messages
 from portal.pki.cms import CmsError
 from portal.web.apple import blueprint
+
+FAILURE_SECONDS = 0.03
+"""No refusal is given sooner, so that its time does not tell how far the message was understood."""
 
 log = logging.getLogger("portal.scep")
 
@@ -34,10 +39,31 @@ def scep() -> ResponseReturnValue:
     if message is None:
         return _refuse("no message")
     try:
-        reply = certificates.answer(portal.database, portal.authority, portal.settings, message, clock.now())
+        reply = _certificate_reply(message)
     except CmsError as error:
         return _refuse(str(error))
     return _answer(reply, "application/x-pki-message")
+
+
+def _certificate_reply(body: bytes) -> bytes:
+    """The CertRep for a PKIOperation, success or failure. Raises CmsError for what is no SCEP message."""
+    began = time.monotonic()
+    message = messages.read(body)
+    wanted = messages.open_request(message, portal.authority.ca, portal.settings.scep.accept_legacy)
+    try:
+        with transaction():
+            case = cases().of_challenge(wanted.challenge, wanted.common_names)
+            if case is None:
+                reason = wanted.problem.reason if wanted.problem else "unknown_challenge"
+                tallies.add(db_session, tallies.SCEP_REFUSED + reason, clock.now())
+                raise ChallengeRefused(reason)
+            certificate = certificates.issue(case, portal.authority, wanted)
+    except ChallengeRefused as refusal:
+        log.warning("scep.refused reason=%s", refusal.reason)
+        fail_info = wanted.problem.fail_info if wanted.problem else messages.FailInfo.BAD_REQUEST
+        time.sleep(max(0.0, began + FAILURE_SECONDS - time.monotonic()))
+        return messages.failure(message, fail_info, portal.authority.ca)
+    return messages.success(message, certificate, portal.authority.ca)
 
 
 def _message() -> bytes | None:

@@ -3,15 +3,15 @@
 from flask import Blueprint, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 
-from portal import clock
-from portal.enrollment import access, journey
+from portal.enrollment import access
+from portal.enrollment.errors import ProfileUnavailable
 from portal.enrollment.journey import Step, Waiting, Way
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import cases, transaction
 from portal.models import Visit
 from portal.web import press, visits
 from portal.web.apple.challenges import open_handle
 from portal.web.employee.sign_in import STARTED
-from portal.web.employee.steps import address_of, request_of
+from portal.web.employee.steps import address_of, case_of
 
 RESULTS = "apple-remotemanagement-user-login://authentication-results?access-token="
 """Where the web view has to end (308), so that the device takes the token."""
@@ -40,24 +40,23 @@ def hand_over() -> ResponseReturnValue:
         return redirect(address_of(Step.SIGN_IN), 303)
     if visit.profile_id is not None:
         with transaction():
-            token = access.grant_again(
-                db_session, visit.profile_id, visit.person, portal.settings.account_driven, clock.now()
-            )
+            case = cases().of_profile(visit.profile_id)
+            if case is None:
+                raise ProfileUnavailable
+            token = access.grant_again(case, visit.person)
             visits.end(visits.WEB_VIEW)
         return redirect(RESULTS + token, 308)
     return _first_token(visit)
 
 
 def _first_token(visit: Visit) -> ResponseReturnValue:
-    walked, facts = request_of(visit)
-    now = clock.now()
-    if facts.enrolled_at is not None or facts.over(now):
-        return render_template("employee/failed.html", waiting=Waiting.ENDED, facts=facts, way=Way.ACCOUNT)
-    step = journey.current_step(facts, now)
-    if step not in (Step.PROFILE, Step.FINISH):
-        return redirect(address_of(step), 303)
+    case = case_of(visit)
+    if case.request.enrolled_at is not None or case.over:
+        return render_template("employee/failed.html", waiting=Waiting.ENDED, facts=case.facts, way=Way.ACCOUNT)
+    if case.step not in (Step.PROFILE, Step.FINISH):
+        return redirect(address_of(case.step), 303)
     press.check_backend()
     with transaction():
-        token = access.grant(db_session, press.open_press(), walked.id, visits.walk(visit), now)
+        token = access.grant(case_of(visit, locked=True), press.open_press())
         visits.end(visits.WEB_VIEW)
     return redirect(RESULTS + token, 308)

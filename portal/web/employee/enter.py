@@ -3,11 +3,10 @@
 from flask import redirect, session, url_for
 from flask.typing import ResponseReturnValue
 
-from portal import clock
-from portal.enrollment import progress, requests
+from portal.enrollment import invitations, steps
 from portal.enrollment.eligibility import Verdict
 from portal.enrollment.journey import Step
-from portal.extensions import db_session, transaction
+from portal.extensions import cases, transaction
 from portal.web import visits
 from portal.web.employee import journey_pages, safari_pages
 from portal.web.employee.browsers import browser_here, refuse_unfit_browser
@@ -20,7 +19,7 @@ LINK = "link"
 @safari_pages.get("/e/<token>")
 def enter(token: str) -> ResponseReturnValue:
     """Open a link. Nothing changes: mail scanners open links too."""
-    request = requests.by_token(db_session, token, clock.now())
+    request = invitations.by_token(cases(), token)
     refusal = refuse_unfit_browser()
     if refusal is not None:
         return refusal
@@ -34,11 +33,11 @@ def enter(token: str) -> ResponseReturnValue:
 @safari_pages.post("/e/<token>/browser")
 def tell_browser(token: str) -> ResponseReturnValue:
     """The page for a browser that cannot go on was really looked at: its script says so, no mail scanner does."""
-    request, now = requests.by_token(db_session, token, clock.now()), clock.now()
+    request = invitations.by_token(cases(), token)
     verdict = browser_here().verdict
     if verdict is not Verdict.OK:
         with transaction():
-            progress.unfit_browser(db_session, request.id, verdict.value, now)
+            steps.unfit_browser(cases().lock(request.id), verdict.value)
     return "", 204
 
 

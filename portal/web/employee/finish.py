@@ -3,26 +3,27 @@
 from flask import jsonify, render_template
 from flask.typing import ResponseReturnValue
 
-from portal import clock
 from portal.enrollment import journey
-from portal.enrollment.journey import Facts, Step, Waiting, Way
-from portal.models import EnrollmentRequest, Visit
+from portal.enrollment.case import Case
+from portal.enrollment.journey import Step, Waiting, Way
+from portal.models import Visit
 from portal.web import visits
 from portal.web.employee import safari_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
-from portal.web.employee.steps import address_of, request_of, step_page, to_current_step
+from portal.web.employee.steps import address_of, case_of, step_page, to_current_step
 
 UNDER_WAY = {Waiting.DOWNLOAD, Waiting.INSTALL, Waiting.DEVICE, Waiting.ACCOUNT}
 
 
 @safari_pages.route("/enroll/finish", methods=["GET", "POST"])
 @step_page(Step.FINISH)
-def finish(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
+def finish(visit: Visit, case: Case) -> ResponseReturnValue:
     """How far the device is; at the end, what it has now or what to do."""
     if ContinueForm().validate_on_submit():
         return to_current_step(visit)
-    waiting = journey.waiting(facts, clock.now())
+    request, facts = case.request, case.facts
+    waiting = journey.waiting(facts, case.now)
     name = "waiting" if waiting in UNDER_WAY else "enrolled" if waiting is Waiting.ENROLLED else "failed"
     account, way = request.managed_apple_account, Way(facts.way or way_here(request))
     return render_template(f"employee/{name}.html", waiting=waiting, facts=facts, account=account, way=way)
@@ -34,8 +35,9 @@ def state() -> ResponseReturnValue:
     visit = visits.current()
     if visit is None or visit.request_id is None:
         return jsonify(waiting="signed-out", next=address_of(Step.SIGN_IN)), 403
-    _, facts = request_of(visit)
-    waiting = journey.waiting(facts, clock.now())
+    case = case_of(visit)
+    facts = case.facts
+    waiting = journey.waiting(facts, case.now)
     in_safari = waiting in (Waiting.DOWNLOAD, Waiting.INSTALL) and facts.way != Way.ACCOUNT.value
     step = Step.PROFILE if in_safari else Step.FINISH
     return jsonify(waiting=waiting.value, next=address_of(step))

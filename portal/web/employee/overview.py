@@ -3,11 +3,10 @@
 from flask import render_template
 from flask.typing import ResponseReturnValue
 
-from portal import clock
-from portal.enrollment import progress
-from portal.enrollment.journey import Facts, Step
-from portal.extensions import db_session, transaction
-from portal.models import EnrollmentRequest, Visit
+from portal.enrollment import steps
+from portal.enrollment.case import Case
+from portal.enrollment.journey import Step
+from portal.models import Visit
 from portal.web import visits
 from portal.web.employee import journey_pages
 from portal.web.employee.browsers import way_here
@@ -17,17 +16,16 @@ from portal.web.employee.steps import step_page, to_current_step
 
 @journey_pages.route("/overview", methods=["GET", "POST"])
 @step_page(Step.OVERVIEW)
-def overview(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
+def overview(visit: Visit, case: Case) -> ResponseReturnValue:
     """Shown once; going on is all there is to do."""
     form = ContinueForm()
     if form.validate_on_submit():
-        with transaction():
-            progress.see_overview(db_session, request.id, visits.walk(visit), clock.now())
+        steps.see_overview(case)
         return to_current_step(visit)
     return render_template(
         "employee/overview.html",
         form=form,
-        account=request.managed_apple_account,
-        way=way_here(request),
+        account=case.request.managed_apple_account,
+        way=way_here(case.request),
         in_settings=visits.area() == visits.WEB_VIEW,
     )

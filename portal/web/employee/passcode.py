@@ -3,9 +3,9 @@
 from flask import redirect, render_template, session
 from flask.typing import ResponseReturnValue
 
-from portal import clock
 from portal.enrollment import passcode as passcodes
-from portal.enrollment import progress, requests
+from portal.enrollment import steps
+from portal.enrollment.case import Case
 from portal.enrollment.errors import (
     PasscodeExpired,
     PasscodeLocked,
@@ -13,9 +13,8 @@ from portal.enrollment.errors import (
     PasscodeTooSoon,
     PasscodeWrong,
 )
-from portal.enrollment.journey import Facts, Step
-from portal.extensions import db_session, portal, transaction
-from portal.models import EnrollmentRequest, Visit
+from portal.enrollment.journey import Step
+from portal.models import Visit
 from portal.web import visits
 from portal.web.employee import journey_pages
 from portal.web.employee.forms import ContinueForm, PasscodeForm
@@ -27,22 +26,13 @@ NOTICE = "passcode_notice"
 
 @journey_pages.route("/passcode", methods=["GET", "POST"])
 @step_page(Step.PASSCODE)
-def passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
+def passcode(visit: Visit, case: Case) -> ResponseReturnValue:
     """Six digits, counted before they are compared."""
     form, tries_left = PasscodeForm(), None
     if form.validate_on_submit():
         try:
-            with transaction():
-                progress.enter_passcode(
-                    db_session,
-                    portal.vault,
-                    portal.settings.passcode,
-                    request.id,
-                    visits.walk(visit),
-                    form.passcode.data,
-                    clock.now(),
-                )
-                visits.renew(visit)
+            steps.enter_passcode(case, form.passcode.data)
+            visits.renew(visit)
             return to_current_step(visit)
         except PasscodeWrong as refusal:
             tries_left = refusal.tries_left
@@ -51,15 +41,15 @@ def passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> Response
             form.passcode.errors = ["passcode_expired"]
         except PasscodeLocked:
             form.passcode.errors = ["passcode_locked"]
-    rules = portal.settings.passcode
+    request, rules, now = case.request, case.settings.passcode, case.now
     return render_template(
         "employee/passcode.html",
         form=form,
         tries_left=tries_left,
-        usable=passcodes.usable(request, rules, clock.now()),
-        expired=passcodes.expired(request, rules, clock.now()),
+        usable=passcodes.usable(request, rules, now),
+        expired=passcodes.expired(request, rules, now),
         used_elsewhere=request.passcode_used_at is not None,
-        wait=passcodes.resend_wait(request, rules, clock.now()),
+        wait=passcodes.resend_wait(request, rules, now),
         notice=session.pop(NOTICE, None),
         email=request.person.email,
     ), FORM_REFUSED if form.errors else 200
@@ -67,14 +57,11 @@ def passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> Response
 
 @journey_pages.post("/passcode/send")
 @step_page(Step.PASSCODE)
-def send_passcode(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
+def send_passcode(visit: Visit, case: Case) -> ResponseReturnValue:
     """Send a new one, at most one a minute."""
     if ContinueForm().validate_on_submit():
         try:
-            with transaction():
-                requests.send_passcode(
-                    db_session, portal.vault, portal.settings, request.id, visits.walk(visit), clock.now()
-                )
+            steps.send_passcode(case)
             session[NOTICE] = "sent"
         except PasscodeTooSoon:
             session[NOTICE] = "too_soon"

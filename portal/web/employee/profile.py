@@ -4,13 +4,14 @@ from flask import Response, redirect, render_template, url_for
 from flask import request as http
 from flask.typing import ResponseReturnValue
 
-from portal import clock
-from portal.enrollment import journey, progress
+from portal.enrollment import journey, steps
 from portal.enrollment import profile as profiles
-from portal.enrollment.journey import Facts, Step, Waiting, Way
-from portal.extensions import db_session, portal, transaction
-from portal.models import EnrollmentRequest, Visit
-from portal.web import press, visits
+from portal.enrollment.case import Case
+from portal.enrollment.errors import ProfileUnavailable
+from portal.enrollment.journey import Step, Waiting, Way
+from portal.extensions import cases, portal, transaction
+from portal.models import Visit
+from portal.web import press
 from portal.web.employee import safari_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
@@ -19,24 +20,24 @@ from portal.web.employee.steps import step_page
 
 @safari_pages.route("/enroll/profile", methods=["GET", "POST"])
 @step_page(Step.PROFILE)
-def profile(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
+def profile(visit: Visit, case: Case) -> ResponseReturnValue:
     """Before the download a button; after it the countdown and the way through Settings."""
-    form, now = ContinueForm(), clock.now()
+    form, now, facts = ContinueForm(), case.now, case.facts
     if form.validate_on_submit():
         return redirect(url_for("safari.profile_file"), 303)
-    waiting, way = journey.waiting(facts, now), way_here(request)
+    waiting, way = journey.waiting(facts, now), way_here(case.request)
     fetched = waiting is Waiting.INSTALL and facts.way == Way.ACCOUNT.value
     if fetched or waiting in (Waiting.DEVICE, Waiting.ACCOUNT):
         return redirect(url_for("safari.finish"), 303)
     if waiting is not Waiting.INSTALL:
         press.check_backend()
     if way is Way.ACCOUNT:
-        return render_template("employee/settings.html", waiting=waiting, account=request.managed_apple_account)
+        return render_template("employee/settings.html", waiting=waiting, account=case.request.managed_apple_account)
     return render_template(
         "employee/profile.html",
         form=form,
         waiting=waiting,
-        account=request.managed_apple_account,
+        account=case.request.managed_apple_account,
         expires_at=facts.profile_expires_at,
         now=now,
         minutes_left=facts.minutes_left(now),
@@ -45,29 +46,31 @@ def profile(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseR
 
 
 @safari_pages.get("/enroll/profile.mobileconfig")
-@step_page(Step.PROFILE)
-def profile_file(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
+@step_page(Step.PROFILE, writes=True)
+def profile_file(visit: Visit, case: Case) -> ResponseReturnValue:
     """A new download: a fresh profile, at an address of its own that needs no cookie; never for iOS 18 and later.
 
     Asking only for its head changes nothing.
     """
-    if way_here(request) is Way.ACCOUNT:
+    if way_here(case.request) is Way.ACCOUNT:
         return redirect(url_for("safari.profile"), 303)
     if http.method == "HEAD":
         return Response(content_type=profiles.MEDIA_TYPE)
     press.check_backend()
-    with transaction():
-        ticket = profiles.issue(db_session, press.open_press(), request.id, visits.walk(visit), clock.now())
+    ticket = profiles.issue(case, press.open_press())
     return redirect(url_for("safari.ticket", ticket=ticket), 302)
 
 
 @safari_pages.get("/p/<ticket>.mobileconfig")
 def ticket(ticket: str) -> ResponseReturnValue:
     """The signed profile; the same bytes for as long as the ticket lives."""
-    profile_id, content = profiles.fetch(db_session, portal.vault, ticket, clock.now())
-    if http.method == "GET":
-        with transaction():
-            progress.profile_downloaded(db_session, profile_id, clock.now())
+    with transaction():
+        case = cases().of_ticket(ticket)
+        if case is None:
+            raise ProfileUnavailable
+        profile_id, content = profiles.content(case)
+        if http.method == "GET":
+            steps.profile_downloaded(case, profile_id)
     response = Response(content, content_type=profiles.MEDIA_TYPE)
     response.headers["Content-Disposition"] = 'attachment; filename="enrollment.mobileconfig"'
     return response

@@ -10,11 +10,12 @@ from portal.credentials import sign_in as corporate
 from portal.credentials import throttle
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.throttle import Attempt, Throttled
-from portal.enrollment import access, progress, requests
-from portal.enrollment.board import short_code
-from portal.enrollment.journey import Step
-from portal.extensions import db_session, portal, transaction
-from portal.models import EnrollmentRequest, Person, Visit
+from portal.enrollment import access, invitations, steps
+from portal.enrollment.case import Case
+from portal.enrollment.errors import ProfileUnavailable
+from portal.enrollment.journey import Step, short_code
+from portal.extensions import cases, db_session, portal, transaction
+from portal.models import Person
 from portal.web import i18n, leaving, visits
 from portal.web.employee import journey_pages
 from portal.web.employee.browsers import browser_in_words
@@ -105,42 +106,51 @@ def _sign_in(username: str, password: str) -> ResponseReturnValue:
 
 def begin_visit(person: Person, attempt: Attempt | None, now: datetime) -> ResponseReturnValue:
     """``person`` proved who they are, with a password (``attempt``) or elsewhere: their request, and on to its step."""
-    settings = portal.settings
     with transaction():
         if attempt is not None:
             throttle.release(db_session, attempt)
         person = db_session.get_one(Person, person.id)
         if visits.area() == visits.WEB_VIEW:
-            visit = _begin_in_settings(person, now)
+            case, profile_id = _in_settings(person)
+            visit = visits.begin(visits.WEB_VIEW, person, case.request.id, now)
+            visit.profile_id = profile_id
         else:
-            visit = visits.begin(visits.EMPLOYEE, person, _request_for(person).id, now)
-        progress.reread_account(db_session, visit.request_id, settings)
-        progress.seen_with(db_session, visit.request_id, browser_in_words(), i18n.current())
+            case = _in_safari(person)
+            visit = visits.begin(visits.EMPLOYEE, person, case.request.id, now)
+        steps.seen_with(case, browser_in_words(), i18n.current())
     return to_current_step(visit)
 
 
-def _request_for(person: Person) -> EnrollmentRequest:
-    linked, now = session.get(LINK), clock.now()
+def _in_safari(person: Person) -> Case:
+    linked = session.get(LINK)
     if linked:
-        return progress.sign_in(db_session, linked, person, now)
-    own = requests.for_self_enrollment(db_session, portal.vault, portal.settings, person, now)
-    return progress.signed_in(db_session, own, now)
+        case = cases().lock(linked)
+        steps.sign_in(case, person)
+        return case
+    case = invitations.for_self_enrollment(cases(), person)
+    steps.signed_in(case)
+    return case
 
 
-def _begin_in_settings(person: Person, now: datetime) -> Visit:
-    """The web view: for a new enrollment, or because a managed device wants its owner to sign in again."""
-    started = session.get(STARTED) or {}
+def _in_settings(person: Person) -> tuple[Case, str | None]:
+    """The web view: for a new enrollment, or because a managed device wants its owner to sign in again (its profile).
+
+    Raises WrongAccount if what was typed in Settings is not their Managed Apple Account.
+    """
+    started, of_portal = session.get(STARTED) or {}, cases()
     profile_id = started.get("profile")
     if profile_id:
-        request_id = access.owner_signs_in(db_session, profile_id, person, now)
-    else:
-        identifier = started.get("identifier", "")
-        request_id = progress.sign_in_from_settings(
-            db_session, portal.vault, portal.settings, person, identifier, now
-        ).id
-    visit = visits.begin(visits.WEB_VIEW, person, request_id, now)
-    visit.profile_id = profile_id
-    return visit
+        managed = of_portal.of_profile(profile_id)
+        if managed is None:
+            raise ProfileUnavailable
+        access.owner_signs_in(managed, person)
+        return managed, profile_id
+    account = of_portal.account_of(person, portal.settings)
+    if account and not steps.same_account(account, started.get("identifier", "")):
+        raise steps.another_account(of_portal.open_of(person), account)
+    case = invitations.for_self_enrollment(of_portal, person)
+    steps.signed_in(case, steps.IN_SETTINGS)
+    return case, None
 
 
 def tell_helpdesk(reason: str, why: str = "") -> None:
@@ -148,6 +158,6 @@ def tell_helpdesk(reason: str, why: str = "") -> None:
     linked, address = session.get(LINK), throttle.network_of(request.remote_addr or "")
     with transaction():
         if linked and visits.area() == visits.EMPLOYEE:
-            progress.sign_in_failed(db_session, linked, reason, clock.now(), why)
+            steps.sign_in_failed(cases().lock(linked), reason, why)
         else:
-            progress.sign_in_failed_without_link(db_session, reason, clock.now(), {"why": why, "address": address})
+            cases().sign_in_failed_without_link(reason, {"why": why, "address": address})

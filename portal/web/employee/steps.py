@@ -3,56 +3,66 @@
 from collections.abc import Callable
 from functools import wraps
 
-from flask import g, redirect, url_for
+from flask import g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from portal import clock
 from portal.enrollment import journey
-from portal.enrollment.board import short_code
+from portal.enrollment.case import Case
 from portal.enrollment.errors import LinkUnusable
-from portal.enrollment.journey import Facts, Step
-from portal.models import EnrollmentRequest, Visit
+from portal.enrollment.journey import Step, short_code
+from portal.extensions import cases, transaction
+from portal.models import Visit
 from portal.web import visits
 
-StepView = Callable[[Visit, EnrollmentRequest, Facts], ResponseReturnValue]
+StepView = Callable[[Visit, Case], ResponseReturnValue]
 FORM_REFUSED = 422
 """Status of a page shown again because of what was entered."""
 
 
-def step_page(step: Step) -> Callable[[StepView], Callable[[], ResponseReturnValue]]:
-    """Give the view its visit, request and facts; anyone else is sent to sign in or to the current step."""
+def step_page(step: Step, writes: bool = False) -> Callable[[StepView], Callable[[], ResponseReturnValue]]:
+    """Give the view its visit and case; anyone else is sent to sign in or to the current step.
+
+    A form is taken in one transaction, with the case locked; ``writes``: so is looking at the page.
+    """
 
     def decorate(view: StepView) -> Callable[[], ResponseReturnValue]:
-        @wraps(view)
-        def page() -> ResponseReturnValue:
+        def show(locked: bool) -> ResponseReturnValue:
             visit = visits.current()
             if visit is None or visit.request_id is None:
                 return redirect(address_of(Step.SIGN_IN), 303)
-            request, facts = request_of(visit)
+            case = case_of(visit, locked)
             g.walker = visit.person.name
-            g.short_code = short_code(request.id)
-            if not journey.may_visit(step, facts, clock.now()):
-                return redirect(address_of(journey.current_step(facts, clock.now())), 303)
-            return view(visit, request, facts)
+            g.short_code = short_code(case.request.id)
+            if not journey.may_visit(step, case.facts, case.now):
+                return redirect(address_of(case.step), 303)
+            return view(visit, case)
+
+        @wraps(view)
+        def page() -> ResponseReturnValue:
+            if request.method != "POST" and not writes:
+                return show(locked=False)
+            with transaction():
+                return show(locked=True)
 
         return page
 
     return decorate
 
 
-def request_of(visit: Visit) -> tuple[EnrollmentRequest, Facts]:
-    """The request a browser walks, with its facts as they count for that browser."""
+def case_of(visit: Visit, locked: bool = False) -> Case:
+    """The case of the request that a browser walks, as it counts for that browser. Raises LinkUnusable."""
     if visit.request is None:
         raise LinkUnusable
-    return visit.request, journey.of(visit.request, visits.walk(visit))
+    if locked:
+        return cases().lock(visit.request.id, visits.walk(visit))
+    return cases().view(visit.request, visits.walk(visit))
 
 
 def to_current_step(visit: Visit) -> ResponseReturnValue:
     """Go on to whatever is next; a device that is managed already only needed its owner to sign in."""
     if visit.profile_id is not None:
         return redirect(address_of(Step.FINISH), 303)
-    _, facts = request_of(visit)
-    return redirect(address_of(journey.current_step(facts, clock.now())), 303)
+    return redirect(address_of(case_of(visit).step), 303)
 
 
 def address_of(step: Step) -> str:

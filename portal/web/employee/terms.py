@@ -3,14 +3,14 @@
 from flask import render_template, session
 from flask.typing import ResponseReturnValue
 
-from portal import clock
-from portal.enrollment import progress
+from portal.enrollment import steps
 from portal.enrollment import terms as license_terms
+from portal.enrollment.case import Case
 from portal.enrollment.errors import TermsChanged
-from portal.enrollment.journey import Facts, Step
-from portal.extensions import db_session, transaction
-from portal.models import EnrollmentRequest, Visit
-from portal.web import i18n, visits
+from portal.enrollment.journey import Step
+from portal.enrollment.terms import TermsMissing
+from portal.models import Visit
+from portal.web import i18n
 from portal.web.employee import journey_pages
 from portal.web.employee.forms import TermsForm
 from portal.web.employee.steps import FORM_REFUSED, step_page, to_current_step
@@ -21,7 +21,7 @@ SHOWN = "terms_shown"
 
 @journey_pages.route("/terms", methods=["GET", "POST"])
 @step_page(Step.TERMS)
-def terms(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseReturnValue:
+def terms(visit: Visit, case: Case) -> ResponseReturnValue:
     """Accepts exactly the text that was shown; if another version came in between, that one is shown."""
     form, changed = TermsForm(), False
     if form.validate_on_submit():
@@ -29,18 +29,21 @@ def terms(visit: Visit, request: EnrollmentRequest, facts: Facts) -> ResponseRet
         if form.version.data:
             version, digest = form.version.data, form.sha256.data or ""
         try:
-            with transaction():
-                progress.accept_terms(
-                    db_session, request.id, visits.walk(visit), version, digest, i18n.current(), clock.now()
-                )
+            steps.accept_terms(case, version, digest, i18n.current())
             return to_current_step(visit)
         except TermsChanged:
             changed = True
-    current = license_terms.current_version(db_session)
-    shown = license_terms.text_of(db_session, current, i18n.current())
+    if case.request.terms_current is None:
+        raise TermsMissing
+    shown = license_terms.in_language(case.store.terms(case.request.terms_current), i18n.current())
     digest = license_terms.sha256(shown.text)
     session[SHOWN] = [shown.version, digest]
     status = FORM_REFUSED if form.errors or changed else 200
     return render_template(
-        "employee/terms.html", form=form, terms=shown, sha256=digest, changed=changed, again=facts.terms_accepted_at
+        "employee/terms.html",
+        form=form,
+        terms=shown,
+        sha256=digest,
+        changed=changed,
+        again=case.facts.terms_accepted_at,
     ), status

@@ -8,12 +8,12 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 
 from portal import clock
-from portal.enrollment import campaigns
-from portal.enrollment.campaigns import MOST_PER_MINUTE, WrongState
 from portal.extensions import db_session, portal, transaction
 from portal.models import Campaign, CampaignEntry
 from portal.people import lists
 from portal.people.lists import ListRefused
+from portal.storage import campaigns
+from portal.storage.campaigns import MOST_PER_MINUTE, WrongState
 from portal.web import spreadsheets, visits
 from portal.web.helpdesk import blueprint
 

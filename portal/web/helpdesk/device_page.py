@@ -12,10 +12,10 @@ from wtforms import StringField
 from wtforms.validators import Length
 
 from portal import clock
-from portal.enrollment import leaving, management
-from portal.enrollment.brake import RemovalsHeld
-from portal.enrollment.management import ConfirmationWrong, DeviceGone, Staff
-from portal.extensions import db_session, portal, transaction
+from portal.enrollment import ending, management
+from portal.enrollment.case import Case
+from portal.enrollment.errors import ConfirmationWrong, DeviceGone, RemovalsHeld
+from portal.extensions import cases, db_session, portal, transaction
 from portal.models import Certificate, Command, Device
 from portal.web import visits
 from portal.web.helpdesk import blueprint
@@ -38,42 +38,35 @@ def device_page(device_id: str) -> ResponseReturnValue:
 @blueprint.post("/devices/<device_id>/lock")
 def lock_device(device_id: str) -> ResponseReturnValue:
     """Lock the screen."""
-    return _do(device_id, "lock", lambda _typed, staff: management.lock_screen(db_session, device_id, staff))
+    return _do(device_id, "lock", lambda case, _typed, actor: management.lock_screen(case, actor))
 
 
 @blueprint.post("/devices/<device_id>/read")
 def read_device(device_id: str) -> ResponseReturnValue:
     """Read everything again."""
-    return _do(device_id, "read", lambda _typed, staff: management.read(db_session, device_id, staff))
+    return _do(device_id, "read", lambda case, _typed, actor: management.read(case, actor))
 
 
 @blueprint.post("/devices/<device_id>/remove-work-data")
 def remove_work_data(device_id: str) -> ResponseReturnValue:
     """Selective wipe, confirmed with the device's name."""
-
-    def act(typed: str, staff: Staff) -> None:
-        management.remove_work_data(db_session, portal.settings, device_id, typed, staff)
-
-    return _do(device_id, "wipe", act)
+    return _do(device_id, "wipe", management.remove_work_data)
 
 
 @blueprint.post("/devices/<device_id>/give-up")
 def give_up(device_id: str) -> ResponseReturnValue:
     """End the enrollment of a device that does not answer, confirmed with its name."""
-
-    def act(typed: str, staff: Staff) -> None:
-        management.give_up(db_session, portal.vault, portal.settings, device_id, typed, staff)
-
-    return _do(device_id, "given_up", act)
+    return _do(device_id, "given_up", management.give_up)
 
 
-def _do(device_id: str, notice: str, act: Callable[[str, Staff], None]) -> ResponseReturnValue:
-    """One action in one transaction, and back to the page that says what it did."""
+def _do(device_id: str, notice: str, act: Callable[[Case, str, str], None]) -> ResponseReturnValue:
+    """One action on the device's locked case (with what was typed, and who acts), and back to its page."""
     form = ConfirmForm()
     if form.validate_on_submit():
+        actor = visits.actor_here()
         try:
             with transaction():
-                act(form.confirm.data or "", Staff(visits.actor_here(), clock.now()))
+                act(locked(device_id), form.confirm.data or "", actor)
             session[NOTICE] = notice
         except DeviceGone:
             session[NOTICE] = "gone"
@@ -83,6 +76,14 @@ def _do(device_id: str, notice: str, act: Callable[[str, Staff], None]) -> Respo
             form.confirm.errors = ["confirm_wrong"]
             return _page(device_id, form), 422
     return redirect(url_for("helpdesk.device_page", device_id=device_id), 303)
+
+
+def locked(device_id: str) -> Case:
+    """The case of a device, to act on it. Raises DeviceGone."""
+    case = cases().of_device(device_id)
+    if case is None:
+        raise DeviceGone
+    return case
 
 
 def _page(device_id: str, form: ConfirmForm) -> str:
@@ -101,9 +102,9 @@ def _page(device_id: str, form: ConfirmForm) -> str:
         expires_soon=certificate.expires_at - now < WARN_BEFORE,
         certificates=[(each.get("CommonName"), _until(each)) for each in device.certificates],
         commands=commands,
-        removals=[each for each in commands if leaving.is_removal(each, portal.settings)],
+        removals=[each for each in commands if ending.is_removal(each, portal.settings)],
         managed=device.enrolled_at is not None and device.ended_at is None,
-        silent=leaving.silent(device, portal.settings, now),
+        silent=ending.silent(device, portal.settings, now),
         admin=visits.here().person.role == "admin",
         enrollment_profile=portal.settings.enrollment_profile,
         form=form,

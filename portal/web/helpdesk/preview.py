@@ -5,12 +5,13 @@ from flask.typing import ResponseReturnValue
 from flask_babel import force_locale
 
 from portal import clock
-from portal.enrollment import journey, terms
+from portal.enrollment import journey
 from portal.enrollment import passcode as passcodes
 from portal.enrollment.eligibility import FIRST_WITHOUT_PROFILES
 from portal.enrollment.journey import Facts, Step, Waiting, Way
 from portal.extensions import db_session, portal
 from portal.models import EnrollmentRequest
+from portal.storage import terms
 from portal.web.employee import forms
 from portal.web.employee.finish import UNDER_WAY
 from portal.web.helpdesk import blueprint

@@ -10,13 +10,13 @@ from wtforms import StringField
 from wtforms.validators import DataRequired, Length
 
 from portal import clock, people
-from portal.credentials import sign_in as corporate
-from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.enrollment import board, journey, requests
-from portal.enrollment.errors import NoManagedAppleAccount, TooManyDevices, UnknownPerson
+from portal.enrollment import journey
 from portal.events import Event
-from portal.extensions import db_session, portal, transaction
-from portal.models import AuditEvent, Person
+from portal.extensions import cases, db_session, portal
+from portal.models import AuditEvent
+from portal.people import inviting
+from portal.people.inviting import NotInvited
+from portal.storage import search
 from portal.web import visits
 from portal.web.helpdesk import blueprint
 
@@ -45,32 +45,19 @@ def invite() -> ResponseReturnValue:
     if not form.validate_on_submit() or visit is None:
         return _page(form), 422
     try:
-        person = corporate.look_up(portal.database, portal.sources, portal.settings, form.username.data, clock.now())
-        if person is None:
-            raise UnknownPerson
-        with transaction():
-            created = requests.create(
-                db_session,
-                portal.vault,
-                portal.settings,
-                db_session.get_one(Person, person.id),
-                visit.person.role,
-                clock.now(),
-                asked_by=visit.person.name,
-                actor=visits.actor(visit),
-            )
-        return redirect(url_for("helpdesk.request_page", request_id=created.request.id), 303)
-    except UnknownPerson:
-        form.username.errors = ["person_unknown"]
-    except AccountProblem as problem:
-        form.username.errors = [f"account_{problem.reason}"]
-    except SourceUnavailable:
-        form.username.errors = ["directory_unavailable"]
-    except TooManyDevices:
-        form.username.errors = ["too_many_devices"]
-    except NoManagedAppleAccount:
-        form.username.errors = ["person_without_account"]
-    return _page(form), 422
+        created = inviting.by_username(
+            cases(),
+            portal.database,
+            portal.sources,
+            form.username.data,
+            visit.person.role,
+            actor=visits.actor(visit),
+            asked_by=visit.person.name,
+        )
+    except NotInvited as refusal:
+        form.username.errors = [refusal.code]
+        return _page(form), 422
+    return redirect(url_for("helpdesk.request_page", request_id=created.request.id), 303)
 
 
 def _page(form: InviteForm) -> str:
@@ -79,9 +66,9 @@ def _page(form: InviteForm) -> str:
         form=form,
         statuses=list(journey.Status),
         steps=list(journey.STEPS),
-        ages=list(board.Age),
-        sources=board.SOURCES,
-        attentions=list(board.Attention),
+        ages=list(search.Age),
+        sources=journey.SOURCES,
+        attentions=list(journey.Attention),
         refused=_refused_lately(),
         notice=session.pop("helpdesk_notice", None),
         **_rows(),
@@ -92,7 +79,7 @@ def _rows() -> dict[str, object]:
     """The asked-for page and how its address continues."""
     asked = {key: request.args.get(key, "").strip() for key in ASKED}
     visit = visits.current()
-    filters = board.Filters(
+    filters = search.Filters(
         search=asked["q"],
         status=asked["status"],
         step=asked["step"],
@@ -104,7 +91,7 @@ def _rows() -> dict[str, object]:
     )
     place = request.args.get("place", "")
     now = clock.now()
-    page = board.page(db_session, portal.settings, filters, now, place)
+    page = search.page(db_session, portal.settings, filters, now, place)
     kept = {key: value for key, value in asked.items() if value}
     narrowed = any(asked[key] for key in ASKED if key not in ("q", "order"))
     return {"page": page, "asked": asked, "kept": kept, "place": place, "narrowed": narrowed, "now": now}

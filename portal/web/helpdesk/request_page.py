@@ -10,12 +10,15 @@ from wtforms import StringField, TextAreaField
 from wtforms.validators import Length
 
 from portal import audit, clock, people
-from portal.enrollment import access, advice, board, journey, leaving, requests
+from portal.credentials import throttle
+from portal.enrollment import access, advice, ending, invitations, journey
+from portal.enrollment.case import Case
 from portal.enrollment.errors import NoPhone, RequestEnded, UnknownPerson
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import cases, db_session, portal, transaction
 from portal.models import Command, Device, EnrollmentRequest, OutboxMessage, Person
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
+from portal.storage import search
 from portal.web import visits
 from portal.web.helpdesk import blueprint
 
@@ -28,7 +31,7 @@ class ActionForm(FlaskForm):  # type: ignore[misc]
 
 class HandOverForm(FlaskForm):  # type: ignore[misc]
     colleague = StringField(validators=[Length(max=16)])
-    note = TextAreaField(validators=[Length(max=requests.LONGEST_NOTE, message="note_long")])
+    note = TextAreaField(validators=[Length(max=invitations.LONGEST_NOTE, message="note_long")])
 
 
 @blueprint.get("/requests/<request_id>")
@@ -42,33 +45,18 @@ def request_page(request_id: str) -> ResponseReturnValue:
 @blueprint.post("/requests/<request_id>/resend")
 def resend(request_id: str) -> ResponseReturnValue:
     """A new mail with a new link and passcode."""
-
-    def act() -> None:
-        requests.resend(
-            db_session,
-            portal.vault,
-            portal.settings,
-            request_id,
-            clock.now(),
-            asked_by=visits.here().person.name,
-            actor=visits.actor_here(),
-        )
-
-    return _do(request_id, act, "resent")
+    actor, name = visits.actor_here(), visits.here().person.name
+    return _do(request_id, lambda case: invitations.resend(case, actor=actor, asked_by=name), "resent")
 
 
 @blueprint.post("/requests/<request_id>/new-passcode")
 def new_passcode(request_id: str) -> ResponseReturnValue:
     """Only a new passcode; on the screen, too, if that was asked for and an admin allows it."""
-    shown = request.form.get("shown") == "yes"
+    shown, actor = request.form.get("shown") == "yes", visits.actor_here()
     codes: list[str] = []
 
-    def act() -> None:
-        codes.append(
-            requests.new_passcode(
-                db_session, portal.vault, portal.settings, request_id, visits.actor_here(), clock.now(), shown=shown
-            )
-        )
+    def act(case: Case) -> None:
+        codes.append(invitations.new_passcode(case, actor, shown=shown))
 
     answer = _do(request_id, act, "new_passcode")
     return _page(request_id, passcode=codes[0]) if codes and codes[0] else answer
@@ -77,31 +65,27 @@ def new_passcode(request_id: str) -> ResponseReturnValue:
 @blueprint.post("/requests/<request_id>/text")
 def send_text(request_id: str) -> ResponseReturnValue:
     """The link by text message."""
-    return _do(
-        request_id,
-        lambda: requests.send_text(
-            db_session, portal.vault, portal.settings, request_id, visits.actor_here(), clock.now()
-        ),
-        "texted",
-    )
+    actor = visits.actor_here()
+    return _do(request_id, lambda case: invitations.send_text(case, actor), "texted")
 
 
 @blueprint.post("/requests/<request_id>/unlock")
 def unlock(request_id: str) -> ResponseReturnValue:
     """Signing in, and having passcodes sent, works for the employee again."""
-    return _do(
-        request_id, lambda: requests.unlock(db_session, request_id, visits.actor_here(), clock.now()), "unlocked"
-    )
+    actor = visits.actor_here()
+
+    def act(case: Case) -> None:
+        invitations.unlock(case, actor)
+        throttle.clear(db_session, throttle.password_of(case.request.person))
+
+    return _do(request_id, act, "unlocked")
 
 
 @blueprint.post("/requests/<request_id>/extend")
 def extend(request_id: str) -> ResponseReturnValue:
     """The whole lifetime again, from now."""
-    return _do(
-        request_id,
-        lambda: requests.extend(db_session, portal.settings, request_id, visits.actor_here(), clock.now()),
-        "extended",
-    )
+    actor = visits.actor_here()
+    return _do(request_id, lambda case: invitations.extend(case, actor), "extended")
 
 
 @blueprint.post("/requests/<request_id>/cancel")
@@ -111,42 +95,38 @@ def cancel(request_id: str) -> ResponseReturnValue:
     if known.ended_at is not None:
         session[NOTICE] = "over"
         return _back(request_id)
-    actor, now = visits.actor_here(), clock.now()
+    actor = visits.actor_here()
     notice = "cancelled" if known.enrolled_at is None else "leaving"
-    return _do(request_id, lambda: leaving.cancel(db_session, portal.settings, request_id, actor, now), notice)
+    return _do(request_id, lambda case: ending.cancel(case, actor), notice)
 
 
 @blueprint.post("/requests/<request_id>/hand-over")
 def hand_over(request_id: str) -> ResponseReturnValue:
     """To a colleague, with a note."""
-    form = HandOverForm()
+    form, actor = HandOverForm(), visits.actor_here()
     colleague = db_session.get(Person, form.colleague.data or "")
     if not form.validate_on_submit() or colleague is None:
         return _page(request_id, form=form), 422
-
-    def act() -> None:
-        requests.hand_over(db_session, request_id, colleague, form.note.data or "", visits.actor_here(), clock.now())
-
-    return _do(request_id, act, "handed_over")
+    note = form.note.data or ""
+    return _do(request_id, lambda case: invitations.hand_over(case, colleague, note, actor), "handed_over")
 
 
 @blueprint.post("/requests/<request_id>/sign-in-again")
 def sign_in_again(request_id: str) -> ResponseReturnValue:
     """The device's owner has to sign in again in Settings; the enrollment stays."""
-    if ActionForm().validate_on_submit():
-        _known(request_id)
-        with transaction():
-            asked = access.ask_to_sign_in_again(db_session, request_id, visits.actor_here(), clock.now())
-        session[NOTICE] = "sign_in_again" if asked else "over"
-    return _back(request_id)
+    actor, asked = visits.actor_here(), []
+    answer = _do(request_id, lambda case: asked.append(access.ask_to_sign_in_again(case, actor)), "sign_in_again")
+    if asked == [False]:
+        session[NOTICE] = "over"
+    return answer
 
 
 @blueprint.post("/requests/<request_id>/qr")
 def show_qr(request_id: str) -> ResponseReturnValue:
     """A QR code with a link of its own, as large as the screen and ready to print; audited."""
     tokens: list[str] = []
-    actor, now = visits.actor_here(), clock.now()
-    answer = _do(request_id, lambda: tokens.append(requests.show_qr(db_session, request_id, actor, now)), "over")
+    actor = visits.actor_here()
+    answer = _do(request_id, lambda case: tokens.append(invitations.show_qr(case, actor)), "over")
     if not tokens:
         return answer
     session.pop(NOTICE, None)
@@ -154,13 +134,13 @@ def show_qr(request_id: str) -> ResponseReturnValue:
     return render_template("helpdesk/qr.html", request_=shown, qr=qr_svg(portal.settings.url(f"/e/{tokens[0]}")))
 
 
-def _do(request_id: str, act: Callable[[], object], notice: str) -> ResponseReturnValue:
-    """One confirmed action in one transaction, and back to the page that says what it did."""
+def _do(request_id: str, act: Callable[[Case], object], notice: str) -> ResponseReturnValue:
+    """One confirmed action on the locked case, and back to the page that says what it did."""
     _known(request_id)
     if ActionForm().validate_on_submit():
         try:
             with transaction():
-                act()
+                act(cases().lock(request_id))
             session[NOTICE] = notice
         except RequestEnded:
             session[NOTICE] = "over"
@@ -202,7 +182,7 @@ def _facts(request_id: str) -> dict[str, object]:
         )
     )
     events = audit.timeline(db_session, request_id)
-    attention = board.attention_of(db_session, portal.settings, known, now)
+    attention = search.attention_of(db_session, portal.settings, known, now)
     over = facts.over(now)
     return {
         "request_": known,
@@ -219,7 +199,7 @@ def _facts(request_id: str) -> dict[str, object]:
         "commands": commands,
         "mails": mails,
         "handed_to": db_session.get(Person, known.handed_to) if known.handed_to else None,
-        "code": board.short_code(known.id),
+        "code": journey.short_code(known.id),
         "now": now,
     }
 

@@ -13,33 +13,18 @@ from sqlalchemy import ColumnElement, Select, and_, exists, false, or_, select, 
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from portal.enrollment import journey
-from portal.enrollment.journey import Status, Step
+from portal.enrollment.journey import SOURCES, Attention, Status, Step
 from portal.models import Device, EnrollmentRequest, IssuedProfile, OutboxMessage, SearchWord
 from portal.models.people import folded
 from portal.settings import Settings
+from portal.storage import states
 
 PAGE_SIZE = 50
 FEW = 1000
 """Up to this many people found are looked up by their requests; more than that, requests are tried in turn."""
 MOST_WORDS = 4
 IDLE = timedelta(days=1)
-CODE_LENGTH = 6
-"""Characters of a request's id in its short code."""
 END_OF_WORDS = "\U0010ffff"
-
-
-class Attention(StrEnum):
-    """Why somebody should look at a request."""
-
-    LOCKED = "locked"
-    UNDELIVERED = "undelivered"
-    PROFILE_EXPIRED = "profile_expired"
-    BROWSER = "browser"
-    REFUSED = "refused"
-    CORPORATE = "corporate"
-    IDLE = "idle"
-    LEAVING = "leaving"
-    SILENT = "silent"
 
 
 OF_DEVICES = (Attention.LEAVING, Attention.SILENT)
@@ -50,9 +35,6 @@ class Age(StrEnum):
     DAY = "day"
     WEEK = "week"
     OLDER = "older"
-
-
-SOURCES = ("helpdesk", "admin", "self", "command", "import")
 
 
 @dataclass(frozen=True)
@@ -86,11 +68,6 @@ class Page:
     rows: list[Row]
     before: str | None
     after: str | None
-
-
-def short_code(request_id: str) -> str:
-    """What an employee reads out from the foot of a page, like ``K7QX-2D``: the beginning of the request's id."""
-    return f"{request_id[:4]}-{request_id[4:CODE_LENGTH]}".upper()
 
 
 def page(session: Session, settings: Settings, filters: Filters, now: datetime, place: str = "") -> Page:
@@ -157,13 +134,13 @@ def _filtered(
     if filters.search.strip():
         query = query.where(_found(session, filters.search))
     if filters.status in set(Status):
-        query = query.where(_stretch(filters.status, now), journey.status_expression(now) == filters.status)
+        query = query.where(_stretch(filters.status, now), states.status_expression(now) == filters.status)
     if filters.step in set(Step):
         if filters.step != Step.FINISH:
             query = query.where(request.ended_at.is_(None), request.enrolled_at.is_(None))
         if filters.step not in (Step.FINISH, Step.SIGN_IN):
             query = query.where(request.signed_in_at.is_not(None), request.expires_at > now)
-        query = query.where(journey.step_expression(now) == filters.step)
+        query = query.where(states.step_expression(now) == filters.step)
     if filters.age in set(Age):
         week = now - timedelta(days=7)
         since = now - timedelta(days=1) if filters.age == Age.DAY else week
@@ -224,7 +201,7 @@ def _needs(kind: Attention, settings: Settings, now: datetime) -> ColumnElement[
         Attention.REFUSED: Status.REFUSED,
         Attention.CORPORATE: Status.CORPORATE,
     }[kind]
-    return and_(_open(now), journey.status_expression(now) == status.value)
+    return and_(_open(now), states.status_expression(now) == status.value)
 
 
 def _devices(kind: Attention, settings: Settings, now: datetime) -> Select[Any]:

@@ -8,10 +8,10 @@ from statistics import median
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from portal.enrollment import journey
 from portal.enrollment.journey import STEPS, Step
 from portal.events import Event
 from portal.models import AuditEvent, Device, EnrollmentRequest, IssuedProfile
+from portal.storage import states
 
 WINDOW_DAYS = 30
 REFUSALS = (
@@ -121,7 +121,7 @@ def _stopped(session: Session, since: datetime, now: datetime) -> list[tuple[Ste
     """At which step the requests are that did not come to an end, most first."""
     request = EnrollmentRequest
     unfinished = (
-        select(journey.step_expression(now).label("step"))
+        select(states.step_expression(now).label("step"))
         .select_from(request)
         .outerjoin(IssuedProfile, IssuedProfile.id == request.profile_id)
         .where(request.created_at >= since, request.enrolled_at.is_(None), request.ended_at.is_(None))

@@ -5,16 +5,22 @@ from datetime import datetime, timedelta
 from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session
 
+from portal.enrollment import ending
 from portal.models import EnrollmentRequest, OutboxMessage
 from portal.people import erasure
 from portal.settings import Retention
+from portal.storage.cases import Cases
 
 AT_A_TIME = 200
 """Requests emptied in one go, so that nobody waits long for the database."""
 
 
-def forget_closed(session: Session, rules: Retention, now: datetime) -> int:
-    """Empty requests that were over ``closed_requests_days`` ago; how many. Nothing if that is 0."""
+def forget_closed(cases: Cases) -> int:
+    """Empty requests that were over ``closed_requests_days`` ago; how many. Nothing if that is 0.
+
+    Of those that only ran out, whatever a device could still show stops working.
+    """
+    rules, now, session = cases.services.settings.retention, cases.now, cases.session
     if not rules.closed_requests_days:
         return 0
     before = now - timedelta(days=rules.closed_requests_days)
@@ -23,6 +29,8 @@ def forget_closed(session: Session, rules: Retention, now: datetime) -> int:
     over = or_(request.ended_at < before, ran_out)
     wanted = select(request.id).where(request.managed_apple_account != "", over).limit(AT_A_TIME)
     ids = list(session.scalars(wanted))
+    for request_id in ids:
+        ending.end(cases.lock(request_id), ending.Reason.FORGOTTEN)
     erasure.of_requests(session, select(request.id).where(request.id.in_(ids)))
     return len(ids)
 

@@ -14,12 +14,13 @@ from sqlalchemy.orm import Session
 
 from portal import audit, people
 from portal.database import Database
-from portal.enrollment import requests
+from portal.enrollment import invitations
 from portal.enrollment.errors import NoManagedAppleAccount, RequestEnded, TooManyDevices, UnknownPerson
 from portal.events import Actor, Event
 from portal.models import Campaign, CampaignEntry, EnrollmentRequest, Person
 from portal.people import accounts
 from portal.settings import Settings
+from portal.storage.cases import Cases, Given
 from portal.vault import Vault
 
 AT_A_TIME = 1000
@@ -201,13 +202,18 @@ def _invite(
     """(why not, request id)."""
     if person is None:
         return "unknown", None
-    if requests.open_request_of(session, person, now) is not None:
+    cases = Cases(session, Given(settings, vault), now)
+    if cases.open_of(person) is not None:
         return "open_request", None
     try:
-        made = requests.create(
-            session, vault, settings, person, "import", now,
-            asked_by=campaign.asked_by, actor=campaign.created_by, message=campaign.message,
-        )  # fmt: skip
+        made = invitations.invite(
+            cases,
+            person,
+            "import",
+            actor=campaign.created_by,
+            asked_by=campaign.asked_by,
+            message=campaign.message,
+        )
     except UnknownPerson:
         return "disabled", None
     except TooManyDevices:
@@ -242,10 +248,8 @@ def _remind_next(database: Database, vault: Vault, settings: Settings, campaign_
             return False
         due.reminded_at = now
         with contextlib.suppress(RequestEnded):  # it may have ended this very moment
-            requests.resend(
-                session, vault, settings, due.request_id, now,
-                asked_by=campaign.asked_by, actor=Actor.SYSTEM, message=campaign.message,
-            )  # fmt: skip
+            case = Cases(session, Given(settings, vault), now).lock(due.request_id)
+            invitations.resend(case, actor=Actor.SYSTEM, asked_by=campaign.asked_by, message=campaign.message)
         return True
 
 

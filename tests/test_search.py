@@ -7,9 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from portal.enrollment import board, journey, progress, requests
-from portal.enrollment.board import Attention, Filters
+from portal.enrollment import invitations, journey, steps
 from portal.models import EnrollmentRequest, IssuedProfile, OutboxMessage, Person, SearchWord
+from portal.people import closing
+from portal.storage import search
+from portal.storage.cases import Cases
+from portal.storage.search import Attention, Filters
 from tests.conftest import START
 from tests.factories import phone
 from tests.test_journey_properties import facts
@@ -19,9 +22,9 @@ from tests.test_journey_properties import facts
 def find(portal, clock):
     """Usernames of the people whose requests are listed."""
 
-    def run(search="", **filters):
+    def run(words="", **filters):
         with portal.database.session() as session:
-            page = board.page(session, portal.settings, Filters(search, **filters), clock())
+            page = search.page(session, portal.settings, Filters(words, **filters), clock())
             return [row.request.person.username for row in page.rows]
 
     return run
@@ -51,7 +54,7 @@ def test_people_are_found_by_the_beginnings_of_their_words(company, find, typed,
 def test_a_request_is_found_by_its_id_and_by_the_code_at_the_foot_of_every_page(company, find, browser):
     invitation = company.invite(company.person())
     company.invite(company.person("max"))
-    code = board.short_code(invitation.request.id)
+    code = journey.short_code(invitation.request.id)
     assert find(code) == find(code.lower().replace("-", "")) == find(invitation.request.id) == ["erika"]
     browser.open_link(invitation)
     assert code in browser.soup.footer.text
@@ -66,15 +69,14 @@ def test_the_words_follow_the_person(company, find, portal, session):
         writing.get_one(Person, person.id).name = "Erika Beispiel"
     assert find("mustermann") == []
     assert find("beispiel") == ["erika"]
-    from portal import people
 
     with portal.database.transaction() as writing:
-        people.erase(writing, writing.get_one(Person, person.id), "command", START)
+        closing.erase(Cases(writing, portal), writing.get_one(Person, person.id), "command")
     assert session.scalars(select(SearchWord).where(SearchWord.person_id == person.id)).all() == []
 
 
 def test_many_people_found_are_still_narrowed_right(company, find, monkeypatch):
-    monkeypatch.setattr(board, "FEW", 1)
+    monkeypatch.setattr(search, "FEW", 1)
     for name in ("anna one", "anna two", "berta one"):
         company.invite(company.person(name.replace(" ", "."), name=name))
     assert sorted(find("anna")) == ["anna.one", "anna.two"]
@@ -114,21 +116,21 @@ def test_filters_find_a_request_exactly_under_its_own_status_and_step(portal, kn
             session.flush()
         session.expire_all()
         rules = portal.settings
-        [row] = board.page(session, rules, Filters(), now).rows
+        [row] = search.page(session, rules, Filters(), now).rows
         assert (row.status, row.step) == (
             journey.status(journey.of(request), now),
             journey.current_step(journey.of(request), now),
         )
         for status in journey.Status:
-            assert bool(board.page(session, rules, Filters(status=status.value), now).rows) == (status is row.status)
+            assert bool(search.page(session, rules, Filters(status=status.value), now).rows) == (status is row.status)
         for step in journey.STEPS:
             closed = step is not journey.Step.FINISH and bool(request.ended_at or request.enrolled_at)
-            found = bool(board.page(session, rules, Filters(step=step.value), now).rows)
+            found = bool(search.page(session, rules, Filters(step=step.value), now).rows)
             assert found == (step is row.step and not closed), step
         for kind in Attention:
-            found = bool(board.page(session, rules, Filters(attention=kind.value), now).rows)
+            found = bool(search.page(session, rules, Filters(attention=kind.value), now).rows)
             assert found == (kind in row.attention)
-        assert bool(board.page(session, rules, Filters(attention="any"), now).rows) == bool(row.attention)
+        assert bool(search.page(session, rules, Filters(attention="any"), now).rows) == bool(row.attention)
 
 
 def test_age_source_and_hand_over_narrow_the_list(company, find, clock, portal):
@@ -145,7 +147,9 @@ def test_age_source_and_hand_over_narrow_the_list(company, find, clock, portal):
         ["new", "week", "old"],
     )
     with portal.database.transaction() as session:
-        requests.hand_over(session, old.request.id, session.merge(colleague), "call back", "helpdesk:x", clock())
+        invitations.hand_over(
+            Cases(session, portal).lock(old.request.id), session.merge(colleague), "call back", "helpdesk:x"
+        )
     assert find(handed_to=colleague.id) == ["old"]
     assert find(oldest_first=True) == ["old", "week", "new"]
 
@@ -158,7 +162,7 @@ def test_what_needs_attention_is_pointed_out_and_found(app, company, find, clock
     with portal.database.transaction() as session:
         mail = session.scalar(select(OutboxMessage).where(OutboxMessage.request_id == stuck.request.id))
         mail.attempts, mail.last_error = 1, "mail server: timeout"
-        progress.unfit_browser(session, lost.request.id, "computer", clock())
+        steps.unfit_browser(Cases(session, portal).lock(lost.request.id), "computer")
     type(browser)(app).walk_to("privacy", idle)
     assert find(attention="locked") == ["locked"]
     assert find(attention="undelivered") == ["stuck"]
@@ -182,7 +186,7 @@ def test_an_enrolled_device_needs_no_attention(app, company, find, browser):
 
 @pytest.mark.parametrize("oldest_first", [False, True])
 def test_pages_go_on_and_back_and_stay_where_they_were_cut(company, portal, clock, monkeypatch, oldest_first):
-    monkeypatch.setattr(board, "PAGE_SIZE", 3)
+    monkeypatch.setattr(search, "PAGE_SIZE", 3)
     person = company.person()
     for number in range(8):
         company.invite(person)
@@ -190,7 +194,7 @@ def test_pages_go_on_and_back_and_stay_where_they_were_cut(company, portal, cloc
 
     def page(place=""):
         with portal.database.session() as session:
-            return board.page(session, portal.settings, Filters(oldest_first=oldest_first), clock(), place)
+            return search.page(session, portal.settings, Filters(oldest_first=oldest_first), clock(), place)
 
     first = page()
     second, third = page(first.after), page(page(first.after).after)
@@ -207,4 +211,4 @@ def test_pages_go_on_and_back_and_stay_where_they_were_cut(company, portal, cloc
 def test_a_mangled_place_is_the_first_page(company, portal, clock, place):
     company.invite(company.person())
     with portal.database.session() as session:
-        assert len(board.page(session, portal.settings, Filters(), clock(), place).rows) in (0, 1)
+        assert len(search.page(session, portal.settings, Filters(), clock(), place).rows) in (0, 1)

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Text, cast, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit
-from portal.database import Recorded, lock_name
+from portal.database import lock_name
 from portal.events import Actor, Event
 from portal.models import AuditEvent, Device, Person, PortalState
 
@@ -47,10 +47,6 @@ RELEASED = Actor.RELEASED
 
 class NotTheSecond(Exception):
     """This admin may be the first one in another's name: made, reset or let in by others within the day before."""
-
-
-class RemovalsHeld(Recorded):
-    """The brake holds: this cannot be done now, and it is not kept for later either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,191 @@
+"""One enrollment as one thing: what is known of it when something happens, and what comes of that.
+
+Whoever answers a message loads the case once, its request locked (``portal.storage.cases``); the functions of this
+package decide on it, change its rows and record what happened; with the transaction it is written once. Nothing here
+knows how rows are kept: what else is needed of them a ``Store`` gives, in tests one in memory.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.message import EmailMessage
+from typing import Any, Protocol
+
+from portal.enrollment import journey
+from portal.enrollment.errors import RequestEnded, StepOutOfOrder
+from portal.enrollment.journey import Facts, Step, Walk
+from portal.events import Event, Happened
+from portal.models import (
+    AccessToken,
+    Certificate,
+    Command,
+    Device,
+    EnrollmentRequest,
+    IssuedProfile,
+    OutboxMessage,
+    Person,
+    Terms,
+)
+from portal.settings import Settings
+from portal.vault import Vault
+
+log = logging.getLogger("portal.enrollment")
+
+
+class Store(Protocol):
+    """What a case asks of where rows are kept."""
+
+    def add(self, row: object) -> None:
+        """Keep a new row, with the rest of the transaction."""
+        ...
+
+    def newest_event(self, request_id: str) -> tuple[str, str | None] | None:
+        """Kind and reason of what happened last, as far as it was written."""
+        ...
+
+    def profile(self, profile_id: str) -> IssuedProfile | None:
+        """One profile, as it is now."""
+        ...
+
+    def terms(self, version: str) -> Mapping[str, Terms]:
+        """The texts of a published version, by language."""
+        ...
+
+    def account_of(self, person: Person, settings: Settings) -> str | None:
+        """The Managed Apple Account that a person has by the settings, if nobody else has it."""
+        ...
+
+    def living_tokens(self, profile_id: str) -> Sequence[AccessToken]:
+        """The access tokens of a profile that are not revoked, locked."""
+        ...
+
+    def certificate_of(self, profile_id: str) -> Certificate | None:
+        """The identity certificate that was issued for a profile."""
+        ...
+
+    def device_of(self, profile_id: str) -> Device | None:
+        """The device that enrolled, or is about to, with a profile."""
+        ...
+
+    def device_named(self, enrollment_id: str) -> Device | None:
+        """The device with an EnrollmentID, whoever's it is."""
+        ...
+
+    def devices_of(self, request_id: str) -> Sequence[Device]:
+        """Every device that ever came with a request."""
+        ...
+
+    def profiles_of(self, request_id: str) -> Sequence[IssuedProfile]:
+        """Every profile that was issued for a request and not replaced."""
+        ...
+
+    def token(self, token_hash: str) -> AccessToken | None:
+        """An access token, locked."""
+        ...
+
+    def open_commands(self, device: Device) -> Sequence[Command]:
+        """The commands that a device has not answered yet, in their order."""
+        ...
+
+    def command(self, device: Device, uuid: str | None) -> Command | None:
+        """One command of a device, whatever became of it."""
+        ...
+
+    def removal_passes(self, actor: str) -> bool:
+        """Whether ``actor`` may have one more device lose its work data now (see the brake)."""
+        ...
+
+
+@dataclass
+class Case:
+    """One request with its person and newest profile, locked until the transaction ends; and what happened to it.
+
+    ``walk``: the browser that walks it, None for everybody else. ``device``, ``profile`` and ``certificate``: those
+    that speak, or that somebody acts on.
+    """
+
+    request: EnrollmentRequest
+    now: datetime
+    settings: Settings
+    vault: Vault
+    store: Store
+    walk: Walk | None = None
+    happened: list[Happened] = field(default_factory=list)
+    device: Device | None = None
+    profile: IssuedProfile | None = None
+    certificate: Certificate | None = None
+
+    @property
+    def facts(self) -> Facts:
+        """What the request knows, as it counts for this browser."""
+        return journey.of(self.request, self.walk)
+
+    @property
+    def step(self) -> Step:
+        """Where the person is."""
+        return journey.current_step(self.facts, self.now)
+
+    @property
+    def over(self) -> bool:
+        """Whether the request ended or its time ran out before a device enrolled."""
+        return self.facts.over(self.now)
+
+    def record(
+        self,
+        event: Event,
+        reason: str | None = None,
+        *,
+        actor: str | None = None,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """``event`` happened, done by ``actor`` if it is not who always does; ``detail`` is small and erasable."""
+        chain = f"request:{self.request.id}"
+        self.happened.append(Happened(chain, event, self.now, reason, str(actor or event.actor), detail))
+
+    def record_once(self, event: Event, reason: str, *, detail: dict[str, Any] | None = None) -> None:
+        """The same, unless just that was the last thing that happened: so no retry can fill the trail."""
+        last = next(((each.event.value, each.reason) for each in reversed(self.happened)), None)
+        if (last or self.store.newest_event(self.request.id)) != (event.value, reason):
+            self.record(event, reason, detail=detail)
+
+    def send(self, kind: str, message: EmailMessage) -> None:
+        """Queue a mail, or a text message, that concerns this request."""
+        self.store.add(
+            OutboxMessage(
+                kind=kind,
+                request_id=self.request.id,
+                content_sealed=self.vault.seal(message.as_bytes()),
+                created_at=self.now,
+                next_attempt_at=self.now,
+            )
+        )
+
+    def must_be_at(self, step: Step) -> None:
+        """Raises RequestEnded, StepOutOfOrder."""
+        if self.over:
+            raise RequestEnded
+        if self.step is not step:
+            raise StepOutOfOrder
+
+    def must_be_open(self) -> None:
+        """Raises RequestEnded if no device can enroll any more, or one did."""
+        if self.request.enrolled_at is not None or self.over:
+            raise RequestEnded
+
+    def retire_profile(self, reason: str) -> None:
+        """The profile issued last, its access tokens and its certificate, if any, stop working."""
+        request = self.request
+        profile = self.store.profile(request.profile_id) if request.profile_id else None
+        if profile is not None:
+            self.retire(profile, reason)
+
+    def retire(self, profile: IssuedProfile, reason: str) -> None:
+        """One profile, with all that it gave a device, stops working."""
+        profile.superseded_at = profile.superseded_at or self.now
+        profile.content_sealed = None
+        for token in self.store.living_tokens(profile.id):
+            token.revoked_at, token.revoked_reason = self.now, reason
+        certificate = self.store.certificate_of(profile.id)
+        if certificate is not None and certificate.revoked_at is None:
+            certificate.revoked_at, certificate.revoked_reason = self.now, reason

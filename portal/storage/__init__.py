@@ -1,0 +1,1 @@
+"""Where rows are kept: the SQL behind the heart, which itself knows none."""

@@ -1,0 +1,356 @@
+"""Cases out of the database and back: loaded once, their request locked, written with the transaction.
+
+The lock of one enrollment is its request's row: whoever changes anything of it, or of its device, holds that.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
+from sqlalchemy.orm import Session
+
+from portal import audit, clock, people
+from portal.database import lock_name
+from portal.enrollment import commands
+from portal.enrollment.access import LONGEST_TOKEN
+from portal.enrollment.case import Case
+from portal.enrollment.errors import LinkUnusable
+from portal.enrollment.journey import Walk
+from portal.enrollment.steps import TOLD_ONCE
+from portal.events import Event
+from portal.models import (
+    AccessToken,
+    AuditEvent,
+    Certificate,
+    Command,
+    Device,
+    EnrollmentRequest,
+    IssuedProfile,
+    OutboxMessage,
+    Person,
+    RequestLink,
+    Terms,
+)
+from portal.notifications import outbox
+from portal.people import accounts
+from portal.settings import Settings
+from portal.storage import brake, terms
+from portal.vault import Vault, token_hash
+
+COMMANDS_QUEUED = "commands_queued"
+"""Key in ``Session.info``: commands were queued, so after the commit the worker wants a nudge."""
+
+
+class Services(Protocol):
+    """What of a running portal a case needs."""
+
+    @property
+    def settings(self) -> Settings:
+        """As they are now."""
+        ...
+
+    @property
+    def vault(self) -> Vault:
+        """Opens and seals."""
+        ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """Services where no whole portal is at hand, as in the worker."""
+
+    settings: Settings
+    vault: Vault
+
+
+class Cases:
+    """The cases of one portal, in one session. ``now``: when what is done happens."""
+
+    def __init__(self, session: Session, services: Services, now: datetime | None = None) -> None:
+        self.session = session
+        self.services = services
+        self.now = now or clock.now()
+        self._open_commands: dict[str, list[Command]] = {}
+
+    # --- cases -------------------------------------------------------------------------------------------------
+
+    def lock(self, request_id: str, walk: Walk | None = None) -> Case:
+        """The case of a request, locked until the transaction ends. Raises LinkUnusable if there is none."""
+        request = self.session.scalar(_LOCKED, {"id": request_id})
+        if request is None:
+            raise LinkUnusable
+        if request.profile is not None and self.session.get_bind().dialect.name == "postgresql":
+            self.session.refresh(request.profile)  # it may have changed while this waited for the lock
+        audit.locked(self.session, request)
+        return self._case(request, walk)
+
+    def view(self, request: EnrollmentRequest, walk: Walk | None = None) -> Case:
+        """The case of a request that was read, for a page: not locked, so nothing may be decided on it."""
+        return self._case(request, walk)
+
+    def new(self, request: EnrollmentRequest, person: Person) -> Case:
+        """The case of a request that is made now."""
+        self.session.add(request)
+        self.session.flush()
+        request.person = person
+        audit.locked(self.session, request)
+        return self._case(request, None)
+
+    def open_of(self, person: Person, walk: Walk | None = None) -> Case | None:
+        """The newest request of ``person`` that can still be walked, locked."""
+        found = self.session.scalar(
+            select(EnrollmentRequest.id)
+            .where(
+                EnrollmentRequest.person_id == person.id,
+                EnrollmentRequest.ended_at.is_(None),
+                EnrollmentRequest.enrolled_at.is_(None),
+                EnrollmentRequest.expires_at > self.now,
+            )
+            .order_by(EnrollmentRequest.created_at.desc())
+            .limit(1)
+        )
+        return self.lock(found, walk) if found is not None else None
+
+    def by_token(self, token: str) -> EnrollmentRequest | None:
+        """The request behind a link. The look-up is by hash, so its time tells nothing about the token."""
+        return self.session.scalar(_BY_LINK, {"hash": token_hash(token)})
+
+    def of_ticket(self, ticket: str) -> Case | None:
+        """The case of a profile by the ticket in its address, with that profile."""
+        return self._of_profile(IssuedProfile.ticket_hash == token_hash(ticket))
+
+    def of_challenge(self, challenge: str, common_names: tuple[str, ...]) -> Case | None:
+        """The case to which a SCEP challenge leads, else the common name in the request; with the profile of it."""
+        found = self._of_profile(IssuedProfile.challenge_hash == token_hash(challenge))
+        if found is None and common_names and common_names[0].isalnum():
+            found = self.of_profile(common_names[0])
+        return found
+
+    def of_profile(self, profile_id: str) -> Case | None:
+        """The case of a profile, with that profile and its device."""
+        return self._of_profile(IssuedProfile.id == profile_id)
+
+    def of_token(self, token: str) -> tuple[Case, AccessToken] | None:
+        """The case of an access token that was granted, whatever became of it, with the profile that it fetches."""
+        found = self.session.get(AccessToken, token_hash(token)) if len(token) <= LONGEST_TOKEN else None
+        case = self.of_profile(found.profile_id) if found is not None else None
+        if found is None or case is None:
+            return None
+        self.session.refresh(found, with_for_update=True)
+        return case, found
+
+    def knows_token(self, token: str) -> bool:
+        """Whether ``token`` was granted, whatever became of it."""
+        return len(token) <= LONGEST_TOKEN and self.session.get(AccessToken, token_hash(token)) is not None
+
+    def of_certificate(self, fingerprint: str) -> Case | None:
+        """The case for which a device speaks that signs with this certificate; with certificate, profile and device."""
+        request = self.session.scalar(_LOCKED_BY_CERTIFICATE, {"fingerprint": fingerprint})
+        if request is None:
+            return None
+        audit.locked(self.session, request)
+        case = self._case(request, None)
+        row = self.session.execute(_OF_CERTIFICATE, {"fingerprint": fingerprint}).one()
+        case.certificate, case.profile, case.device = row
+        return case
+
+    def of_enrollment(self, enrollment_id: str) -> Case | None:
+        """The case of the device with an EnrollmentID, with it and its profile."""
+        profile_id = self.session.scalar(select(Device.profile_id).where(Device.enrollment_id == enrollment_id))
+        return self.of_profile(profile_id) if profile_id is not None else None
+
+    def of_device(self, device_id: str) -> Case | None:
+        """The case of a device, with it and its profile."""
+        profile_id = self.session.scalar(select(Device.profile_id).where(Device.id == device_id))
+        return self.of_profile(profile_id) if profile_id is not None else None
+
+    def of_devices(self, wanted: Select[str]) -> Iterator[Case]:
+        """The cases of the devices whose ids ``wanted`` finds, one after the other."""
+        for device_id in self.session.scalars(wanted).all():
+            case = self.of_device(device_id)
+            if case is not None:
+                yield case
+
+    def _of_profile(self, which: ColumnElement[bool]) -> Case | None:
+        request_id = self.session.scalar(select(IssuedProfile.request_id).where(which))
+        if request_id is None:
+            return None
+        case = self.lock(request_id)
+        row = self.session.execute(_PROFILE_AND_DEVICE.where(which)).one()
+        case.profile, case.device = row
+        return case
+
+    def one_at_a_time(self, person: Person) -> None:
+        """Two phones at once still make one request."""
+        lock_name(self.session, f"requests of {person.id}")
+
+    def managed_devices(self, person: Person) -> int:
+        """How many devices of ``person`` are managed."""
+        query = (
+            select(func.count())
+            .select_from(Device)
+            .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
+            .where(EnrollmentRequest.person_id == person.id, Device.enrolled_at.is_not(None), Device.ended_at.is_(None))
+        )
+        return self.session.scalar(query) or 0
+
+    def refused(self, person: Person, reason: str, actor: str) -> None:
+        """Tell helpdesk that ``person`` could not be invited."""
+        detail = {"person": person.id, "username": person.username}
+        audit.record(
+            self.session,
+            people.PEOPLE_CHAIN,
+            Event.REQUEST_REFUSED,
+            self.now,
+            reason=reason,
+            actor=actor,
+            detail=detail,
+        )
+
+    def sign_in_failed_without_link(self, reason: str, detail: dict[str, str]) -> None:
+        """Somebody who opened no link could not sign in: told on the chain of what concerns no request yet.
+
+        Being throttled, and an outage, is told once in a row.
+        """
+        newest = audit.newest(self.session, people.PEOPLE_CHAIN)
+        known = (newest.kind, newest.reason) if newest is not None else None
+        if reason in TOLD_ONCE and known == (Event.SIGN_IN_REFUSED.value, reason):
+            return
+        told = {key: value for key, value in detail.items() if value}
+        chain, event = people.PEOPLE_CHAIN, Event.SIGN_IN_REFUSED
+        audit.record(self.session, chain, event, self.now, reason=reason, detail=told)
+
+    def _case(self, request: EnrollmentRequest, walk: Walk | None) -> Case:
+        services = self.services
+        pending = audit.pending(self.session)
+        return Case(request, self.now, services.settings, services.vault, self, walk, pending)
+
+    # --- the store of a case -----------------------------------------------------------------------------------
+
+    def add(self, row: object) -> None:
+        """See Store; mail and commands want the worker's attention after the commit."""
+        self.session.add(row)
+        if isinstance(row, (Device, IssuedProfile)):
+            self.session.flush()  # others of the transaction refer to it
+        elif isinstance(row, OutboxMessage):
+            self.session.info[outbox.QUEUED] = True
+        elif isinstance(row, Command):
+            self.session.info[COMMANDS_QUEUED] = True
+            if row.device_id in self._open_commands:
+                self._open_commands[row.device_id].append(row)
+
+    def newest_event(self, request_id: str) -> tuple[str, str | None] | None:
+        """See Store."""
+        event: AuditEvent | None = audit.newest(self.session, audit.request_chain(request_id))
+        return (event.kind, event.reason) if event is not None else None
+
+    def profile(self, profile_id: str) -> IssuedProfile | None:
+        """See Store."""
+        return self.session.get(IssuedProfile, profile_id)
+
+    def terms(self, version: str) -> Mapping[str, Terms]:
+        """See Store."""
+        return terms.texts_of(self.session, version)
+
+    def account_of(self, person: Person, settings: Settings) -> str | None:
+        """See Store."""
+        return accounts.of(self.session, person, settings)
+
+    def living_tokens(self, profile_id: str) -> Sequence[AccessToken]:
+        """See Store."""
+        return self.session.scalars(_LIVING_TOKENS, {"profile": profile_id}).all()
+
+    def certificate_of(self, profile_id: str) -> Certificate | None:
+        """See Store."""
+        return self.session.scalars(_CERTIFICATE, {"profile": profile_id}).one_or_none()
+
+    def device_of(self, profile_id: str) -> Device | None:
+        """See Store."""
+        return self.session.scalars(_DEVICE, {"profile": profile_id}).one_or_none()
+
+    def device_named(self, enrollment_id: str) -> Device | None:
+        """See Store."""
+        return self.session.scalar(select(Device).where(Device.enrollment_id == enrollment_id))
+
+    def devices_of(self, request_id: str) -> Sequence[Device]:
+        """See Store."""
+        return self.session.scalars(select(Device).where(Device.request_id == request_id).order_by(Device.id)).all()
+
+    def profiles_of(self, request_id: str) -> Sequence[IssuedProfile]:
+        """See Store."""
+        of_it = (IssuedProfile.request_id == request_id, IssuedProfile.superseded_at.is_(None))
+        current = (
+            IssuedProfile.id
+            == select(EnrollmentRequest.profile_id).where(EnrollmentRequest.id == request_id).scalar_subquery()
+        )
+        return self.session.scalars(select(IssuedProfile).where(or_(and_(*of_it), current))).all()
+
+    def token(self, token_hash: str) -> AccessToken | None:
+        """See Store."""
+        return self.session.get(AccessToken, token_hash, with_for_update=True, populate_existing=True)
+
+    def open_commands(self, device: Device) -> Sequence[Command]:
+        """See Store; read once, with what was queued since."""
+        if device.id not in self._open_commands:
+            self._open_commands[device.id] = list(self.session.scalars(_OPEN_COMMANDS, {"device": device.id}))
+        return [each for each in self._open_commands[device.id] if each.status in commands.OPEN]
+
+    def command(self, device: Device, uuid: str | None) -> Command | None:
+        """One command of a device, whatever became of it."""
+        found = next((each for each in self.open_commands(device) if each.uuid == uuid), None)
+        if found is None and uuid is not None:
+            found = self.session.scalar(select(Command).where(Command.uuid == uuid, Command.device_id == device.id))
+        return found
+
+    def removal_passes(self, actor: str) -> bool:
+        """See Store."""
+        return brake.passes(self.session, actor, self.now)
+
+
+# Asked at every step, so built once.
+_LOCKED = (
+    select(EnrollmentRequest)
+    .where(EnrollmentRequest.id == bindparam("id"))
+    .with_for_update(of=EnrollmentRequest)
+    .execution_options(populate_existing=True)
+)
+_BY_LINK = (
+    select(EnrollmentRequest)
+    .join(RequestLink, RequestLink.request_id == EnrollmentRequest.id)
+    .where(RequestLink.token_hash == bindparam("hash"))
+)
+_LIVING_TOKENS = (
+    select(AccessToken)
+    .where(AccessToken.profile_id == bindparam("profile"), AccessToken.revoked_at.is_(None))
+    .with_for_update()
+)
+_CERTIFICATE = select(Certificate).where(Certificate.profile_id == bindparam("profile"))
+_DEVICE = select(Device).where(Device.profile_id == bindparam("profile"))
+_LOCKED_BY_CERTIFICATE = (
+    select(EnrollmentRequest)
+    .where(
+        EnrollmentRequest.id
+        == select(Certificate.request_id).where(Certificate.fingerprint == bindparam("fingerprint")).scalar_subquery()
+    )
+    .with_for_update(of=EnrollmentRequest)
+    .execution_options(populate_existing=True)
+)
+_OF_CERTIFICATE = (
+    select(Certificate, IssuedProfile, Device)
+    .join(IssuedProfile, IssuedProfile.id == Certificate.profile_id)
+    .outerjoin(Device, Device.certificate_fingerprint == Certificate.fingerprint)
+    .where(Certificate.fingerprint == bindparam("fingerprint"))
+    .execution_options(populate_existing=True)
+)
+_PROFILE_AND_DEVICE = (
+    select(IssuedProfile, Device)
+    .outerjoin(Device, Device.profile_id == IssuedProfile.id)
+    .execution_options(populate_existing=True)
+)
+_OPEN_COMMANDS = (
+    select(Command)
+    .where(Command.device_id == bindparam("device"), Command.status.in_(commands.OPEN))
+    .order_by(Command.id)
+)

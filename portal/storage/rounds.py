@@ -1,0 +1,77 @@
+"""What the worker looks for among devices every minute: whom the company let go, what was held, who went quiet."""
+
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from portal.enrollment import ending, management
+from portal.events import Actor
+from portal.models import Command, Device, EnrollmentRequest, Person
+from portal.storage import brake
+from portal.storage.cases import Cases
+
+AT_A_TIME = 100
+QUIET_AT_A_TIME = 50
+
+
+def of_disabled_people(cases: Cases) -> int:
+    """Devices of people who may not work here any more are asked to leave; how many."""
+    disabled = select(Person.id).where(Person.disabled_at.is_not(None))
+    of_the_disabled = select(EnrollmentRequest.id).where(EnrollmentRequest.person_id.in_(disabled))
+    query = (
+        select(Device.id)
+        .where(
+            Device.request_id.in_(of_the_disabled),
+            Device.ended_at.is_(None),
+            Device.enrolled_at.is_not(None),
+            Device.leaving_reason.is_(None),
+        )
+        .order_by(Device.id)
+        .limit(AT_A_TIME)
+    )
+    asked = 0
+    for case in cases.of_devices(query):
+        device = case.device
+        if device is not None and device.ended_at is None and device.leaving_reason is None:
+            asked += ending.ask(case, ending.Reason.DISABLED, Actor.SYSTEM)
+    return asked
+
+
+def go_on(cases: Cases) -> int:
+    """What the brake held and two admins released; how many devices were asked."""
+    if brake.held(cases.session) is not None:
+        return 0
+    query = (
+        select(Device.id)
+        .where(Device.leaving_held_at.is_not(None), Device.leaving_at.is_(None), Device.ended_at.is_(None))
+        .order_by(Device.id)
+        .limit(AT_A_TIME)
+    )
+    asked = 0
+    for case in cases.of_devices(query):
+        device = case.device
+        if device is not None and device.ended_at is None and device.leaving_held_at and device.leaving_at is None:
+            ending.order_removal(case, ending.Reason.CANCELLED, brake.RELEASED)
+            asked += 1
+    return asked
+
+
+def refresh_quiet(cases: Cases) -> int:
+    """Ask devices that were not heard of for a while how they are; how many were asked.
+
+    Who answers is seen; whose answers got lost on the way is found; and of who left without a word, silence tells.
+    """
+    quiet = cases.now - timedelta(hours=cases.services.settings.mdm.refresh_hours)
+    query = (
+        select(Device.id)
+        .where(Device.ended_at.is_(None), Device.enrolled_at.is_not(None), Device.last_seen_at <= quiet)
+        .where(~select(Command.id).where(Command.device_id == Device.id, Command.created_at > quiet).exists())
+        .order_by(Device.last_seen_at)
+        .limit(QUIET_AT_A_TIME)
+    )
+    asked = 0
+    for case in cases.of_devices(query):
+        if case.device is not None and case.device.ended_at is None:
+            management.ask_how_it_is(case)
+            asked += 1
+    return asked
