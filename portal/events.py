@@ -81,10 +81,10 @@ class Event(StrEnum):
 
     TOKEN_GRANTED = "token.granted", N_("Signed in again in Settings")
     TOKEN_REFUSED = "token.refused", N_("Device was sent to sign in again"), Actor.DEVICE
-    TOKEN_REVOKED = "token.revoked", N_("Owner is to sign in again")
+    TOKEN_REVOKED = "token.revoked", N_("Owner has to sign in again")
 
     COMMAND_FAILED = "command.failed", N_("Command not taken by the device management")
-    COMMAND_ANSWER_LOST = "command.answer_lost", N_("Answer got lost, asked again where needed")
+    COMMAND_ANSWER_LOST = "command.answer_lost", N_("The answer was lost; asked again where needed")
     COMMAND_ORDERED = "command.ordered", N_("Ordered by staff")
     COMMAND_QUEUED = "command.queued", N_("Command queued")
     COMMAND_ACKNOWLEDGED = "command.acknowledged", N_("Command done"), Actor.DEVICE

@@ -127,7 +127,7 @@ def test_every_problem_is_told_by_its_line_and_nobody_is_invited(app, staff, com
     upload(staff, "username\nanna\nBERTA\nanna\nnobody\nopen\nnoaccount\ninvited\n=cmd\n@x\n")
     problems = {row[0].text: row[2].text for row in (tr.find_all("td") for tr in staff.soup.select("tbody tr"))}
     assert problems == {
-        "4": "stands on the list already",
+        "4": "is already on the list",
         "5": "nobody is known by that username",
         "6": "is disabled",
         "7": "no Managed Apple Account",

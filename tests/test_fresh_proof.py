@@ -67,7 +67,7 @@ def test_it_asks_for_a_fresh_proof_and_goes_on_with_what_was_sent(admin, company
     wrong = f"{(int(totp_code(clock())) + 555555) % 1000000:06d}"
     admin.post(address or page, held | {"proof_code": wrong})
     assert admin.status == 422
-    assert "does not fit" in admin.error_of("proof_code")
+    assert "is wrong" in admin.error_of("proof_code")
     admin.post(address or page, admin.filled() | {"proof_code": totp_code(clock())})
     assert admin.status == 200, admin.text
     assert admin.heading != "Confirm that it is you"

@@ -191,7 +191,7 @@ def test_an_expired_profile_says_so_and_a_new_one_works(app, browser, company, c
     browser.walk_to("profile", invitation)
     old = browser.download()
     clock.forward(minutes=8)
-    assert browser.get("/enroll/finish").heading == "The profile ran out"
+    assert browser.get("/enroll/finish").heading == "The profile expired"
     assert company.status(invitation) == "profile_expired"
     with pytest.raises(InstallationFailed, match="failInfo 2"):
         phone(app).install(old)

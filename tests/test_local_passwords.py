@@ -71,7 +71,7 @@ def test_the_owner_changes_it_with_the_old_one_and_is_signed_out_everywhere(app,
     signed_in = Browser(app).open_link(company.invite(erika)).sign_in()
     browser = Browser(app).get("/account/password")
     browser.submit(username="erika", password="wrong", new=GOOD, again=GOOD)
-    assert "fit together" in browser.error_of("password")
+    assert "don't match" in browser.error_of("password")
     browser.submit(username="erika", password=PASSWORD, new=GOOD, again=GOOD)
     assert browser.heading == "Your password is changed"
     assert signed_in.get("/enroll/continue").path == "/enroll/sign-in"

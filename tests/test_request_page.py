@@ -69,7 +69,7 @@ def test_the_sentence_follows_profile_and_device(app, browser, staff, invitation
     clock.forward(minutes=3)
     assert "it works 5 more minutes" in said(staff, invitation)
     clock.forward(minutes=6)
-    assert "ran out 1 minute ago" in said(staff, invitation)
+    assert "expired 1 minute ago" in said(staff, invitation)
     content = browser.get("/enroll/continue").download()
     device = phone(app)
     payload = device.open_profile(content)
@@ -97,7 +97,7 @@ def test_the_sentence_for_what_ended_or_never_arrived(browser, staff, company, i
     assert "address refused (550)" in staff.text
     clock.forward(days=8)
     staff.staff_sign_in("hilda", clock())
-    assert "The link ran out 24 hours ago." in said(staff, invitation)
+    assert "The link expired 24 hours ago." in said(staff, invitation)
 
 
 def test_a_wrong_browser_is_told_when_somebody_looks_at_the_page_not_when_the_link_is_opened(

@@ -62,7 +62,7 @@ def test_a_wrong_code_sets_nothing_up_and_keeps_the_secret(app, helen, clock):
     browser = first_factor(app)
     secret = browser.soup.find("span", class_="account").get_text()
     browser.submit(code="000000" if pyotp.TOTP(secret).at(clock()) != "000000" else "111111")
-    assert browser.error_of("code").startswith("That code does not fit")
+    assert browser.error_of("code").startswith("That code is wrong")
     assert browser.soup.find("span", class_="account").get_text() == secret
 
 

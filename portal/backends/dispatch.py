@@ -15,7 +15,7 @@ from portal import audit, clock
 from portal.backends.base import Backend, BackendDown, Parcel, ParcelRefused
 from portal.database import Database
 from portal.events import Event
-from portal.models import Command, Device
+from portal.models import Command, Device, EnrollmentRequest
 
 LEASE = timedelta(minutes=1)
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 30, 60, 120, 300))
@@ -112,12 +112,14 @@ def _come_along(session: Session, command: Command, woken_at: datetime) -> None:
 
 
 def _handed(session: Session, command: Command, backend: Backend, problem: str | None, now: datetime) -> None:
+    device = session.get_one(Device, command.device_id)
     command.handed_at, command.last_error = now, None
     if backend.keeps_queue and command.status == "queued":  # the answer may have been faster
         command.status, command.sent_at = "sent", now
-    device = session.get_one(Device, command.device_id)
     if device.wake_problem == problem:
         return
+    with session.no_autoflush:  # the lock of everything of one enrollment comes first
+        session.execute(select(EnrollmentRequest.id).where(EnrollmentRequest.id == device.request_id).with_for_update())
     device.wake_problem = problem
     chain = audit.request_chain(device.request_id)
     audit.record(session, chain, Event.DEVICE_WAITS if problem else Event.DEVICE_WOKEN, now, reason=problem)

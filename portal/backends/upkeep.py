@@ -55,7 +55,7 @@ def reconcile(cases: Cases) -> int:
         if case is not None and command is not None and command.status in ("sent", "not_now"):
             _ask_anew(case, command)
             count += 1
-    return count + _hand_over_again(cases.session, cases.now) + _never_enrolled(cases)
+    return count + _never_enrolled(cases) + _hand_over_again(cases.session, cases.now)
 
 
 def _not_answered(session: Session, now: datetime) -> list[tuple[int, str]]:

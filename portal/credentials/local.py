@@ -24,9 +24,10 @@ class LocalAccounts:
 
         An empty password never fits. Runs outside of any write transaction, since hashing takes its time.
         """
-        person = people.by_username(session, username)
+        person = people.by_username(session, username, with_password=True)
         account = person.local_account if person else None
         stored = account.password_hash if account else _NOBODY
+        session.expunge_all()
         session.rollback()  # hold no transaction while hashing
         fits = _fits(stored, password[:LONGEST_PASSWORD])
         if person is None or account is None or person.disabled_at or not fits or not password:

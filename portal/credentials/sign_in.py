@@ -45,12 +45,11 @@ def check(
     Raises Throttled, WrongCredentials, AccountProblem, or SourceUnavailable (not counted).
     """
     rules = settings.sign_in
-    with database.session() as session:
+    with database.transaction() as session:
         username = people.sign_in_name(session, username)
         known = people.by_username(session, username)
         counted = known or people.by_username(session, throttle.bare(username))
         is_local = sources.directory is None or (known is not None and known.source == people.LOCAL)
-    with database.transaction() as session:
         account = throttle.password_of(counted) if counted is not None else throttle.typed(username)
         attempt = throttle.reserve(session, account, address, rules, now)
 

@@ -11,8 +11,9 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address
+from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from portal.database import lock_name
@@ -98,8 +99,8 @@ def reserve(session: Session, account: str, address: str, rules: SignIn, now: da
     account_key, address_key = _key("account", account), _key("address", network_of(address))
     for name in sorted((account_key, address_key)):
         lock_name(session, name)
-    _check(session, SignInAttempt.account_key == account_key, rules.account_tries, rules, now)
-    _check(session, SignInAttempt.address_key == address_key, rules.address_tries, rules, now)
+    of_account, of_address = SignInAttempt.account_key == account_key, SignInAttempt.address_key == address_key
+    _check(session, [(of_account, rules.account_tries), (of_address, rules.address_tries)], rules, now)
     attempt = SignInAttempt(account_key=account_key, address_key=address_key, at=now)
     session.add(attempt)
     session.flush()
@@ -112,7 +113,7 @@ def recount(session: Session, attempt: Attempt, account: str, rules: SignIn, now
     if account_key == attempt.account_key:
         return attempt
     lock_name(session, account_key)
-    _check(session, SignInAttempt.account_key == account_key, rules.account_tries, rules, now)
+    _check(session, [(SignInAttempt.account_key == account_key, rules.account_tries)], rules, now)
     session.execute(update(SignInAttempt).where(SignInAttempt.id == attempt.id).values(account_key=account_key))
     return Attempt(attempt.id, account_key)
 
@@ -133,12 +134,17 @@ def forget_old(session: Session, rules: SignIn, now: datetime) -> None:
     session.execute(delete(SignInAttempt).where(SignInAttempt.at < now - timedelta(minutes=rules.window_minutes)))
 
 
-def _check(session: Session, counted: object, limit: int, rules: SignIn, now: datetime) -> None:
+def _check(session: Session, limits: list[tuple[ColumnElement[bool], int]], rules: SignIn, now: datetime) -> None:
+    """Raises Throttled if as many tries as one may have fit one of ``limits``."""
     window = timedelta(minutes=rules.window_minutes)
-    query = select(func.count(), func.min(SignInAttempt.at)).where(counted, SignInAttempt.at > now - window)  # type: ignore[arg-type]
-    count, oldest = session.execute(query).one()
-    if count >= limit:
-        raise Throttled(max(1, math.ceil((oldest + window - now).total_seconds())))
+    fitting = [which for which, _ in limits]
+    figures = [figure.filter(which) for which in fitting for figure in (func.count(), func.min(SignInAttempt.at))]
+    found: list[Any] = list(
+        session.execute(select(*figures).where(or_(*fitting), SignInAttempt.at > now - window)).one()
+    )
+    for (_, limit), count, oldest in zip(limits, found[::2], found[1::2], strict=True):
+        if count >= limit:
+            raise Throttled(max(1, math.ceil((oldest + window - now).total_seconds())))
 
 
 def _key(kind: str, value: str) -> str:

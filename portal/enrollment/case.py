@@ -131,6 +131,11 @@ class Case:
         """Whether the request ended or its time ran out before a device enrolled."""
         return self.facts.over(self.now)
 
+    @property
+    def chain(self) -> str:
+        """The name of this request's chain in the audit trail."""
+        return f"request:{self.request.id}"
+
     def record(
         self,
         event: Event,
@@ -140,12 +145,12 @@ class Case:
         detail: dict[str, Any] | None = None,
     ) -> None:
         """``event`` happened, done by ``actor`` if it is not who always does; ``detail`` is small and erasable."""
-        chain = f"request:{self.request.id}"
-        self.happened.append(Happened(chain, event, self.now, reason, str(actor or event.actor), detail))
+        self.happened.append(Happened(self.chain, event, self.now, reason, str(actor or event.actor), detail))
 
     def record_once(self, event: Event, reason: str, *, detail: dict[str, Any] | None = None) -> None:
         """The same, unless just that was the last thing that happened: so no retry can fill the trail."""
-        last = next(((each.event.value, each.reason) for each in reversed(self.happened)), None)
+        own = (each for each in reversed(self.happened) if each.chain == self.chain)
+        last = next(((each.event.value, each.reason) for each in own), None)
         if (last or self.store.newest_event(self.request.id)) != (event.value, reason):
             self.record(event, reason, detail=detail)
 

@@ -22,8 +22,9 @@ def issue(case: Case, authority: Authority, wanted: scep.CertificateRequest) -> 
         devices.certificate_refused(case, wanted.problem.reason)
     assert wanted.public_key is not None  # without a problem it was read
     csr_sha256 = hashlib.sha256(wanted.csr_der).hexdigest()
+    first = case.profile is not None and case.profile.csr_sha256 is None
     profile = devices.redeem_challenge(case, wanted.challenge, csr_sha256, wanted.common_names)
-    issued = case.store.certificate_of(profile.id)
+    issued = None if first else case.store.certificate_of(profile.id)
     if issued is not None:
         return x509.load_der_x509_certificate(issued.der)
     rules = case.settings

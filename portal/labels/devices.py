@@ -34,7 +34,7 @@ COMMAND_STATE = Labels(
         "sent": N_("sent"),
         "not_now": N_("device said: not now"),
         "acknowledged": N_("done"),
-        "answer_lost": N_("the answer got lost"),
+        "answer_lost": N_("the answer was lost"),
         "dropped": N_("not needed any more"),
         "failed": N_("not taken by the device management"),
         "error": N_("refused by the device"),

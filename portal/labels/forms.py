@@ -14,7 +14,7 @@ FIELD = Labels(
         ),
         "password_differs": N_("The two are not the same. Type the new password twice."),
         "account_elsewhere": N_("Your password is kept elsewhere. Change it where you do that for your work computer."),
-        "credentials_wrong": N_("Username and password do not fit together. Check both and try again."),
+        "credentials_wrong": N_("Username and password don't match. Check both and try again."),
         "account_disabled": N_("Your account is disabled. Ask your helpdesk."),
         "account_expired": N_("Your account has expired. Ask your helpdesk."),
         "account_password_expired": N_(
@@ -39,11 +39,9 @@ FIELD = Labels(
         ),
         "accept_missing": N_("Read the terms, then tap the button below them."),
         "code_missing": N_("Enter the code of your authenticator app."),
-        "code_wrong": N_("That code does not fit, or it was used already. Wait for the next one."),
-        "confirm_wrong": N_("To confirm, type %(name)s exactly as it stands there."),
-        "staff_wrong": N_(
-            "Username, password and code do not fit together, or the code was used already. Check all three."
-        ),
+        "code_wrong": N_("That code is wrong, or it was used already. Wait for the next one."),
+        "confirm_wrong": N_("To confirm, type %(name)s exactly as shown."),
+        "staff_wrong": N_("Username, password and code don't match, or the code was used already. Check all three."),
         "username_spaces": N_("A username has no spaces."),
         "username_exists": N_("Somebody has that username already."),
         "name_missing": N_("Enter the name as people know it."),

@@ -8,7 +8,7 @@ STATUS = Labels(
         "in_progress": N_("In progress"),
         "corporate": N_("Says: company device"),
         "profile_issued": N_("Profile issued"),
-        "profile_expired": N_("Profile ran out"),
+        "profile_expired": N_("Profile expired"),
         "enrolling": N_("Device enrolling"),
         "refused": N_("Device refused"),
         "enrolled": N_("Enrolled"),
@@ -22,7 +22,7 @@ ATTENTION = Labels(
     {
         "locked": N_("Passcode locked"),
         "undelivered": N_("Mail not delivered"),
-        "profile_expired": N_("Profile ran out"),
+        "profile_expired": N_("Profile expired"),
         "browser": N_("Wrong browser"),
         "refused": N_("Device refused"),
         "corporate": N_("Says: company device"),
@@ -77,7 +77,7 @@ LINE = Labels(
     {
         "empty": N_("no username on this line"),
         "not_a_username": N_("cannot be a username"),
-        "twice": N_("stands on the list already"),
+        "twice": N_("is already on the list"),
         "unknown": N_("nobody is known by that username"),
         "disabled": N_("is disabled"),
         "open_request": N_("is invited already"),

@@ -33,7 +33,7 @@ PAGE_LEAD = Labels(
         "providers": N_("OpenID Connect: people sign in where they do for everything else."),
         "mail": N_("How invitations and passcodes leave the portal."),
         "sms": N_("A gateway that sends the link to phones. The passcode always goes by mail."),
-        "notifications": N_("What helpdesk is told by mail, as it happens."),
+        "notifications": N_("What the helpdesk is told by mail, as it happens."),
         "backend": N_(
             "Apple's push certificate, who signs the profiles that iPhones install, and what old clients may use."
         ),
@@ -129,7 +129,7 @@ SETTING = Labels(
         "texts.finish_more": N_("The end: added for an enrolled device"),
         "texts.mail_invitation": N_("Invitation mail: first words"),
         "texts.sms_invitation": N_("Text message: all of it"),
-        "notifications.helpdesk": N_("Mail to helpdesk when"),
+        "notifications.helpdesk": N_("Mail to the helpdesk when"),
         "sms.transport": N_("How text messages leave"),
         "sms.url": N_("Address of the gateway"),
         "sms.format": N_("Form of the request"),
@@ -177,20 +177,20 @@ SETTING_HELP = Labels(
         "languages": N_(
             "One in a line, the first is the fallback; en and de are translated. The browser chooses among them."
         ),
-        "enrollment.self_enrollment": N_("If not, every enrollment needs a request from helpdesk."),
+        "enrollment.self_enrollment": N_("If not, every enrollment needs a request from the helpdesk."),
         "enrollment.self_enrollment_for": N_(
             "Usernames or @domains of e-mail addresses, one in a line. Empty: everybody."
         ),
         "enrollment.request_lifetime_days": N_("1 to 90. Invitations sent before keep their time."),
         "enrollment.devices_per_person": N_("How many managed devices a person may have at a time. 0: any number."),
         "enrollment.minimum_ios": N_("Older devices are asked to update first. 13.1 is the first that can."),
-        "enrollment.offer_corporate": N_("Their journey ends there, and helpdesk goes on with them."),
+        "enrollment.offer_corporate": N_("Their journey ends there, and the helpdesk goes on with them."),
         "enrollment.email_as_managed_apple_account": N_(
             "Only if your Managed Apple Accounts are named like e-mail addresses."
         ),
         "passcode.tries": N_("1 to 10; after that a new one has to be sent."),
         "passcode.resend_seconds": N_("How long an employee waits before asking for another."),
-        "passcode.sends": N_("For one request; after that only helpdesk can send."),
+        "passcode.sends": N_("For one request; after that only the helpdesk can send."),
         "passcode.lifetime_minutes": N_(
             "0: as long as its request, since it comes in the same mail. A stricter company takes 10; the "
             "employee sends a new one with one tap."
@@ -283,7 +283,7 @@ SETTING_HELP = Labels(
         "texts.finish_more": N_("For instance which apps to expect."),
         "texts.mail_invitation": N_("Link, passcode and expiry always follow."),
         "texts.sms_invitation": N_("Short, with {link} in it. The passcode is never in it."),
-        "notifications.helpdesk": N_("To helpdesk's e-mail address. All of it is in the list of requests, too."),
+        "notifications.helpdesk": N_("To the helpdesk's e-mail address. All of it is in the list of requests, too."),
         "sms.transport": N_("Files are for trying things out: nobody receives them."),
         "sms.url": N_("Where it takes messages, https://."),
         "sms.format": N_("As the gateway's documentation says."),

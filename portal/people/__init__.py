@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from portal import audit
 from portal.events import Event
@@ -45,9 +45,10 @@ def fold_username(entered: str) -> str:
     return unicodedata.normalize("NFKC", entered).strip().casefold()
 
 
-def by_username(session: Session, username: str) -> Person | None:
-    """The person with that username who is not erased, or None."""
-    return session.scalar(select(Person).where(Person.username == fold_username(username), Person.erased_at.is_(None)))
+def by_username(session: Session, username: str, with_password: bool = False) -> Person | None:
+    """The person with that username who is not erased, or None; ``with_password``: with their local account, if any."""
+    query = select(Person).where(Person.username == fold_username(username), Person.erased_at.is_(None))
+    return session.scalar(query.options(joinedload(Person.local_account)) if with_password else query)
 
 
 def sign_in_name(session: Session, entered: str) -> str:

@@ -17,11 +17,11 @@ def disable(cases: Cases, person: Person, actor: str) -> None:
     way to being managed get no further.
     """
     people.keep_an_admin(cases.session, person)
+    open_ones = (EnrollmentRequest.enrolled_at.is_(None), EnrollmentRequest.ended_at.is_(None))
+    for request_id in _requests(cases, person, *open_ones):  # locked before their visits, as at a step
+        cases.lock(request_id).retire_profile(ending.Reason.DISABLED)
     person.disabled_at = person.disabled_at or cases.now
     people.end_sign_ins(cases.session, person)
-    open_ones = (EnrollmentRequest.enrolled_at.is_(None), EnrollmentRequest.ended_at.is_(None))
-    for request_id in _requests(cases, person, *open_ones):
-        cases.lock(request_id).retire_profile(ending.Reason.DISABLED)
     detail = {"person": person.id}
     audit.record(cases.session, audit.SETTINGS, Event.PERSON_DISABLED, cases.now, actor=actor, detail=detail)
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.database import lock_name
 from portal.events import Actor, Event
-from portal.models import AuditEvent, Device, Person, PortalState
+from portal.models import AuditEvent, Device, EnrollmentRequest, Person, PortalState
 
 WINDOW = timedelta(hours=1)
 AT_LEAST = 5
@@ -77,7 +77,7 @@ def waiting(session: Session) -> int:
 def passes(session: Session, actor: str, now: datetime) -> bool:
     """Whether one more removal goes through now; the one that is too many sets the brake (caller's transaction).
 
-    The caller has locked the device: always the devices first, then this.
+    The caller has locked the device's request: always the requests first, then this.
     """
     lock_name(session, STATE)
     hold = held(session)
@@ -155,9 +155,11 @@ def keep(session: Session, actor: str, now: datetime) -> int:
     """
     if held(session) is None:
         return 0
-    query = select(Device).where(*_waiting()).order_by(Device.id).with_for_update()
-    devices = session.scalars(query.execution_options(populate_existing=True)).all()
+    theirs = select(Device.request_id).where(*_waiting())
+    requests = select(EnrollmentRequest.id).where(EnrollmentRequest.id.in_(theirs)).order_by(EnrollmentRequest.id)
+    session.execute(requests.with_for_update())
     lock_name(session, STATE)
+    devices = session.scalars(select(Device).where(*_waiting()).execution_options(populate_existing=True)).all()
     count = 0
     for device in devices:
         if device.request.person.disabled_at is None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
+from sqlalchemy import Select, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from portal import audit, clock, people
 from portal.database import lock_name
@@ -81,10 +82,7 @@ class Cases:
         request = self.session.scalar(_LOCKED, {"id": request_id})
         if request is None:
             raise LinkUnusable
-        if request.profile is not None and self.session.get_bind().dialect.name == "postgresql":
-            self.session.refresh(request.profile)  # it may have changed while this waited for the lock
-        audit.locked(self.session, request)
-        return self._case(request, walk)
+        return self._locked(request, walk)
 
     def view(self, request: EnrollmentRequest, walk: Walk | None = None) -> Case:
         """The case of a request that was read, for a page: not locked, so nothing may be decided on it."""
@@ -119,18 +117,18 @@ class Cases:
 
     def of_ticket(self, ticket: str) -> Case | None:
         """The case of a profile by the ticket in its address, with that profile."""
-        return self._of_profile(IssuedProfile.ticket_hash == token_hash(ticket))
+        return self._of_profile("ticket_hash", token_hash(ticket))
 
     def of_challenge(self, challenge: str, common_names: tuple[str, ...]) -> Case | None:
         """The case to which a SCEP challenge leads, else the common name in the request; with the profile of it."""
-        found = self._of_profile(IssuedProfile.challenge_hash == token_hash(challenge))
+        found = self._of_profile("challenge_hash", token_hash(challenge))
         if found is None and common_names and common_names[0].isalnum():
             found = self.of_profile(common_names[0])
         return found
 
     def of_profile(self, profile_id: str) -> Case | None:
         """The case of a profile, with that profile and its device."""
-        return self._of_profile(IssuedProfile.id == profile_id)
+        return self._of_profile("id", profile_id)
 
     def of_token(self, token: str) -> tuple[Case, AccessToken] | None:
         """The case of an access token that was granted, whatever became of it, with the profile that it fetches."""
@@ -150,8 +148,7 @@ class Cases:
         request = self.session.scalar(_LOCKED_BY_CERTIFICATE, {"fingerprint": fingerprint})
         if request is None:
             return None
-        audit.locked(self.session, request)
-        case = self._case(request, None)
+        case = self._locked(request, None)
         row = self.session.execute(_OF_CERTIFICATE, {"fingerprint": fingerprint}).one()
         case.certificate, case.profile, case.device = row
         return case
@@ -173,13 +170,13 @@ class Cases:
             if case is not None:
                 yield case
 
-    def _of_profile(self, which: ColumnElement[bool]) -> Case | None:
-        request_id = self.session.scalar(select(IssuedProfile.request_id).where(which))
-        if request_id is None:
+    def _of_profile(self, column: str, value: str) -> Case | None:
+        lock, load = _BY_PROFILE[column]
+        request = self.session.scalar(lock, {"value": value})
+        if request is None:
             return None
-        case = self.lock(request_id)
-        row = self.session.execute(_PROFILE_AND_DEVICE.where(which)).one()
-        case.profile, case.device = row
+        case = self._locked(request, None)
+        case.profile, case.device = self.session.execute(load, {"value": value}).one()
         return case
 
     def one_at_a_time(self, person: Person) -> None:
@@ -221,6 +218,14 @@ class Cases:
         told = {key: value for key, value in detail.items() if value}
         chain, event = people.PEOPLE_CHAIN, Event.SIGN_IN_REFUSED
         audit.record(self.session, chain, event, self.now, reason=reason, detail=told)
+
+    def _locked(self, request: EnrollmentRequest, walk: Walk | None) -> Case:
+        if request.profile_id is not None and self.session.get_bind().dialect.name == "postgresql":
+            # The joined row may be from before this waited for the lock; only the locked one is read anew by that.
+            newest = self.session.get(IssuedProfile, request.profile_id, populate_existing=True)
+            set_committed_value(request, "profile", newest)
+        audit.locked(self.session, request)
+        return self._case(request, walk)
 
     def _case(self, request: EnrollmentRequest, walk: Walk | None) -> Case:
         services = self.services
@@ -309,6 +314,15 @@ class Cases:
         return brake.passes(self.session, actor, self.now)
 
 
+def _locked_by(request_id: Select[str]) -> Select[EnrollmentRequest]:
+    return (
+        select(EnrollmentRequest)
+        .where(EnrollmentRequest.id == request_id.scalar_subquery())
+        .with_for_update(of=EnrollmentRequest)
+        .execution_options(populate_existing=True)
+    )
+
+
 # Asked at every step, so built once.
 _LOCKED = (
     select(EnrollmentRequest)
@@ -328,14 +342,8 @@ _LIVING_TOKENS = (
 )
 _CERTIFICATE = select(Certificate).where(Certificate.profile_id == bindparam("profile"))
 _DEVICE = select(Device).where(Device.profile_id == bindparam("profile"))
-_LOCKED_BY_CERTIFICATE = (
-    select(EnrollmentRequest)
-    .where(
-        EnrollmentRequest.id
-        == select(Certificate.request_id).where(Certificate.fingerprint == bindparam("fingerprint")).scalar_subquery()
-    )
-    .with_for_update(of=EnrollmentRequest)
-    .execution_options(populate_existing=True)
+_LOCKED_BY_CERTIFICATE = _locked_by(
+    select(Certificate.request_id).where(Certificate.fingerprint == bindparam("fingerprint"))
 )
 _OF_CERTIFICATE = (
     select(Certificate, IssuedProfile, Device)
@@ -344,11 +352,17 @@ _OF_CERTIFICATE = (
     .where(Certificate.fingerprint == bindparam("fingerprint"))
     .execution_options(populate_existing=True)
 )
-_PROFILE_AND_DEVICE = (
-    select(IssuedProfile, Device)
-    .outerjoin(Device, Device.profile_id == IssuedProfile.id)
-    .execution_options(populate_existing=True)
-)
+_BY_PROFILE = {
+    column.key: (
+        _locked_by(select(IssuedProfile.request_id).where(column == bindparam("value"))),
+        select(IssuedProfile, Device)
+        .outerjoin(Device, Device.profile_id == IssuedProfile.id)
+        .where(column == bindparam("value"))
+        .execution_options(populate_existing=True),
+    )
+    for column in (IssuedProfile.id, IssuedProfile.ticket_hash, IssuedProfile.challenge_hash)
+}
+"""By column of a profile: how its request is locked, and how it is read with its device."""
 _OPEN_COMMANDS = (
     select(Command)
     .where(Command.device_id == bindparam("device"), Command.status.in_(commands.OPEN))

@@ -26,7 +26,7 @@ def of_disabled_people(cases: Cases) -> int:
             Device.enrolled_at.is_not(None),
             Device.leaving_reason.is_(None),
         )
-        .order_by(Device.id)
+        .order_by(Device.request_id)
         .limit(AT_A_TIME)
     )
     asked = 0
@@ -44,7 +44,7 @@ def go_on(cases: Cases) -> int:
     query = (
         select(Device.id)
         .where(Device.leaving_held_at.is_not(None), Device.leaving_at.is_(None), Device.ended_at.is_(None))
-        .order_by(Device.id)
+        .order_by(Device.request_id)
         .limit(AT_A_TIME)
     )
     asked = 0

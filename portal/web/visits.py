@@ -15,7 +15,7 @@ from portal import clock
 from portal.credentials import throttle
 from portal.enrollment.journey import CARRIED_OVER, Walk
 from portal.extensions import db_session, login_manager, portal, transaction
-from portal.models import EnrollmentRequest, Person, Visit
+from portal.models import EnrollmentRequest, Person, Visit, new_id
 from portal.people import STAFF_ROLES
 from portal.vault import token_hash
 from portal.web.brand import logo_of
@@ -122,6 +122,7 @@ def begin(area: str, person: Person, request_id: str | None, now: datetime, meth
     end(area)
     token = secrets.token_urlsafe(TOKEN_BYTES)
     visit = Visit(
+        id=new_id(),
         token_hash=token_hash(token),
         area=area,
         person_id=person.id,
@@ -133,7 +134,6 @@ def begin(area: str, person: Person, request_id: str | None, now: datetime, meth
         browser=_browser_name(request.headers.get("User-Agent", "")),
     )
     db_session.add(visit)
-    db_session.flush()
     forget(area)
     session[area] = token
     return visit

@@ -81,7 +81,7 @@ def test_a_profile_that_ran_out(scene, clock):
     at.walk_to_download()
     clock.forward(minutes=9)
     at.open("/enroll/finish")
-    at.sees("8-expired", "The profile ran out")
+    at.sees("8-expired", "The profile expired")
     at.engine.tap("main a.button")
     at.sees("7-profile-expired", "Download the profile")
 

@@ -88,7 +88,7 @@ def test_an_account_problem_is_explained_to_its_owner(make):
     app, _ = make()
     browser = sign_in(app, "gone")
     assert browser.error_of("username") == "Your account is disabled. Ask your helpdesk."
-    assert "fit together" in sign_in(app, "gone", "wrong").error_of("password")
+    assert "don't match" in sign_in(app, "gone", "wrong").error_of("password")
 
 
 def test_unknown_and_known_people_get_the_same_answer(make):

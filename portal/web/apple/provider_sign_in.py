@@ -66,10 +66,11 @@ def first_profile(chosen: "Provider", token: str) -> None:
     now = clock.now()
     walk = Walk("", now - CARRIED_OVER)
     press.check_backend()
+    made = press.open_press()
     with transaction():
         case = cases().open_of(db_session.get_one(Person, person.id), walk)
         if case is not None and steps.signed_in_by_device(case):
-            access.grant(case, press.open_press(), token)
+            access.grant(case, made, token)
             return
     raise NotAnswered
 

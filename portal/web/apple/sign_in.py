@@ -56,7 +56,8 @@ def _first_token(visit: Visit) -> ResponseReturnValue:
     if case.step not in (Step.PROFILE, Step.FINISH):
         return redirect(address_of(case.step), 303)
     press.check_backend()
+    made = press.open_press()
     with transaction():
-        token = access.grant(case_of(visit, locked=True), press.open_press())
+        token = access.grant(case_of(visit, locked=True), made)
         visits.end(visits.WEB_VIEW)
     return redirect(RESULTS + token, 308)

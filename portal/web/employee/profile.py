@@ -15,7 +15,7 @@ from portal.web import press
 from portal.web.employee import safari_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
-from portal.web.employee.steps import step_page
+from portal.web.employee.steps import case_of, step_page
 
 
 @safari_pages.route("/enroll/profile", methods=["GET", "POST"])
@@ -46,7 +46,7 @@ def profile(visit: Visit, case: Case) -> ResponseReturnValue:
 
 
 @safari_pages.get("/enroll/profile.mobileconfig")
-@step_page(Step.PROFILE, writes=True)
+@step_page(Step.PROFILE)
 def profile_file(visit: Visit, case: Case) -> ResponseReturnValue:
     """A new download: a fresh profile, at an address of its own that needs no cookie; never for iOS 18 and later.
 
@@ -57,7 +57,9 @@ def profile_file(visit: Visit, case: Case) -> ResponseReturnValue:
     if http.method == "HEAD":
         return Response(content_type=profiles.MEDIA_TYPE)
     press.check_backend()
-    ticket = profiles.issue(case, press.open_press())
+    made = press.open_press()
+    with transaction():  # nothing is asked of other servers in it
+        ticket = profiles.issue(case_of(visit, locked=True), made)
     return redirect(url_for("safari.ticket", ticket=ticket), 302)
 
 

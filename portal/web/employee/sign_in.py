@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from flask import abort, g, render_template, request, session, url_for
+from flask import abort, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock, discovery
@@ -109,16 +109,16 @@ def begin_visit(person: Person, attempt: Attempt | None, now: datetime) -> Respo
     with transaction():
         if attempt is not None:
             throttle.release(db_session, attempt)
-        person = db_session.get_one(Person, person.id)
         if visits.area() == visits.WEB_VIEW:
-            case, profile_id = _in_settings(person)
-            visit = visits.begin(visits.WEB_VIEW, person, case.request.id, now)
+            case, profile_id = _in_settings(db_session.get_one(Person, person.id))
+            visit = visits.begin(visits.WEB_VIEW, case.request.person, case.request.id, now)
             visit.profile_id = profile_id
         else:
-            case = _in_safari(person)
-            visit = visits.begin(visits.EMPLOYEE, person, case.request.id, now)
+            case, profile_id = _in_safari(person), None
+            visit = visits.begin(visits.EMPLOYEE, case.request.person, case.request.id, now)
         steps.seen_with(case, browser_in_words(), i18n.current())
-    return to_current_step(visit)
+    case.walk = visits.walk(visit)
+    return redirect(address_of(Step.FINISH if profile_id else case.step), 303)
 
 
 def _in_safari(person: Person) -> Case:
@@ -127,7 +127,7 @@ def _in_safari(person: Person) -> Case:
         case = cases().lock(linked)
         steps.sign_in(case, person)
         return case
-    case = invitations.for_self_enrollment(cases(), person)
+    case = invitations.for_self_enrollment(cases(), db_session.get_one(Person, person.id))
     steps.signed_in(case)
     return case
 

@@ -19,10 +19,10 @@ FORM_REFUSED = 422
 """Status of a page shown again because of what was entered."""
 
 
-def step_page(step: Step, writes: bool = False) -> Callable[[StepView], Callable[[], ResponseReturnValue]]:
+def step_page(step: Step) -> Callable[[StepView], Callable[[], ResponseReturnValue]]:
     """Give the view its visit and case; anyone else is sent to sign in or to the current step.
 
-    A form is taken in one transaction, with the case locked; ``writes``: so is looking at the page.
+    A form is taken in one transaction, with the case locked.
     """
 
     def decorate(view: StepView) -> Callable[[], ResponseReturnValue]:
@@ -39,7 +39,7 @@ def step_page(step: Step, writes: bool = False) -> Callable[[StepView], Callable
 
         @wraps(view)
         def page() -> ResponseReturnValue:
-            if request.method != "POST" and not writes:
+            if request.method != "POST":
                 return show(locked=False)
             with transaction():
                 return show(locked=True)
