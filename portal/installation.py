@@ -11,9 +11,9 @@ from portal import audit, clock, texts, vault
 from portal.backends import TOPIC
 from portal.database import Database, lock_name
 from portal.events import Event
-from portal.extensions import KEYS_ROTATED, Portal
 from portal.models import Base, PortalState
 from portal.pki import authority
+from portal.services import KEYS_ROTATED, Portal
 from portal.settings import Settings
 from portal.storage import terms
 

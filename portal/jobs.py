@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING
 from sqlalchemy import update
 
 from portal import audit, clock, people
-from portal.backends import dispatch, open_backend, upkeep
+from portal.backends import dispatch, upkeep
 from portal.backends.base import Backend
 from portal.backends.nanomdm import events
-from portal.configuration.live import Live
 from portal.credentials import sign_in, throttle
 from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.credentials.local import LocalAccounts
-from portal.credentials.sign_in import Sources
-from portal.database import Database
 from portal.models import IssuedProfile, Person
 from portal.notifications import alerts, outbox
 from portal.notifications.email import open_transport
 from portal.notifications.sms import open_gateway
 from portal.people import leavers
+from portal.services import Portal
 from portal.settings import Settings
 from portal.storage import campaigns, retention, rounds, terms
 from portal.storage.cases import Cases, Given
@@ -32,7 +29,6 @@ from portal.vault import Vault, read_keys
 if TYPE_CHECKING:
     from huey.api import Huey
 
-    from portal.credentials.directory import Directory
 
 MAIL, DEVICES = "deliver", "manage"
 """What a nudge can be about: mail to send, or messages of devices and commands for them."""
@@ -48,11 +44,8 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         from huey import crontab
 
-        self.database = Database(settings.database)
-        self.vault = Vault(read_keys(settings.secret_keys, settings.data))
-        self.database.trail_key = lambda: audit.key_of(self.database, self.vault)
-        self.live = Live(settings, self.database, lambda: self.vault)
-        self._backend: tuple[Settings, Backend] | None = None
+        self.portal = Portal(settings)
+        self.database, self.vault, self.live = self.portal.database, self.portal.vault, self.portal.live
         self.queue = _queue(settings.queue.redis_url, settings.data, self.vault)
         deliver = self.queue.task(name=MAIL)(self.deliver)
         self._manage_later = self.queue.task(name=DEVICES)(self.manage)
@@ -62,7 +55,7 @@ class Worker:
 
     def deliver(self) -> None:
         """Send every mail that is due."""
-        settings = self.live.refresh()
+        settings = self.settings
         outbox.deliver_due(self.database, self.vault, open_transport(settings), open_gateway(settings))
         with self.database.session() as session:
             if audit.last_check(session) is None:
@@ -88,17 +81,21 @@ class Worker:
             self._manage_later.schedule(delay=(due - now).total_seconds())
 
     @property
+    def settings(self) -> Settings:
+        """As they are now, looked up again every few seconds."""
+        self.portal.refresh()
+        return self.live.current
+
+    @property
     def backend(self) -> Backend:
         """The device management of the settings as they are now."""
-        settings = self.live.refresh()
-        if self._backend is None or not _same_backend(self._backend[0], settings):
-            self._backend = settings, open_backend(settings, self.database, self.vault)
-        return self._backend[1]
+        self.portal.refresh()
+        return self.portal.backend
 
     def every_minute(self) -> None:
         """Mail whose nudge got lost or whose wait is over; then housekeeping."""
         self.deliver()
-        now, settings = clock.now(), self.live.refresh()
+        now, settings = clock.now(), self.settings
         self.invite_many()
         self.look_for_leavers()
         with self.database.transaction() as session:
@@ -128,8 +125,8 @@ class Worker:
 
     def invite_many(self) -> None:
         """Go on with the campaigns; while the directory is out of reach they wait."""
-        settings = self.live.refresh()
-        sources = Sources(LocalAccounts(), _directory(settings))
+        settings = self.settings
+        sources = self.portal.sources
 
         def find(username: str) -> Person | None:
             try:
@@ -145,32 +142,16 @@ class Worker:
 
     def look_for_leavers(self) -> None:
         """Ask the directory about people with managed devices."""
-        settings = self.live.refresh()
-        directory = _directory(settings) if settings.ldap.bind == "search" else None
-        if directory is None:
-            return
-        try:
+        settings = self.settings
+        directory = self.portal.directory if settings.ldap.bind == "search" else None
+        if directory is not None:
             leavers.look(self.database, Given(settings, self.vault), directory, clock.now())
-        finally:
-            directory.close()
 
     def run(self) -> None:
         """Work until told to stop (SIGTERM, SIGINT). Three threads: devices never wait for a slow mail server."""
         from huey.consumer import Consumer
 
         Consumer(self.queue, workers=3, worker_type="thread", initial_delay=0.1, max_delay=1.0).run()
-
-
-def _directory(settings: Settings) -> "Directory | None":
-    if not settings.ldap.servers:
-        return None
-    from portal.credentials.directory import Directory
-
-    return Directory(settings.ldap)
-
-
-def _same_backend(one: Settings, other: Settings) -> bool:
-    return (one.mdm, one.nanomdm) == (other.mdm, other.nanomdm)
 
 
 def nudge(settings: Settings, what: str = MAIL) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from portal import clock as portal_clock
 from portal import create_app
 from portal.configuration import saving
-from portal.extensions import Portal
+from portal.services import Portal
 from portal.settings import Settings
 from tests import databases
 from tests.databases import Template

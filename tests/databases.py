@@ -14,7 +14,7 @@ import sqlalchemy
 from sqlalchemy import make_url, text
 
 from portal import installation, vault
-from portal.extensions import Portal
+from portal.services import Portal
 from portal.settings import Settings, load
 
 SERVER = os.environ.get("PORTAL_TEST_DATABASE_URL", "")

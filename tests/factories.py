@@ -20,8 +20,8 @@ from portal.credentials import local, second_factor
 from portal.enrollment import commands, invitations, journey
 from portal.enrollment.commands import Order
 from portal.enrollment.invitations import Invitation
-from portal.extensions import Portal
 from portal.models import AuditEvent, Command, Device, EnrollmentRequest, LocalAccount, Person
+from portal.services import Portal
 from portal.simulator.employee import SAFARI, Employee
 from portal.simulator.iphone import IPhone
 from portal.simulator.model import MODELS

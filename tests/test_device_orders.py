@@ -248,10 +248,10 @@ def test_the_end_of_a_device_s_certificate_is_told_in_time(app, company, held, d
     held.connect()
     company.person("henry", role="helpdesk")
     staff = Browser(app).staff_sign_in("henry", clock())
-    assert "runs out" not in staff.get(f"/helpdesk/devices/{device.id}").text
+    assert "expires" not in staff.get(f"/helpdesk/devices/{device.id}").text
     clock.forward(days=2)
     staff.staff_sign_in("henry", clock())
-    assert "Its certificate runs out on" in staff.get(f"/helpdesk/devices/{device.id}").text
+    assert "Its certificate expires on" in staff.get(f"/helpdesk/devices/{device.id}").text
 
 
 def test_a_personal_app_or_an_identifier_in_an_answer_is_not_kept(admin, held, device, company, invitation):

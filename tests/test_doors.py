@@ -428,7 +428,7 @@ class Guessing(RuleBasedStateMachine):
 
 
 def test_no_order_of_requests_lets_more_than_the_limit_be_judged(template, tmp_path_factory, clock):
-    from portal.extensions import Portal
+    from portal.services import Portal
 
     def open_one():
         folder = tmp_path_factory.mktemp("guessing")

@@ -23,6 +23,7 @@ LAYERS = [
         "tallies",
         "storage",
     },
+    {"services"},
     {"extensions", "installation", "demo", "jobs", "logs", "simulator"},
     {"web", "cli"},
 ]

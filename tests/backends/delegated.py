@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from portal import jobs
 from portal.backends.nanomdm import NanoMdmBackend
-from portal.extensions import Portal
 from portal.models import BackendEvent, Command, IssuedProfile
+from portal.services import Portal
 from tests.factories import BASE, Company, phone
 from tests.pages import Browser
 
@@ -70,7 +70,7 @@ class Delegated:
         """Both processes' backends ask ``api``."""
         made = [NanoMdmBackend(self.portal.settings, TOPIC, httpx.MockTransport(api)) for _ in range(2)]
         self.portal.__dict__["backend"] = made[0]
-        self.worker._backend = self.portal.live.base, made[1]
+        self.worker.portal.__dict__["backend"] = made[1]
 
     def prepared(self, number=0, invitation=None):
         """A phone with a profile and a certificate."""

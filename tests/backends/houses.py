@@ -23,8 +23,8 @@ from werkzeug.serving import make_server
 from portal import clock, jobs
 from portal.backends import dispatch, messages, upkeep
 from portal.backends.nanomdm import events
-from portal.extensions import Portal
 from portal.models import BackendEvent, Command, Device
+from portal.services import Portal
 from portal.simulator.iphone import IPhone
 from portal.simulator.model import MODELS
 from portal.simulator.nanomdm import VERSION, NanoMdm
@@ -197,7 +197,7 @@ class DelegatedHouse(House):
     def bring_back(self) -> None:
         self.nanomdm.again()
         self.portal.__dict__.pop("backend", None)  # their circuit breakers need not wait out their pause
-        self.worker._backend = None
+        self.worker.portal.__dict__.pop("backend", None)
 
 
 @contextlib.contextmanager

@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from portal import clock
 from portal.credentials import local
 from portal.enrollment import invitations
-from portal.extensions import Portal
 from portal.models import Person
+from portal.services import Portal
 from portal.settings import load
 from portal.simulator.employee import Employee
 from portal.simulator.iphone import IPhone

@@ -16,9 +16,9 @@ from sqlalchemy import Engine, event, insert, text
 
 from portal import clock, create_app
 from portal.enrollment import journey
-from portal.extensions import Portal
 from portal.models import Certificate, Device, EnrollmentRequest, IssuedProfile, Person, SearchWord, new_id
 from portal.models.people import search_words
+from portal.services import Portal
 from tests.databases import Template
 from tests.factories import Company
 from tests.pages import Browser

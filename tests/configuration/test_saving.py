@@ -10,8 +10,8 @@ from portal import audit, clock, installation, vault
 from portal.configuration import live, overlay, saving
 from portal.configuration.overlay import MASK, NotValid
 from portal.configuration.saving import LocksOut, SavedMeanwhile
-from portal.extensions import Portal
 from portal.models import SettingValue
+from portal.services import Portal
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 from portal import clock
 from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.extensions import portal, signer_of
+from portal.extensions import portal
 from portal.models import Person, new_id
 from portal.notifications import messages
 from portal.notifications.email import NotDelivered, Undeliverable, open_transport
 from portal.notifications.sms import open_gateway
+from portal.services import signer_of
 from portal.settings import Settings
 from portal.web import i18n
 
