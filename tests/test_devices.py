@@ -42,7 +42,7 @@ def test_the_page_tells_what_is_known_and_what_is_not_possible(staff):
 
 def test_work_data_is_removed_after_the_name_is_typed(staff, held, company, invitation):
     press(staff, "/remove-work-data", confirm="ipad")
-    assert (staff.status, staff.error_of("confirm")) == (422, "To confirm, type iPhone exactly as it stands there.")
+    assert (staff.status, staff.error_of("confirm")) == (422, "To confirm, type iPhone exactly as shown.")
     assert held.connect() == []
     staff.get(staff.path.removesuffix("/remove-work-data"))
     press(staff, "/remove-work-data", confirm="iphone")

@@ -3,7 +3,9 @@
 import re
 
 import pytest
+from flask import Blueprint
 
+from portal.web import rules
 from tests.factories import BASE
 from tests.pages import Browser
 
@@ -55,6 +57,24 @@ def ask(browser, rule, method):
 
 def test_every_route_has_a_decision(routes):
     assert {rule.endpoint for rule, _ in routes if decision(rule.endpoint) is None} == set()
+
+
+def test_pages_without_rules_are_not_served(app):
+    app.register_blueprint(Blueprint("forgotten", "tests"))
+    with pytest.raises(LookupError, match="forgotten"):
+        rules.check(app)
+
+
+def test_what_is_not_said_is_closed():
+    silent = rules.Rules(area=rules.STAFF)
+    assert (silent.machines, silent.programs, silent.long_texts, dict(silent.bodies)) == (False, False, False, {})
+
+
+def test_every_view_that_a_rule_names_exists(app):
+    views = {rule.endpoint for rule in app.url_map.iter_rules()}
+    for name, held in rules._RULES.items():
+        for each in (*held.bodies, *held.json_views, *held.any_browser):
+            assert f"{name}.{each}" in views
 
 
 def test_every_decision_is_about_a_route(app):

@@ -21,6 +21,7 @@ from portal.web import (
     limits,
     operations,
     own_texts,
+    rules,
     security,
     staff,
     visits,
@@ -53,6 +54,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         hooks.blueprint,
     ):
         app.register_blueprint(pages)
+    rules.check(app)
 
 
 def nudge_worker(_error: BaseException | None) -> None:

@@ -3,15 +3,16 @@
 import re
 from functools import lru_cache
 
-from flask import Blueprint, Response, abort
+from flask import Response, abort
 from flask.typing import ResponseReturnValue
 
 from portal import branding
 from portal.configuration import logo
 from portal.extensions import portal
+from portal.web.rules import Rules, pages
 from portal.web.security import STATIC_MAX_AGE_SECONDS
 
-blueprint = Blueprint("brand", __name__)
+blueprint = pages("brand", __name__, Rules())
 
 
 @blueprint.get("/brand/<accent>.css")

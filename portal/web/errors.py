@@ -15,6 +15,7 @@ from portal.enrollment import errors as refusals
 from portal.enrollment.profile import ProfileNotSigned
 from portal.pki.authority import AuthorityMissing
 from portal.vault import VaultError
+from portal.web import rules
 from portal.web.employee import steps
 
 log = logging.getLogger("portal.errors")
@@ -61,7 +62,7 @@ def init_app(app: Flask) -> None:
 
 def for_machines() -> bool:
     """Whether the answer goes to a device rather than a person."""
-    return request.blueprint == "apple" or request.path.startswith(("/mdm", "/scep")) or request.path == "/apple/enroll"
+    return rules.here().machines or request.path.startswith(("/mdm", "/scep")) or request.path == "/apple/enroll"
 
 
 def page(name: str, status: int, **values: object) -> tuple[str, int, dict[str, str]]:

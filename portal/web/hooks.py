@@ -2,15 +2,15 @@
 
 import logging
 
-from flask import Blueprint, abort, request
+from flask import abort, request
 from flask.typing import ResponseReturnValue
 
 from portal import clock, jobs
 from portal.backends.nanomdm import events
-from portal.extensions import csrf, db_session, portal, transaction
+from portal.extensions import db_session, portal, transaction
+from portal.web.rules import Rules, pages
 
-blueprint = Blueprint("hooks", __name__)
-csrf.exempt(blueprint)  # the body is signed
+blueprint = pages("hooks", __name__, Rules(machines=True))  # the body is signed
 
 log = logging.getLogger("portal.nanomdm")
 

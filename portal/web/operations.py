@@ -4,7 +4,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any
 
-from flask import Blueprint, jsonify, request
+from flask import jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 
@@ -12,8 +12,9 @@ from portal import clock
 from portal.credentials.base import SourceUnavailable
 from portal.extensions import db_session, portal
 from portal.pki import uploads
+from portal.web.rules import Rules, pages
 
-blueprint = Blueprint("operations", __name__)
+blueprint = pages("operations", __name__, Rules())
 
 
 class NotReady(Exception):

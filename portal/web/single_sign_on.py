@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, abort, redirect, render_template, request, session, url_for
+from flask import Response, abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
@@ -19,12 +19,13 @@ from portal.models import Person
 from portal.people import STAFF_ROLES
 from portal.web import leaving, visits
 from portal.web.employee import sign_in as employees
+from portal.web.rules import EMPLOYEE, STAFF, WEB_VIEW, Rules, pages
 from portal.web.staff import sign_in as staff
 
 if TYPE_CHECKING:
     from portal.credentials.oidc import Provider
 
-blueprint = Blueprint("single_sign_on", __name__)
+blueprint = pages("single_sign_on", __name__, Rules())
 
 WAITING = "single_sign_on"
 """Session key: the sign-ins that this browser has begun, by state."""
@@ -39,7 +40,7 @@ log = logging.getLogger("portal.single_sign_on")
 @blueprint.get("/sign-in/<provider>/<area>")
 def begin(provider: str, area: str) -> ResponseReturnValue:
     """Send the browser to the provider; it comes back to ``finish``. A link, since forms may not lead elsewhere."""
-    if area not in (visits.EMPLOYEE, visits.WEB_VIEW, visits.STAFF):
+    if area not in (EMPLOYEE, WEB_VIEW, STAFF):
         abort(404)
     visits.act_in(area)
     anew = "anew" in request.args
@@ -85,7 +86,7 @@ def finish(provider: str) -> ResponseReturnValue:
         raise
     if person.disabled_at is not None:
         return _refused(provider, "disabled")
-    if area == visits.STAFF:
+    if area == STAFF:
         return _staff(provider, person, signed_in, anew)
     answer = employees.begin_visit(person, None, now)
     leaving.came_through(provider)
@@ -155,7 +156,7 @@ def _refused(provider: str, reason: str) -> ResponseReturnValue:
 
 
 def _tell(area: str, reason: str, why: str = "") -> None:
-    if area == visits.STAFF:
+    if area == STAFF:
         staff.refused(reason, None, request.view_args["provider"] if request.view_args else "", clock.now())
     else:
         employees.tell_helpdesk(reason, why)

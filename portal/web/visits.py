@@ -18,17 +18,15 @@ from portal.extensions import db_session, login_manager, portal, transaction
 from portal.models import EnrollmentRequest, Person, Visit, new_id
 from portal.people import STAFF_ROLES
 from portal.vault import token_hash
+from portal.web import rules
 from portal.web.brand import logo_of
+from portal.web.rules import EMPLOYEE, STAFF, WEB_VIEW
 
-EMPLOYEE, WEB_VIEW, STAFF = "employee", "web_view", "staff"
-"""Areas: a browser can be signed in to each of them, as different people. Settings' web view may share Safari's jar."""
 HALF_STAFF = "second_factor"
 """The area of staff who proved the first factor: it opens the page of the second, for ten minutes, and nothing else."""
 HALF_MINUTES = 10
 WEB_VIEW_PAGES = "web_view"
 """The name under which the journey's pages are registered for the web view of Settings."""
-AREAS = {"staff": STAFF, "helpdesk": STAFF, "admin": STAFF, WEB_VIEW_PAGES: WEB_VIEW, "handover": WEB_VIEW}
-"""By blueprint; every other page is the employee's."""
 RENEWAL_GRACE = timedelta(minutes=1)
 """How long the token before counts, should the answer with the new one have been lost."""
 BY_ITSELF = "by_itself"
@@ -78,7 +76,7 @@ def init_app(app: Flask) -> None:
 
 def area() -> str:
     """Whose pages this request is for."""
-    return str(g.get("area") or AREAS.get(request.blueprint or "", EMPLOYEE))
+    return str(g.get("area") or rules.here().area)
 
 
 def act_in(area: str) -> None:

@@ -1,8 +1,8 @@
 """A person's own local account."""
 
-from flask import Blueprint
+from portal.web.rules import Rules, pages
 
-blueprint = Blueprint("account", __name__)
+blueprint = pages("account", __name__, Rules())
 
 from portal.web.account import password  # noqa: E402  (the views register themselves on the blueprint)
 

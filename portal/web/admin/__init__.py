@@ -1,11 +1,23 @@
 """Admin pages: how the portal is set up."""
 
-from flask import Blueprint, abort, redirect, url_for
-from flask.typing import ResponseReturnValue
+from portal.web.rules import STAFF, Rules, pages
 
-from portal.web import visits
-
-blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+blueprint = pages(
+    "admin",
+    __name__,
+    Rules(
+        area=STAFF,
+        roles=frozenset({"admin"}),
+        bodies={
+            "save_settings": 1_200_000,
+            "preview_settings": 1_200_000,
+            "save_terms": 600_000,
+            "install_profile": 600_000,
+        },
+        long_texts=True,
+    ),
+    url_prefix="/admin",
+)
 
 from portal.web.admin import (  # noqa: E402  (the views register themselves on the blueprint)
     audit_trail,
@@ -29,14 +41,3 @@ __all__ = [
     "terms_page",
     "tokens_page",
 ]
-
-
-@blueprint.before_request
-def admins_only() -> ResponseReturnValue | None:
-    """Helpdesk and employees are refused; nobody signed in is asked to sign in."""
-    visit = visits.current()
-    if visit is None:
-        return redirect(url_for("staff.sign_in"), 303)
-    if visit.person.role != "admin":
-        abort(403)
-    return None

@@ -1,16 +1,17 @@
 """For programs: inviting, reading a request, metrics; JSON or Prometheus text. Each call needs a token."""
 
-from flask import Blueprint, jsonify, request
+from flask import jsonify, request
 from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.credentials import api_tokens
 from portal.credentials.api_tokens import TOUCH_EVERY, ScopeMissing, TokenUnknown
-from portal.extensions import csrf, db_session, transaction
+from portal.extensions import db_session, transaction
 from portal.models import ApiToken
+from portal.web.rules import Rules, pages
 
-blueprint = Blueprint("api", __name__)
-csrf.exempt(blueprint)  # a token in a header is no cookie: no other site can make a browser send it
+blueprint = pages("api", __name__, Rules(programs=True, bodies={"order_command": 800_000}))
+"""A token in a header is no cookie: no other site can make a browser send it."""
 
 
 def caller(scope: str) -> ApiToken:

@@ -1,6 +1,6 @@
 """The web view that Settings opens: where it begins, and how it hands the device its access token."""
 
-from flask import Blueprint, redirect, render_template, request, session
+from flask import redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 
 from portal.enrollment import access
@@ -12,12 +12,13 @@ from portal.web import press, visits
 from portal.web.apple.challenges import open_handle
 from portal.web.employee.sign_in import STARTED
 from portal.web.employee.steps import address_of, case_of
+from portal.web.rules import WEB_VIEW, Rules, pages
 
 RESULTS = "apple-remotemanagement-user-login://authentication-results?access-token="
 """Where the web view has to end (308), so that the device takes the token."""
 LONGEST_IDENTIFIER = 254
 
-handover = Blueprint("handover", __name__)
+handover = pages("handover", __name__, Rules(area=WEB_VIEW))
 
 
 @handover.get("/apple/sign-in")
@@ -26,7 +27,7 @@ def begin(handle: str = "") -> ResponseReturnValue:
     """The device adds ``user-identifier``. Whoever was signed in here before is not: sign-in is always asked."""
     if visits.current() is not None:
         with transaction():
-            visits.end(visits.WEB_VIEW)
+            visits.end(WEB_VIEW)
     identifier = "".join(filter(str.isprintable, request.args.get("user-identifier", "")))
     session[STARTED] = {"identifier": identifier[:LONGEST_IDENTIFIER], "profile": open_handle(handle).profile_id}
     return redirect(address_of(Step.SIGN_IN), 303)
@@ -44,7 +45,7 @@ def hand_over() -> ResponseReturnValue:
             if case is None:
                 raise ProfileUnavailable
             token = access.grant_again(case, visit.person)
-            visits.end(visits.WEB_VIEW)
+            visits.end(WEB_VIEW)
         return redirect(RESULTS + token, 308)
     return _first_token(visit)
 
@@ -59,5 +60,5 @@ def _first_token(visit: Visit) -> ResponseReturnValue:
     made = press.open_press()
     with transaction():
         token = access.grant(case_of(visit, locked=True), made)
-        visits.end(visits.WEB_VIEW)
+        visits.end(WEB_VIEW)
     return redirect(RESULTS + token, 308)

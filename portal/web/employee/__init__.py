@@ -5,14 +5,20 @@ There is one journey with two entrances. Its steps up to the terms (``journey_pa
 (``safari_pages``) exist in Safari only; how the web view ends is in ``portal.web.apple.sign_in``.
 """
 
-from flask import Blueprint, Flask, Response, request
+from flask import Flask, Response
 from flask.typing import ResponseReturnValue
 
-from portal.web import security, visits
+from portal.web import rules, security, visits
 from portal.web.employee.browsers import refuse_unfit_browser
+from portal.web.rules import WEB_VIEW, Rules, declare, pages
 
-journey_pages = Blueprint("employee", __name__)
-safari_pages = Blueprint("safari", __name__)
+journey_pages = pages("employee", __name__, Rules(judges_browser=True))
+safari_pages = pages(
+    "safari",
+    __name__,
+    Rules(judges_browser=True, any_browser=frozenset({"enter", "tell_browser", "ticket", "state"})),
+)
+declare(visits.WEB_VIEW_PAGES, Rules(area=WEB_VIEW))  # opened by the device itself
 
 from portal.web.employee import (  # noqa: E402  (the views register themselves on the blueprints)
     enter,
@@ -44,8 +50,6 @@ __all__ = [
 ]
 
 DEVICE_SCHEME = "apple-remotemanagement-user-login:"
-ANY_BROWSER = {"safari.enter", "safari.tell_browser", "safari.ticket", "safari.state"}
-"""Pages that judge the browser themselves or are fetched by something else than the page's browser."""
 
 
 def init_app(app: Flask) -> None:
@@ -61,10 +65,9 @@ def init_app(app: Flask) -> None:
 @journey_pages.before_request
 @safari_pages.before_request
 def _judge_browser() -> ResponseReturnValue | None:
-    """Only a browser that can go on walks the journey. The web view is opened by the device itself."""
-    if visits.area() == visits.WEB_VIEW or request.endpoint in ANY_BROWSER:
-        return None
-    return refuse_unfit_browser()
+    """Only a browser that can go on walks the journey."""
+    followed = rules.here()
+    return refuse_unfit_browser() if followed.judges_browser and rules.view() not in followed.any_browser else None
 
 
 def _suit_the_web_view(response: Response) -> Response:
@@ -72,7 +75,7 @@ def _suit_the_web_view(response: Response) -> Response:
 
     Its last form leads to the device's own address, which the policy for forms has to let through.
     """
-    if visits.area() != visits.WEB_VIEW:
+    if visits.area() != WEB_VIEW:
         return response
     if response.status_code >= 400 and response.mimetype == "text/html":
         response.status_code = 200

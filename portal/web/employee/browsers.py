@@ -11,6 +11,7 @@ from portal.models import EnrollmentRequest
 from portal.notifications.messages import qr_svg
 from portal.settings import version_key
 from portal.web import visits
+from portal.web.rules import WEB_VIEW
 
 IPAD = "ipad"
 """What ``device`` says in an address when a script or the owner tells that this is one."""
@@ -26,7 +27,7 @@ def browser_here() -> Browser:
 
 def browser_in_words() -> str:
     """This browser for helpdesk: ``safari 17.4``, ``settings``, or what the device check calls it."""
-    if visits.area() == visits.WEB_VIEW:
+    if visits.area() == WEB_VIEW:
         return "settings"
     browser = browser_here()
     name = "safari" if browser.verdict in (Verdict.OK, Verdict.IOS_TOO_OLD) else browser.verdict.value
@@ -62,7 +63,7 @@ def way_here(walked: EnrollmentRequest) -> Way:
 
     ``auto`` means from Settings if the domain of the person's account was seen to lead here, else with a profile.
     """
-    if visits.area() == visits.WEB_VIEW:
+    if visits.area() == WEB_VIEW:
         return Way.ACCOUNT
     browser = browser_here()
     if browser.verdict is not Verdict.OK:

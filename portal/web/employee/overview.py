@@ -12,6 +12,7 @@ from portal.web.employee import journey_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
 from portal.web.employee.steps import step_page, to_current_step
+from portal.web.rules import WEB_VIEW
 
 
 @journey_pages.route("/overview", methods=["GET", "POST"])
@@ -27,5 +28,5 @@ def overview(visit: Visit, case: Case) -> ResponseReturnValue:
         form=form,
         account=case.request.managed_apple_account,
         way=way_here(case.request),
-        in_settings=visits.area() == visits.WEB_VIEW,
+        in_settings=visits.area() == WEB_VIEW,
     )

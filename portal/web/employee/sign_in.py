@@ -22,6 +22,7 @@ from portal.web.employee.browsers import browser_in_words
 from portal.web.employee.enter import LINK
 from portal.web.employee.forms import SignInForm
 from portal.web.employee.steps import FORM_REFUSED, address_of, to_current_step
+from portal.web.rules import EMPLOYEE, WEB_VIEW
 
 LONGEST_HINT = 254
 STARTED = "started"
@@ -37,7 +38,7 @@ def sign_in() -> ResponseReturnValue:
         visit = visits.current()
         if visit is not None and visit.request_id is not None and session.get(LINK) in (None, visit.request_id):
             return to_current_step(visit)
-        form.username.data = (session.get(STARTED) or {}).get("identifier") if visits.area() == visits.WEB_VIEW else ""
+        form.username.data = (session.get(STARTED) or {}).get("identifier") if visits.area() == WEB_VIEW else ""
         return _page(form, signed_out=session.pop(visits.SIGNED_OUT, False), username_first=username_first)
     if username_first and form.username.data and "password" not in request.form:
         return _by_domain(form)
@@ -65,7 +66,7 @@ def sign_in() -> ResponseReturnValue:
 
 def _page(form: SignInForm, **values: object) -> str:
     """The sign-in page, with every provider that no domain leads to."""
-    if session.get(LINK) and visits.area() == visits.EMPLOYEE:
+    if session.get(LINK) and visits.area() == EMPLOYEE:
         g.short_code = short_code(session[LINK])
     providers = [each for each in portal.settings.oidc.providers if not each.domains]
     passwords = portal.settings.sign_in.passwords
@@ -109,13 +110,13 @@ def begin_visit(person: Person, attempt: Attempt | None, now: datetime) -> Respo
     with transaction():
         if attempt is not None:
             throttle.release(db_session, attempt)
-        if visits.area() == visits.WEB_VIEW:
+        if visits.area() == WEB_VIEW:
             case, profile_id = _in_settings(db_session.get_one(Person, person.id))
-            visit = visits.begin(visits.WEB_VIEW, case.request.person, case.request.id, now)
+            visit = visits.begin(WEB_VIEW, case.request.person, case.request.id, now)
             visit.profile_id = profile_id
         else:
             case, profile_id = _in_safari(person), None
-            visit = visits.begin(visits.EMPLOYEE, case.request.person, case.request.id, now)
+            visit = visits.begin(EMPLOYEE, case.request.person, case.request.id, now)
         steps.seen_with(case, browser_in_words(), i18n.current())
     case.walk = visits.walk(visit)
     return redirect(address_of(Step.FINISH if profile_id else case.step), 303)
@@ -157,7 +158,7 @@ def tell_helpdesk(reason: str, why: str = "") -> None:
     """A try to sign in failed: told with the link that this browser opened, else with what concerns no request."""
     linked, address = session.get(LINK), throttle.network_of(request.remote_addr or "")
     with transaction():
-        if linked and visits.area() == visits.EMPLOYEE:
+        if linked and visits.area() == EMPLOYEE:
             steps.sign_in_failed(cases().lock(linked), reason, why)
         else:
             cases().sign_in_failed_without_link(reason, {"why": why, "address": address})

@@ -13,6 +13,7 @@ from portal.enrollment.journey import Step, short_code
 from portal.extensions import cases, transaction
 from portal.models import Visit
 from portal.web import visits
+from portal.web.rules import WEB_VIEW
 
 StepView = Callable[[Visit, Case], ResponseReturnValue]
 FORM_REFUSED = 422
@@ -68,7 +69,7 @@ def to_current_step(visit: Visit) -> ResponseReturnValue:
 def address_of(step: Step) -> str:
     """The page of a step, in Safari or in the web view of Settings, where profile and finish are one hand-over."""
     if step in (Step.PROFILE, Step.FINISH):
-        return url_for("handover.hand_over" if visits.area() == visits.WEB_VIEW else f"safari.{step.value}")
+        return url_for("handover.hand_over" if visits.area() == WEB_VIEW else f"safari.{step.value}")
     return page(step.value.replace("-", "_"))
 
 
@@ -80,5 +81,5 @@ def masked(address: str) -> str:
 
 def page(name: str) -> str:
     """The address of a page of the journey, by the name of its view, on the side where the browser is."""
-    side = visits.WEB_VIEW_PAGES if visits.area() == visits.WEB_VIEW else "employee"
+    side = visits.WEB_VIEW_PAGES if visits.area() == WEB_VIEW else "employee"
     return url_for(f"{side}.{name}")

@@ -8,6 +8,7 @@ from sqlalchemy import delete
 from portal.extensions import db_session, transaction
 from portal.models import Visit
 from portal.web import visits
+from portal.web.rules import STAFF
 from portal.web.staff import blueprint
 
 
@@ -31,6 +32,6 @@ def end_session(visit_id: str) -> ResponseReturnValue:
     here = visits.current()
     if here is not None and EndForm().validate_on_submit():
         with transaction():
-            own = (Visit.id == visit_id, Visit.person_id == here.person_id, Visit.area == visits.STAFF)
+            own = (Visit.id == visit_id, Visit.person_id == here.person_id, Visit.area == STAFF)
             db_session.execute(delete(Visit).where(*own))
     return redirect(url_for("staff.sessions_page"), 303)

@@ -27,6 +27,7 @@ from portal.models import Person, Visit
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
 from portal.web import leaving, visits
+from portal.web.rules import STAFF
 from portal.web.staff import blueprint
 
 Judge = Callable[[], str | None]
@@ -158,7 +159,7 @@ def _sign_in(form: StaffSignInForm) -> ResponseReturnValue | None:
 def ask_second_factor(person: Person, method: str, now: datetime) -> ResponseReturnValue:
     """The first factor is proved, by ``method``: go on to the second."""
     with transaction():
-        visits.end(visits.STAFF)
+        visits.end(STAFF)
         visits.begin(visits.HALF_STAFF, person, None, now, method)
     return redirect(url_for("staff.second_factor_page"), 303)
 
@@ -257,7 +258,7 @@ def begin_visit(
     """Both factors are proved, the second at ``proved_at``: sign the browser in, in the caller's transaction."""
     person = db_session.get_one(Person, person.id)
     visits.end(visits.HALF_STAFF)
-    visit = visits.begin(visits.STAFF, person, None, now, method)
+    visit = visits.begin(STAFF, person, None, now, method)
     visit.proved_at = proved_at
     _event(Event.STAFF_SIGNED_IN, None, person, {"method": method, "factor": factor}, now)
     return redirect(url_for("helpdesk.request_list"), 303)
