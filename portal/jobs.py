@@ -135,7 +135,7 @@ class Worker:
                 return None
 
         try:
-            if campaigns.work(self.database, self.vault, settings, find, clock.now()):
+            if campaigns.work(self.database, Given(settings, self.vault), find, clock.now()):
                 self.deliver()
         except SourceUnavailable as problem:
             log.warning("campaigns.wait reason=%s", problem.reason)

@@ -121,7 +121,7 @@ def configure(portal: Portal, clock: Clock) -> Callable[..., None]:
     def save(**values: object) -> None:
         named = {name.replace("__", "."): value for name, value in values.items()}
         with portal.database.transaction() as session:
-            saving.save(session, portal.vault, portal.live.base, "test", named, "admin:test", clock())
+            saving.save(saving.Editor(session, portal.vault, portal.live.base, "admin:test", clock()), "test", named)
         portal.refresh(0)
 
     return save

@@ -19,7 +19,7 @@ from portal import audit, clock, people
 from portal.credentials import local, second_factor
 from portal.enrollment import commands, invitations, journey
 from portal.enrollment.commands import Order
-from portal.enrollment.invitations import Invitation
+from portal.enrollment.invitations import Asker, Invitation
 from portal.models import AuditEvent, Command, Device, EnrollmentRequest, LocalAccount, Person
 from portal.services import Portal
 from portal.simulator.employee import SAFARI, Employee
@@ -55,8 +55,8 @@ class Company:
     def invite(self, person: Person, source: str = "helpdesk") -> Invitation:
         """An enrollment request with its link's token and passcode."""
         with self.portal.database.transaction() as session:
-            cases, actor = Cases(session, self.portal), "helpdesk:test"
-            return invitations.invite(cases, session.merge(person), source, actor=actor, asked_by="Helpdesk")
+            cases, by = Cases(session, self.portal), Asker("helpdesk:test", "Helpdesk")
+            return invitations.invite(cases, session.merge(person), source, by)
 
     def act(self, invitation: Invitation, function: Callable[..., object], *arguments: object) -> object:
         """Let ``function`` decide on the locked case of a request, in a transaction of its own."""

@@ -47,7 +47,9 @@ MOVES = [(secret, address) for secret, addresses in held_secrets.TYPED_FOR.items
 def admin(app, company, clock, portal):
     company.person("ada", "admin")
     with portal.database.transaction() as session:
-        saving.save(session, portal.vault, portal.live.base, "x", BEFORE, "command", clock(), confirmed=True)
+        saving.save(
+            saving.Editor(session, portal.vault, portal.live.base, "command", clock()), "x", BEFORE, confirmed=True
+        )
     portal.refresh(0)
     return Browser(app).staff_sign_in("ada", clock())
 
@@ -119,7 +121,12 @@ def test_a_file_that_names_the_stored_secret_takes_it_nowhere_else(admin, portal
     text = f"[{section}]\n{key} = {written}\n{secret.split('.')[1]} = {{ stored = true }}\n"
     values = portable.read(text, portal.settings)
     with portal.database.transaction() as session:
-        saving.save(session, portal.vault, portal.live.base, saving.IMPORT, values, "command", clock(), confirmed=True)
+        saving.save(
+            saving.Editor(session, portal.vault, portal.live.base, "command", clock()),
+            saving.IMPORT,
+            values,
+            confirmed=True,
+        )
     assert value(portal, secret) == ""
 
 
@@ -128,7 +135,9 @@ def test_saving_an_address_alone_empties_it_too(admin, portal, clock, secret, ad
     """The rule is where settings are saved, not on a page."""
     with portal.database.transaction() as session:
         wanted = {address: ELSEWHERE[address]}
-        saving.save(session, portal.vault, portal.live.base, "x", wanted, "command", clock(), confirmed=True)
+        saving.save(
+            saving.Editor(session, portal.vault, portal.live.base, "command", clock()), "x", wanted, confirmed=True
+        )
     assert value(portal, secret) == ""
 
 
@@ -166,7 +175,7 @@ def test_an_old_entry_that_does_not_say_for_which_server_brings_no_secret_back(a
         version.before_sealed = portal.vault.seal(json.dumps(only).encode())
         number = version.id
     with portal.database.transaction() as session:
-        saving.restore(session, portal.vault, portal.live.base, number, "admin:x", clock())
+        saving.restore(saving.Editor(session, portal.vault, portal.live.base, "admin:x", clock()), number)
     assert value(portal, "sms.authorization_secret") == ""
 
 

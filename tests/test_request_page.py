@@ -138,7 +138,7 @@ def test_a_passcode_is_shown_only_if_an_admin_allows_it_and_is_told(browser, sta
     assert ("passcode.sent", "by_staff") in company.events(invitation)
     with portal.database.transaction() as session:
         values = {"passcode.shown_to_helpdesk": True}
-        saving.save(session, portal.vault, portal.live.base, "enrollment", values, "admin:x", clock())
+        saving.save(saving.Editor(session, portal.vault, portal.live.base, "admin:x", clock()), "enrollment", values)
     portal.refresh(0)
     act(staff, invitation, "new-passcode", shown="yes")
     code = staff.soup.find(class_="passcode").get_text().replace(" ", "")

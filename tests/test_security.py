@@ -119,7 +119,7 @@ def test_parallel_guesses_get_no_extra_tries(app, company, portal, clock):
 
     def guess():
         try:
-            sign_in.check(portal.database, portal.sources, portal.settings, "erika", "x", "192.0.2.1", clock())
+            sign_in.check(portal, "erika", "x", "192.0.2.1", clock())
         except (sign_in.WrongCredentials, Throttled) as error:
             outcomes.append(type(error).__name__)
 

@@ -143,7 +143,7 @@ def test_what_locks_every_admin_out_is_asked_twice(app, company, clock, portal):
     }
     with portal.database.transaction() as session:
         values = {"oidc.providers": [{**provider, "admin_group": "admins"}]}
-        saving.save(session, portal.vault, portal.live.base, "x", values, "command", clock())
+        saving.save(saving.Editor(session, portal.vault, portal.live.base, "command", clock()), "x", values)
     boss = Browser(app).staff_sign_in("boss", clock())
     save(boss, "providers", **{"oidc.providers.0.remove": "yes"})
     assert boss.status == 422

@@ -5,9 +5,8 @@ import hmac
 import json
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -101,36 +100,20 @@ def heads(session: Session) -> dict[str, tuple[int, str]]:
     return found | {REQUEST + request_id: (seq, digest) for request_id, seq, digest in rows}
 
 
-def digest(
-    key: TrailKey | None,
-    *,
-    chain: str,
-    seq: int,
-    at: datetime,
-    kind: str,
-    reason: str | None,
-    actor: str,
-    detail_digest: str | None,
-    previous: str,
-) -> str:
-    """The hex digest of a link over these fields; without a key plain SHA-256."""
-    fields = _bytes([chain, seq, at.isoformat(), kind, reason, actor, detail_digest, previous])
+FIELDS = ("chain", "seq", "at", "kind", "reason", "actor", "detail_digest", "previous")
+"""What a link vouches for, in this order."""
+
+
+def digest(key: TrailKey | None, link: Mapping[str, Any]) -> str:
+    """The hex digest of a link over its ``FIELDS``; without a key plain SHA-256."""
+    fields = _bytes([link[name].isoformat() if name == "at" else link[name] for name in FIELDS])
     return key.mac(fields).hex() if key else hashlib.sha256(fields).hexdigest()
 
 
 def digest_of(event: AuditEvent, key: TrailKey | None) -> str:
     """The digest that a stored link has to have."""
-    return digest(
-        key if key is not None and event.id >= key.since else None,
-        chain=event.chain,
-        seq=event.seq,
-        at=event.at,
-        kind=event.kind,
-        reason=event.reason,
-        actor=event.actor,
-        detail_digest=event.detail_digest,
-        previous=event.previous,
-    )
+    link = {name: getattr(event, name) for name in FIELDS}
+    return digest(key if key is not None and event.id >= key.since else None, link)
 
 
 def _sha256(value: Any) -> str:

@@ -90,7 +90,7 @@ def _append(session: Session, chain: str, happened: Iterable[Happened]) -> list[
             "detail_digest": detail_digest(detail),
             "previous": previous,
         }
-        previous = row["digest"] = digest(key, **row)
+        previous = row["digest"] = digest(key, row)
         rows.append({**row, "detail": detail})
         log.info("%s chain=%s reason=%s actor=%s", each.event, chain, each.reason, each.actor)
     head.move(seq, previous)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 from flask.cli import AppGroup
+from sqlalchemy.orm import Session
 
 from portal import clock
 from portal.cli.common import fail
 from portal.configuration import portable, saving
 from portal.configuration.overlay import NotValid
-from portal.configuration.saving import LocksOut
+from portal.configuration.saving import Editor, LocksOut
+from portal.events import Actor
 from portal.extensions import portal
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -50,9 +52,7 @@ def import_(file: Path, dry_run: bool, force: bool) -> None:
     try:
         values = portable.read(file.read_text("utf-8"), portal.settings)
         with portal.database.transaction() as session:
-            changed = saving.save(
-                session, portal.vault, portal.live.base, saving.IMPORT, values, "command", clock.now(), confirmed=force
-            )
+            changed = saving.save(_editor(session), saving.IMPORT, values, confirmed=force)
             if dry_run:
                 session.rollback()
     except NotValid as refused:
@@ -68,5 +68,9 @@ def reset(setting: str) -> None:
     """Forget what was saved for SETTING, a whole section, or "all": the files count again."""
     with portal.database.transaction() as session:
         prefix = "" if setting == "all" else setting
-        names = saving.reset(session, portal.vault, portal.live.base, prefix, "command", clock.now())
+        names = saving.reset(_editor(session), prefix)
     click.echo("\n".join(names) if names else "Nothing was saved there.")
+
+
+def _editor(session: Session) -> Editor:
+    return Editor(session, portal.vault, portal.live.base, Actor.COMMAND, clock.now())

@@ -6,6 +6,7 @@ import click
 
 from portal import clock, jobs, labels
 from portal.cli.common import command, fail
+from portal.enrollment.invitations import Asker
 from portal.events import Actor
 from portal.extensions import portal
 from portal.models import EnrollmentRequest
@@ -22,15 +23,8 @@ def invite(username: str, as_json: bool) -> None:
     """Create an enrollment request for USERNAME and mail it."""
     try:
         with portal.database.session() as session:
-            created = inviting.by_username(
-                Cases(session, portal),
-                portal.database,
-                portal.sources,
-                username,
-                "command",
-                actor=Actor.COMMAND,
-                asked_by=portal.settings.company.name,
-            )
+            by = Asker(Actor.COMMAND, portal.settings.company.name)
+            created = inviting.by_username(Cases(session, portal), portal, username, "command", by)
     except NotInvited as refusal:
         fail(f"{username}: {labels.FIELD.find(refusal.code)}")
     jobs.nudge(portal.settings)

@@ -25,6 +25,17 @@ IMPORT = "import"
 
 
 @dataclass(frozen=True)
+class Editor:
+    """Who saves settings, when, in which transaction; ``base``: the files' settings, over which what is saved lies."""
+
+    session: Session
+    vault: Vault
+    base: Settings
+    actor: str
+    now: datetime
+
+
+@dataclass(frozen=True)
 class Difference:
     """One setting of a page: what somebody else saved meanwhile, and what this admin wanted."""
 
@@ -57,16 +68,7 @@ def page_version(session: Session, page: str) -> int:
 
 
 def save(
-    session: Session,
-    vault: Vault,
-    base: Settings,
-    page: str,
-    wanted: Mapping[str, Any],
-    actor: str,
-    now: datetime,
-    *,
-    seen: int | None = None,
-    confirmed: bool = False,
+    editor: Editor, page: str, wanted: Mapping[str, Any], *, seen: int | None = None, confirmed: bool = False
 ) -> dict[str, Any]:
     """Save ``wanted`` (section.key -> JSON) and return what changed, masked: name -> [before, after].
 
@@ -74,8 +76,9 @@ def save(
     ``seen`` is the version of the page that the admin had before them. Raises NotValid, SavedMeanwhile, and LocksOut
     unless it is ``confirmed``. A value that equals the files' is forgotten, so that the files count again.
     """
+    session, base = editor.session, editor.base
     lock_name(session, "settings")
-    saved = stored(session, vault)
+    saved = stored(session, editor.vault)
     pinned = overlay.pinned()
     wanted = settle(wanted, lambda name: saved.get(name, overlay.value_of(base, name)))
     after = {name: value for name, value in {**saved, **wanted}.items() if name not in pinned}
@@ -92,32 +95,32 @@ def save(
     if not confirmed and not _an_admin_can_sign_in(session, settings):
         raise LocksOut
     previously = {name: [name in saved, saved.get(name, overlay.value_of(base, name))] for name in together(changed)}
-    _write(session, vault, base, changed, page, previously, actor, now)
+    _write(editor, changed, page, previously)
     return _readable(before, changed)
 
 
-def restore(
-    session: Session, vault: Vault, base: Settings, version_id: int, actor: str, now: datetime, confirmed: bool = False
-) -> dict[str, Any]:
+def restore(editor: Editor, version_id: int, confirmed: bool = False) -> dict[str, Any]:
     """Bring back what was before one save. Raises UnknownVersion, NotValid, LocksOut."""
-    version = session.get(SettingsVersion, version_id)
+    base = editor.base
+    version = editor.session.get(SettingsVersion, version_id)
     if version is None:
         raise UnknownVersion
-    previously = json.loads(vault.open(version.before_sealed))
+    previously = json.loads(editor.vault.open(version.before_sealed))
     wanted = {
         name: value if was_saved else overlay.value_of(base, name) for name, (was_saved, value) in previously.items()
     }
     for secret, addresses in TYPED_FOR.items():
         if secret in wanted and not wanted.keys() >= set(addresses):
             wanted[secret] = ""  # an old entry, which does not say for which server it was typed
-    return save(session, vault, base, version.page, wanted, actor, now, confirmed=confirmed)
+    return save(editor, version.page, wanted, confirmed=confirmed)
 
 
-def reset(session: Session, vault: Vault, base: Settings, prefix: str, actor: str, now: datetime) -> list[str]:
+def reset(editor: Editor, prefix: str) -> list[str]:
     """Forget what was saved for every setting that begins with ``prefix``: the files count again. Which they were."""
-    saved = [name for name in stored(session, vault) if name == prefix or name.startswith(f"{prefix}.") or not prefix]
-    wanted = {name: overlay.value_of(base, name) for name in saved}
-    save(session, vault, base, IMPORT, wanted, actor, now, confirmed=True)
+    known = stored(editor.session, editor.vault)
+    saved = [name for name in known if name == prefix or name.startswith(f"{prefix}.") or not prefix]
+    wanted = {name: overlay.value_of(editor.base, name) for name in saved}
+    save(editor, IMPORT, wanted, confirmed=True)
     return saved
 
 
@@ -127,16 +130,8 @@ def history(session: Session, page: str, names: set[str], limit: int = 20) -> li
     return [each for each in session.scalars(query.limit(limit)) if names & set(each.changes)]
 
 
-def _write(
-    session: Session,
-    vault: Vault,
-    base: Settings,
-    changed: dict[str, Any],
-    page: str,
-    previously: dict[str, list[Any]],
-    actor: str,
-    now: datetime,
-) -> None:
+def _write(editor: Editor, changed: dict[str, Any], page: str, previously: dict[str, list[Any]]) -> None:
+    session, vault, actor, now = editor.session, editor.vault, editor.actor, editor.now
     changes = _readable({name: value for name, (_, value) in previously.items()}, changed)
     sealed = vault.seal(json.dumps(previously).encode())
     version = SettingsVersion(at=now, actor=actor, page=page, changes=changes, before_sealed=sealed)
@@ -144,7 +139,7 @@ def _write(
     session.flush()
     session.execute(delete(SettingValue).where(SettingValue.name.in_(changed)))
     for name, value in changed.items():
-        if value != overlay.value_of(base, name):
+        if value != overlay.value_of(editor.base, name):
             value_sealed = vault.seal(json.dumps(value).encode())
             session.add(SettingValue(name=name, value_sealed=value_sealed, version_id=version.id))
     detail = {"page": page, "changes": changes}

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from portal import audit, people
 from portal.credentials import throttle
@@ -37,13 +38,28 @@ class Sources:
     directory: PasswordSource | None = None
 
 
-def check(
-    database: Database, sources: Sources, settings: Settings, username: str, password: str, address: str, now: datetime
-) -> tuple[Person, Attempt]:
+class Services(Protocol):
+    """What of a running portal signing in needs."""
+
+    database: Database
+
+    @property
+    def settings(self) -> Settings:
+        """As they are now."""
+        ...
+
+    @property
+    def sources(self) -> Sources:
+        """Who can say whose password it is."""
+        ...
+
+
+def check(services: Services, username: str, password: str, address: str, now: datetime) -> tuple[Person, Attempt]:
     """The person, and the counted try for the caller to ``throttle.release`` in its own transaction.
 
     Raises Throttled, WrongCredentials, AccountProblem, or SourceUnavailable (not counted).
     """
+    database, sources, settings = services.database, services.sources, services.settings
     rules = settings.sign_in
     with database.transaction() as session:
         username = people.sign_in_name(session, username)

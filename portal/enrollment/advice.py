@@ -5,6 +5,7 @@ from datetime import datetime
 
 from portal.enrollment import journey
 from portal.enrollment import passcode as passcodes
+from portal.enrollment.case import Case
 from portal.enrollment.journey import Attention, Status, Step, Waiting
 from portal.events import Actor, Event
 from portal.models import AuditEvent, EnrollmentRequest, OutboxMessage
@@ -27,16 +28,9 @@ class Advice:
     step: Step | None = None
 
 
-def give(
-    request: EnrollmentRequest,
-    events: list[AuditEvent],
-    mails: list[OutboxMessage],
-    attention: tuple[Attention, ...],
-    rules: Passcode,
-    now: datetime,
-) -> Advice:
+def give(case: Case, events: list[AuditEvent], mails: list[OutboxMessage], attention: tuple[Attention, ...]) -> Advice:
     """The one sentence on top of a request's page."""
-    facts = journey.of(request)
+    request, rules, now, facts = case.request, case.settings.passcode, case.now, case.facts
     status, step = journey.status(facts, now), journey.current_step(facts, now)
     moved = next((each.at for each in reversed(events) if each.actor in BY_THE_EMPLOYEE), request.created_at)
     if status in (Status.CANCELLED, Status.REMOVED, Status.ENROLLED, Status.EXPIRED, Status.CORPORATE):

@@ -32,6 +32,14 @@ LONGEST_TOKEN = 128
 SELF = "self"
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who invites: for the trail ``actor`` (a code, no name), for the mail ``name``."""
+
+    actor: str
+    name: str = ""
+
+
 @dataclass(frozen=True)
 class Invitation:
     """A fresh request with what the employee needs; link and passcode exist nowhere else in the clear."""
@@ -90,13 +98,10 @@ class Cases(Protocol):
         ...
 
 
-def invite(
-    cases: Cases, person: Person, source: str, *, actor: str, asked_by: str = "", message: str = ""
-) -> Invitation:
+def invite(cases: Cases, person: Person, source: str, by: Asker, message: str = "") -> Invitation:
     """Invite ``person``: a request, its link and passcode, and the mail that carries them.
 
-    ``source`` is helpdesk, admin, self, command or import. ``message`` opens the mail, which says ``asked_by``; the
-    trail says ``actor`` (a code, no name).
+    ``source`` is helpdesk, admin, self, command or import. ``message`` opens the mail.
     Raises UnknownPerson for a disabled person, TooManyDevices, and NoManagedAppleAccount (recorded for helpdesk).
     """
     settings, vault, now = cases.services.settings, cases.services.vault, cases.now
@@ -107,12 +112,12 @@ def invite(
         raise TooManyDevices
     account = cases.account_of(person, settings)
     if not account:
-        cases.refused(person, "no_managed_apple_account", actor)
+        cases.refused(person, "no_managed_apple_account", by.actor)
         raise NoManagedAppleAccount
     request = EnrollmentRequest(
         person_id=person.id,
         source=source,
-        created_by=actor,
+        created_by=by.actor,
         created_at=now,
         expires_at=now + timedelta(days=settings.enrollment.request_lifetime_days),
         managed_apple_account=account,
@@ -122,10 +127,10 @@ def invite(
         passcode_sends=1,
     )
     case = cases.new(request, person)
-    case.record(Event.REQUEST_CREATED, source, actor=actor)
+    case.record(Event.REQUEST_CREATED, source, actor=by.actor)
     if source == SELF:
         return Invitation(request, "", mail_passcode(case))
-    return _send_invitation(case, asked_by, message)
+    return _send_invitation(case, by.name, message)
 
 
 def for_self_enrollment(cases: Cases, person: Person) -> Case:
@@ -139,7 +144,7 @@ def for_self_enrollment(cases: Cases, person: Person) -> Case:
         return existing
     if not cases.services.settings.enrollment.may_start(person.username, person.email):
         raise SelfEnrollmentOff
-    invite(cases, person, SELF, actor=Actor.EMPLOYEE)
+    invite(cases, person, SELF, Asker(Actor.EMPLOYEE))
     made = cases.open_of(person)
     assert made is not None
     return made
@@ -182,12 +187,12 @@ def _send_invitation(case: Case, asked_by: str, message: str) -> Invitation:
     return Invitation(case.request, token, code)
 
 
-def resend(case: Case, *, actor: str, asked_by: str, message: str = "") -> Invitation:
+def resend(case: Case, by: Asker, message: str = "") -> Invitation:
     """Send the invitation again with a new link and passcode; the old passcode is dead. Raises RequestEnded."""
     case.must_be_open()
     case.request.passcode_sends = 1
-    case.record(Event.REQUEST_SENT_AGAIN, actor=actor)
-    return _send_invitation(case, asked_by, message)
+    case.record(Event.REQUEST_SENT_AGAIN, actor=by.actor)
+    return _send_invitation(case, by.name, message)
 
 
 def show_qr(case: Case, actor: str) -> str:

@@ -2,11 +2,10 @@
 
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.credentials.sign_in import Sources
-from portal.database import Database
+from portal.credentials.sign_in import Services
 from portal.enrollment import invitations
 from portal.enrollment.errors import NoManagedAppleAccount, TooManyDevices, UnknownPerson
-from portal.enrollment.invitations import Invitation
+from portal.enrollment.invitations import Asker, Invitation
 from portal.models import Person
 from portal.storage.cases import Cases
 
@@ -30,20 +29,19 @@ REFUSALS: dict[type[Exception], str] = {
 }
 
 
-def by_username(
-    cases: Cases, database: Database, sources: Sources, username: str, source: str, *, actor: str, asked_by: str
-) -> Invitation:
+def by_username(cases: Cases, services: Services, username: str, source: str, by: Asker) -> Invitation:
     """Invite the person with that username, taken over from the directory if need be, in a transaction of its own.
 
     Raises NotInvited; that there is no Managed Apple Account is recorded for the helpdesk.
     """
     try:
-        found = corporate.look_up(database, sources, cases.services.settings, username, cases.now)
+        database = services.database
+        found = corporate.look_up(database, services.sources, services.settings, username, cases.now)
         if found is None:
             raise UnknownPerson
         with database.transaction(cases.session):
             person = cases.session.get_one(Person, found.id)
-            return invitations.invite(cases, person, source, actor=actor, asked_by=asked_by)
+            return invitations.invite(cases, person, source, by)
     except AccountProblem as problem:
         raise NotInvited(f"account_{problem.reason}") from None
     except tuple(REFUSALS) as refusal:

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
@@ -16,12 +17,11 @@ from portal import audit, people
 from portal.database import Database
 from portal.enrollment import invitations
 from portal.enrollment.errors import NoManagedAppleAccount, RequestEnded, TooManyDevices, UnknownPerson
+from portal.enrollment.invitations import Asker
 from portal.events import Actor, Event
 from portal.models import Campaign, CampaignEntry, EnrollmentRequest, Person
 from portal.people import accounts
-from portal.settings import Settings
-from portal.storage.cases import Cases, Given
-from portal.vault import Vault
+from portal.storage.cases import Cases, Services
 
 AT_A_TIME = 1000
 MOST_PER_MINUTE = 1000
@@ -47,18 +47,20 @@ class Funnel:
     enrolled: int
 
 
-def check(
-    session: Session,
-    settings: Settings,
-    name: str,
-    lines: list[tuple[int, str]],
-    has_directory: bool,
-    actor: str,
-    asked_by: str,
-    now: datetime,
-) -> Campaign:
+@dataclass(frozen=True)
+class Plan:
+    """How the people of a list are invited; ``starts_at`` None: at once."""
+
+    message: str
+    starts_at: datetime | None
+    per_minute: int
+    remind_after_days: int
+
+
+def check(cases: Cases, name: str, lines: list[tuple[int, str]], by: Asker) -> Campaign:
     """A dry run of ``lines`` (number, username): each line's problem, if it has one; nobody is invited yet."""
-    campaign = Campaign(name=name, created_at=now, created_by=actor, asked_by=asked_by)
+    session, now = cases.session, cases.now
+    campaign = Campaign(name=name, created_at=now, created_by=by.actor, asked_by=by.name)
     session.add(campaign)
     session.flush()
     seen: set[str] = set()
@@ -69,35 +71,25 @@ def check(
         open_for = _with_open_request(session, [each.id for each in known.values()], now)
         rows = []
         for line, username in part:
-            reason = _problem(session, settings, username, known.get(username), open_for, seen, has_directory)
+            reason = "twice" if username in seen else _problem(cases, username, known.get(username), open_for)
             seen.add(username)
             state = "refused" if reason else "waiting"
             rows.append({"campaign_id": campaign.id, "line": line, "username": username[:LONGEST_USERNAME],
                          "state": state, "reason": reason})  # fmt: skip
         session.execute(insert(CampaignEntry), rows)
-    _record(session, campaign, Event.CAMPAIGN_CHECKED, actor, now, {"lines": len(lines)})
+    _record(cases, campaign, Event.CAMPAIGN_CHECKED, by.actor, {"lines": len(lines)})
     return campaign
 
 
-def start(
-    session: Session,
-    campaign_id: str,
-    *,
-    message: str,
-    starts_at: datetime | None,
-    per_minute: int,
-    remind_after_days: int,
-    actor: str,
-    now: datetime,
-) -> None:
-    """Let the worker invite, from ``starts_at`` (None: now) on. Raises WrongState."""
-    campaign = _locked(session, campaign_id, "checked")
-    campaign.message, campaign.starts_at = message.strip(), starts_at or now
-    campaign.per_minute = min(max(per_minute, 1), MOST_PER_MINUTE)
-    campaign.remind_after_days = max(remind_after_days, 0)
+def start(cases: Cases, campaign_id: str, plan: Plan, actor: str) -> None:
+    """Let the worker invite as planned. Raises WrongState."""
+    campaign = _locked(cases.session, campaign_id, "checked")
+    campaign.message, campaign.starts_at = plan.message.strip(), plan.starts_at or cases.now
+    campaign.per_minute = min(max(plan.per_minute, 1), MOST_PER_MINUTE)
+    campaign.remind_after_days = max(plan.remind_after_days, 0)
     campaign.state = "running"
     detail = {"per_minute": campaign.per_minute, "starts_at": campaign.starts_at.isoformat()}
-    _record(session, campaign, Event.CAMPAIGN_STARTED, actor, now, detail)
+    _record(cases, campaign, Event.CAMPAIGN_STARTED, actor, detail)
 
 
 _CHANGES = {
@@ -108,12 +100,12 @@ _CHANGES = {
 """What a campaign becomes, from which states, and what is recorded."""
 
 
-def change(session: Session, campaign_id: str, what: str, actor: str, now: datetime) -> None:
+def change(cases: Cases, campaign_id: str, what: str, actor: str) -> None:
     """``pause``, ``resume`` or ``cancel``; invitations that were sent stay. Raises WrongState."""
     becomes, states, event = _CHANGES[what]
-    campaign = _locked(session, campaign_id, *states)
+    campaign = _locked(cases.session, campaign_id, *states)
     campaign.state = becomes
-    _record(session, campaign, event, actor, now, None)
+    _record(cases, campaign, event, actor)
 
 
 def funnel(session: Session, campaign_id: str) -> Funnel:
@@ -135,18 +127,32 @@ def funnel(session: Session, campaign_id: str) -> Funnel:
     return Funnel(refused + waiting + invited, refused, waiting, invited, started, enrolled)
 
 
-def work(database: Database, vault: Vault, settings: Settings, find: Find, now: datetime) -> int:
+@dataclass(frozen=True)
+class _Round:
+    """One round of the worker."""
+
+    database: Database
+    services: Services
+    find: Find
+    now: datetime
+
+    def cases(self, session: Session) -> Cases:
+        """The cases of this round, in a transaction."""
+        return Cases(session, self.services, self.now)
+
+
+def work(database: Database, services: Services, find: Find, now: datetime) -> int:
     """The worker's part, once a minute: invite and remind as many as each campaign's pace allows; how many."""
     with database.session() as session:
         running = select(Campaign).where(Campaign.state == "running", Campaign.starts_at <= now)
         due = [(each.id, each.per_minute) for each in session.scalars(running)]
         reminding = select(Campaign).where(Campaign.state.in_(("running", "done")), Campaign.remind_after_days > 0)
         to_remind = [(each.id, each.per_minute) for each in session.scalars(reminding)]
-    count = 0
+    count, this = 0, _Round(database, services, find, now)
     for campaign_id, pace in due:
-        count += _as_long_as(pace, lambda each=campaign_id: _invite_next(database, vault, settings, find, each, now))  # type: ignore[misc]
+        count += _as_long_as(pace, partial(_invite_next, this, campaign_id))
     for campaign_id, pace in to_remind:
-        count += _as_long_as(pace, lambda each=campaign_id: _remind_next(database, vault, settings, each, now))  # type: ignore[misc]
+        count += _as_long_as(pace, partial(_remind_next, this, campaign_id))
     return count
 
 
@@ -167,17 +173,16 @@ def forget(session: Session, campaign_id: str) -> None:
 # --- inside --------------------------------------------------------------------------------------------------------
 
 
-def _invite_next(
-    database: Database, vault: Vault, settings: Settings, find: Find, campaign_id: str, now: datetime
-) -> bool:
+def _invite_next(this: _Round, campaign_id: str) -> bool:
     """Invite the next line; False when there is none, or the campaign no longer runs."""
-    with database.session() as session:
+    with this.database.session() as session:
         waiting = select(CampaignEntry.username).where(
             CampaignEntry.campaign_id == campaign_id, CampaignEntry.state == "waiting"
         )
         username = session.scalar(waiting.order_by(CampaignEntry.line).limit(1))
-    found = find(username) if username is not None else None  # the directory is asked before anything is locked
-    with database.transaction() as session:
+    found = this.find(username) if username is not None else None  # the directory is asked before anything is locked
+    with this.database.transaction() as session:
+        cases = this.cases(session)
         campaign = session.get_one(Campaign, campaign_id, with_for_update=True, populate_existing=True)
         if campaign.state != "running":
             return False
@@ -185,24 +190,21 @@ def _invite_next(
         entry = session.scalar(query.order_by(CampaignEntry.line).limit(1))
         if entry is None:
             campaign.state = "done"
-            _record(session, campaign, Event.CAMPAIGN_DONE, Actor.SYSTEM, now, None)
+            _record(cases, campaign, Event.CAMPAIGN_DONE, Actor.SYSTEM)
             return False
         person = session.get(Person, found.id) if found is not None and entry.username == username else None
         person = person or people.by_username(session, entry.username)
-        entry.state, entry.invited_at = "invited", now
-        entry.reason, entry.request_id = _invite(session, vault, settings, campaign, person, now)
+        entry.state, entry.invited_at = "invited", this.now
+        entry.reason, entry.request_id = _invite(cases, campaign, person)
         if entry.reason is not None:
             entry.state, entry.invited_at = "refused", None
         return True
 
 
-def _invite(
-    session: Session, vault: Vault, settings: Settings, campaign: Campaign, person: Person | None, now: datetime
-) -> tuple[str | None, str | None]:
+def _invite(cases: Cases, campaign: Campaign, person: Person | None) -> tuple[str | None, str | None]:
     """(why not, request id)."""
     if person is None:
         return "unknown", None
-    cases = Cases(session, Given(settings, vault), now)
     if cases.open_of(person) is not None:
         return "open_request", None
     try:
@@ -210,8 +212,7 @@ def _invite(
             cases,
             person,
             "import",
-            actor=campaign.created_by,
-            asked_by=campaign.asked_by,
+            Asker(campaign.created_by, campaign.asked_by),
             message=campaign.message,
         )
     except UnknownPerson:
@@ -223,10 +224,11 @@ def _invite(
     return None, made.request.id
 
 
-def _remind_next(database: Database, vault: Vault, settings: Settings, campaign_id: str, now: datetime) -> bool:
+def _remind_next(this: _Round, campaign_id: str) -> bool:
     """Send the invitation of one person again who did nothing with it; False when nobody is due."""
-    with database.transaction() as session:
+    with this.database.transaction() as session:
         campaign = session.get_one(Campaign, campaign_id)
+        now = this.now
         before = now - timedelta(days=campaign.remind_after_days)
         entry, request = CampaignEntry, EnrollmentRequest
         due = session.scalar(
@@ -248,34 +250,25 @@ def _remind_next(database: Database, vault: Vault, settings: Settings, campaign_
             return False
         due.reminded_at = now
         with contextlib.suppress(RequestEnded):  # it may have ended this very moment
-            case = Cases(session, Given(settings, vault), now).lock(due.request_id)
-            invitations.resend(case, actor=Actor.SYSTEM, asked_by=campaign.asked_by, message=campaign.message)
+            case = this.cases(session).lock(due.request_id)
+            invitations.resend(case, Asker(Actor.SYSTEM, campaign.asked_by), message=campaign.message)
         return True
 
 
-def _problem(
-    session: Session,
-    settings: Settings,
-    username: str,
-    person: Person | None,
-    open_for: set[str],
-    seen: set[str],
-    has_directory: bool,
-) -> str | None:
+def _problem(cases: Cases, username: str, person: Person | None, open_for: set[str]) -> str | None:
     """Why this line cannot be invited, as far as it is known without asking the directory."""
+    settings = cases.services.settings
     if not username:
         return "empty"
     if len(username) > LONGEST_USERNAME or not username.isprintable() or username[0] in "=+-@":
         return "not_a_username"
-    if username in seen:
-        return "twice"
     if person is None or person.erased_at is not None:
-        return None if has_directory else "unknown"
+        return None if settings.ldap.servers else "unknown"
     if person.disabled_at is not None:
         return "disabled"
     if person.id in open_for:
         return "open_request"
-    if not person.managed_apple_account and not accounts.of(session, person, settings):
+    if not person.managed_apple_account and not accounts.of(cases.session, person, settings):
         return "no_managed_apple_account"
     return None
 
@@ -296,7 +289,7 @@ def _locked(session: Session, campaign_id: str, *states: str) -> Campaign:
 
 
 def _record(
-    session: Session, campaign: Campaign, event: Event, actor: str, now: datetime, detail: dict[str, object] | None
+    cases: Cases, campaign: Campaign, event: Event, actor: str, detail: dict[str, object] | None = None
 ) -> None:
     detail = {"campaign": campaign.id, **(detail or {})}
-    audit.record(session, people.PEOPLE_CHAIN, event, now, actor=actor, detail=detail)
+    audit.record(cases.session, people.PEOPLE_CHAIN, event, cases.now, actor=actor, detail=detail)

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from portal import clock
 from portal.credentials import local
 from portal.enrollment import invitations
+from portal.enrollment.invitations import Asker
 from portal.models import Person
 from portal.services import Portal
 from portal.settings import load
@@ -110,7 +111,7 @@ def prepare(server: Server, count: int, name: str) -> list[tuple[str, str, str]]
                 session.add(local.LocalAccount(person=person, password_hash=hashed))
             session.flush()
             cases = Cases(session, portal)
-            invitation = invitations.invite(cases, person, "command", actor="command", asked_by="Bench")
+            invitation = invitations.invite(cases, person, "command", Asker("command", "Bench"))
             made.append((username, settings.url(f"/e/{invitation.token}"), invitation.passcode))
     portal.database.engine.dispose()
     return made
@@ -172,11 +173,11 @@ def cpu_seconds(server: Server) -> float:
     return total
 
 
-def peak_memory_mib(server: Server) -> float:
-    """The most resident memory each web process ever had, added up."""
+def memory_mib(server: Server) -> float:
+    """What web and worker take now: the proportional set sizes of all their processes, added up."""
     total = 0
-    for pid in web_processes(server):
-        found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    for pid in [*web_processes(server), *([server.worker.pid] if server.worker else [])]:
+        found = re.search(r"Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text())
         total += int(found[1]) if found else 0
     return total / 1024
 
@@ -275,6 +276,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="portal-bench-") as folder,
         running(Path(folder), {"PORTAL_DATABASE_URL": database} if database else {}) as server,
     ):
+        print(f"memory          {memory_mib(server):.0f} MiB (web and worker, just started)")
         for way in (with_a_profile, from_settings):
             print(f"\n== {way.__name__.replace('_', ' ')}\n")
             timings = measure(way, server, options.employees, options.concurrency, keys)
@@ -297,7 +299,7 @@ def measure(way: Way, server: Server, count: int, concurrency: int, keys: list[r
     password, crypto = floor_crypto_ms()
     empty = floor_pages_ms(server, concurrency * 100, concurrency) * pages
     report(timings, count, seconds, portal_ms, (password, crypto, empty))
-    print(f"peak memory     {peak_memory_mib(server):.0f} MiB (web, all processes)")
+    print(f"memory          {memory_mib(server):.0f} MiB (web and worker)")
     print(f"requests/enrollment {pages:.1f}, {concurrency} employees at once, {os.cpu_count()} cores")
     return timings
 

@@ -16,7 +16,7 @@ PROVIDER = {
 def changed(portal):
     values = {"mail.password": "hush", "company.name": "Musterwerk", "oidc.providers": [PROVIDER]}
     with portal.database.transaction() as session:
-        saving.save(session, portal.vault, portal.live.base, "x", values, "command", clock.now())
+        saving.save(saving.Editor(session, portal.vault, portal.live.base, "command", clock.now()), "x", values)
     portal.refresh(0)
     return portal
 

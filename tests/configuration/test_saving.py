@@ -20,7 +20,9 @@ def save(portal, company):
         named = {name.replace("__", "."): value for name, value in values.items()}
         options = {key: named.pop(key) for key in ("seen", "confirmed") if key in named}
         with portal.database.transaction() as session:
-            changed = saving.save(session, portal.vault, portal.live.base, page, named, actor, clock.now(), **options)
+            changed = saving.save(
+                saving.Editor(session, portal.vault, portal.live.base, actor, clock.now()), page, named, **options
+            )
         portal.refresh(0)
         return changed
 
@@ -113,7 +115,7 @@ def test_bringing_back_also_brings_back_a_secret(save, portal, session):
     save("mail", mail__password="second", mail__host="mx2.example.com")
     newest = saving.history(session, "mail", {"mail.password"})[0].id
     with portal.database.transaction() as writing:
-        saving.restore(writing, portal.vault, portal.live.base, newest, "admin:one", clock.now())
+        saving.restore(saving.Editor(writing, portal.vault, portal.live.base, "admin:one", clock.now()), newest)
     portal.refresh(0)
     assert (portal.settings.mail.password, portal.settings.mail.host) == ("first", "localhost")
 

@@ -73,9 +73,8 @@ def _change(form: ChangePasswordForm) -> bool:
     now = clock.now()
     try:
         person, attempt = corporate.check(
-            portal.database, portal.sources, portal.settings, form.username.data, form.password.data,
-            request.remote_addr or "", now,
-        )  # fmt: skip
+            portal, form.username.data, form.password.data, request.remote_addr or "", now
+        )
     except corporate.WrongCredentials:
         return False
     if person.source != people.LOCAL:

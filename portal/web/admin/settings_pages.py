@@ -11,7 +11,7 @@ from portal import clock
 from portal.configuration import held_secrets, overlay, saving
 from portal.configuration.overlay import NotValid, Problem
 from portal.configuration.pages import PAGES, Field, fields_of
-from portal.configuration.saving import LocksOut, SavedMeanwhile
+from portal.configuration.saving import Editor, LocksOut, SavedMeanwhile
 from portal.extensions import db_session, portal, transaction
 from portal.models import Person, SettingsVersion
 from portal.settings import TEXT_VARIABLES
@@ -65,17 +65,8 @@ def save_settings(page: str) -> ResponseReturnValue:
         return _page(page, problems=refused.problems, entered=True), 422
     try:
         with transaction():
-            changed = saving.save(
-                db_session,
-                portal.vault,
-                portal.live.base,
-                page,
-                wanted,
-                visits.actor_here(),
-                clock.now(),
-                seen=whole_number(seen) or 0,
-                confirmed=request.form.get("confirm") == "yes",
-            )
+            confirmed = request.form.get("confirm") == "yes"
+            changed = saving.save(_editor(), page, wanted, seen=whole_number(seen) or 0, confirmed=confirmed)
     except NotValid as refused:
         return _page(page, wanted=wanted, problems=refused.problems, entered=True), 422
     except SavedMeanwhile as meanwhile:
@@ -149,9 +140,7 @@ def restore_settings(version: int) -> ResponseReturnValue:
     try:
         with transaction():
             confirmed = request.form.get("confirm") == "yes"
-            saving.restore(
-                db_session, portal.vault, portal.live.base, version, visits.actor_here(), clock.now(), confirmed
-            )
+            saving.restore(_editor(), version, confirmed)
     except NotValid:
         session[NOTICE] = ["restore_not_valid"]
     except LocksOut:
@@ -160,6 +149,11 @@ def restore_settings(version: int) -> ResponseReturnValue:
         portal.refresh(0)
         session[NOTICE] = ["restored"]
     return redirect(url_for("admin.settings_page", page=entry.page if entry.page in PAGES else "company"), 303)
+
+
+def _editor() -> Editor:
+    """Who saves on this page, in the request's transaction."""
+    return Editor(db_session, portal.vault, portal.live.base, visits.actor_here(), clock.now())
 
 
 def _page(

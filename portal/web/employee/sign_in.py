@@ -98,10 +98,8 @@ def sign_out() -> ResponseReturnValue:
 
 
 def _sign_in(username: str, password: str) -> ResponseReturnValue:
-    settings, now = portal.settings, clock.now()
-    person, attempt = corporate.check(
-        portal.database, portal.sources, settings, username, password, request.remote_addr or "", now
-    )
+    now = clock.now()
+    person, attempt = corporate.check(portal, username, password, request.remote_addr or "", now)
     return begin_visit(person, attempt, now)
 
 

@@ -8,12 +8,13 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 
 from portal import clock
-from portal.extensions import db_session, portal, transaction
+from portal.enrollment.invitations import Asker
+from portal.extensions import cases, db_session, transaction
 from portal.models import Campaign, CampaignEntry
 from portal.people import lists
 from portal.people.lists import ListRefused
 from portal.storage import campaigns
-from portal.storage.campaigns import MOST_PER_MINUTE, WrongState
+from portal.storage.campaigns import MOST_PER_MINUTE, Plan, WrongState
 from portal.web import spreadsheets, visits
 from portal.web.helpdesk import blueprint
 
@@ -53,16 +54,8 @@ def upload_campaign() -> ResponseReturnValue:
     except ListRefused as refused:
         return _list(problem=refused, name=name), 422
     with transaction():
-        made = campaigns.check(
-            db_session,
-            portal.settings,
-            name or upload.filename[:80],
-            lines,
-            bool(portal.settings.ldap.servers),
-            visits.actor_here(),
-            visits.here().person.name,
-            clock.now(),
-        )
+        by = Asker(visits.actor_here(), visits.here().person.name)
+        made = campaigns.check(cases(), name or upload.filename[:80], lines, by)
     return redirect(url_for("helpdesk.campaign_page", campaign_id=made.id), 303)
 
 
@@ -103,16 +96,9 @@ def start_campaign(campaign_id: str) -> ResponseReturnValue:
         return _page(campaign_id, "campaign", typed=typed, wrong=wrong), 422
     try:
         with transaction():
-            campaigns.start(
-                db_session,
-                campaign_id,
-                message=typed["message"].replace("\r\n", "\n"),
-                starts_at=starts_at,
-                per_minute=int(typed["per_minute"]),
-                remind_after_days=int(typed["remind_after_days"] or 0),
-                actor=visits.actor_here(),
-                now=clock.now(),
-            )
+            message, reminder = typed["message"].replace("\r\n", "\n"), int(typed["remind_after_days"] or 0)
+            plan = Plan(message, starts_at, int(typed["per_minute"]), reminder)
+            campaigns.start(cases(), campaign_id, plan, visits.actor_here())
         session[NOTICE] = "started"
     except WrongState:
         session[NOTICE] = "wrong_state"
@@ -129,7 +115,7 @@ def change_campaign(campaign_id: str, what: str) -> ResponseReturnValue:
     _campaign(campaign_id)
     try:
         with transaction():
-            campaigns.change(db_session, campaign_id, what, visits.actor_here(), clock.now())
+            campaigns.change(cases(), campaign_id, what, visits.actor_here())
         session[NOTICE] = what
     except WrongState:
         session[NOTICE] = "wrong_state"

@@ -11,6 +11,7 @@ from wtforms.validators import DataRequired, Length
 
 from portal import clock, people
 from portal.enrollment import journey
+from portal.enrollment.invitations import Asker
 from portal.events import Event
 from portal.extensions import cases, db_session, portal
 from portal.models import AuditEvent
@@ -45,15 +46,8 @@ def invite() -> ResponseReturnValue:
     if not form.validate_on_submit() or visit is None:
         return _page(form), 422
     try:
-        created = inviting.by_username(
-            cases(),
-            portal.database,
-            portal.sources,
-            form.username.data,
-            visit.person.role,
-            actor=visits.actor(visit),
-            asked_by=visit.person.name,
-        )
+        by = Asker(visits.actor(visit), visit.person.name)
+        created = inviting.by_username(cases(), portal, form.username.data, visit.person.role, by)
     except NotInvited as refusal:
         form.username.errors = [refusal.code]
         return _page(form), 422

@@ -14,6 +14,7 @@ from portal.credentials import throttle
 from portal.enrollment import access, advice, ending, invitations, journey
 from portal.enrollment.case import Case
 from portal.enrollment.errors import NoPhone, RequestEnded, UnknownPerson
+from portal.enrollment.invitations import Asker
 from portal.extensions import cases, db_session, portal, transaction
 from portal.models import Command, Device, EnrollmentRequest, OutboxMessage, Person
 from portal.notifications.messages import qr_svg
@@ -45,8 +46,8 @@ def request_page(request_id: str) -> ResponseReturnValue:
 @blueprint.post("/requests/<request_id>/resend")
 def resend(request_id: str) -> ResponseReturnValue:
     """A new mail with a new link and passcode."""
-    actor, name = visits.actor_here(), visits.here().person.name
-    return _do(request_id, lambda case: invitations.resend(case, actor=actor, asked_by=name), "resent")
+    by = Asker(visits.actor_here(), visits.here().person.name)
+    return _do(request_id, lambda case: invitations.resend(case, by), "resent")
 
 
 @blueprint.post("/requests/<request_id>/new-passcode")
@@ -168,7 +169,7 @@ def _page(request_id: str, form: HandOverForm | None = None, passcode: str = "")
 
 def _facts(request_id: str) -> dict[str, object]:
     """All that the page tells of one request."""
-    known, now, rules = _known(request_id), clock.now(), portal.settings.passcode
+    known, now = _known(request_id), clock.now()
     facts = journey.of(known)
     device = db_session.scalar(
         select(Device).where(Device.request_id == request_id).order_by(Device.authenticated_at.desc())
@@ -191,7 +192,7 @@ def _facts(request_id: str) -> dict[str, object]:
         "steps": _steps(known, facts),
         "open": known.enrolled_at is None and not over,
         "closed": known.ended_at is not None or known.enrolled_at is not None,
-        "advice": advice.give(known, events, mails, attention, rules, now),
+        "advice": advice.give(cases().view(known), events, mails, attention),
         "attention": attention,
         "events": list(reversed(events)),
         "actors": people.names_of_actors(db_session, (each.actor for each in events)),

@@ -127,13 +127,7 @@ def _sign_in(form: StaffSignInForm) -> ResponseReturnValue | None:
     now = clock.now()
     try:
         person, attempt = corporate.check(
-            portal.database,
-            portal.sources,
-            portal.settings,
-            form.username.data,
-            form.password.data,
-            request.remote_addr or "",
-            now,
+            portal, form.username.data, form.password.data, request.remote_addr or "", now
         )
     except corporate.WrongCredentials as wrong:
         refused("wrong_credentials", wrong.person, PASSWORD, now)
