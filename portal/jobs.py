@@ -98,15 +98,13 @@ class Worker:
         now, settings = clock.now(), self.settings
         self.invite_many()
         self.look_for_leavers()
+        found = [rounds.of_disabled_people, rounds.go_on, rounds.refresh_quiet]
+        for each in [*found, upkeep.reconcile] if self.backend.keeps_queue else found:
+            with self.database.transaction() as session:  # each its own: nobody waits for what another locked
+                each(Cases(session, Given(settings, self.vault), now))
         with self.database.transaction() as session:
-            cases = Cases(session, Given(settings, self.vault), now)
-            rounds.of_disabled_people(cases)
-            rounds.go_on(cases)
-            rounds.refresh_quiet(cases)
             events.forget(session, now)
-            if self.backend.keeps_queue:
-                upkeep.reconcile(cases)
-            elif self.backend.wakes_devices:
+            if self.backend.wakes_devices and not self.backend.keeps_queue:
                 upkeep.wake_again(session, now)
         upkeep.give_push_certificate(self.database, self.backend, settings, now)
         self.manage()

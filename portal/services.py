@@ -45,6 +45,7 @@ class Portal:
         self.live = Live(settings, self.database, lambda: self.vault)
         self.domains: tuple[float, frozenset[str]] | None = None
         """When (monotonic seconds) the domains that may enroll were read last, and which they were."""
+        self._opened_with = settings
 
     @property
     def settings(self) -> Settings:
@@ -53,8 +54,8 @@ class Portal:
 
     def refresh(self, max_age: float = LOOK_EVERY_SECONDS) -> None:
         """Look whether somebody saved settings (at most every ``max_age`` seconds), and open anew what they concern."""
-        before = self.live.current
-        after = self.live.refresh(max_age)
+        before, after = self._opened_with, self.live.refresh(max_age)
+        self._opened_with = after
         if after is before:
             return
         self.domains = None

@@ -5,6 +5,7 @@ import re
 
 import pyotp
 import pytest
+from sqlalchemy.event import listen
 
 from portal.enrollment import ending
 from portal.enrollment.errors import NoManagedAppleAccount
@@ -290,3 +291,31 @@ def test_employee_and_helpdesk_read_the_same_number_of_minutes(app, browser, com
         clock.forward(seconds=seconds)
         shown = re.search(r"within (\d+) minute", browser.get("/enroll/profile").text)[1]
         assert f"it works {shown} more minutes" in helpdesk.get(f"/helpdesk/requests/{invitation.request.id}").text
+
+
+def test_a_page_that_cannot_be_drawn_takes_no_counted_try_back(company, browser, monkeypatch):
+    invitation = company.invite(company.person())
+    form = browser.walk_to("passcode", invitation).hidden()
+    wrong = "000000" if invitation.passcode != "000000" else "000001"
+
+    def fails(*_, **__):
+        raise RuntimeError
+
+    monkeypatch.setattr("portal.web.employee.steps.render_template", fails)
+    for _ in range(8):
+        browser.post("/enroll/passcode", {**form, "passcode": wrong})
+        assert browser.status == 500
+    assert company.request(invitation).passcode_tries == company.portal.settings.passcode.tries
+    assert ("passcode.rejected", "locked") in company.events(invitation)
+
+
+def test_who_has_no_ticket_and_no_visit_waits_for_no_writer(portal, browser):
+    written = []
+    listen(portal.database.engine, "before_cursor_execute", lambda _c, _cursor, told, *_: written.append(told))
+    browser.get("/enroll/sign-in")
+    form = browser.hidden()
+    for path in ("/enroll/ownership", "/enroll/privacy", "/enroll/passcode", "/enroll/terms", "/enroll/profile"):
+        browser.post(path, form)
+        assert browser.path == "/enroll/sign-in"
+    assert browser.get("/p/abcdef.mobileconfig").status in (404, 410)
+    assert not [told for told in written if re.match("BEGIN IMMEDIATE|INSERT|UPDATE", told) or "FOR UPDATE" in told]

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from sqlalchemy import ClauseElement, Table, bindparam, event, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.sql import visitors
 
@@ -24,6 +24,8 @@ from portal.models.operations import GENESIS
 
 PENDING = "audit_pending"
 """Key in ``Session.info``: what was recorded and is not written yet."""
+BEFORE = "audit_before"
+"""Key in ``Session.info``: what was not written when a savepoint was set, by its transaction."""
 LOCKED = "audit_locked"
 """Key in ``Session.info``: the requests that this transaction has locked and read since, by id."""
 
@@ -190,10 +192,27 @@ def _write_with_the_rest(session: Session) -> None:
 
 
 @event.listens_for(Session, "after_commit")
-@event.listens_for(Session, "after_rollback")
-def _forget(session: Session) -> None:
+def _committed(session: Session) -> None:
     pending(session).clear()
+    if not session.in_nested_transaction():
+        session.info.pop(LOCKED, None)
+
+
+@event.listens_for(Session, "after_rollback")
+def _rolled_back(session: Session) -> None:
+    pending(session)[:] = session.info.get(BEFORE, {}).get(session.get_nested_transaction(), ())
     session.info.pop(LOCKED, None)
+
+
+@event.listens_for(Session, "after_transaction_create")
+def _keep_for_a_rollback(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.nested:
+        session.info.setdefault(BEFORE, {})[transaction] = pending(session)[:]
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _savepoint_is_gone(session: Session, transaction: SessionTransaction) -> None:
+    session.info.get(BEFORE, {}).pop(transaction, None)
 
 
 @event.listens_for(Session, "do_orm_execute")
@@ -203,4 +222,6 @@ def _write_before_it_is_read(state: ORMExecuteState) -> None:
 
 
 def _reads_events(state: ORMExecuteState) -> bool:
-    return any(part is _EVENTS for part in visitors.iterate(cast(ClauseElement, state.statement)))
+    parts = visitors.iterate(cast(ClauseElement, state.statement))
+    tables = (part.name for part in parts if isinstance(part, Table))
+    return AuditEvent.__mapper__ in state.all_mappers or _EVENTS.name in tables

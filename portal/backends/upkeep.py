@@ -48,13 +48,13 @@ log = logging.getLogger("portal.upkeep")
 
 def reconcile(cases: Cases) -> int:
     """Find what was lost; how many things were put right or asked again."""
-    count = 0
-    for command_id, device_id in _not_answered(cases.session, cases.now):
-        case = cases.of_device(device_id)
-        command = cases.session.get(Command, command_id, populate_existing=True)
-        if case is not None and command is not None and command.status in ("sent", "not_now"):
-            _ask_anew(case, command)
-            count += 1
+    count, lost = 0, _not_answered(cases.session, cases.now)
+    for case in cases.of_devices(select(Device.id).where(Device.id.in_({device_id for _, device_id in lost}))):
+        for command_id in (command_id for command_id, device_id in lost if case.device and device_id == case.device.id):
+            command = cases.session.get(Command, command_id, populate_existing=True)
+            if command is not None and command.status in ("sent", "not_now"):
+                _ask_anew(case, command)
+                count += 1
     return count + _never_enrolled(cases) + _hand_over_again(cases.session, cases.now)
 
 

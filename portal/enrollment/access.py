@@ -64,8 +64,9 @@ def owner_signs_in(case: Case, person: Person) -> None:
 def fetch(case: Case, token: AccessToken) -> tuple[str, bytes]:
     """(profile id, signed bytes) for a token, the same each time. Raises TokenRefused (recorded)."""
     reason = _problem(case, token)
-    if reason is None and token.confirmed_at is not None:
-        reason = "token_used"
+    assert case.profile is not None
+    if reason is None and (token.confirmed_at is not None or token.token_hash != case.profile.ticket_hash):
+        reason = "token_used"  # or granted to a device that has the profile and only had its owner sign in again
     try:
         content = profiles.content(case, Way.ACCOUNT)
     except ProfileUnavailable:

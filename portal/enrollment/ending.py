@@ -31,6 +31,10 @@ class Reason(StrEnum):
     FORGOTTEN = "forgotten"
 
 
+REPLACED = "superseded"
+"""Why a device ends whose download was replaced by a newer one before it was managed."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Door:
     """``closes``: what the request's ``end_reason`` becomes, None if it ran out by itself; ``event``: what is told."""
@@ -52,6 +56,7 @@ def end(case: Case, reason: str, actor: str = Actor.DEVICE) -> bool:
     """The enrollment is over; False if it was already. What ends, and that the person is told, never depends on why.
 
     With ``case.device`` that device ended it; why it had been asked to leave counts more than what its message means.
+    One that never got further with a download that was replaced since ends nothing but itself.
     """
     device, request = case.device, case.request
     if device is not None:
@@ -59,6 +64,10 @@ def end(case: Case, reason: str, actor: str = Actor.DEVICE) -> bool:
             return False
         if reason != Reason.GIVEN_UP and device.leaving_reason:
             reason = device.leaving_reason
+        if device.profile_id != request.profile_id and device.enrolled_at is None:
+            _device_ends(case, device, REPLACED)
+            case.record(Event.DEVICE_LEFT, REPLACED, actor=actor)
+            return True
     door = _DOORS.get(reason, _AS_A_DEVICE) if device is None else _AS_A_DEVICE
     if device is None and door.event is not None and request.ended_at is not None:
         return False
@@ -68,9 +77,7 @@ def end(case: Case, reason: str, actor: str = Actor.DEVICE) -> bool:
         case.retire(profile, reason)
     ended = [each for each in case.store.devices_of(request.id) if each.ended_at is None]
     for each in ended:
-        each.ended_at, each.end_reason = case.now, reason
-        each.push_sealed = None
-        commands.drop(case, each)
+        _device_ends(case, each, reason)
     if door.event is not None:
         case.record(door.event, reason if door.event is Event.DEVICE_LEFT else None, actor=actor)
     if request.person.email:
@@ -78,6 +85,12 @@ def end(case: Case, reason: str, actor: str = Actor.DEVICE) -> bool:
             if each.enrolled_at is not None:
                 case.send("left", messages.left(case.settings, request, each, reason))
     return True
+
+
+def _device_ends(case: Case, device: Device, reason: str) -> None:
+    device.ended_at, device.end_reason = case.now, reason
+    device.push_sealed = None
+    commands.drop(case, device)
 
 
 def cancel(case: Case, actor: str) -> None:

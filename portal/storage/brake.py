@@ -157,9 +157,10 @@ def keep(session: Session, actor: str, now: datetime) -> int:
         return 0
     theirs = select(Device.request_id).where(*_waiting())
     requests = select(EnrollmentRequest.id).where(EnrollmentRequest.id.in_(theirs)).order_by(EnrollmentRequest.id)
-    session.execute(requests.with_for_update())
+    ours = session.scalars(requests.with_for_update()).all()
     lock_name(session, STATE)
-    devices = session.scalars(select(Device).where(*_waiting()).execution_options(populate_existing=True)).all()
+    query = select(Device).where(Device.request_id.in_(ours), *_waiting())
+    devices = session.scalars(query.execution_options(populate_existing=True)).all()
     count = 0
     for device in devices:
         if device.request.person.disabled_at is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import Select, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -115,6 +115,11 @@ class Cases:
         """The request behind a link. The look-up is by hash, so its time tells nothing about the token."""
         return self.session.scalar(_BY_LINK, {"hash": token_hash(token)})
 
+    def knows_ticket(self, ticket: str) -> bool:
+        """Whether a profile is, or was, at the address with this ticket."""
+        hashed = token_hash(ticket)
+        return self.session.scalar(select(IssuedProfile.id).where(IssuedProfile.ticket_hash == hashed)) is not None
+
     def of_ticket(self, ticket: str) -> Case | None:
         """The case of a profile by the ticket in its address, with that profile."""
         return self._of_profile("ticket_hash", token_hash(ticket))
@@ -164,11 +169,23 @@ class Cases:
         return self.of_profile(profile_id) if profile_id is not None else None
 
     def of_devices(self, wanted: Select[str]) -> Iterator[Case]:
-        """The cases of the devices whose ids ``wanted`` finds, one after the other."""
+        """The cases of the devices whose ids ``wanted`` finds, all locked before the first is given.
+
+        For the worker, which never waits for one while it holds others: whoever somebody else is at is left out.
+        """
+        ids = self.session.scalars(wanted).all()
+        theirs = select(Device.request_id).where(Device.id.in_(ids))
+        free = self.session.scalars(_free(EnrollmentRequest.id.in_(theirs))).all()
+        wanted = select(Device.id).where(Device.id.in_(ids), Device.request_id.in_(free)).order_by(Device.request_id)
         for device_id in self.session.scalars(wanted).all():
             case = self.of_device(device_id)
             if case is not None:
                 yield case
+
+    def of_requests(self, wanted: Select[str]) -> Iterator[Case]:
+        """The same for requests whose ids ``wanted`` finds."""
+        for request_id in self.session.scalars(_free(EnrollmentRequest.id.in_(wanted))).all():
+            yield self.lock(request_id)
 
     def _of_profile(self, column: str, value: str) -> Case | None:
         lock, load = _BY_PROFILE[column]
@@ -321,6 +338,12 @@ def _locked_by(request_id: Select[str]) -> Select[EnrollmentRequest]:
         .with_for_update(of=EnrollmentRequest)
         .execution_options(populate_existing=True)
     )
+
+
+def _free(wanted: ColumnElement[bool]) -> Select[str]:
+    """The ids of those requests at which nobody is, locked."""
+    of_them = select(EnrollmentRequest.id).where(wanted).order_by(EnrollmentRequest.id)
+    return of_them.with_for_update(skip_locked=True)
 
 
 # Asked at every step, so built once.

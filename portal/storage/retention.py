@@ -28,9 +28,10 @@ def forget_closed(cases: Cases) -> int:
     ran_out = and_(request.ended_at.is_(None), request.enrolled_at.is_(None), request.expires_at < before)
     over = or_(request.ended_at < before, ran_out)
     wanted = select(request.id).where(request.managed_apple_account != "", over).limit(AT_A_TIME)
-    ids = list(session.scalars(wanted))
-    for request_id in ids:
-        ending.end(cases.lock(request_id), ending.Reason.FORGOTTEN)
+    ids = []
+    for case in cases.of_requests(wanted):
+        ending.end(case, ending.Reason.FORGOTTEN)
+        ids.append(case.request.id)
     erasure.of_requests(session, select(request.id).where(request.id.in_(ids)))
     return len(ids)
 

@@ -10,7 +10,7 @@ from portal.simulator.employee import Stuck
 from portal.simulator.iphone import SignInAgain, Unenrolled
 from portal.storage import rounds
 from portal.storage.cases import Cases
-from tests.account_driven.steps import enroll, post, signed, token_of, walking
+from tests.account_driven.steps import ACCOUNT, enroll, post, signed, token_of, walking
 from tests.factories import Company
 
 
@@ -37,6 +37,23 @@ def test_a_token_replayed_after_the_enrollment_gets_a_fresh_challenge(app, compa
     token = enroll(app, invitation).phone.token
     assert refused(app, token) == 401
     assert company.events(invitation)[-1] == ("token.refused", "token_used")
+
+
+def test_a_token_from_signing_in_again_fetches_no_profile(app, company, invitation, settings_app):
+    base_url, token = token_of(settings_app, invitation, app)
+    device = settings_app.phone
+    device.account, device.token = ACCOUNT, token
+    device.obtain_identity(device.open_profile(settings_app.fetch_profile(base_url, token)))
+    device.token = "lost"
+    with pytest.raises(SignInAgain) as asked:
+        device.authenticate()
+    settings_app.sign_in_again(asked.value, walking(app, invitation))
+    assert device.token not in ("lost", token)
+    assert refused(app, device.token) == 401
+    assert company.events(invitation)[-1] == ("token.refused", "token_used")
+    device.authenticate()
+    device.token_update()
+    assert company.status(invitation) == "enrolled"
 
 
 def test_a_token_of_a_cancelled_request_gets_a_fresh_challenge(app, company, portal, clock, invitation, settings_app):

@@ -217,6 +217,22 @@ def test_a_link_is_only_ever_kept_as_its_hash(enrollment):
     assert token not in repr([vars(row) for row in enrollment.store.rows])
 
 
+def test_whose_download_was_replaced_ends_nothing_but_itself(enrollment):
+    answer_everything(enrollment)
+    first = download(enrollment)
+    certify(enrollment, first)
+    devices.authenticated(enrollment.case(profile=first), DeviceReport("E1"))
+    enrollment.now += timedelta(minutes=9)
+    managed = enroll(enrollment, "E2")
+    assert ending.end(enrollment.case(profile=first), Reason.LEFT)
+    assert not ending.end(enrollment.case(profile=first), Reason.LEFT)
+    assert enrollment.case(profile=first).device.end_reason == "superseded"
+    case = enrollment.case(profile=managed)
+    assert (case.request.ended_at, case.device.ended_at, case.certificate.revoked_at) == (None, None, None)
+    assert ending.end(case, Reason.LEFT)
+    assert enrollment.events[-1] == "device.left"
+
+
 class Machine(RuleBasedStateMachine):
     """Two browsers, devices, helpdesk and the clock, in whatever order."""
 

@@ -1,6 +1,6 @@
 """Step 8: waiting for the device, and what is now on it."""
 
-from flask import jsonify, render_template
+from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from portal.enrollment import journey
@@ -11,14 +11,14 @@ from portal.web import visits
 from portal.web.employee import safari_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
-from portal.web.employee.steps import address_of, case_of, step_page, to_current_step
+from portal.web.employee.steps import Page, address_of, case_of, step_page, to_current_step
 
 UNDER_WAY = {Waiting.DOWNLOAD, Waiting.INSTALL, Waiting.DEVICE, Waiting.ACCOUNT}
 
 
 @safari_pages.route("/enroll/finish", methods=["GET", "POST"])
 @step_page(Step.FINISH)
-def finish(visit: Visit, case: Case) -> ResponseReturnValue:
+def finish(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     """How far the device is; at the end, what it has now or what to do."""
     if ContinueForm().validate_on_submit():
         return to_current_step(visit)
@@ -26,7 +26,7 @@ def finish(visit: Visit, case: Case) -> ResponseReturnValue:
     waiting = journey.waiting(facts, case.now)
     name = "waiting" if waiting in UNDER_WAY else "enrolled" if waiting is Waiting.ENROLLED else "failed"
     account, way = request.managed_apple_account, Way(facts.way or way_here(request))
-    return render_template(f"employee/{name}.html", waiting=waiting, facts=facts, account=account, way=way)
+    return Page(name, {"waiting": waiting, "facts": facts, "account": account, "way": way})
 
 
 @safari_pages.get("/enroll/state")

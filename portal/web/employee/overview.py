@@ -1,6 +1,5 @@
 """Step 5: the three things that will happen now."""
 
-from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from portal.enrollment import steps
@@ -11,22 +10,17 @@ from portal.web import visits
 from portal.web.employee import journey_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
-from portal.web.employee.steps import step_page, to_current_step
+from portal.web.employee.steps import Page, step_page, to_current_step
 from portal.web.rules import WEB_VIEW
 
 
 @journey_pages.route("/overview", methods=["GET", "POST"])
 @step_page(Step.OVERVIEW)
-def overview(visit: Visit, case: Case) -> ResponseReturnValue:
+def overview(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     """Shown once; going on is all there is to do."""
     form = ContinueForm()
     if form.validate_on_submit():
         steps.see_overview(case)
         return to_current_step(visit)
-    return render_template(
-        "employee/overview.html",
-        form=form,
-        account=case.request.managed_apple_account,
-        way=way_here(case.request),
-        in_settings=visits.area() == WEB_VIEW,
-    )
+    account, way, in_settings = case.request.managed_apple_account, way_here(case.request), visits.area() == WEB_VIEW
+    return Page("overview", {"form": form, "account": account, "way": way, "in_settings": in_settings})

@@ -1,6 +1,5 @@
 """Step 2: whose phone is it."""
 
-from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from portal.enrollment import steps
@@ -10,12 +9,12 @@ from portal.extensions import portal
 from portal.models import Visit
 from portal.web.employee import journey_pages
 from portal.web.employee.forms import OwnershipForm
-from portal.web.employee.steps import FORM_REFUSED, step_page, to_current_step
+from portal.web.employee.steps import FORM_REFUSED, Page, step_page, to_current_step
 
 
 @journey_pages.route("/ownership", methods=["GET", "POST"])
 @step_page(Step.OWNERSHIP)
-def ownership(visit: Visit, case: Case) -> ResponseReturnValue:
+def ownership(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     """Employee goes on; Corporate gets a page that says who to ask, and a way back."""
     form = OwnershipForm()
     offered = portal.settings.enrollment.offer_corporate
@@ -24,4 +23,4 @@ def ownership(visit: Visit, case: Case) -> ResponseReturnValue:
         return to_current_step(visit)
     status = FORM_REFUSED if form.errors else 200
     name = "corporate" if case.request.ownership == "corporate" and not form.errors else "ownership"
-    return render_template(f"employee/{name}.html", form=form, offer_corporate=offered), status
+    return Page(name, {"form": form, "offer_corporate": offered}, status)

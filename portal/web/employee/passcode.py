@@ -1,6 +1,6 @@
 """Step 4: the passcode from the e-mail."""
 
-from flask import redirect, render_template, session
+from flask import redirect, session
 from flask.typing import ResponseReturnValue
 
 from portal.enrollment import passcode as passcodes
@@ -18,7 +18,7 @@ from portal.models import Visit
 from portal.web import visits
 from portal.web.employee import journey_pages
 from portal.web.employee.forms import ContinueForm, PasscodeForm
-from portal.web.employee.steps import FORM_REFUSED, address_of, step_page, to_current_step
+from portal.web.employee.steps import FORM_REFUSED, Page, address_of, step_page, to_current_step
 
 NOTICE = "passcode_notice"
 """Session key: what to say about the passcode on the next page, once."""
@@ -26,7 +26,7 @@ NOTICE = "passcode_notice"
 
 @journey_pages.route("/passcode", methods=["GET", "POST"])
 @step_page(Step.PASSCODE)
-def passcode(visit: Visit, case: Case) -> ResponseReturnValue:
+def passcode(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     """Six digits, counted before they are compared."""
     form, tries_left = PasscodeForm(), None
     if form.validate_on_submit():
@@ -42,17 +42,17 @@ def passcode(visit: Visit, case: Case) -> ResponseReturnValue:
         except PasscodeLocked:
             form.passcode.errors = ["passcode_locked"]
     request, rules, now = case.request, case.settings.passcode, case.now
-    return render_template(
-        "employee/passcode.html",
-        form=form,
-        tries_left=tries_left,
-        usable=passcodes.usable(request, rules, now),
-        expired=passcodes.expired(request, rules, now),
-        used_elsewhere=request.passcode_used_at is not None,
-        wait=passcodes.resend_wait(request, rules, now),
-        notice=session.pop(NOTICE, None),
-        email=request.person.email,
-    ), FORM_REFUSED if form.errors else 200
+    told = {
+        "form": form,
+        "tries_left": tries_left,
+        "usable": passcodes.usable(request, rules, now),
+        "expired": passcodes.expired(request, rules, now),
+        "used_elsewhere": request.passcode_used_at is not None,
+        "wait": passcodes.resend_wait(request, rules, now),
+        "notice": session.pop(NOTICE, None),
+        "email": request.person.email,
+    }
+    return Page("passcode", told, FORM_REFUSED if form.errors else 200)
 
 
 @journey_pages.post("/passcode/send")

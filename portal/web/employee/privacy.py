@@ -1,6 +1,5 @@
 """Step 3: what IT can and cannot see."""
 
-from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from portal.enrollment import steps
@@ -9,15 +8,15 @@ from portal.enrollment.journey import Step
 from portal.models import Visit
 from portal.web.employee import journey_pages
 from portal.web.employee.forms import AcknowledgeForm
-from portal.web.employee.steps import FORM_REFUSED, step_page, to_current_step
+from portal.web.employee.steps import FORM_REFUSED, Page, step_page, to_current_step
 
 
 @journey_pages.route("/privacy", methods=["GET", "POST"])
 @step_page(Step.PRIVACY)
-def privacy(visit: Visit, case: Case) -> ResponseReturnValue:
+def privacy(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     """The privacy notice, to be acknowledged."""
     form = AcknowledgeForm()
     if form.validate_on_submit():
         steps.acknowledge_privacy(case)
         return to_current_step(visit)
-    return render_template("employee/privacy.html", form=form), FORM_REFUSED if form.errors else 200
+    return Page("privacy", {"form": form}, FORM_REFUSED if form.errors else 200)

@@ -1,6 +1,6 @@
 """Step 7: the profile, downloaded from a short-lived ticket; for a device that enrolls from Settings, how to."""
 
-from flask import Response, redirect, render_template, url_for
+from flask import Response, redirect, url_for
 from flask import request as http
 from flask.typing import ResponseReturnValue
 
@@ -15,12 +15,12 @@ from portal.web import press
 from portal.web.employee import safari_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
-from portal.web.employee.steps import case_of, step_page
+from portal.web.employee.steps import Page, case_of, step_page
 
 
 @safari_pages.route("/enroll/profile", methods=["GET", "POST"])
 @step_page(Step.PROFILE)
-def profile(visit: Visit, case: Case) -> ResponseReturnValue:
+def profile(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     """Before the download a button; after it the countdown and the way through Settings."""
     form, now, facts = ContinueForm(), case.now, case.facts
     if form.validate_on_submit():
@@ -32,17 +32,17 @@ def profile(visit: Visit, case: Case) -> ResponseReturnValue:
     if waiting is not Waiting.INSTALL:
         press.check_backend()
     if way is Way.ACCOUNT:
-        return render_template("employee/settings.html", waiting=waiting, account=case.request.managed_apple_account)
-    return render_template(
-        "employee/profile.html",
-        form=form,
-        waiting=waiting,
-        account=case.request.managed_apple_account,
-        expires_at=facts.profile_expires_at,
-        now=now,
-        minutes_left=facts.minutes_left(now),
-        lifetime=portal.settings.profile.lifetime_minutes,
-    )
+        return Page("settings", {"waiting": waiting, "account": case.request.managed_apple_account})
+    told = {
+        "form": form,
+        "waiting": waiting,
+        "account": case.request.managed_apple_account,
+        "expires_at": facts.profile_expires_at,
+        "now": now,
+        "minutes_left": facts.minutes_left(now),
+        "lifetime": portal.settings.profile.lifetime_minutes,
+    }
+    return Page("profile", told)
 
 
 @safari_pages.get("/enroll/profile.mobileconfig")
@@ -66,6 +66,8 @@ def profile_file(visit: Visit, case: Case) -> ResponseReturnValue:
 @safari_pages.get("/p/<ticket>.mobileconfig")
 def ticket(ticket: str) -> ResponseReturnValue:
     """The signed profile; the same bytes for as long as the ticket lives."""
+    if not cases().knows_ticket(ticket):
+        raise ProfileUnavailable  # whoever has none does not wait in the line of those who write
     with transaction():
         case = cases().of_ticket(ticket)
         if case is None:

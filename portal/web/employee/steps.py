@@ -1,9 +1,10 @@
 """What every step page needs: a signed-in browser, the request it walks, and that this step is its turn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import wraps
 
-from flask import g, redirect, request, url_for
+from flask import g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.enrollment import journey
@@ -15,22 +16,34 @@ from portal.models import Visit
 from portal.web import visits
 from portal.web.rules import WEB_VIEW
 
-StepView = Callable[[Visit, Case], ResponseReturnValue]
 FORM_REFUSED = 422
 """Status of a page shown again because of what was entered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a step shows. It is drawn when what was decided is kept: a page that fails takes no counted try back."""
+
+    template: str
+    facts: Mapping[str, object]
+    status: int = 200
+
+    def draw(self) -> ResponseReturnValue:
+        """The answer."""
+        return render_template(f"employee/{self.template}.html", **self.facts), self.status
+
+
+StepView = Callable[[Visit, Case], Page | ResponseReturnValue]
 
 
 def step_page(step: Step) -> Callable[[StepView], Callable[[], ResponseReturnValue]]:
     """Give the view its visit and case; anyone else is sent to sign in or to the current step.
 
-    A form is taken in one transaction, with the case locked.
+    A form is taken in one transaction, with the case locked; a page is drawn after it.
     """
 
     def decorate(view: StepView) -> Callable[[], ResponseReturnValue]:
-        def show(locked: bool) -> ResponseReturnValue:
-            visit = visits.current()
-            if visit is None or visit.request_id is None:
-                return redirect(address_of(Step.SIGN_IN), 303)
+        def take(visit: Visit, locked: bool) -> Page | ResponseReturnValue:
             case = case_of(visit, locked)
             g.walker = visit.person.name
             g.short_code = short_code(case.request.id)
@@ -40,10 +53,15 @@ def step_page(step: Step) -> Callable[[StepView], Callable[[], ResponseReturnVal
 
         @wraps(view)
         def page() -> ResponseReturnValue:
-            if request.method != "POST":
-                return show(locked=False)
-            with transaction():
-                return show(locked=True)
+            visit = visits.current()
+            if visit is None or visit.request_id is None:
+                return redirect(address_of(Step.SIGN_IN), 303)
+            if request.method == "POST":
+                with transaction():
+                    answer = take(visit, locked=True)
+            else:
+                answer = take(visit, locked=False)
+            return answer.draw() if isinstance(answer, Page) else answer
 
         return page
 

@@ -1,6 +1,6 @@
 """Step 6: the license terms."""
 
-from flask import render_template, session
+from flask import session
 from flask.typing import ResponseReturnValue
 
 from portal.enrollment import steps
@@ -13,7 +13,7 @@ from portal.models import Visit
 from portal.web import i18n
 from portal.web.employee import journey_pages
 from portal.web.employee.forms import TermsForm
-from portal.web.employee.steps import FORM_REFUSED, step_page, to_current_step
+from portal.web.employee.steps import FORM_REFUSED, Page, step_page, to_current_step
 
 SHOWN = "terms_shown"
 """Session key: version and digest this browser was shown last, for a form that does not say."""
@@ -21,7 +21,7 @@ SHOWN = "terms_shown"
 
 @journey_pages.route("/terms", methods=["GET", "POST"])
 @step_page(Step.TERMS)
-def terms(visit: Visit, case: Case) -> ResponseReturnValue:
+def terms(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     """Accepts exactly the text that was shown; if another version came in between, that one is shown."""
     form, changed = TermsForm(), False
     if form.validate_on_submit():
@@ -39,11 +39,6 @@ def terms(visit: Visit, case: Case) -> ResponseReturnValue:
     digest = license_terms.sha256(shown.text)
     session[SHOWN] = [shown.version, digest]
     status = FORM_REFUSED if form.errors or changed else 200
-    return render_template(
-        "employee/terms.html",
-        form=form,
-        terms=shown,
-        sha256=digest,
-        changed=changed,
-        again=case.facts.terms_accepted_at,
-    ), status
+    again = case.facts.terms_accepted_at
+    told = {"form": form, "terms": shown, "sha256": digest, "changed": changed, "again": again}
+    return Page("terms", told, status)

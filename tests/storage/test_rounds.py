@@ -1,0 +1,77 @@
+"""The worker's rounds take what nobody is at, and never wait: who waits while holding others stops everybody."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text, update
+
+from portal.backends import upkeep
+from portal.models import Command, Device, EnrollmentRequest, Person, PortalState
+from portal.storage import brake, retention, rounds
+from portal.storage.cases import Cases
+from tests.factories import Company, phone
+from tests.pages import Browser
+
+
+def disabled(session, now):
+    session.execute(update(Person).values(disabled_at=now))
+
+
+def released(session, now):
+    session.execute(update(Device).values(leaving_held_at=now, leaving_reason="cancelled"))
+    session.add(PortalState(name=brake.STATE, value=f'{{"released": "{now.isoformat()}"}}'))
+
+
+def quiet(session, now):
+    session.execute(update(Device).values(last_seen_at=now - timedelta(days=9)))
+    session.execute(update(Command).values(created_at=now - timedelta(days=9)))
+
+
+def not_further(session, now):
+    session.execute(update(Device).values(enrolled_at=None, authenticated_at=now - timedelta(hours=1)))
+
+
+def long_over(session, now):
+    session.execute(update(EnrollmentRequest).values(ended_at=now - timedelta(days=2), end_reason="removed"))
+
+
+ROUNDS = [
+    (disabled, rounds.of_disabled_people),
+    (released, rounds.go_on),
+    (quiet, rounds.refresh_quiet),
+    (not_further, upkeep.reconcile),
+    (long_over, retention.forget_closed),
+]
+
+
+@pytest.fixture
+def two(make_app, clock):
+    """A portal that forgets after a day, with two managed devices."""
+    app = make_app(retention={"closed_requests_days": 1})
+    company = Company(app.extensions["portal"])
+    for number in range(2):
+        invitation = company.invite(company.person(f"person{number}"))
+        phone(app, number).install(Browser(app).walk_to("profile", invitation).download())
+    clock.forward(hours=2)
+    return company.portal
+
+
+@pytest.mark.parametrize(("prepare", "work"), ROUNDS, ids=[work.__name__ for _, work in ROUNDS])
+def test_a_round_leaves_out_whom_somebody_is_at_and_takes_him_the_next_time(two, clock, prepare, work):
+    database, now = two.database, clock()
+    locks = database.engine.dialect.name == "postgresql"  # else there is one writer at a time
+    with database.transaction() as session:
+        prepare(session, now)
+        last = session.scalars(select(EnrollmentRequest.id).order_by(EnrollmentRequest.id.desc())).first()
+
+    def go():
+        with database.transaction() as session:
+            if locks:
+                session.execute(text("set local lock_timeout = '2s'"))
+            return work(Cases(session, two, now))
+
+    with database.session() as staff:
+        staff.execute(select(EnrollmentRequest.id).where(EnrollmentRequest.id == last).with_for_update())
+        assert go() == (1 if locks else 2)
+    assert go() == (1 if locks else 0)
+    assert go() == 0
