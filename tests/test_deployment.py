@@ -14,6 +14,7 @@ from portal.configuration import overlay
 from portal.settings import ROOT, load
 from portal.simulator import nanomdm
 from tests.peers.proxy import Proxy, needs_nginx
+from tests.servers import portal_server
 from tests.tools import needs_nanomdm
 
 CONFIG = ROOT / "config"
@@ -143,6 +144,23 @@ def test_nginx_forwards_people_limits_people_and_newcomers_and_hides_the_hooks(t
         assert set(devices) == {502}
     finally:
         proxy.stop()
+
+
+@needs_nginx
+def test_stylesheets_and_scripts_are_sent_compressed_and_pages_are_not(tmp_path):
+    with portal_server(tmp_path / "portal") as server:
+        proxy = Proxy(tmp_path / "nginx", server.port)
+        proxy.start()
+        try:
+            with httpx.Client(base_url=proxy.url, verify=False) as client:
+                encoding = {
+                    path: client.get(path).headers.get("Content-Encoding")
+                    for path in ("/static/portal.css", "/static/staff.css", "/static/page.js", "/staff/sign-in")
+                }
+        finally:
+            proxy.stop()
+    assert encoding.pop("/staff/sign-in") is None
+    assert set(encoding.values()) == {"gzip"}
 
 
 def test_the_examples_that_the_documentation_names_exist():

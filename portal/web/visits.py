@@ -95,6 +95,11 @@ def current() -> Visit | None:
     return None if isinstance(user, AnonymousUserMixin) else cast(SignedIn, user._get_current_object()).visit
 
 
+def carries_token() -> bool:
+    """Whether this browser was ever signed in to this area; its token need not count any more."""
+    return isinstance(session.get(area()), str)
+
+
 def here() -> Visit:
     """The live visit of this browser, on pages that nobody else is let in to."""
     visit = current()

@@ -43,7 +43,10 @@ def step_page(step: Step) -> Callable[[StepView], Callable[[], ResponseReturnVal
     """
 
     def decorate(view: StepView) -> Callable[[], ResponseReturnValue]:
-        def take(visit: Visit, locked: bool) -> Page | ResponseReturnValue:
+        def take(locked: bool) -> Page | ResponseReturnValue:
+            visit = visits.current()
+            if visit is None or visit.request_id is None:
+                return redirect(address_of(Step.SIGN_IN), 303)
             case = case_of(visit, locked)
             g.walker = visit.person.name
             g.short_code = short_code(case.request.id)
@@ -53,14 +56,11 @@ def step_page(step: Step) -> Callable[[StepView], Callable[[], ResponseReturnVal
 
         @wraps(view)
         def page() -> ResponseReturnValue:
-            visit = visits.current()
-            if visit is None or visit.request_id is None:
-                return redirect(address_of(Step.SIGN_IN), 303)
-            if request.method == "POST":
+            if request.method == "POST" and visits.carries_token():  # nobody waits in the line of those who write
                 with transaction():
-                    answer = take(visit, locked=True)
+                    answer = take(locked=True)
             else:
-                answer = take(visit, locked=False)
+                answer = take(locked=False)
             return answer.draw() if isinstance(answer, Page) else answer
 
         return page
