@@ -22,9 +22,24 @@ from tests.factories import BASE, Company, phone
 from tests.pages import Browser
 
 PORTAL = str(ROOT / "portal") + "/"
-EVERYWHERE = ("audit/links.py", "clock.py", "database.py", "events.py", "extensions.py", "models/base.py", "vault.py",
-              "wording.py", "configuration/live.py", "web/i18n.py", "web/own_texts.py", "web/security.py",
-              "web/visits.py")  # fmt: skip
+EVERYWHERE = (
+    "audit/links.py",
+    "audit/writing.py",
+    "clock.py",
+    "configuration/live.py",
+    "database.py",
+    "events.py",
+    "extensions.py",
+    "models/base.py",
+    "services.py",
+    "vault.py",
+    "web/i18n.py",
+    "web/own_texts.py",
+    "web/rules.py",
+    "web/security.py",
+    "web/visits.py",
+    "wording.py",
+)
 """Read once: services that nearly every view uses."""
 
 

@@ -22,10 +22,14 @@ def finish(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     """How far the device is; at the end, what it has now or what to do."""
     if ContinueForm().validate_on_submit():
         return to_current_step(visit)
-    request, facts = case.request, case.facts
-    waiting = journey.waiting(facts, case.now)
+    return shown(case, way_here(case.request))
+
+
+def shown(case: Case, way: Way) -> Page:
+    """The page as it is for ``case`` now; ``way`` as long as its device took none."""
+    facts, waiting = case.facts, journey.waiting(case.facts, case.now)
     name = "waiting" if waiting in UNDER_WAY else "enrolled" if waiting is Waiting.ENROLLED else "failed"
-    account, way = request.managed_apple_account, Way(facts.way or way_here(request))
+    account, way = case.request.managed_apple_account, Way(facts.way or way)
     return Page(name, {"waiting": waiting, "facts": facts, "account": account, "way": way})
 
 

@@ -4,7 +4,7 @@ from flask.typing import ResponseReturnValue
 
 from portal.enrollment import steps
 from portal.enrollment.case import Case
-from portal.enrollment.journey import Step
+from portal.enrollment.journey import Step, Way
 from portal.models import Visit
 from portal.web import visits
 from portal.web.employee import journey_pages
@@ -22,5 +22,10 @@ def overview(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     if form.validate_on_submit():
         steps.see_overview(case)
         return to_current_step(visit)
-    account, way, in_settings = case.request.managed_apple_account, way_here(case.request), visits.area() == WEB_VIEW
+    return shown(case, form, way_here(case.request), in_settings=visits.area() == WEB_VIEW)
+
+
+def shown(case: Case, form: ContinueForm, way: Way, in_settings: bool = False) -> Page:
+    """The page as it is for ``case`` now; ``in_settings``: in the web view of Settings."""
+    account = case.request.managed_apple_account
     return Page("overview", {"form": form, "account": account, "way": way, "in_settings": in_settings})

@@ -5,7 +5,6 @@ from flask.typing import ResponseReturnValue
 from portal.enrollment import steps
 from portal.enrollment.case import Case
 from portal.enrollment.journey import Step
-from portal.extensions import portal
 from portal.models import Visit
 from portal.web.employee import journey_pages
 from portal.web.employee.forms import OwnershipForm
@@ -17,10 +16,15 @@ from portal.web.employee.steps import FORM_REFUSED, Page, step_page, to_current_
 def ownership(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     """Employee goes on; Corporate gets a page that says who to ask, and a way back."""
     form = OwnershipForm()
-    offered = portal.settings.enrollment.offer_corporate
+    offered = case.settings.enrollment.offer_corporate
     if form.validate_on_submit() and (offered or form.ownership.data == "employee"):
         steps.choose_ownership(case, form.ownership.data)
         return to_current_step(visit)
-    status = FORM_REFUSED if form.errors else 200
+    return shown(case, form)
+
+
+def shown(case: Case, form: OwnershipForm) -> Page:
+    """The page as it is for ``case`` now."""
     name = "corporate" if case.request.ownership == "corporate" and not form.errors else "ownership"
-    return Page(name, {"form": form, "offer_corporate": offered}, status)
+    facts = {"form": form, "offer_corporate": case.settings.enrollment.offer_corporate}
+    return Page(name, facts, FORM_REFUSED if form.errors else 200)

@@ -41,18 +41,23 @@ def passcode(visit: Visit, case: Case) -> Page | ResponseReturnValue:
             form.passcode.errors = ["passcode_expired"]
         except PasscodeLocked:
             form.passcode.errors = ["passcode_locked"]
+    return shown(case, form, tries_left, session.pop(NOTICE, None))
+
+
+def shown(case: Case, form: PasscodeForm, tries_left: int | None = None, notice: str | None = None) -> Page:
+    """The page as it is for ``case`` now; ``tries_left`` after a wrong one, ``notice``: what became of sending one."""
     request, rules, now = case.request, case.settings.passcode, case.now
-    told = {
+    facts = {
         "form": form,
         "tries_left": tries_left,
         "usable": passcodes.usable(request, rules, now),
         "expired": passcodes.expired(request, rules, now),
         "used_elsewhere": request.passcode_used_at is not None,
         "wait": passcodes.resend_wait(request, rules, now),
-        "notice": session.pop(NOTICE, None),
+        "notice": notice,
         "email": request.person.email,
     }
-    return Page("passcode", told, FORM_REFUSED if form.errors else 200)
+    return Page("passcode", facts, FORM_REFUSED if form.errors else 200)
 
 
 @journey_pages.post("/passcode/send")

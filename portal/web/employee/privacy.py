@@ -19,4 +19,9 @@ def privacy(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     if form.validate_on_submit():
         steps.acknowledge_privacy(case)
         return to_current_step(visit)
+    return shown(form)
+
+
+def shown(form: AcknowledgeForm) -> Page:
+    """The page, the same for everybody."""
     return Page("privacy", {"form": form}, FORM_REFUSED if form.errors else 200)

@@ -9,7 +9,7 @@ from portal.enrollment import profile as profiles
 from portal.enrollment.case import Case
 from portal.enrollment.errors import ProfileUnavailable
 from portal.enrollment.journey import Step, Waiting, Way
-from portal.extensions import cases, portal, transaction
+from portal.extensions import cases, transaction
 from portal.models import Visit
 from portal.web import press
 from portal.web.employee import safari_pages
@@ -22,25 +22,32 @@ from portal.web.employee.steps import Page, case_of, step_page
 @step_page(Step.PROFILE)
 def profile(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     """Before the download a button; after it the countdown and the way through Settings."""
-    form, now, facts = ContinueForm(), case.now, case.facts
+    form = ContinueForm()
     if form.validate_on_submit():
         return redirect(url_for("safari.profile_file"), 303)
-    waiting, way = journey.waiting(facts, now), way_here(case.request)
-    fetched = waiting is Waiting.INSTALL and facts.way == Way.ACCOUNT.value
+    waiting = journey.waiting(case.facts, case.now)
+    fetched = waiting is Waiting.INSTALL and case.facts.way == Way.ACCOUNT.value
     if fetched or waiting in (Waiting.DEVICE, Waiting.ACCOUNT):
         return redirect(url_for("safari.finish"), 303)
     if waiting is not Waiting.INSTALL:
         press.check_backend()
+    return shown(case, form, way_here(case.request))
+
+
+def shown(case: Case, form: ContinueForm, way: Way) -> Page:
+    """The page as it is for ``case`` now, on a device that enrolls this ``way``."""
+    facts, now, account = case.facts, case.now, case.request.managed_apple_account
+    waiting = journey.waiting(facts, now)
     if way is Way.ACCOUNT:
-        return Page("settings", {"waiting": waiting, "account": case.request.managed_apple_account})
+        return Page("settings", {"waiting": waiting, "account": account})
     told = {
         "form": form,
         "waiting": waiting,
-        "account": case.request.managed_apple_account,
+        "account": account,
         "expires_at": facts.profile_expires_at,
         "now": now,
         "minutes_left": facts.minutes_left(now),
-        "lifetime": portal.settings.profile.lifetime_minutes,
+        "lifetime": case.settings.profile.lifetime_minutes,
     }
     return Page("profile", told)
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from flask import abort, g, redirect, render_template, request, session, url_for
+from flask import abort, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock, discovery
@@ -21,7 +21,7 @@ from portal.web.employee import journey_pages
 from portal.web.employee.browsers import browser_in_words
 from portal.web.employee.enter import LINK
 from portal.web.employee.forms import SignInForm
-from portal.web.employee.steps import FORM_REFUSED, address_of, to_current_step
+from portal.web.employee.steps import FORM_REFUSED, Page, address_of, to_current_step
 from portal.web.rules import EMPLOYEE, WEB_VIEW
 
 LONGEST_HINT = 254
@@ -39,7 +39,8 @@ def sign_in() -> ResponseReturnValue:
         if visit is not None and visit.request_id is not None and session.get(LINK) in (None, visit.request_id):
             return to_current_step(visit)
         form.username.data = (session.get(STARTED) or {}).get("identifier") if visits.area() == WEB_VIEW else ""
-        return _page(form, signed_out=session.pop(visits.SIGNED_OUT, False), username_first=username_first)
+        signed_out = session.pop(visits.SIGNED_OUT, False)
+        return _page(form, signed_out=signed_out, username_first=username_first).draw()
     if username_first and form.username.data and "password" not in request.form:
         return _by_domain(form)
     if not portal.settings.sign_in.passwords:
@@ -61,18 +62,20 @@ def sign_in() -> ResponseReturnValue:
         except SourceUnavailable as outage:
             tell_helpdesk("source_unavailable", outage.reason)
             raise
-    return _page(form, minutes=minutes), status
+    return _page(form, status, minutes=minutes).draw()
 
 
-def _page(form: SignInForm, **values: object) -> str:
-    """The sign-in page, with every provider that no domain leads to."""
+def _page(form: SignInForm, status: int = 200, **more: object) -> Page:
     if session.get(LINK) and visits.area() == EMPLOYEE:
         g.short_code = short_code(session[LINK])
+    return shown(form, visits.area(), status, **more)
+
+
+def shown(form: SignInForm, area: str, status: int = 200, **more: object) -> Page:
+    """The page, with every provider that no domain leads to; the same for everybody."""
     providers = [each for each in portal.settings.oidc.providers if not each.domains]
     passwords = portal.settings.sign_in.passwords
-    return render_template(
-        "employee/sign_in.html", form=form, providers=providers, passwords=passwords, area=visits.area(), **values
-    )
+    return Page("sign_in", {"form": form, "providers": providers, "passwords": passwords, "area": area, **more}, status)
 
 
 def _by_domain(form: SignInForm) -> ResponseReturnValue:
@@ -83,7 +86,7 @@ def _by_domain(form: SignInForm) -> ResponseReturnValue:
         if domain and domain in {each.casefold() for each in provider.domains}:
             address = url_for("single_sign_on.begin", provider=provider.name, area=visits.area(), hint=username)
             return leaving.on_to(address, provider.title)
-    return _page(form)
+    return _page(form).draw()
 
 
 @journey_pages.post("/sign-out")

@@ -30,7 +30,11 @@ class Page:
 
     def draw(self) -> ResponseReturnValue:
         """The answer."""
-        return render_template(f"employee/{self.template}.html", **self.facts), self.status
+        return self.html(), self.status
+
+    def html(self, **more: object) -> str:
+        """The page alone."""
+        return render_template(f"employee/{self.template}.html", **self.facts, **more)
 
 
 StepView = Callable[[Visit, Case], Page | ResponseReturnValue]

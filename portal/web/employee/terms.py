@@ -9,7 +9,7 @@ from portal.enrollment.case import Case
 from portal.enrollment.errors import TermsChanged
 from portal.enrollment.journey import Step
 from portal.enrollment.terms import TermsMissing
-from portal.models import Visit
+from portal.models import Terms, Visit
 from portal.web import i18n
 from portal.web.employee import journey_pages
 from portal.web.employee.forms import TermsForm
@@ -33,12 +33,25 @@ def terms(visit: Visit, case: Case) -> Page | ResponseReturnValue:
             return to_current_step(visit)
         except TermsChanged:
             changed = True
+    text = text_for(case, i18n.current())
+    session[SHOWN] = [text.version, license_terms.sha256(text.text)]
+    return shown(case, form, text, changed)
+
+
+def text_for(case: Case, language: str) -> Terms:
+    """The text that has to be accepted now. Raises TermsMissing."""
     if case.request.terms_current is None:
         raise TermsMissing
-    shown = license_terms.in_language(case.store.terms(case.request.terms_current), i18n.current())
-    digest = license_terms.sha256(shown.text)
-    session[SHOWN] = [shown.version, digest]
-    status = FORM_REFUSED if form.errors or changed else 200
-    again = case.facts.terms_accepted_at
-    told = {"form": form, "terms": shown, "sha256": digest, "changed": changed, "again": again}
-    return Page("terms", told, status)
+    return license_terms.in_language(case.store.terms(case.request.terms_current), language)
+
+
+def shown(case: Case, form: TermsForm, text: Terms, changed: bool = False) -> Page:
+    """The page with ``text``; ``changed``: it came after the one that was accepted just now."""
+    facts = {
+        "form": form,
+        "terms": text,
+        "sha256": license_terms.sha256(text.text),
+        "changed": changed,
+        "again": case.facts.terms_accepted_at,
+    }
+    return Page("terms", facts, FORM_REFUSED if form.errors or changed else 200)

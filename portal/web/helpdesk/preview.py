@@ -1,21 +1,20 @@
 """The page that an employee sees now, in their language; nothing on it can be used."""
 
-from flask import abort, render_template
+from flask import abort
 from flask.typing import ResponseReturnValue
 from flask_babel import force_locale
 
-from portal import clock
 from portal.enrollment import journey
-from portal.enrollment import passcode as passcodes
+from portal.enrollment.case import Case
 from portal.enrollment.eligibility import FIRST_WITHOUT_PROFILES
-from portal.enrollment.journey import Facts, Step, Waiting, Way
-from portal.extensions import db_session, portal
+from portal.enrollment.journey import Step, Waiting, Way
+from portal.extensions import cases, db_session
 from portal.models import EnrollmentRequest
-from portal.storage import terms
-from portal.web.employee import forms
-from portal.web.employee.finish import UNDER_WAY
+from portal.web.employee import finish, forms, overview, ownership, passcode, privacy, profile, sign_in, terms
+from portal.web.employee.steps import Page
 from portal.web.helpdesk import blueprint
 from portal.web.previewing import unusable
+from portal.web.rules import EMPLOYEE
 
 
 @blueprint.get("/requests/<request_id>/preview")
@@ -24,60 +23,35 @@ def preview(request_id: str) -> ResponseReturnValue:
     request = db_session.get(EnrollmentRequest, request_id)
     if request is None:
         abort(404)
-    facts, now = journey.of(request), clock.now()
-    step = journey.current_step(facts, now)
     language = request.language or request.person.locale
     with force_locale(language):
-        template, values = _page(step, request, facts, language)
-        return unusable(render_template(f"employee/{template}.html", preview=True, locale=language, **values))
+        page = _page(cases().view(request), language)
+        return unusable(page.html(preview=True, locale=language))
 
 
-def _page(step: Step, request: EnrollmentRequest, facts: Facts, language: str) -> tuple[str, dict[str, object]]:
-    now, account, way = clock.now(), request.managed_apple_account, _way(request, facts)
+def _page(case: Case, language: str) -> Page:
+    way, step = _way(case), case.step
     if step is Step.SIGN_IN:
-        passwords = portal.settings.sign_in.passwords
-        return "sign_in", {"form": forms.SignInForm(), "providers": [], "passwords": passwords, "area": "employee"}
+        return sign_in.shown(forms.SignInForm(), EMPLOYEE)
     if step is Step.OWNERSHIP:
-        name = "corporate" if facts.ownership == "corporate" else "ownership"
-        return name, {"form": forms.OwnershipForm(), "offer_corporate": portal.settings.enrollment.offer_corporate}
+        return ownership.shown(case, forms.OwnershipForm())
     if step is Step.PRIVACY:
-        return "privacy", {"form": forms.AcknowledgeForm()}
+        return privacy.shown(forms.AcknowledgeForm())
     if step is Step.PASSCODE:
-        rules = portal.settings.passcode
-        return "passcode", {
-            "form": forms.PasscodeForm(),
-            "usable": passcodes.usable(request, rules, now),
-            "expired": passcodes.expired(request, rules, now),
-            "used_elsewhere": request.passcode_used_at is not None,
-            "wait": passcodes.resend_wait(request, rules, now),
-            "email": request.person.email,
-        }
+        return passcode.shown(case, forms.PasscodeForm())
     if step is Step.OVERVIEW:
-        return "overview", {"form": forms.ContinueForm(), "account": account, "way": way, "in_settings": False}
+        return overview.shown(case, forms.ContinueForm(), way)
     if step is Step.TERMS:
-        shown = terms.text_of(db_session, terms.current_version(db_session), language)
-        return "terms", {"form": forms.TermsForm(), "terms": shown, "sha256": "", "changed": False, "again": None}
-    waiting = journey.waiting(facts, now)
-    if step is Step.FINISH and waiting is not Waiting.INSTALL:
-        name = "waiting" if waiting in UNDER_WAY else "enrolled" if waiting is Waiting.ENROLLED else "failed"
-        return name, {"waiting": waiting, "facts": facts, "account": account, "way": way}
-    if way is Way.ACCOUNT:
-        return "settings", {"waiting": waiting, "account": account}
-    return "profile", {
-        "form": forms.ContinueForm(),
-        "waiting": waiting,
-        "account": account,
-        "expires_at": facts.profile_expires_at,
-        "now": now,
-        "minutes_left": facts.minutes_left(now),
-        "lifetime": portal.settings.profile.lifetime_minutes,
-    }
+        return terms.shown(case, forms.TermsForm(), terms.text_for(case, language))
+    if step is Step.FINISH and journey.waiting(case.facts, case.now) is not Waiting.INSTALL:
+        return finish.shown(case, way)
+    return profile.shown(case, forms.ContinueForm(), way)
 
 
-def _way(request: EnrollmentRequest, facts: Facts) -> Way:
+def _way(case: Case) -> Way:
     """How this person's device enrolls, as far as it is known here."""
-    if facts.way:
-        return Way(facts.way)
-    name, _, version = (request.browser or "").partition(" ")
+    if case.facts.way:
+        return Way(case.facts.way)
+    name, _, version = (case.request.browser or "").partition(" ")
     newer = version.partition(".")[0].isdigit() and int(version.partition(".")[0]) >= FIRST_WITHOUT_PROFILES
     return Way.ACCOUNT if newer or name == "settings" else Way.PROFILE
