@@ -31,6 +31,8 @@ RENEWAL_GRACE = timedelta(minutes=1)
 """How long the token before counts, should the answer with the new one have been lost."""
 BY_ITSELF = "by_itself"
 """Query of what a page asks without anybody having touched it: that keeps nobody signed in."""
+FRESH_FOR = timedelta(minutes=10)
+"""How long a proof counts for what asks for a fresh one."""
 TOUCH_EVERY = timedelta(seconds=60)
 TOKEN_BYTES = 24
 IPAD = "ipad"
@@ -219,6 +221,11 @@ def find(area: str) -> Visit | None:
         with transaction():
             db_session.execute(update(Visit).where(Visit.id == visit.id).values(last_seen_at=now))
     return visit
+
+
+def is_fresh(visit: Visit, now: datetime) -> bool:
+    """Whether the person of this visit proved a second factor just now."""
+    return visit.proved_at is not None and now - visit.proved_at < FRESH_FOR
 
 
 def of_person(person: Person) -> list[Visit]:

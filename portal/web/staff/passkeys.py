@@ -18,7 +18,7 @@ from portal.models import Person
 from portal.web import visits
 from portal.web.limits import json_object
 from portal.web.staff import blueprint
-from portal.web.staff.sign_in import PASSWORD, Trial, is_fresh, pending_visit, prove
+from portal.web.staff.sign_in import PASSWORD, Trial, pending_visit, prove
 
 
 class RemoveForm(FlaskForm):  # type: ignore[misc]
@@ -40,7 +40,7 @@ def options_for_adding() -> ResponseReturnValue:
     visit = visits.current()
     if visit is None:
         return jsonify(error="signed-out"), 403
-    if not is_fresh(visit, clock.now()):
+    if not visits.is_fresh(visit, clock.now()):
         return jsonify(error="proof", next=url_for("staff.confirm")), 403
     with transaction():
         return jsonify(passkeys.begin_adding(db_session, _party(), visit.person, clock.now()))
@@ -52,7 +52,7 @@ def add_passkey() -> ResponseReturnValue:
     visit = visits.current()
     if visit is None:
         return jsonify(error="signed-out"), 403
-    if not is_fresh(visit, clock.now()):
+    if not visits.is_fresh(visit, clock.now()):
         return jsonify(error="proof", next=url_for("staff.confirm")), 403
     told, now = json_object(), clock.now()
     if told is None or not isinstance(told.get("credential"), dict):
@@ -70,7 +70,7 @@ def add_passkey() -> ResponseReturnValue:
 def remove_passkey(credential_id: str) -> ResponseReturnValue:
     """It no longer signs in; the authenticator app or recovery codes still do."""
     visit = visits.current()
-    if visit is not None and not is_fresh(visit, clock.now()):
+    if visit is not None and not visits.is_fresh(visit, clock.now()):
         return redirect(url_for("staff.confirm"), 303)
     if visit is not None and RemoveForm().validate_on_submit():
         with transaction():

@@ -27,7 +27,7 @@ from portal.web import visits
 from portal.web.limits import json_object
 from portal.web.staff import blueprint
 from portal.web.staff.passkeys import passkey_of
-from portal.web.staff.sign_in import PASSWORD, code_of, is_fresh, judged
+from portal.web.staff.sign_in import PASSWORD, code_of, judged
 
 View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 CODE = "proof_code"
@@ -46,7 +46,7 @@ def fresh_proof(needed: Callable[[], bool] = lambda: True) -> Callable[[View], V
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
             visit = visits.current()
-            if visit is None or is_fresh(visit, clock.now()) or not needed():
+            if visit is None or visits.is_fresh(visit, clock.now()) or not needed():
                 return view(*args, **kwargs)
             refusal = _ask(visit)
             return view(*args, **kwargs) if refusal is None else refusal
@@ -62,7 +62,7 @@ def confirm() -> ResponseReturnValue:
     visit = visits.current()
     if visit is None:
         return redirect(url_for("staff.sign_in"), 303)
-    refusal = None if is_fresh(visit, clock.now()) else _ask(visit)
+    refusal = None if visits.is_fresh(visit, clock.now()) else _ask(visit)
     return refusal if refusal is not None else redirect(url_for("staff.passkeys_page"), 303)
 
 

@@ -6,7 +6,7 @@ try, good or not, leaves one event.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -36,8 +36,6 @@ PASSWORD = "password"  # noqa: S105
 """How the first factor was proved; else the name of a provider."""
 NEW_APP, PROVIDER = "new_app", "provider"
 """The second factor: set up just now; or proved at the provider."""
-FRESH_FOR = timedelta(minutes=10)
-"""How long a proof counts for what asks for a fresh one."""
 REFUSED = Event.STAFF_SIGN_IN_REFUSED
 _REASONS = {Throttled: "throttled", FactorLocked: "factor_locked", PasskeyRefused: "wrong_passkey"}
 TOLD_ONCE = ("throttled", "unreachable", "timeout")
@@ -256,11 +254,6 @@ def begin_visit(
     visit.proved_at = proved_at
     _event(Event.STAFF_SIGNED_IN, None, person, {"method": method, "factor": factor}, now)
     return redirect(url_for("helpdesk.request_list"), 303)
-
-
-def is_fresh(visit: Visit, now: datetime) -> bool:
-    """Whether the person of this visit proved a second factor just now."""
-    return visit.proved_at is not None and now - visit.proved_at < FRESH_FOR
 
 
 def refused(reason: str, person: Person | None, method: str, now: datetime) -> None:
