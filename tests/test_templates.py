@@ -31,6 +31,11 @@ def test_whatever_a_template_calls_is_defined(app, path):
         assert {name if isinstance(name, str) else name[0] for name in each.names} <= exported(environment, each)
 
 
+@pytest.mark.parametrize("path", [path for path in PAGES if path.suffix == ".html"], ids=lambda path: path.stem)
+def test_lines_can_be_read_without_scrolling(path):
+    assert [line for line in path.read_text("utf-8").splitlines() if len(line) > 160] == []
+
+
 def exported(environment, imported):
     tree = environment.parse((FOLDER / imported.template.value).read_text("utf-8"))
     return {each.name for each in tree.find_all(nodes.Macro)}

@@ -1,16 +1,19 @@
 """What people would see with settings that are typed but not saved."""
 
-from flask import Response, render_template
+from flask import Response
 from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.enrollment.journey import Way
+from portal.extensions import db_session, portal
 from portal.models import EnrollmentRequest, Person
 from portal.notifications import messages
 from portal.settings import Settings
+from portal.storage.cases import Cases, Given
 from portal.web import i18n
 from portal.web.brand import logo_of
-from portal.web.employee import forms
+from portal.web.employee import finish, forms, overview, ownership, privacy
+from portal.web.employee.steps import Page
 from portal.web.own_texts import paragraphs
 from portal.web.previewing import unusable
 
@@ -22,20 +25,28 @@ def show(settings: Settings, what: str, admin: Person) -> ResponseReturnValue:
     """A page of the employee, or a mail as text, with ``settings``; nothing on it can be used."""
     if what in MAILS:
         return _mail(settings, what, admin)
-    page = {"privacy": "privacy", "overview": "overview", "finish": "enrolled"}.get(what, "ownership")
-    html = render_template(
-        f"employee/{page}.html",
-        form=forms.ContinueForm(),
-        way=Way.PROFILE,
-        in_settings=False,
-        offer_corporate=True,
+    html = _page(settings, what).html(
         preview=True,
         company=settings.company,
         logo=logo_of(settings.company.logo),
-        account=SAMPLE_ACCOUNT,
         own_text=lambda name: paragraphs(settings, name),
     )
     return unusable(html)
+
+
+def _page(settings: Settings, what: str) -> Page:
+    """The step's own page, for a request that nobody made."""
+    now = clock.now()
+    request = EnrollmentRequest(managed_apple_account=SAMPLE_ACCOUNT, expires_at=now)
+    case = Cases(db_session, Given(settings, portal.vault), now).view(request)
+    if what == "privacy":
+        return privacy.shown(forms.AcknowledgeForm())
+    if what == "overview":
+        return overview.shown(case, forms.ContinueForm(), Way.PROFILE)
+    if what == "finish":
+        request.enrolled_at = now
+        return finish.shown(case, Way.PROFILE)
+    return ownership.shown(case, forms.OwnershipForm())
 
 
 def _mail(settings: Settings, what: str, admin: Person) -> ResponseReturnValue:
