@@ -32,7 +32,7 @@ messages: .venv/develop  ## take new texts into the catalogues and compile them
 	$(BIN)/pybabel -q compile --statistics -d portal/translations
 
 settings: .venv/runtime  ## bring the table in docs/settings.md up to date with config/default.toml
-	$(BIN)/python -m portal.configuration.document
+	$(BIN)/python -m portal.settings.document
 
 lock:            ## compile the requirements with the hashes of every package, after a change in config/*.in
 	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install --quiet --disable-pip-version-check pip-tools==7.6.2

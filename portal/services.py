@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from portal import audit, clock
 from portal.backends import open_backend
 from portal.backends.base import Backend
-from portal.configuration.live import LOOK_EVERY_SECONDS, Live
 from portal.credentials.local import LocalAccounts
 from portal.credentials.reachable import Reachable
 from portal.credentials.sign_in import Sources
@@ -17,6 +16,7 @@ from portal.models import PortalState
 from portal.pki.authority import Authority, Identity, identity_from_pem
 from portal.pki.authority import load as load_authority
 from portal.settings import Settings
+from portal.settings.live import LOOK_EVERY_SECONDS, Live
 from portal.vault import Vault, read_keys
 
 if TYPE_CHECKING:

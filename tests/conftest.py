@@ -13,9 +13,8 @@ from sqlalchemy.orm import Session
 
 from portal import clock as portal_clock
 from portal import create_app
-from portal.configuration import saving
 from portal.services import Portal
-from portal.settings import Settings
+from portal.settings import Settings, saving
 from tests import databases
 from tests.databases import Template
 from tests.factories import Company

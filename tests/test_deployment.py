@@ -10,8 +10,7 @@ import httpx
 import pytest
 import yaml
 
-from portal.configuration import overlay
-from portal.settings import ROOT, load
+from portal.settings import ROOT, load, overlay
 from portal.simulator import nanomdm
 from tests.peers.proxy import Proxy, needs_nginx
 from tests.servers import portal_server

@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 
 from portal import clock
 from portal.cli.common import fail
-from portal.configuration import portable, saving
-from portal.configuration.overlay import NotValid
-from portal.configuration.saving import Editor, LocksOut
 from portal.events import Actor
 from portal.extensions import portal
+from portal.settings import portable, saving
+from portal.settings.overlay import NotValid
+from portal.settings.saving import Editor, LocksOut
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 config = AppGroup("config", help="The settings that count now.")

@@ -15,7 +15,7 @@ from ldap3.utils.dn import escape_rdn
 from portal.credentials import ldap_connections
 from portal.credentials.base import DIRECTORY, AccountProblem, Found, SourceUnavailable
 from portal.credentials.ldap_connections import Connections, Entry, read
-from portal.settings import Ldap
+from portal.settings.schema import Ldap
 
 DISABLED_FLAG = 0x2
 """ADS_UF_ACCOUNTDISABLE in userAccountControl."""

@@ -24,7 +24,7 @@ from ldap3.core.exceptions import (
 )
 
 from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.settings import Ldap
+from portal.settings.schema import Ldap
 
 REST_SECONDS = 30.0
 """How long a server that did not answer is asked last."""

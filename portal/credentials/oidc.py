@@ -24,7 +24,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from portal.credentials.base import AccountProblem, Found, Pending, ProviderRefused, SignedIn, SourceUnavailable
-from portal.settings import OidcProvider
+from portal.settings.schema import OidcProvider
 from portal.vault import token_hash
 
 with warnings.catch_warnings():

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from portal.database import lock_name
 from portal.models import Person, SignInAttempt
 from portal.models.people import folded
-from portal.settings import SignIn
+from portal.settings.schema import SignIn
 
 CLEARED = ""
 """The account key of a try that counts for its network alone."""

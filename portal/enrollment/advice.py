@@ -9,7 +9,7 @@ from portal.enrollment.case import Case
 from portal.enrollment.journey import Attention, Status, Step, Waiting
 from portal.events import Actor, Event
 from portal.models import AuditEvent, EnrollmentRequest, OutboxMessage
-from portal.settings import Passcode
+from portal.settings.schema import Passcode
 
 BY_THE_EMPLOYEE = (Actor.EMPLOYEE, Actor.DEVICE)
 """Actors whose events say when something last moved."""

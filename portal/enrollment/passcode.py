@@ -14,7 +14,7 @@ from portal.enrollment.errors import (
     PasscodeWrong,
 )
 from portal.models import EnrollmentRequest
-from portal.settings import Passcode
+from portal.settings.schema import Passcode
 from portal.vault import Vault
 
 DIGITS = 6

@@ -8,7 +8,8 @@ from email.policy import SMTP as SMTP_POLICY
 from pathlib import Path
 from typing import Protocol
 
-from portal.settings import Mail, Settings
+from portal.settings import Settings
+from portal.settings.schema import Mail
 
 FOLDER = "outbox"
 

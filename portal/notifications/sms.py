@@ -7,7 +7,8 @@ import httpx
 
 from portal.notifications import messages
 from portal.notifications.email import FOLDER, FileTransport, NotDelivered, Transport, Undeliverable
-from portal.settings import Settings, Sms
+from portal.settings import Settings
+from portal.settings.schema import Sms
 
 TRY_AGAIN = {408, 425, 429}
 """Statuses below 500 that only mean "later" (RFC 9110, RFC 6585, RFC 8470)."""

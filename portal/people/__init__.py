@@ -14,7 +14,7 @@ from portal.models import (
     Person,
     Visit,
 )
-from portal.settings import Session as SessionRules
+from portal.settings.schema import Session as SessionRules
 
 STAFF_ROLES = ("helpdesk", "admin")
 ROLES = ("employee", *STAFF_ROLES)

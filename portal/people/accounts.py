@@ -6,7 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.models import Person
-from portal.settings import ManagedAppleAccount, Settings
+from portal.settings import Settings
+from portal.settings.schema import ManagedAppleAccount
 
 LONGEST = 254
 _ACCOUNT = re.compile(r"[^@\s\"<>]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from portal.enrollment import ending
 from portal.models import EnrollmentRequest, OutboxMessage
 from portal.people import erasure
-from portal.settings import Retention
+from portal.settings.schema import Retention
 from portal.storage.cases import Cases
 
 AT_A_TIME = 200

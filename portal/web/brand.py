@@ -7,8 +7,8 @@ from flask import Response, abort
 from flask.typing import ResponseReturnValue
 
 from portal import branding
-from portal.configuration import logo
 from portal.extensions import portal
+from portal.settings import logo
 from portal.web.rules import Rules, pages
 from portal.web.security import STATIC_MAX_AGE_SECONDS
 

@@ -11,12 +11,12 @@ from flask import Response, abort, redirect, render_template, request, session, 
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.configuration.logo import LARGEST_BYTES, LogoRefused, redraw
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem, Pending, ProviderRefused, SignedIn, SourceUnavailable
 from portal.extensions import portal, transaction
 from portal.models import Person
 from portal.people import STAFF_ROLES
+from portal.settings.logo import LARGEST_BYTES, LogoRefused, redraw
 from portal.web import leaving, visits
 from portal.web.employee import sign_in as employees
 from portal.web.rules import EMPLOYEE, STAFF, WEB_VIEW, Rules, pages

@@ -26,7 +26,7 @@ EVERYWHERE = (
     "audit/links.py",
     "audit/writing.py",
     "clock.py",
-    "configuration/live.py",
+    "settings/live.py",
     "database.py",
     "events.py",
     "extensions.py",

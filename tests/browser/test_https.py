@@ -15,7 +15,7 @@ from portal.simulator.server import ROOT, free_port
 from tests.browser import engines
 from tests.browser.conftest import needs_chromium
 from tests.servers import loopback_certificate, portal_server
-from tests.test_eligibility import AGENTS
+from tests.web.employee.test_eligibility import AGENTS
 
 PASSWORD = "a password of a test"
 

@@ -11,7 +11,8 @@ import pytest
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.directory import Directory
 from portal.credentials.ldap_connections import ad_problem
-from portal.settings import Ldap, load
+from portal.settings import load
+from portal.settings.schema import Ldap
 from portal.simulator.server import free_port
 from tests.peers.slapd import BASE, PASSWORD, Slapd, needs_slapd
 

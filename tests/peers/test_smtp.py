@@ -13,7 +13,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 from portal import clock as portal_clock
 from portal.notifications import outbox
 from portal.notifications.email import NotDelivered, SmtpTransport, Undeliverable
-from portal.settings import Mail
+from portal.settings.schema import Mail
 from portal.simulator.server import free_port
 from tests.servers import loopback_certificate
 

@@ -6,11 +6,10 @@ from typing import Any
 from werkzeug.datastructures import FileStorage
 
 from portal import clock
-from portal.configuration import held_secrets, logo, overlay
-from portal.configuration.overlay import NotValid, Problem
-from portal.configuration.pages import Field
 from portal.pki import uploads
-from portal.settings import Settings
+from portal.settings import Settings, held_secrets, logo, overlay
+from portal.settings.overlay import NotValid, Problem
+from portal.settings.pages import Field
 
 MOST_TABLES = 20
 PUSH = "mdm.push_identity"

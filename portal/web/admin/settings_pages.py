@@ -8,13 +8,12 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 
 from portal import clock
-from portal.configuration import held_secrets, overlay, saving
-from portal.configuration.overlay import NotValid, Problem
-from portal.configuration.pages import PAGES, Field, fields_of
-from portal.configuration.saving import Editor, LocksOut, SavedMeanwhile
 from portal.extensions import db_session, portal, transaction
 from portal.models import Person, SettingsVersion
-from portal.settings import TEXT_VARIABLES
+from portal.settings import TEXT_VARIABLES, held_secrets, overlay, saving
+from portal.settings.overlay import NotValid, Problem
+from portal.settings.pages import PAGES, Field, fields_of
+from portal.settings.saving import Editor, LocksOut, SavedMeanwhile
 from portal.web import visits
 from portal.web.admin import blueprint, previews, settings_form, trials
 from portal.web.limits import whole_number

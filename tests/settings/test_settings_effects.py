@@ -2,11 +2,10 @@
 
 import re
 from datetime import timedelta
-from pathlib import Path
 
 from portal import jobs
-from portal.configuration import overlay
 from portal.models import OutboxMessage
+from portal.settings import ROOT, overlay
 from tests.factories import PASSWORD, phone
 from tests.pages import Browser
 
@@ -17,7 +16,7 @@ OLD_IPHONE = (
 
 
 def test_every_setting_is_moved_by_some_test():
-    tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.rglob("*.py"))
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py"))
     unmoved = [
         name for name in overlay.names() if not re.search(rf"\b{name.rpartition('.')[2]}\b", tests.replace("__", "."))
     ]

@@ -14,8 +14,8 @@ from portal.storage import search
 from portal.storage.cases import Cases
 from portal.storage.search import Attention, Filters
 from tests.conftest import START
+from tests.enrollment.test_journey_properties import facts
 from tests.factories import phone
-from tests.test_journey_properties import facts
 
 
 @pytest.fixture

@@ -1,49 +1,24 @@
-"""Typed settings: ``config/default.toml``, then the file named by ``PORTAL_CONFIG``, then ``PORTAL_*`` variables.
+"""A class for each section of the settings; what is wrong with a value is said at its setting."""
 
-Without ``PORTAL_CONFIG`` the data folder of a demo speaks for itself (``demo.toml``, written by ``make run``).
-
-A setting ``key`` of section ``[section]`` is the variable ``PORTAL_SECTION_KEY``. The defaults live in
-``config/default.toml`` alone, one comment each; a name that no field knows is an error at start.
-"""
-
-import json
-import os
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-import pydantic_settings
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
 
 from portal import branding
 
-ROOT = Path(__file__).resolve().parent.parent
-DEFAULTS = ROOT / "config" / "default.toml"
-DEMO_FILE = "demo.toml"
-"""In the data folder of a demo: its own settings, so that every command there means that demo."""
 SHORTEST_BACKEND_SECRET = 16
 """Characters of the keys that the portal and a backend share."""
 LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
-
-
-class SettingsError(Exception):
-    """The configuration cannot be used; the message names the setting and what is wrong with it."""
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=4096)
 
 
-def _wrong(setting: str, code: str, says: str) -> PydanticCustomError:
+def wrong(setting: str, code: str, says: str) -> PydanticCustomError:
     """A refusal that several settings have a part in, told at ``setting``; ``code`` is for a page's own words."""
     return PydanticCustomError(code, "{says}", {"setting": setting, "says": says})
 
@@ -194,17 +169,17 @@ class Ldap(Section):
             return self
         for server in self.servers:
             if urlsplit(server).scheme not in ("ldap", "ldaps") or not urlsplit(server).hostname:
-                raise _wrong(
+                raise wrong(
                     "ldap.servers", "ldap_server", f"servers must be like ldaps://dc1.example.com, not {server!r}"
                 )
         if not self.base_dn:
-            raise _wrong("ldap.base_dn", "needed", "base_dn is missing")
+            raise wrong("ldap.base_dn", "needed", "base_dn is missing")
         if self.bind == "direct" and "{username}" not in self.user_dn:
-            raise _wrong("ldap.user_dn", "needs_username", 'user_dn must contain {username} where bind = "direct"')
+            raise wrong("ldap.user_dn", "needs_username", 'user_dn must contain {username} where bind = "direct"')
         if "{username}" not in self.user_filter:
-            raise _wrong("ldap.user_filter", "needs_username", "user_filter needs {username}")
+            raise wrong("ldap.user_filter", "needs_username", "user_filter needs {username}")
         if "{dn}" not in self.group_filter:
-            raise _wrong("ldap.group_filter", "needs_dn", "group_filter needs {dn}")
+            raise wrong("ldap.group_filter", "needs_dn", "group_filter needs {dn}")
         return self
 
 
@@ -236,9 +211,9 @@ class OidcProvider(Section):
     def _issuer_is_usable(self) -> "OidcProvider":
         url = urlsplit(self.issuer)
         if url.scheme != "https" and not (url.scheme == "http" and url.hostname in LOOPBACK_HOSTS):
-            raise _wrong("oidc.providers", "issuer_https", "issuer must begin with https://")
+            raise wrong("oidc.providers", "issuer_https", "issuer must begin with https://")
         if (self.required_group or self.helpdesk_group or self.admin_group) and not self.groups_claim:
-            raise _wrong("oidc.providers", "groups_claim", "groups_claim is missing")
+            raise wrong("oidc.providers", "groups_claim", "groups_claim is missing")
         return self
 
 
@@ -249,7 +224,7 @@ class Oidc(Section):
     def _names_are_different(self) -> "Oidc":
         names = [provider.name for provider in self.providers]
         if len(set(names)) != len(names):
-            raise _wrong("oidc.providers", "provider_twice", "two providers have the same name")
+            raise wrong("oidc.providers", "provider_twice", "two providers have the same name")
         return self
 
 
@@ -361,7 +336,7 @@ class Sms(Section):
         url = urlsplit(self.url)
         safe = url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK_HOSTS)
         if self.transport == "http" and not (safe and url.hostname):
-            raise _wrong("sms.url", "sms_url", "url must begin with https://")
+            raise wrong("sms.url", "sms_url", "url must begin with https://")
         return self
 
 
@@ -372,149 +347,3 @@ class Queue(Section):
 class Proxy(Section):
     trusted: tuple[IPvAnyNetwork, ...]
     monitoring: tuple[IPvAnyNetwork, ...]
-
-
-class Settings(BaseSettings):
-    """Every setting of the portal; immutable after start."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="PORTAL_",
-        env_nested_delimiter="_",
-        env_nested_max_split=1,
-        extra="forbid",
-        frozen=True,
-        toml_file=DEFAULTS,
-    )
-
-    demo: bool
-    data_dir: Path
-    public_url: str
-    database_url: str
-    secret_keys: tuple[str, ...] = Field(repr=False)
-    languages: tuple[Language, ...] = Field(min_length=1)
-    company: Company
-    enrollment: Enrollment
-    managed_apple_account: ManagedAppleAccount
-    account_driven: AccountDriven
-    passcode: Passcode
-    retention: Retention
-    profile: Profile
-    session: Session
-    sign_in: SignIn
-    ldap: Ldap
-    oidc: Oidc
-    texts: Texts
-    scep: Scep
-    mdm: Mdm
-    nanomdm: NanoMdm
-    mail: Mail
-    sms: Sms
-    notifications: Notifications
-    queue: Queue
-    proxy: Proxy
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        chosen = init_settings().get("data_dir") or os.environ.get("PORTAL_DATA_DIR") or "var"
-        own = Path(os.environ.get("PORTAL_CONFIG") or ROOT / chosen / DEMO_FILE)
-        if "PORTAL_CONFIG" in os.environ and not own.exists():
-            raise SettingsError(f"PORTAL_CONFIG names a file that does not exist: {own}")
-        tomls = [TomlConfigSettingsSource(settings_cls, path) for path in (own, DEFAULTS)]
-        return (init_settings, env_settings, *tomls)
-
-    @model_validator(mode="after")
-    def _public_url_is_usable(self) -> "Settings":
-        url = urlsplit(self.public_url)
-        if not url.hostname or url.path not in ("", "/") or url.query or url.fragment:
-            raise ValueError("public_url must be like https://enroll.example.com, without a path")
-        if url.scheme != "https" and not (self.demo and url.scheme == "http" and url.hostname in LOOPBACK_HOSTS):
-            raise ValueError("public_url must begin with https:// (plain http only in the demo, on a loopback address)")
-        return self
-
-    @model_validator(mode="after")
-    def _oauth2_provider_is_known(self) -> "Settings":
-        chosen = self.account_driven
-        if chosen.oauth2_provider and chosen.oauth2_provider not in {each.name for each in self.oidc.providers}:
-            says = f"oauth2_provider {chosen.oauth2_provider!r} is none of the [[oidc.providers]]"
-            raise _wrong("account_driven.oauth2_provider", "unknown_provider", says)
-        if chosen.oauth2_provider and not chosen.oauth2_client_id:
-            raise _wrong("account_driven.oauth2_client_id", "needed", "oauth2_client_id is missing")
-        return self
-
-    @model_validator(mode="after")
-    def _nanomdm_can_be_asked(self) -> "Settings":
-        if self.mdm.backend == "nanomdm":
-            for name in ("api_key", "webhook_secret"):
-                if len(getattr(self.nanomdm, name)) < SHORTEST_BACKEND_SECRET:
-                    least = SHORTEST_BACKEND_SECRET
-                    raise _wrong(f"nanomdm.{name}", "needed", f"nanomdm.{name} needs at least {least} characters")
-        url = urlsplit(self.nanomdm.server_url or self.public_url)
-        if url.scheme != "https" and not self.demo:
-            raise _wrong("nanomdm.server_url", "https", "nanomdm.server_url must begin with https://")
-        return self
-
-    @property
-    def secure(self) -> bool:
-        """Whether the portal is reached by https, so that cookies can be ``Secure`` and ``__Host-``."""
-        return self.public_url.startswith("https://")
-
-    @property
-    def data(self) -> Path:
-        """The absolute data folder: nothing is written outside it."""
-        return self.data_dir if self.data_dir.is_absolute() else ROOT / self.data_dir
-
-    @property
-    def database(self) -> str:
-        """The SQLAlchemy URL of the database; SQLite in the data folder by default."""
-        return self.database_url or f"sqlite:///{self.data / 'portal.sqlite3'}"
-
-    @property
-    def enrollment_profile(self) -> str:
-        """The PayloadIdentifier of the enrollment profile: removing it ends the enrollment."""
-        return f"{self.company.identifier}.enrollment"
-
-    def url(self, path: str) -> str:
-        """The absolute public address of ``path``; never derived from a request."""
-        return self.public_url.rstrip("/") + path
-
-
-def _unreadable(environment: Mapping[str, str]) -> list[str]:
-    """What is wrong with the variables that have to be JSON and are not; never their values, which may be secret."""
-    kinds: dict[str, Any] = {}
-    for name, info in Settings.model_fields.items():
-        kind, variable = info.annotation, f"PORTAL_{name}".upper()
-        kinds[variable] = kind
-        if isinstance(kind, type) and issubclass(kind, Section):
-            kinds |= {f"{variable}_{key}".upper(): field.annotation for key, field in kind.model_fields.items()}
-    problems = []
-    for variable in sorted(kinds.keys() & environment.keys()):
-        kind = kinds[variable]
-        is_list, is_section = get_origin(kind) is tuple, isinstance(kind, type) and issubclass(kind, Section)
-        try:
-            if is_list or is_section or get_origin(kind) is dict:
-                json.loads(environment[variable])
-        except ValueError:
-            like = '["one", "another"]' if is_list else '{"name": "value"}'
-            problems.append(f"{variable} has to be written as JSON, like {variable}='{like}'")
-    return problems or ["a PORTAL_ variable cannot be read"]
-
-
-def load(**overrides: Any) -> Settings:
-    """Read the settings; ``overrides`` win (tests). Raises SettingsError with every problem, in words."""
-    try:
-        return Settings(**overrides)
-    except pydantic_settings.exceptions.SettingsError:
-        raise SettingsError("The configuration cannot be used:\n  " + "\n  ".join(_unreadable(os.environ))) from None
-    except ValidationError as error:
-        problems = (
-            f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']}"
-            for item in error.errors(include_url=False, include_input=False)
-        )
-        raise SettingsError("The configuration cannot be used:\n  " + "\n  ".join(problems)) from None

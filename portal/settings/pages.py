@@ -8,8 +8,9 @@ from annotated_types import Ge, Le, MaxLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from portal.configuration.overlay import is_secret
-from portal.settings import OidcProvider, Settings
+from portal.settings import Settings
+from portal.settings.overlay import is_secret
+from portal.settings.schema import OidcProvider
 
 PAGES: dict[str, tuple[str, ...]] = {
     "company": (

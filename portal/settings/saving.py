@@ -10,14 +10,13 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit, people
-from portal.configuration import overlay
-from portal.configuration.held_secrets import TYPED_FOR, settle, together
-from portal.configuration.live import stored
 from portal.credentials.base import DIRECTORY
 from portal.database import lock_name
 from portal.events import Event
 from portal.models import Person, SettingsVersion, SettingValue
-from portal.settings import Settings
+from portal.settings import Settings, overlay
+from portal.settings.held_secrets import TYPED_FOR, settle, together
+from portal.settings.live import stored
 from portal.vault import Vault
 
 IMPORT = "import"

@@ -12,11 +12,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from portal.configuration import overlay
-from portal.configuration.overlay import NotValid
 from portal.database import Database
 from portal.models import SettingsVersion, SettingValue
-from portal.settings import Settings
+from portal.settings import Settings, overlay
+from portal.settings.overlay import NotValid
 from portal.vault import Vault, VaultError
 
 LOOK_EVERY_SECONDS = 1.0

@@ -12,9 +12,8 @@ from typing import Any
 
 import tomli_w
 
-from portal.configuration import held_secrets, overlay
-from portal.configuration.overlay import NotValid, Problem
-from portal.settings import Settings
+from portal.settings import Settings, held_secrets, overlay
+from portal.settings.overlay import NotValid, Problem
 
 STORED = {"stored": True}
 

@@ -18,7 +18,7 @@ from portal.credentials.second_factor import MOST_WRONG_CODES, FactorLocked
 from portal.credentials.sign_in import Sources
 from portal.credentials.throttle import Throttled
 from portal.models import Passkey, Person, SecondFactor, SignInAttempt
-from portal.settings import SignIn
+from portal.settings.schema import SignIn
 from tests.account_driven.steps import ACCOUNT, begin, web_view
 from tests.databases import Template
 from tests.factories import PASSWORD, TOTP_SECRET, Company, totp_code

@@ -12,7 +12,8 @@ from PIL import Image
 from portal.credentials import oidc
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.oidc import Pending, Provider, ProviderRefused
-from portal.settings import OidcProvider, SettingsError, load
+from portal.settings import SettingsError, load
+from portal.settings.schema import OidcProvider
 from tests.factories import BASE
 from tests.pages import Browser
 

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from portal import audit, clock, installation, vault
-from portal.configuration import live, overlay, saving
-from portal.configuration.overlay import MASK, NotValid
-from portal.configuration.saving import LocksOut, SavedMeanwhile
 from portal.models import SettingValue
 from portal.services import Portal
+from portal.settings import live, overlay, saving
+from portal.settings.overlay import MASK, NotValid
+from portal.settings.saving import LocksOut, SavedMeanwhile
 
 
 @pytest.fixture

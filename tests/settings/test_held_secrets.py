@@ -6,10 +6,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from portal.configuration import held_secrets, overlay, portable, saving
-from portal.configuration.pages import page_of
 from portal.models import SettingsVersion
-from portal.settings import OidcProvider
+from portal.settings import held_secrets, overlay, portable, saving
+from portal.settings.pages import page_of
+from portal.settings.schema import OidcProvider
 from tests.pages import Browser
 
 PROVIDER = {"name": "example", "title": "Example", "issuer": "https://id.example.com", "client_id": "portal",

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from portal.configuration.held_secrets import TYPED_FOR
-from portal.settings import Section, Settings
+from portal.settings import Settings
+from portal.settings.held_secrets import TYPED_FOR
+from portal.settings.schema import Section
 
 FIXED = frozenset(
     {

@@ -3,8 +3,8 @@
 import pytest
 
 from portal import clock
-from portal.configuration import held_secrets, overlay, portable, saving
-from portal.configuration.overlay import NotValid
+from portal.settings import held_secrets, overlay, portable, saving
+from portal.settings.overlay import NotValid
 
 PROVIDER = {
     "name": "example", "title": "Example", "issuer": "https://id.example.com", "client_id": "portal",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from portal.configuration import saving
 from portal.models import OutboxMessage
+from portal.settings import saving
 from tests.factories import PASSWORD, phone
 from tests.pages import Browser
 

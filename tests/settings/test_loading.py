@@ -6,7 +6,8 @@ import tomllib
 import pytest
 
 from portal import create_app, settings
-from portal.configuration import document
+from portal.settings import document
+from portal.settings.schema import Section
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def flat(values, prefix=""):
 def fields(model, prefix=""):
     for name, field in model.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, settings.Section):
+        if isinstance(kind, type) and issubclass(kind, Section):
             yield from fields(kind, f"{prefix}{name}.")
         else:
             yield prefix + name

@@ -2,7 +2,6 @@
 
 import json
 import plistlib
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,10 +11,11 @@ from portal.enrollment import allowed
 from portal.enrollment.commands import READ
 from portal.enrollment.errors import CommandForbidden
 from portal.pki import cms
+from portal.settings import ROOT
 from portal.simulator.scep_client import self_signed
 from tests.factories import phone_key
 
-FACTS = json.loads((Path(__file__).parent / "data" / "user-enrollment.json").read_text())
+FACTS = json.loads((ROOT / "tests" / "data" / "user-enrollment.json").read_text())
 BY_MODE = {entry["request_type"]: entry["user_enrollment"] for entry in FACTS["ios_commands"]}
 PAYLOADS = {entry["payload_type"]: entry for entry in FACTS["ios_payloads"]}
 

@@ -6,9 +6,9 @@ import re
 import pytest
 from PIL import Image
 
-from portal.configuration import logo, overlay, pages, saving
-from portal.configuration.pages import PAGES, fields_of
 from portal.pki import cms
+from portal.settings import logo, overlay, pages, saving
+from portal.settings.pages import PAGES, fields_of
 from tests.factories import BASE, phone_key
 from tests.pages import Browser
 from tests.pki.test_uploads import certificate, p12
