@@ -21,13 +21,13 @@ LONGEST_TOKEN = 8000
 """Characters; ours have 32, those of an identity provider may be signed and long."""
 
 
-def grant(case: Case, press: profiles.Press, token: str = "") -> str:
+def grant(case: Case, issuer: profiles.ProfileIssuer, token: str = "") -> str:
     """A token for the device whose owner walked the journey; the profile it will fetch is made now.
 
     ``token``: one that an identity provider gave to the device (apple-oauth2); else a fresh one of ours.
     Raises what ``profile.issue`` raises. The profile or token before it is dead.
     """
-    token = profiles.issue(case, press, Way.ACCOUNT, token)
+    token = profiles.issue(case, issuer, Way.ACCOUNT, token)
     assert case.request.profile_id is not None
     _add(case, token, case.request.profile_id)
     return token

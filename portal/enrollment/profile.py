@@ -145,7 +145,7 @@ def _uuid() -> str:
 
 
 @dataclass(frozen=True)
-class Press:
+class ProfileIssuer:
     """What issuing needs besides the request."""
 
     authority: Authority
@@ -157,7 +157,7 @@ class Press:
     consent: Mapping[str, str]
 
 
-def issue(case: Case, press: Press, way: Way = Way.PROFILE, ticket: str = "") -> str:
+def issue(case: Case, issuer: ProfileIssuer, way: Way = Way.PROFILE, ticket: str = "") -> str:
     """A new profile for the browser that earned it; the one before is dead. Returns its ticket (``ticket``, if given).
 
     Raises StepOutOfOrder, RequestEnded, ProfileNotSigned, and NoManagedAppleAccount (recorded).
@@ -174,7 +174,7 @@ def issue(case: Case, press: Press, way: Way = Way.PROFILE, ticket: str = "") ->
     case.retire_profile("superseded")
     ticket, challenge = ticket or secrets.token_urlsafe(SECRET_BYTES), secrets.token_urlsafe(SECRET_BYTES)
     profile_id = new_id()
-    signed = _sign(press, rules, profile_id, account, challenge, way)
+    signed = _sign(issuer, rules, profile_id, account, challenge, way)
     minutes = rules.account_driven.token_minutes if way is Way.ACCOUNT else rules.profile.lifetime_minutes
     profile = IssuedProfile(
         id=profile_id,
@@ -193,24 +193,24 @@ def issue(case: Case, press: Press, way: Way = Way.PROFILE, ticket: str = "") ->
     return ticket
 
 
-def _sign(press: Press, rules: Settings, profile_id: str, account: str, challenge: str, way: Way) -> bytes:
-    own_signer = press.signer == press.authority.signer
+def _sign(issuer: ProfileIssuer, rules: Settings, profile_id: str, account: str, challenge: str, way: Way) -> bytes:
+    own_signer = issuer.signer == issuer.authority.signer
     contents = Contents(
         profile_id=profile_id,
         identifier=rules.enrollment_profile,
         organization=rules.company.name,
-        display_name=press.display_name,
-        description=press.description,
-        consent=press.consent,
+        display_name=issuer.display_name,
+        description=issuer.description,
+        consent=issuer.consent,
         managed_apple_account=account,
-        management=press.management(profile_id),
+        management=issuer.management(profile_id),
         scep_url=rules.url("/scep"),
         challenge=challenge,
-        ca=press.authority.ca.certificate,
-        root=press.authority.ca.certificate if own_signer else None,
+        ca=issuer.authority.ca.certificate,
+        root=issuer.authority.ca.certificate if own_signer else None,
         way=way,
     )
-    signer = press.signer
+    signer = issuer.signer
     try:
         return cms.sign(build(contents), signer.key, signer.certificate, signer.intermediates)
     except (ValueError, TypeError) as error:

@@ -226,17 +226,17 @@ class JourneyMachine(RuleBasedStateMachine):
         self.reads_overview(browser)
         self.accepts(browser)
 
-    def press(self):
+    def issuer(self):
         """What making a profile needs, for either way."""
         portal = self.portal
-        return profiles.Press(
+        return profiles.ProfileIssuer(
             portal.authority, portal.signer, portal.backend.management, "name", "description", {"default": "consent"}
         )
 
     @rule(browser=browsers)
     def downloads(self, browser):
         def issue(case):
-            profiles.issue(case, self.press())
+            profiles.issue(case, self.issuer())
             return case.request.profile_id
 
         profile_id = self.do(issue, walk=browser)
@@ -246,7 +246,7 @@ class JourneyMachine(RuleBasedStateMachine):
 
     @rule(browser=browsers)
     def gets_access_token(self, browser):
-        token = self.do(access.grant, self.press(), walk=browser)
+        token = self.do(access.grant, self.issuer(), walk=browser)
         if token:
             self.tokens.append(token)
 

@@ -17,7 +17,7 @@ from portal.enrollment.errors import ProfileUnavailable, RequestEnded, WrongPers
 from portal.enrollment.journey import CARRIED_OVER, Walk
 from portal.extensions import cases, db_session, portal, transaction
 from portal.models import Certificate, Person
-from portal.web import press
+from portal.web import profile_issuer
 
 if TYPE_CHECKING:
     from portal.credentials.oidc import Provider
@@ -65,8 +65,8 @@ def first_profile(chosen: "Provider", token: str) -> None:
         return
     now = clock.now()
     walk = Walk("", now - CARRIED_OVER)
-    press.check_backend()
-    made = press.open_press()
+    profile_issuer.check_backend()
+    made = profile_issuer.open_issuer()
     with transaction():
         case = cases().open_of(db_session.get_one(Person, person.id), walk)
         if case is not None and steps.signed_in_by_device(case):

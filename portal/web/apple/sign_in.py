@@ -8,7 +8,7 @@ from portal.enrollment.errors import ProfileUnavailable
 from portal.enrollment.journey import Step, Waiting, Way
 from portal.extensions import cases, transaction
 from portal.models import Visit
-from portal.web import press, visits
+from portal.web import profile_issuer, visits
 from portal.web.apple.challenges import open_handle
 from portal.web.employee.sign_in import STARTED
 from portal.web.employee.steps import address_of, case_of
@@ -56,8 +56,8 @@ def _first_token(visit: Visit) -> ResponseReturnValue:
         return render_template("employee/failed.html", waiting=Waiting.ENDED, facts=case.facts, way=Way.ACCOUNT)
     if case.step not in (Step.PROFILE, Step.FINISH):
         return redirect(address_of(case.step), 303)
-    press.check_backend()
-    made = press.open_press()
+    profile_issuer.check_backend()
+    made = profile_issuer.open_issuer()
     with transaction():
         token = access.grant(case_of(visit, locked=True), made)
         visits.end(WEB_VIEW)

@@ -11,7 +11,7 @@ from portal.enrollment.errors import ProfileUnavailable
 from portal.enrollment.journey import Step, Waiting, Way
 from portal.extensions import cases, transaction
 from portal.models import Visit
-from portal.web import press
+from portal.web import profile_issuer
 from portal.web.employee import safari_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
@@ -30,7 +30,7 @@ def profile(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     if fetched or waiting in (Waiting.DEVICE, Waiting.ACCOUNT):
         return redirect(url_for("safari.finish"), 303)
     if waiting is not Waiting.INSTALL:
-        press.check_backend()
+        profile_issuer.check_backend()
     return shown(case, form, way_here(case.request))
 
 
@@ -63,8 +63,8 @@ def profile_file(visit: Visit, case: Case) -> ResponseReturnValue:
         return redirect(url_for("safari.profile"), 303)
     if http.method == "HEAD":
         return Response(content_type=profiles.MEDIA_TYPE)
-    press.check_backend()
-    made = press.open_press()
+    profile_issuer.check_backend()
+    made = profile_issuer.open_issuer()
     with transaction():  # nothing is asked of other servers in it
         ticket = profiles.issue(case_of(visit, locked=True), made)
     return redirect(url_for("safari.ticket", ticket=ticket), 302)

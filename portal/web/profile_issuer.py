@@ -14,9 +14,9 @@ def check_backend() -> None:
         raise BackendUnavailable
 
 
-def open_press() -> profiles.Press:
+def open_issuer() -> profiles.ProfileIssuer:
     """Everything but the request. Raises ProfileNotSigned."""
-    return profiles.Press(
+    return profiles.ProfileIssuer(
         authority=portal.authority,
         signer=_signer(),
         management=portal.backend.management,
