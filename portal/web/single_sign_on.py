@@ -17,7 +17,7 @@ from portal.extensions import portal, transaction
 from portal.models import Person
 from portal.people import STAFF_ROLES
 from portal.settings.logo import LARGEST_BYTES, LogoRefused, redraw
-from portal.web import leaving, visits
+from portal.web import provider_sign_out, visits
 from portal.web.employee import sign_in as employees
 from portal.web.rules import EMPLOYEE, STAFF, WEB_VIEW, Rules, pages
 from portal.web.staff import sign_in as staff
@@ -89,7 +89,7 @@ def finish(provider: str) -> ResponseReturnValue:
     if area == STAFF:
         return _staff(provider, person, signed_in, anew)
     answer = employees.begin_visit(person, None, now)
-    leaving.came_through(provider)
+    provider_sign_out.came_through(provider)
     return answer
 
 
@@ -131,7 +131,7 @@ def _staff(provider: str, person: Person, signed_in: SignedIn, anew: bool) -> Re
             answer = staff.begin_visit(person, now, provider, staff.PROVIDER, proved_at)
     else:
         answer = staff.ask_second_factor(person, provider, now)
-    leaving.came_through(provider)
+    provider_sign_out.came_through(provider)
     return answer
 
 

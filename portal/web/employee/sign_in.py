@@ -16,7 +16,7 @@ from portal.enrollment.errors import ProfileUnavailable
 from portal.enrollment.journey import Step, short_code
 from portal.extensions import cases, db_session, portal, transaction
 from portal.models import Person
-from portal.web import i18n, leaving, visits
+from portal.web import i18n, provider_sign_out, visits
 from portal.web.employee import journey_pages
 from portal.web.employee.browsers import browser_in_words
 from portal.web.employee.enter import LINK
@@ -85,19 +85,19 @@ def _by_domain(form: SignInForm) -> ResponseReturnValue:
     for provider in portal.settings.oidc.providers:
         if domain and domain in {each.casefold() for each in provider.domains}:
             address = url_for("single_sign_on.begin", provider=provider.name, area=visits.area(), hint=username)
-            return leaving.on_to(address, provider.title)
+            return provider_sign_out.on_to(address, provider.title)
     return _page(form).draw()
 
 
 @journey_pages.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
     """End this person's visits, here and on every other device."""
-    visit, provider = visits.current(), leaving.way_out()
+    visit, provider = visits.current(), provider_sign_out.way_out()
     if visit is not None:
         with transaction():
             visits.end_everywhere(visit)
     visits.forget(visits.area())
-    return leaving.to(address_of(Step.SIGN_IN), provider)
+    return provider_sign_out.to(address_of(Step.SIGN_IN), provider)
 
 
 def _sign_in(username: str, password: str) -> ResponseReturnValue:

@@ -26,7 +26,7 @@ from portal.extensions import db_session, portal, transaction
 from portal.models import Person, Visit
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
-from portal.web import leaving, visits
+from portal.web import provider_sign_out, visits
 from portal.web.rules import STAFF
 from portal.web.staff import blueprint
 
@@ -111,11 +111,11 @@ def second_factor_page() -> ResponseReturnValue:
 @blueprint.post("/staff/sign-out")
 def sign_out() -> ResponseReturnValue:
     """End this person's staff visits, here and on every other device."""
-    visit, provider = visits.current(), leaving.way_out()
+    visit, provider = visits.current(), provider_sign_out.way_out()
     if visit is not None:
         with transaction():
             visits.end_everywhere(visit)
-    return leaving.to(url_for("staff.sign_in"), provider)
+    return provider_sign_out.to(url_for("staff.sign_in"), provider)
 
 
 # --- the first factor -------------------------------------------------------------------------------------------------
