@@ -2,7 +2,7 @@
 
 import secrets
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from flask import Flask, current_app, g
 from flask_babel import Babel
@@ -16,9 +16,6 @@ from portal.services import Portal
 from portal.settings import Settings
 from portal.storage.cases import Cases
 from portal.vault import VaultError
-
-if TYPE_CHECKING:
-    pass
 
 babel = Babel()
 csrf = CSRFProtect()
@@ -35,7 +32,7 @@ def _session() -> Session:
     return cast(Session, g.db_session)
 
 
-portal = cast(Portal, LocalProxy(_portal))
+current_portal = cast(Portal, LocalProxy(_portal))
 db_session = cast(Session, LocalProxy(_session))
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from portal import clock
 from portal.cli.common import fail
 from portal.events import Actor
-from portal.extensions import portal
+from portal.extensions import current_portal
 from portal.settings import portable, saving
 from portal.settings.overlay import NotValid
 from portal.settings.saving import Editor, LocksOut
@@ -23,17 +23,18 @@ config = AppGroup("config", help="The settings that count now.")
 @config.command("export", with_appcontext=True)
 def export() -> None:
     """Print every setting that can be changed while the portal runs, as TOML; secrets by reference."""
-    portal.refresh(0)
-    click.echo(portable.export(portal.settings), nl=False)
+    current_portal.refresh(0)
+    click.echo(portable.export(current_portal.settings), nl=False)
 
 
 @config.command("diff", with_appcontext=True)
 @FILE
 def diff(file: Path) -> None:
     """Say what FILE would change; exit status 1 if anything."""
-    portal.refresh(0)
+    current_portal.refresh(0)
     try:
-        changes = portable.differences(portable.read(file.read_text("utf-8"), portal.settings), portal.settings)
+        now = current_portal.settings
+        changes = portable.differences(portable.read(file.read_text("utf-8"), now), now)
     except NotValid as refused:
         fail("\n".join(f"{each.name}: {each.says}" for each in refused.problems))
     for name, (now, then) in changes.items():
@@ -48,10 +49,10 @@ def diff(file: Path) -> None:
 @click.option("--force", is_flag=True, help="Even if no admin could sign in any more.")
 def import_(file: Path, dry_run: bool, force: bool) -> None:
     """Save the settings in FILE; all of them or, if one is wrong, none."""
-    portal.refresh(0)
+    current_portal.refresh(0)
     try:
-        values = portable.read(file.read_text("utf-8"), portal.settings)
-        with portal.database.transaction() as session:
+        values = portable.read(file.read_text("utf-8"), current_portal.settings)
+        with current_portal.database.transaction() as session:
             changed = saving.save(_editor(session), saving.IMPORT, values, confirmed=force)
             if dry_run:
                 session.rollback()
@@ -66,11 +67,11 @@ def import_(file: Path, dry_run: bool, force: bool) -> None:
 @click.argument("setting")
 def reset(setting: str) -> None:
     """Forget what was saved for SETTING, a whole section, or "all": the files count again."""
-    with portal.database.transaction() as session:
+    with current_portal.database.transaction() as session:
         prefix = "" if setting == "all" else setting
         names = saving.reset(_editor(session), prefix)
     click.echo("\n".join(names) if names else "Nothing was saved there.")
 
 
 def _editor(session: Session) -> Editor:
-    return Editor(session, portal.vault, portal.live.base, Actor.COMMAND, clock.now())
+    return Editor(session, current_portal.vault, current_portal.live.base, Actor.COMMAND, clock.now())

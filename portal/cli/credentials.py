@@ -5,7 +5,7 @@ from flask.cli import AppGroup
 
 from portal.cli.common import fail
 from portal.credentials.base import SourceUnavailable
-from portal.extensions import portal
+from portal.extensions import current_portal
 
 WORDS = {
     "not_configured": "No server is configured.",
@@ -29,7 +29,7 @@ credentials_group = AppGroup("credentials", help="Where employees and staff sign
 def credentials_check(username: str | None) -> None:
     """Say step by step what works; with USERNAME also what the directory tells of that person."""
     try:
-        for line in portal.reachable.steps(username):
+        for line in current_portal.reachable.steps(username):
             click.echo(line)
     except SourceUnavailable as problem:
         fail(f"{WORDS.get(problem.reason, problem.reason)} ({problem.detail})")

@@ -6,15 +6,15 @@ import click
 
 from portal import clock, demo
 from portal.cli.common import command, fail
-from portal.extensions import portal
+from portal.extensions import current_portal
 
 
 @command("demo-people")
 def demo_people() -> None:
     """Create the demo company's people (demo only)."""
     try:
-        with portal.database.transaction() as session:
-            demo.load_people(session, portal.vault, portal.settings, clock.now())
+        with current_portal.database.transaction() as session:
+            demo.load_people(session, current_portal.vault, current_portal.settings, clock.now())
     except demo.NotADemo:
         fail("This portal is not a demo.")
 
@@ -24,7 +24,7 @@ def demo_people() -> None:
 def demo_accounts(as_json: bool) -> None:
     """The demo's people with their passwords and TOTP secrets (demo only)."""
     try:
-        found = demo.accounts(portal.settings)
+        found = demo.accounts(current_portal.settings)
     except demo.NotADemo:
         fail("This portal is not a demo.")
     if as_json:

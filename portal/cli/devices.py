@@ -14,7 +14,7 @@ from portal.enrollment import management
 from portal.enrollment.commands import Order
 from portal.enrollment.errors import CommandForbidden, DeviceGone, ProfileUnknown
 from portal.events import Actor
-from portal.extensions import portal
+from portal.extensions import current_portal
 from portal.models import Device
 from portal.storage import reports
 from portal.storage.cases import Cases
@@ -26,7 +26,7 @@ device_group = AppGroup("device", help="Managed devices.")
 @click.argument("device_id")
 def show(device_id: str) -> None:
     """Print what is known of DEVICE_ID, as JSON."""
-    with portal.database.session() as session:
+    with current_portal.database.session() as session:
         device = session.get(Device, device_id)
         if device is None:
             fail(f"There is no device {device_id!r}.")
@@ -40,8 +40,8 @@ def show(device_id: str) -> None:
 def order(device_id: str, request_type: str, keys: str) -> None:
     """Queue the MDM command REQUEST_TYPE for DEVICE_ID, if user enrollment allows it."""
     try:
-        with portal.database.transaction() as session:
-            case = Cases(session, portal).of_device(device_id)
+        with current_portal.database.transaction() as session:
+            case = Cases(session, current_portal).of_device(device_id)
             management.order(case, Order(request_type, _keys(keys)), Actor.COMMAND)
     except CommandForbidden as refusal:
         fail(f"User enrollment does not allow it ({refusal.reason}): {refusal}")
@@ -49,7 +49,7 @@ def order(device_id: str, request_type: str, keys: str) -> None:
         fail(f"There is no device {device_id!r}, or it is not managed any more.")
     except ProfileUnknown:
         fail("The device has no such profile that IT installed.")
-    jobs.nudge(portal.settings, jobs.DEVICES)
+    jobs.nudge(current_portal.settings, jobs.DEVICES)
     click.echo(f"{request_type} is queued.")
 
 

@@ -8,7 +8,7 @@ from flask.cli import AppGroup
 from portal import clock, discovery
 from portal.cli.common import fail
 from portal.discovery import outside
-from portal.extensions import portal
+from portal.extensions import current_portal
 
 PROBLEMS = {
     "unreachable": "The domain does not answer over https.",
@@ -31,12 +31,12 @@ discovery_group = AppGroup("discovery", help="How iPhones find this portal from 
 @click.argument("domain")
 def discovery_check(domain: str) -> None:
     """Look at DOMAIN as an iPhone would; remembers the outcome, which decides the way on iOS 15 to 17."""
-    base_url = portal.settings.url(discovery.BASE_PATH)
+    base_url = current_portal.settings.url(discovery.BASE_PATH)
     try:
         outcome = outside.check(domain, base_url)
     except outside.NoDomain:
         fail(f"{domain!r} is not the name of a domain.")
-    with portal.database.transaction() as session:
+    with current_portal.database.transaction() as session:
         discovery.record(session, domain.casefold(), outcome.problem, outcome.detail, clock.now())
     for step in outcome.steps:
         click.echo(step)

@@ -7,7 +7,7 @@ from flask.cli import AppGroup
 
 from portal import demo
 from portal.cli.common import fail
-from portal.extensions import portal
+from portal.extensions import current_portal
 from portal.simulator.employee import Employee, Stuck
 from portal.simulator.iphone import IPhone, SignInAgain, Unenrolled
 from portal.simulator.mail import NoMail, demo_mail
@@ -46,7 +46,7 @@ def iphone_sign_in(
     known = _demo_account(account)
     username = username or known.get("username") or account
     password = password or known.get("password") or click.prompt("Password", hide_input=True)
-    mailed = demo_mail(portal.settings.data)
+    mailed = demo_mail(current_portal.settings.data)
     employee = Employee(server, click.echo, MODELS[int(ios)].user_agent())
 
     def owner(url: str) -> str:
@@ -65,7 +65,7 @@ def iphone_sign_in(
 
 def _demo_account(account: str) -> dict[str, str]:
     try:
-        found = demo.accounts(portal.settings)
+        found = demo.accounts(current_portal.settings)
     except demo.NotADemo:
         return {}
     return next((each for each in found if each["managed_apple_account"] == account), {})
@@ -101,4 +101,4 @@ def _phone(enrollment_id: str) -> IPhone:
 
 
 def _phone_file(enrollment_id: str) -> Path:
-    return portal.settings.data / "iphones" / f"{Path(enrollment_id).name}.json"
+    return current_portal.settings.data / "iphones" / f"{Path(enrollment_id).name}.json"

@@ -12,7 +12,7 @@ from portal import audit, clock, jobs, people
 from portal.cli.common import fail
 from portal.credentials import local, passwords, second_factor
 from portal.events import Event
-from portal.extensions import portal
+from portal.extensions import current_portal
 from portal.models import Person
 from portal.notifications import messages, outbox
 from portal.people import accounts, closing, imports
@@ -42,7 +42,7 @@ def people_add(
     account = accounts.normal(managed_apple_account) if managed_apple_account else None
     if managed_apple_account and account is None:
         fail(f"{managed_apple_account!r} cannot be a Managed Apple Account.")
-    with portal.database.transaction() as session:
+    with current_portal.database.transaction() as session:
         if people.by_username(session, username):
             fail(f"{username} exists.")
         if account and accounts.taken(session, account, None):
@@ -74,9 +74,9 @@ def people_add(
 
 def _give_second_factor(session: Session, person: Person) -> None:
     secret = second_factor.new_secret()
-    codes = second_factor.set_up(session, portal.vault, person, secret)
+    codes = second_factor.set_up(session, current_portal.vault, person, secret)
     click.echo(f"TOTP secret: {secret}")
-    click.echo(second_factor.address(secret, person.username, portal.settings.company.name))
+    click.echo(second_factor.address(secret, person.username, current_portal.settings.company.name))
     click.echo(f"Recovery codes, each once: {' '.join(codes)}")
 
 
@@ -90,14 +90,14 @@ def people_password_link(username: str, mail: bool) -> None:
         if person.source != people.LOCAL:
             fail(f"{username} signs in elsewhere ({person.source}).")
         token = passwords.new_link(session, person, actor, now)
-        url = portal.settings.url(f"/account/password/{token}")
+        url = current_portal.settings.url(f"/account/password/{token}")
         if mail:
-            message = messages.password_link(portal.settings, person, url)
-            outbox.put(session, portal.vault, "password", message, None, now, person.id)
+            message = messages.password_link(current_portal.settings, person, url)
+            outbox.put(session, current_portal.vault, "password", message, None, now, person.id)
         click.echo(f"Mailed to {person.email}." if mail else url)
 
     _change(username, make)
-    jobs.nudge(portal.settings)
+    jobs.nudge(current_portal.settings)
 
 
 @people_group.command("second-factor", with_appcontext=True)
@@ -133,8 +133,8 @@ def people_import(file: Path, dry_run: bool) -> None:
     (the directory or oidc:NAME they will sign in with). Nothing is changed if a line is wrong.
     """
     try:
-        with portal.database.transaction() as session:
-            done = imports.read(session, portal.settings, file.read_bytes(), clock.now())
+        with current_portal.database.transaction() as session:
+            done = imports.read(session, current_portal.settings, file.read_bytes(), clock.now())
             if not dry_run:
                 audit.record(
                     session, audit.SETTINGS, Event.PEOPLE_IMPORTED, clock.now(), actor="command", detail={"count": done}
@@ -161,12 +161,12 @@ def people_erase(username: str) -> None:
 
 
 def _close(username: str, close: Callable[[Cases, Person, str], None]) -> None:
-    _change(username, lambda session, person, actor, now: close(Cases(session, portal, now), person, actor))
+    _change(username, lambda session, person, actor, now: close(Cases(session, current_portal, now), person, actor))
 
 
 def _change(username: str, change: Callable[..., None]) -> None:
     try:
-        with portal.database.transaction() as session:
+        with current_portal.database.transaction() as session:
             person = people.by_username(session, username)
             if person is None:
                 fail(f"Nobody is known as {username!r}.")

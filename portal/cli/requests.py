@@ -8,7 +8,7 @@ from portal import clock, jobs, labels
 from portal.cli.common import command, fail
 from portal.enrollment.invitations import Asker
 from portal.events import Actor
-from portal.extensions import portal
+from portal.extensions import current_portal
 from portal.models import EnrollmentRequest
 from portal.people import inviting
 from portal.people.inviting import NotInvited
@@ -22,13 +22,13 @@ from portal.storage.cases import Cases
 def invite(username: str, as_json: bool) -> None:
     """Create an enrollment request for USERNAME and mail it."""
     try:
-        with portal.database.session() as session:
-            by = Asker(Actor.COMMAND, portal.settings.company.name)
-            created = inviting.by_username(Cases(session, portal), portal, username, "command", by)
+        with current_portal.database.session() as session:
+            by = Asker(Actor.COMMAND, current_portal.settings.company.name)
+            created = inviting.by_username(Cases(session, current_portal), current_portal, username, "command", by)
     except NotInvited as refusal:
         fail(f"{username}: {labels.FIELD.find(refusal.code)}")
-    jobs.nudge(portal.settings)
-    url = portal.settings.url(f"/e/{created.token}")
+    jobs.nudge(current_portal.settings)
+    url = current_portal.settings.url(f"/e/{created.token}")
     expires = created.request.expires_at.isoformat()
     if as_json:
         values = {"id": created.request.id, "url": url, "passcode": created.passcode, "expires_at": expires}
@@ -42,7 +42,7 @@ def invite(username: str, as_json: bool) -> None:
 @command("status")
 def status(request_id: str, as_json: bool) -> None:
     """What helpdesk sees of REQUEST_ID."""
-    with portal.database.session() as session:
+    with current_portal.database.session() as session:
         request = session.get(EnrollmentRequest, request_id)
         if request is None:
             fail(f"There is no request {request_id!r}.")

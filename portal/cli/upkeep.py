@@ -9,7 +9,7 @@ from flask.cli import AppGroup
 
 from portal import audit, clock, installation, jobs
 from portal.cli.common import command, fail
-from portal.extensions import portal
+from portal.extensions import current_portal
 from portal.pki.authority import AuthorityMissing
 from portal.storage import brake, terms
 from portal.vault import VaultError
@@ -18,20 +18,20 @@ from portal.vault import VaultError
 @command("setup")
 def setup() -> None:
     """Make keys, tables, CA and first terms; safe to repeat."""
-    installation.setup(portal)
+    installation.setup(current_portal)
 
 
 @command("worker")
 def worker() -> None:
     """Deliver mail and clean up, until stopped."""
-    jobs.Worker(portal.settings).run()
+    jobs.Worker(current_portal.settings).run()
 
 
 @command("ca")
 def ca() -> None:
     """Print the CA certificate of devices' identities (PEM): what a device-management server has to trust."""
     try:
-        certificate = portal.authority.ca.certificate
+        certificate = current_portal.authority.ca.certificate
     except (VaultError, AuthorityMissing):
         fail("There is no CA yet: run setup first.")
     click.echo(certificate.public_bytes(Encoding.PEM).decode(), nl=False)
@@ -43,7 +43,7 @@ audit_group = AppGroup("audit", help="The audit trail.")
 @audit_group.command("verify", with_appcontext=True)
 def audit_verify() -> None:
     """Check every chain; name the first broken link of each."""
-    with portal.database.session() as session:
+    with current_portal.database.session() as session:
         broken = list(audit.broken_links(session))
     for chain, seq, problem in broken:
         click.echo(f"{chain} event {seq}: {problem}", err=True)
@@ -59,8 +59,8 @@ keys = AppGroup("keys", help="The keys that seal stored secrets.")
 @click.option("--drop-old", is_flag=True, help="Then forget the old ones: one leaked. Stop web and worker first.")
 def keys_rotate(drop_old: bool) -> None:
     """Seal every stored secret with a new key; restart web and worker afterwards."""
-    click.echo(f"{installation.rotate_keys(portal, drop_old)} secrets sealed anew. Restart web and worker now.")
-    if drop_old and portal.settings.secret_keys:
+    click.echo(f"{installation.rotate_keys(current_portal, drop_old)} secrets sealed anew. Restart web and worker now.")
+    if drop_old and current_portal.settings.secret_keys:
         click.echo("Now leave only the first key in PORTAL_SECRET_KEYS: the others are not needed any more.")
 
 
@@ -70,7 +70,7 @@ removals = AppGroup("removals", help="Removals of work data that the brake holds
 @removals.command("release", with_appcontext=True)
 def removals_release() -> None:
     """Let what is held go on, where there are no two admins to agree."""
-    with portal.database.transaction() as session:
+    with current_portal.database.transaction() as session:
         count = brake.waiting(session)
         brake.release(session, "command", clock.now())
     click.echo(f"{count} devices are asked to remove their work data.")
@@ -79,7 +79,7 @@ def removals_release() -> None:
 @removals.command("keep", with_appcontext=True)
 def removals_keep() -> None:
     """It was a mistake: nothing of what is held is removed, but from people whose account is still disabled."""
-    with portal.database.transaction() as session:
+    with current_portal.database.transaction() as session:
         count = brake.keep(session, "command", clock.now())
     click.echo(f"{count} devices keep their work data.")
 
@@ -94,7 +94,7 @@ def terms_publish(version: str, files: tuple[Path, ...]) -> None:
     """Publish VERSION from text FILES named after their language (en.txt, de.txt)."""
     contents = {file.stem: file.read_text("utf-8") for file in files}
     try:
-        with portal.database.transaction() as session:
+        with current_portal.database.transaction() as session:
             terms.publish(session, version, contents, "command", clock.now())
     except terms.TermsExist:
         fail(f"Version {version} was published already; a published text never changes.")

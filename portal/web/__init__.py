@@ -3,7 +3,7 @@
 from flask import Flask
 
 from portal import jobs
-from portal.extensions import db_session, portal
+from portal.extensions import current_portal, db_session
 from portal.notifications import outbox
 from portal.settings import Settings
 from portal.storage.cases import COMMANDS_QUEUED
@@ -61,6 +61,6 @@ def nudge_worker(_error: BaseException | None) -> None:
     """After a request that queued mail, or commands for a backend that can wake their devices."""
     mail, orders = db_session.info.pop(outbox.QUEUED, False), db_session.info.pop(COMMANDS_QUEUED, False)
     if mail:
-        jobs.nudge(portal.settings)
-    if orders and portal.backend.wakes_devices:
-        jobs.nudge(portal.settings, jobs.DEVICES)
+        jobs.nudge(current_portal.settings)
+    if orders and current_portal.backend.wakes_devices:
+        jobs.nudge(current_portal.settings, jobs.DEVICES)

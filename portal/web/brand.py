@@ -7,7 +7,7 @@ from flask import Response, abort
 from flask.typing import ResponseReturnValue
 
 from portal import branding
-from portal.extensions import portal
+from portal.extensions import current_portal
 from portal.settings import logo
 from portal.web.rules import Rules, pages
 from portal.web.security import STATIC_MAX_AGE_SECONDS
@@ -26,7 +26,7 @@ def colours(accent: str) -> ResponseReturnValue:
 @blueprint.get("/brand/<digest>.png")
 def logo_file(digest: str) -> ResponseReturnValue:
     """The logo, if that is still the one."""
-    current = logo_of(portal.settings.company.logo)
+    current = logo_of(current_portal.settings.company.logo)
     if current is None or current.digest != digest:
         abort(404)
     return _kept(Response(current.content, mimetype="image/png"))

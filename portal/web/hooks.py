@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock, jobs
 from portal.backends.nanomdm import events
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import current_portal, db_session, transaction
 from portal.web.rules import Rules, pages
 
 blueprint = pages("hooks", __name__, Rules(machines=True))  # the body is signed
@@ -18,13 +18,13 @@ log = logging.getLogger("portal.nanomdm")
 @blueprint.post("/hooks/nanomdm")
 def nanomdm() -> ResponseReturnValue:
     """One webhook: 200 as soon as it is stored (or known already); NanoMDM never sends it again."""
-    if portal.settings.mdm.backend != "nanomdm":
+    if current_portal.settings.mdm.backend != "nanomdm":
         abort(404)
     body = request.get_data()
     try:
-        events.check(body, request.headers.get(events.SIGNATURE, ""), portal.settings.nanomdm.webhook_secret)
+        events.check(body, request.headers.get(events.SIGNATURE, ""), current_portal.settings.nanomdm.webhook_secret)
         with transaction():
-            new = events.store(db_session, portal.vault, body, clock.now())
+            new = events.store(db_session, current_portal.vault, body, clock.now())
     except events.NotGenuine:
         log.warning("nanomdm.webhook_not_genuine")
         return _plain("the signature does not fit\n", 403)
@@ -32,7 +32,7 @@ def nanomdm() -> ResponseReturnValue:
         log.warning("nanomdm.webhook_not_understood error=%s", problem)
         return _plain("not a webhook of NanoMDM\n", 400)
     if new:
-        jobs.nudge(portal.settings, jobs.DEVICES)
+        jobs.nudge(current_portal.settings, jobs.DEVICES)
     return _plain("stored\n" if new else "known\n", 200)
 
 

@@ -4,7 +4,7 @@ from flask import Flask, request
 from flask_babel import get_locale
 
 from portal import labels
-from portal.extensions import babel, portal
+from portal.extensions import babel, current_portal
 from portal.settings import Settings
 from portal.texts import TRANSLATIONS
 from portal.wording import words
@@ -17,7 +17,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(TRANSLATIONS)
 
     def select() -> str:
-        languages = portal.settings.languages
+        languages = current_portal.settings.languages
         return request.accept_languages.best_match(languages) or languages[0]
 
     babel.init_app(app, default_locale=settings.languages[0], locale_selector=select)

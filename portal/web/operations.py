@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from portal import clock
 from portal.credentials.base import SourceUnavailable
-from portal.extensions import db_session, portal
+from portal.extensions import current_portal, db_session
 from portal.pki import uploads
 from portal.web.rules import Rules, pages
 
@@ -68,7 +68,7 @@ def _is_monitoring() -> bool:
         address = ip_address(request.remote_addr or "")
     except ValueError:
         return False
-    return any(address in network for network in portal.settings.proxy.monitoring)
+    return any(address in network for network in current_portal.settings.proxy.monitoring)
 
 
 def _check_database() -> None:
@@ -76,29 +76,29 @@ def _check_database() -> None:
 
 
 def _check_authority() -> None:
-    _ = portal.authority
+    _ = current_portal.authority
 
 
 def _check_signer() -> None:
-    _ = portal.signer
+    _ = current_portal.signer
 
 
 def _check_credentials() -> None:
     """The directory and every provider answer; looked at no more than twice a minute, whoever asks."""
-    portal.reachable.check()
+    current_portal.reachable.check()
 
 
 def _check_backend() -> None:
-    health = portal.backend.health()
+    health = current_portal.backend.health()
     if not health.ready:
         raise NotReady(health.reason)
 
 
 def _check_push_certificate() -> None:
     """That devices can be woken, for another while; a demo has none to wake."""
-    identity = portal.settings.mdm.push_identity
+    identity = current_portal.settings.mdm.push_identity
     if not identity:
-        if portal.settings.demo:
+        if current_portal.settings.demo:
             return
         raise NotReady("missing")
     left = uploads.valid_until(identity) - clock.now()

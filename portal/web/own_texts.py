@@ -2,14 +2,14 @@
 
 from flask import Flask
 
-from portal.extensions import portal
+from portal.extensions import current_portal
 from portal.settings import Settings
 from portal.web import i18n
 
 
 def init_app(app: Flask) -> None:
     """Give templates ``own_text(name)``: paragraphs, or none where the portal's own words are to stand."""
-    app.jinja_env.globals["own_text"] = lambda name: paragraphs(portal.settings, name)
+    app.jinja_env.globals["own_text"] = lambda name: paragraphs(current_portal.settings, name)
 
 
 def paragraphs(settings: Settings, name: str) -> list[str]:

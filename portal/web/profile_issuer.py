@@ -3,36 +3,36 @@
 from portal import texts
 from portal.enrollment import profile as profiles
 from portal.enrollment.errors import BackendUnavailable
-from portal.extensions import portal
+from portal.extensions import current_portal
 from portal.pki.authority import Identity
 from portal.web import i18n
 
 
 def check_backend() -> None:
     """No profile while the device could not report. Raises BackendUnavailable."""
-    if not portal.backend.health().ready:
+    if not current_portal.backend.health().ready:
         raise BackendUnavailable
 
 
 def open_issuer() -> profiles.ProfileIssuer:
     """Everything but the request. Raises ProfileNotSigned."""
     return profiles.ProfileIssuer(
-        authority=portal.authority,
+        authority=current_portal.authority,
         signer=_signer(),
-        management=portal.backend.management,
+        management=current_portal.backend.management,
         display_name=_text("name", i18n.current()),
         description=_text("description", i18n.current()),
         consent={"default": _text("consent", "en")}
-        | {language: _text("consent", language) for language in portal.settings.languages},
+        | {language: _text("consent", language) for language in current_portal.settings.languages},
     )
 
 
 def _signer() -> Identity:
     try:
-        return portal.signer
+        return current_portal.signer
     except (OSError, ValueError) as error:
         raise profiles.ProfileNotSigned(str(error)) from error
 
 
 def _text(name: str, locale: str) -> str:
-    return texts.render(f"profile/{name}.txt", locale, company=portal.settings.company)
+    return texts.render(f"profile/{name}.txt", locale, company=current_portal.settings.company)

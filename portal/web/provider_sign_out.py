@@ -3,7 +3,7 @@
 from flask import redirect, render_template, session
 from flask.typing import ResponseReturnValue
 
-from portal.extensions import portal
+from portal.extensions import current_portal
 
 PROVIDER = "provider"
 """Session key: the provider this browser came through."""
@@ -16,8 +16,8 @@ def came_through(provider: str) -> None:
 
 def to(address: str, provider: str | None) -> ResponseReturnValue:
     """On to ``address`` of ours, by way of the provider if there was one. ``provider`` as ``way_out`` told."""
-    known = portal.providers.get(provider or "")
-    elsewhere = known.logout_address(portal.settings.url(address)) if known else None
+    known = current_portal.providers.get(provider or "")
+    elsewhere = known.logout_address(current_portal.settings.url(address)) if known else None
     if known is None or elsewhere is None:
         return redirect(address, 303)
     return on_to(elsewhere, known.settings.title)

@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from portal import clock
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem, Pending, ProviderRefused, SignedIn, SourceUnavailable
-from portal.extensions import portal, transaction
+from portal.extensions import current_portal, transaction
 from portal.models import Person
 from portal.people import STAFF_ROLES
 from portal.settings.logo import LARGEST_BYTES, LogoRefused, redraw
@@ -75,7 +75,7 @@ def finish(provider: str) -> ResponseReturnValue:
         signed_in = _provider(provider).finish(
             Pending(state, nonce, verifier), request.args, _address_of(provider), now.timestamp()
         )
-        person = corporate.take_over(portal.database, portal.settings, signed_in.found, now)
+        person = corporate.take_over(current_portal.database, current_portal.settings, signed_in.found, now)
     except ProviderRefused as refusal:
         log.warning("single_sign_on.refused provider=%s reason=%s", provider, refusal)
         return _refused(provider, refusal.reason)
@@ -136,7 +136,7 @@ def _staff(provider: str, person: Person, signed_in: SignedIn, anew: bool) -> Re
 
 
 def _provider(name: str) -> "Provider":
-    provider = portal.providers.get(name)
+    provider = current_portal.providers.get(name)
     if provider is None:
         abort(404)
     return provider
@@ -144,7 +144,7 @@ def _provider(name: str) -> "Provider":
 
 def _address_of(name: str) -> str:
     """Where the provider sends browsers back to; this is what is registered there."""
-    return portal.settings.url(url_for("single_sign_on.finish", provider=name))
+    return current_portal.settings.url(url_for("single_sign_on.finish", provider=name))
 
 
 def _refused(provider: str, reason: str) -> ResponseReturnValue:

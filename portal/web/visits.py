@@ -14,7 +14,7 @@ from sqlalchemy.orm import joinedload
 from portal import clock
 from portal.credentials import throttle
 from portal.enrollment.journey import CARRIED_OVER, Walk
-from portal.extensions import db_session, login_manager, portal, transaction
+from portal.extensions import current_portal, db_session, login_manager, transaction
 from portal.models import EnrollmentRequest, Person, Visit, new_id
 from portal.people import STAFF_ROLES
 from portal.vault import token_hash
@@ -72,8 +72,8 @@ def init_app(app: Flask) -> None:
 
     @app.context_processor
     def signed_in() -> dict[str, object]:
-        company = portal.settings.company
-        return {"demo": portal.settings.demo, "company": company, "logo": logo_of(company.logo)}
+        company = current_portal.settings.company
+        return {"demo": current_portal.settings.demo, "company": company, "logo": logo_of(company.logo)}
 
 
 def area() -> str:
@@ -169,7 +169,7 @@ def _next_token(token: str) -> str:
 
     Nobody can tell it who has the old one but no key of the portal.
     """
-    key = portal.vault.derive("session tokens")
+    key = current_portal.vault.derive("session tokens")
     return urlsafe_b64encode(hmac.digest(key, token.encode("utf-8", "surrogatepass"), "sha256")).decode()
 
 
@@ -245,7 +245,7 @@ def _browser_name(user_agent: str) -> str:
 
 
 def _over(visit: Visit, now: datetime) -> bool:
-    rules = portal.settings.session
+    rules = current_portal.settings.session
     if visit.area == HALF_STAFF:
         return now - visit.created_at >= timedelta(minutes=HALF_MINUTES)
     idle = rules.staff_idle_minutes if visit.area == STAFF else rules.idle_minutes

@@ -12,7 +12,7 @@ from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem
 from portal.credentials.passwords import LinkUsed, PasswordRefused
 from portal.credentials.throttle import Throttled
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import current_portal, db_session, transaction
 from portal.models import Person
 from portal.web.account import blueprint
 from portal.web.employee.steps import FORM_REFUSED
@@ -39,7 +39,7 @@ def set_password(token: str) -> ResponseReturnValue:
         person = passwords.owner(db_session, token, now)
         if form.validate_on_submit():
             with transaction():
-                passwords.set_by_link(db_session, token, form.new.data, portal.settings, now)
+                passwords.set_by_link(db_session, token, form.new.data, current_portal.settings, now)
             return _done()
     except PasswordRefused as refusal:
         form.new.errors = [refusal.reason]
@@ -73,7 +73,7 @@ def _change(form: ChangePasswordForm) -> bool:
     now = clock.now()
     try:
         person, attempt = corporate.check(
-            portal, form.username.data, form.password.data, request.remote_addr or "", now
+            current_portal, form.username.data, form.password.data, request.remote_addr or "", now
         )
     except corporate.WrongCredentials:
         return False
@@ -82,7 +82,7 @@ def _change(form: ChangePasswordForm) -> bool:
     with transaction():
         throttle.release(db_session, attempt)  # the old password was right, whatever becomes of the new one
     with transaction():
-        passwords.change(db_session, db_session.get_one(Person, person.id), form.new.data, portal.settings, now)
+        passwords.change(db_session, db_session.get_one(Person, person.id), form.new.data, current_portal.settings, now)
     return True
 
 
@@ -94,5 +94,9 @@ def _done() -> ResponseReturnValue:
 
 def _page(form: NewPasswordForm, person: Person | None, **values: object) -> str:
     return render_template(
-        "account/password.html", form=form, person=person, length=portal.settings.sign_in.password_length, **values
+        "account/password.html",
+        form=form,
+        person=person,
+        length=current_portal.settings.sign_in.password_length,
+        **values,
     )

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from portal import audit, clock, jobs, people
 from portal.audit import Search
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import current_portal, db_session, transaction
 from portal.web import spreadsheets
 from portal.web.admin import blueprint
 from portal.web.admin.settings_pages import SaveForm
@@ -64,7 +64,7 @@ def verify_audit() -> ResponseReturnValue:
         abort(400)
     with transaction():
         audit.ask_for_check(db_session, clock.now())
-    jobs.nudge(portal.settings)
+    jobs.nudge(current_portal.settings)
     session[NOTICE] = "asked"
     return redirect(url_for("admin.audit_page"), 303)
 

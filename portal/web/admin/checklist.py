@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import exists, select
 
 from portal import discovery
-from portal.extensions import db_session, portal
+from portal.extensions import current_portal, db_session
 from portal.models import DiscoveryCheck, EnrollmentRequest, Person, SettingsVersion
 from portal.settings import Settings
 from portal.storage import terms
@@ -26,7 +26,7 @@ class Item:
 
 def items() -> list[Item]:
     """In the order in which they are best done."""
-    settings: Settings = portal.settings
+    settings: Settings = current_portal.settings
     domains = discovery.domains(db_session, settings)
     checks = {each.domain: each.problem for each in db_session.scalars(select(DiscoveryCheck))}
     uploaded = bool(settings.profile.signing_identity or settings.profile.signing_certificate)

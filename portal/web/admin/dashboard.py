@@ -4,7 +4,7 @@ from flask import Response, abort, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock, jobs
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import current_portal, db_session, transaction
 from portal.pki import uploads
 from portal.storage import brake, statistics
 from portal.web import spreadsheets, visits
@@ -54,21 +54,21 @@ def answer_held_removals(answer: str) -> ResponseReturnValue:
         session[NOTICE] = answer
     except brake.NotTheSecond:
         session[NOTICE] = "too_new"
-    jobs.nudge(portal.settings, jobs.DEVICES)
+    jobs.nudge(current_portal.settings, jobs.DEVICES)
     return redirect(url_for("admin.dashboard"), 303)
 
 
 def _signer_days() -> int | None:
     """Days until the certificate that signs profiles expires; None if it cannot even be read."""
     try:
-        return (portal.signer.certificate.not_valid_after_utc - clock.now()).days
+        return (current_portal.signer.certificate.not_valid_after_utc - clock.now()).days
     except (OSError, ValueError):
         return None
 
 
 def _push_days() -> int | None:
     """Days until Apple's push certificate expires; None if there is none."""
-    identity = portal.settings.mdm.push_identity
+    identity = current_portal.settings.mdm.push_identity
     return (uploads.valid_until(identity) - clock.now()).days if identity else None
 
 

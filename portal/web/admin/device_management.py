@@ -17,7 +17,7 @@ from portal.backends.nanomdm import events
 from portal.backends.upkeep import CERTIFICATE_STATE
 from portal.enrollment import allowed, management
 from portal.enrollment.errors import CommandForbidden, DeviceGone, ProfileUnknown
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import current_portal, db_session, transaction
 from portal.models import BackendEvent, Command, Device, PortalState
 from portal.web import visits
 from portal.web.admin import blueprint
@@ -38,9 +38,9 @@ def device_management() -> ResponseReturnValue:
     kept = select(BackendEvent).where(events.kept()).order_by(BackendEvent.id.desc()).limit(SHOWN)
     return render_template(
         "admin/device_management.html",
-        backend=portal.backend.name,
-        health=portal.backend.health(),
-        topic=topic_in_use(portal.settings, portal.database),
+        backend=current_portal.backend.name,
+        health=current_portal.backend.health(),
+        topic=topic_in_use(current_portal.settings, current_portal.database),
         push=push_certificate(),
         given=_given(),
         managed=db_session.scalar(managed),
@@ -54,7 +54,7 @@ def device_management() -> ResponseReturnValue:
 
 def push_certificate() -> x509.Certificate | None:
     """Apple's push certificate that an admin uploaded."""
-    pem = portal.settings.mdm.push_identity
+    pem = current_portal.settings.mdm.push_identity
     return x509.load_pem_x509_certificates(pem.encode())[0] if pem else None
 
 

@@ -7,7 +7,7 @@ from flask_wtf import FlaskForm
 from portal import audit, clock, discovery
 from portal.discovery import outside
 from portal.events import Event
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import current_portal, db_session, transaction
 from portal.models import DiscoveryCheck
 from portal.web import visits
 from portal.web.admin import blueprint
@@ -22,7 +22,7 @@ class CheckForm(FlaskForm):  # type: ignore[misc]
 @blueprint.get("/discovery")
 def discovery_page() -> ResponseReturnValue:
     """Domains with their last check, and the rules for each kind of web server."""
-    domains = sorted(discovery.domains(db_session, portal.settings))
+    domains = sorted(discovery.domains(db_session, current_portal.settings))
     chosen = request.args.get("server", SERVERS[0])
     return render_template(
         "admin/discovery.html",
@@ -30,9 +30,9 @@ def discovery_page() -> ResponseReturnValue:
         servers=SERVERS,
         chosen=chosen if chosen in SERVERS else SERVERS[0],
         path=discovery.PATH,
-        target=portal.settings.url(discovery.PATH),
-        base_url=portal.settings.url(discovery.BASE_PATH),
-        apple_address=portal.settings.url(f"{discovery.PATH}?via={discovery.FROM_APPLE}"),
+        target=current_portal.settings.url(discovery.PATH),
+        base_url=current_portal.settings.url(discovery.BASE_PATH),
+        apple_address=current_portal.settings.url(f"{discovery.PATH}?via={discovery.FROM_APPLE}"),
     )
 
 
@@ -40,11 +40,11 @@ def discovery_page() -> ResponseReturnValue:
 def check_discovery(domain: str) -> ResponseReturnValue:
     """Ask the domain as an iPhone would and remember the outcome; only domains of this portal are asked."""
     visit = visits.current()
-    if domain not in discovery.domains(db_session, portal.settings) or visit is None:
+    if domain not in discovery.domains(db_session, current_portal.settings) or visit is None:
         abort(404)
     if CheckForm().validate_on_submit():
         db_session.rollback()  # hold nothing while waiting for the network
-        outcome = outside.check(domain, portal.settings.url(discovery.BASE_PATH))
+        outcome = outside.check(domain, current_portal.settings.url(discovery.BASE_PATH))
         with transaction():
             discovery.record(db_session, domain, outcome.problem, outcome.detail, clock.now())
             audit.record(

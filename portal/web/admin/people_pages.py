@@ -12,7 +12,7 @@ from wtforms.validators import DataRequired, Length, Regexp
 
 from portal import clock, people
 from portal.credentials import passwords, second_factor
-from portal.extensions import cases, db_session, portal, transaction
+from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import EnrollmentRequest, Person
 from portal.notifications import messages, outbox
 from portal.people import ROLES, LastAdmin, accounts, closing
@@ -74,7 +74,7 @@ def add_person() -> ResponseReturnValue:
                 return _list(form), 422
             person = people.add(
                 db_session, form.username.data, form.name.data.strip(), form.email.data.strip(), account,
-                form.role.data, portal.settings.languages[0], visits.actor_here(), clock.now(),
+                form.role.data, current_portal.settings.languages[0], visits.actor_here(), clock.now(),
             )  # fmt: skip
             person.phone = (form.phone.data or "").strip() or None
             _mail_password_link(person, clock.now())
@@ -138,8 +138,10 @@ def _mail_password_link(person: Person, now: datetime) -> None:
     if person.source != people.LOCAL:
         raise people.NotLocal
     token = passwords.new_link(db_session, person, visits.actor_here(), now)
-    message = messages.password_link(portal.settings, person, portal.settings.url(f"/account/password/{token}"))
-    outbox.put(db_session, portal.vault, "password", message, None, now, person.id)
+    message = messages.password_link(
+        current_portal.settings, person, current_portal.settings.url(f"/account/password/{token}")
+    )
+    outbox.put(db_session, current_portal.vault, "password", message, None, now, person.id)
 
 
 def _list(form: PersonForm) -> str:
@@ -169,7 +171,7 @@ def _page(person: Person, form: ActionForm | None = None) -> str:
         "admin/person.html",
         person=person,
         form=form or ActionForm(),
-        account=accounts.of(db_session, person, portal.settings),
+        account=accounts.of(db_session, person, current_portal.settings),
         requests=list(requests),
         roles=ROLES,
         has_second_factor=second_factor.has_one(db_session, person),

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.enrollment.journey import Way
-from portal.extensions import db_session, portal
+from portal.extensions import current_portal, db_session
 from portal.models import EnrollmentRequest, Person
 from portal.notifications import messages
 from portal.settings import Settings
@@ -38,7 +38,7 @@ def _page(settings: Settings, what: str) -> Page:
     """The step's own page, for a request that nobody made."""
     now = clock.now()
     request = EnrollmentRequest(managed_apple_account=SAMPLE_ACCOUNT, expires_at=now)
-    case = Cases(db_session, Given(settings, portal.vault), now).view(request)
+    case = Cases(db_session, Given(settings, current_portal.vault), now).view(request)
     if what == "privacy":
         return privacy.shown(forms.AcknowledgeForm())
     if what == "overview":

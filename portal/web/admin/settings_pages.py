@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 
 from portal import clock
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import current_portal, db_session, transaction
 from portal.models import Person, SettingsVersion
 from portal.settings import TEXT_VARIABLES, held_secrets, overlay, saving
 from portal.settings.overlay import NotValid, Problem
@@ -33,7 +33,7 @@ class SaveForm(FlaskForm):  # type: ignore[misc]
 @blueprint.get("/settings")
 def settings_index() -> ResponseReturnValue:
     """Every page of settings, and what only the files can say."""
-    fixed = [(name, overlay.value_of(portal.live.base, name)) for name in sorted(overlay.FIXED - UNSHOWN)]
+    fixed = [(name, overlay.value_of(current_portal.live.base, name)) for name in sorted(overlay.FIXED - UNSHOWN)]
     return render_template("admin/settings_index.html", pages=PAGES, fixed=fixed)
 
 
@@ -59,7 +59,7 @@ def save_settings(page: str) -> ResponseReturnValue:
         abort(400)
     seen = request.form.get("seen", "0")
     try:
-        wanted = settings_form.read(fields, request.form, request.files, portal.settings)
+        wanted = settings_form.read(fields, request.form, request.files, current_portal.settings)
     except NotValid as refused:
         return _page(page, problems=refused.problems, entered=True), 422
     try:
@@ -72,7 +72,7 @@ def save_settings(page: str) -> ResponseReturnValue:
         return _page(page, wanted=wanted, meanwhile=meanwhile, entered=True), 409
     except LocksOut:
         return _page(page, wanted=wanted, locks_out=True, entered=True), 422
-    portal.refresh(0)
+    current_portal.refresh(0)
     session[NOTICE] = [_outcome(changed, wanted)]
     return redirect(url_for("admin.settings_page", page=page), 303)
 
@@ -103,8 +103,8 @@ def try_settings(page: str) -> ResponseReturnValue:
     if not SaveForm().validate_on_submit():
         abort(400)
     try:
-        wanted = settings_form.read(fields, request.form, request.files, portal.settings)
-        settings = overlay.lay_over(portal.settings, held_secrets.settle(wanted, _value))
+        wanted = settings_form.read(fields, request.form, request.files, current_portal.settings)
+        settings = overlay.lay_over(current_portal.settings, held_secrets.settle(wanted, _value))
     except NotValid as refused:
         return _page(page, problems=refused.problems, entered=True), 422
     admin = visits.here().person
@@ -120,8 +120,8 @@ def preview_settings(page: str) -> ResponseReturnValue:
     if page not in ("company", "texts") or not SaveForm().validate_on_submit():
         abort(404)
     try:
-        wanted = settings_form.read(fields, request.form, request.files, portal.settings)
-        settings = overlay.lay_over(portal.live.base, {**_current(fields), **wanted})
+        wanted = settings_form.read(fields, request.form, request.files, current_portal.settings)
+        settings = overlay.lay_over(current_portal.live.base, {**_current(fields), **wanted})
     except NotValid as refused:
         return _page(page, problems=refused.problems, entered=True), 422
     return previews.show(settings, request.form.get("show", ""), visits.here().person)
@@ -145,14 +145,14 @@ def restore_settings(version: int) -> ResponseReturnValue:
     except LocksOut:
         session[NOTICE] = ["restore_locks_out"]
     else:
-        portal.refresh(0)
+        current_portal.refresh(0)
         session[NOTICE] = ["restored"]
     return redirect(url_for("admin.settings_page", page=entry.page if entry.page in PAGES else "company"), 303)
 
 
 def _editor() -> Editor:
     """Who saves on this page, in the request's transaction."""
-    return Editor(db_session, portal.vault, portal.live.base, visits.actor_here(), clock.now())
+    return Editor(db_session, current_portal.vault, current_portal.live.base, visits.actor_here(), clock.now())
 
 
 def _page(
@@ -187,7 +187,7 @@ def _page(
         history=history,
         names=_names(actors),
         masked=overlay.masked,
-        languages=portal.settings.languages,
+        languages=current_portal.settings.languages,
         variables=TEXT_VARIABLES,
         uploaded=_uploaded(fields),
         trial=page in trials.TRIALS,
@@ -199,7 +199,9 @@ def _page(
 
 def _uploaded(fields: tuple[Field, ...]) -> dict[str, x509.Certificate]:
     """The certificates that were uploaded, by setting."""
-    texts = {each.name: overlay.value_of(portal.settings, each.name) for each in fields if each.kind == "identity"}
+    texts = {
+        each.name: overlay.value_of(current_portal.settings, each.name) for each in fields if each.kind == "identity"
+    }
     return {name: x509.load_pem_x509_certificates(pem.encode())[0] for name, pem in texts.items() if pem}
 
 
@@ -223,7 +225,7 @@ def _current(fields: tuple[Field, ...]) -> dict[str, Any]:
 
 
 def _value(name: str) -> Any:
-    return overlay.value_of(portal.settings, name)
+    return overlay.value_of(current_portal.settings, name)
 
 
 def _version(page: str) -> int:

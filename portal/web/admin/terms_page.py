@@ -6,7 +6,7 @@ from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import current_portal, db_session, transaction
 from portal.storage import terms
 from portal.storage.terms import TermsExist, TermsMissing
 from portal.web import visits
@@ -46,7 +46,7 @@ def save_terms() -> ResponseReturnValue:
     version = request.form.get("version", "").strip()
     texts = {
         language: text.replace("\r\n", "\n")
-        for language in portal.settings.languages
+        for language in current_portal.settings.languages
         if (text := request.form.get(f"text.{language}", "").strip())
     }
     publish_at = _moment(request.form.get("publish_at", ""))
@@ -86,7 +86,7 @@ def _page(
         publish_at = f"{draft.publish_at:%Y-%m-%dT%H:%M}" if draft.publish_at else ""
     if texts is None and published:
         current = terms.current_version(db_session)
-        texts = {each: terms.text_of(db_session, current, each).text for each in portal.settings.languages}
+        texts = {each: terms.text_of(db_session, current, each).text for each in current_portal.settings.languages}
     return render_template(
         "admin/terms.html",
         draft=draft,
@@ -95,7 +95,7 @@ def _page(
         texts=texts or {},
         publish_at=publish_at,
         problem=problem,
-        languages=portal.settings.languages,
+        languages=current_portal.settings.languages,
         notice=session.pop(NOTICE, None),
     )
 

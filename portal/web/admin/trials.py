@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from portal import clock
 from portal.credentials.base import AccountProblem, SourceUnavailable
-from portal.extensions import portal
+from portal.extensions import current_portal
 from portal.models import Person, new_id
 from portal.notifications import messages
 from portal.notifications.email import NotDelivered, Undeliverable, open_transport
@@ -80,10 +80,10 @@ def providers(settings: Settings, _admin: Person, _who: str) -> Outcome:
 
 def backend(settings: Settings, _admin: Person, _who: str) -> Outcome:
     """Ask the device management, and open the certificate that signs profiles."""
-    health = portal.backend.health()
-    lines = [f"{portal.settings.mdm.backend}: {'ready' if health.ready else health.reason}"]
+    health = current_portal.backend.health()
+    lines = [f"{current_portal.settings.mdm.backend}: {'ready' if health.ready else health.reason}"]
     try:
-        certificate = signer_of(settings, portal.authority).certificate
+        certificate = signer_of(settings, current_portal.authority).certificate
     except (OSError, ValueError) as problem:
         return False, [*lines, f"signing certificate: {problem}"]
     days = (certificate.not_valid_after_utc - clock.now()).days

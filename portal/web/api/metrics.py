@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from portal import clock, tallies
 from portal.enrollment import journey
-from portal.extensions import db_session, portal
+from portal.extensions import current_portal, db_session
 from portal.models import BackendEvent, Command, Device, EnrollmentRequest, IssuedProfile, OutboxMessage
 from portal.pki import uploads
 from portal.storage import brake, states
@@ -63,7 +63,10 @@ def _gauges(now: datetime) -> dict[str, tuple[str, float]]:
         "portal_mail_oldest_seconds": ("Age of the oldest of them.", (now - oldest).total_seconds() if oldest else 0),
         "portal_mail_failed": ("Messages given up.", _count(OutboxMessage, OutboxMessage.failed_at.is_not(None))),
         "portal_removals_held": ("Devices whose removal of work data waits for two admins.", brake.waiting(db_session)),
-        "portal_backend_ready": ("Whether device management can take devices.", int(portal.backend.health().ready)),
+        "portal_backend_ready": (
+            "Whether device management can take devices.",
+            int(current_portal.backend.health().ready),
+        ),
         "portal_commands_waiting": (
             "Commands that were not handed over to device management yet.",
             _count(Command, Command.handed_at.is_(None), Command.status == "queued"),
@@ -74,11 +77,11 @@ def _gauges(now: datetime) -> dict[str, tuple[str, float]]:
         ),
         "portal_push_certificate_days_left": (
             "Days until Apple's push certificate expires; -1 without one.",
-            (uploads.valid_until(push) - now).days if (push := portal.settings.mdm.push_identity) else -1,
+            (uploads.valid_until(push) - now).days if (push := current_portal.settings.mdm.push_identity) else -1,
         ),
         "portal_signer_days_left": (
             "Days until the certificate that signs profiles expires.",
-            (portal.signer.certificate.not_valid_after_utc - now).days,
+            (current_portal.signer.certificate.not_valid_after_utc - now).days,
         ),
     }
 

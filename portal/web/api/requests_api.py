@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.enrollment.invitations import Asker
-from portal.extensions import cases, db_session, portal
+from portal.extensions import cases, current_portal, db_session
 from portal.models import EnrollmentRequest
 from portal.people import inviting
 from portal.people.inviting import NotInvited
@@ -31,8 +31,8 @@ def create_request() -> ResponseReturnValue:
     if not isinstance(username, str) or not username.strip() or len(username) > 128 or "\0" in username:
         return refuse("bad_request", 'Send {"username": "..."} as JSON.', 400)
     try:
-        by = Asker(f"token:{token.id}", portal.settings.company.name)
-        made = inviting.by_username(cases(), portal, username, "command", by)
+        by = Asker(f"token:{token.id}", current_portal.settings.company.name)
+        made = inviting.by_username(cases(), current_portal, username, "command", by)
     except NotInvited as refusal:
         return refuse(*ANSWERS.get(refusal.code, UNKNOWN))
     return jsonify(id=made.request.id, expires_at=made.request.expires_at.isoformat()), 201

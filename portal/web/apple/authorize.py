@@ -19,7 +19,7 @@ from portal.enrollment import access
 from portal.enrollment.case import Case
 from portal.enrollment.errors import TokenRefused
 from portal.enrollment.journey import Way
-from portal.extensions import portal, transaction
+from portal.extensions import current_portal, transaction
 from portal.models import IssuedProfile
 from portal.web.apple import blueprint, provider_sign_in
 from portal.web.apple.enroll import bearer
@@ -37,14 +37,14 @@ log = logging.getLogger("portal.mdm")
 @blueprint.get("/mdm/authorize")
 def authorize() -> ResponseReturnValue:
     """May this device speak to the backend now?"""
-    if not portal.backend.keeps_queue:
+    if not current_portal.backend.keeps_queue:
         abort(404)
     if (request.content_type or "").lower().startswith(CHECKIN_TYPE):
         return _refuse("check-ins have to go through /mdm/relay: bring the proxy's configuration up to date", 503)
     case: Case | None = None
     try:
         shown = request.headers.get("Mdm-Signature")
-        fingerprint = identity.claimed_fingerprint(portal.authority, shown, clock.now())
+        fingerprint = identity.claimed_fingerprint(current_portal.authority, shown, clock.now())
         provider_sign_in.welcome(fingerprint, bearer())
         with transaction():
             case = speaking(fingerprint)

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response
 from itsdangerous import BadData, URLSafeSerializer
 
-from portal.extensions import portal
+from portal.extensions import current_portal
 from portal.web.apple import provider_sign_in
 from portal.web.apple.machine_info import MachineInfo
 
@@ -35,7 +35,7 @@ def challenge(handle: Handle, ios: int | None = None) -> Response:
     chosen = provider_sign_in.provider()
     if chosen is not None and ios is not None and ios >= provider_sign_in.FIRST_IOS:
         return provider_sign_in.challenge(chosen)
-    address = portal.settings.url(f"/apple/sign-in/{_sealed(handle)}")
+    address = current_portal.settings.url(f"/apple/sign-in/{_sealed(handle)}")
     response = Response(status=401)
     response.headers["WWW-Authenticate"] = f'Bearer method="{METHOD}", url="{address}"'
     del response.headers["Content-Type"]
@@ -61,4 +61,4 @@ def _sealed(handle: Handle) -> str:
 
 
 def _serializer() -> URLSafeSerializer:
-    return URLSafeSerializer(portal.signing_keys("account-driven handles"))
+    return URLSafeSerializer(current_portal.signing_keys("account-driven handles"))

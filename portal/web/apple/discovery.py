@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from portal import discovery
 from portal.discovery import Asked, Refusal
-from portal.extensions import db_session, portal
+from portal.extensions import current_portal, db_session
 from portal.web.apple import blueprint
 
 FOUND_MAX_AGE_SECONDS = 3600
@@ -28,7 +28,7 @@ def discover() -> ResponseReturnValue:
     )
     refusal = discovery.judge(asked, _domains())
     if refusal is None:
-        server = {"Version": discovery.VERSION, "BaseURL": portal.settings.url(discovery.BASE_PATH)}
+        server = {"Version": discovery.VERSION, "BaseURL": current_portal.settings.url(discovery.BASE_PATH)}
         response = jsonify(Servers=[server])
         return _cacheable(response, FOUND_MAX_AGE_SECONDS)
     return _cacheable(_refused(refusal), REFUSED_MAX_AGE_SECONDS)
@@ -53,8 +53,8 @@ def _cacheable(response: Response, seconds: int) -> Response:
 
 def _domains() -> frozenset[str]:
     """Kept for a minute: thousands of phones may ask, and people change seldom."""
-    read_at, known = portal.domains or (0.0, frozenset())
-    if portal.domains is None or time.monotonic() - read_at > DOMAINS_KEPT_SECONDS:
-        known = discovery.domains(db_session, portal.settings)
-        portal.domains = (time.monotonic(), known)
+    read_at, known = current_portal.domains or (0.0, frozenset())
+    if current_portal.domains is None or time.monotonic() - read_at > DOMAINS_KEPT_SECONDS:
+        known = discovery.domains(db_session, current_portal.settings)
+        current_portal.domains = (time.monotonic(), known)
     return known

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from portal.enrollment import access, steps
 from portal.enrollment import profile as profiles
 from portal.enrollment.errors import TokenRefused
-from portal.extensions import cases, portal, transaction
+from portal.extensions import cases, current_portal, transaction
 from portal.pki.cms import CmsError
 from portal.plists import BadPlist
 from portal.web.apple import blueprint, machine_info, provider_sign_in
@@ -21,7 +21,7 @@ log = logging.getLogger("portal.enroll")
 @blueprint.post("/apple/enroll")
 def enroll() -> ResponseReturnValue:
     """401 with the way to sign in; with a good token the profile. A token that is not good gets a new challenge."""
-    rules = portal.settings.account_driven
+    rules = current_portal.settings.account_driven
     try:
         info = machine_info.read_signed(request.get_data(), rules.device_roots)
     except (CmsError, BadPlist) as problem:

@@ -22,7 +22,7 @@ from portal.enrollment import access
 from portal.enrollment.case import Case
 from portal.enrollment.errors import DeviceRefused, TokenRefused
 from portal.enrollment.journey import Way
-from portal.extensions import cases, portal, transaction
+from portal.extensions import cases, current_portal, transaction
 from portal.models import AccessToken
 from portal.plists import BadPlist, read
 from portal.web.apple import blueprint, machine_info, provider_sign_in
@@ -49,7 +49,7 @@ def checkin() -> ResponseReturnValue:
         checkins.handle(case, topic(), message)
         return b""
 
-    return signed(take) if not portal.backend.keeps_queue else _elsewhere()
+    return signed(take) if not current_portal.backend.keeps_queue else _elsewhere()
 
 
 @blueprint.put("/mdm/relay")
@@ -60,7 +60,7 @@ def relay() -> ResponseReturnValue:
     backend hears it: nobody takes over another's queue or push token by calling himself by its EnrollmentID, and what
     user enrollment forbids never gets there.
     """
-    if not portal.backend.keeps_queue:
+    if not current_portal.backend.keeps_queue:
         abort(404)
     passed: list[str] = []
 
@@ -73,7 +73,7 @@ def relay() -> ResponseReturnValue:
     answer = signed(take)
     if passed:
         try:
-            portal.backend.pass_on(request.get_data(), request.headers.get("Mdm-Signature", ""), passed[0])
+            current_portal.backend.pass_on(request.get_data(), request.headers.get("Mdm-Signature", ""), passed[0])
         except BackendDown as down:
             return _refuse(f"device management does not answer: {down.reason}", 503)
     return answer
@@ -83,7 +83,7 @@ def relay() -> ResponseReturnValue:
 def connect() -> ResponseReturnValue:
     """One report, the next command."""
 
-    if portal.backend.keeps_queue:
+    if current_portal.backend.keeps_queue:
         return _elsewhere()
     try:
         return signed(connects.handle)
@@ -98,7 +98,9 @@ def _give_up_the_answer() -> None:
     That much is believed of whoever shows a signature of the device's own.
     """
     try:
-        fingerprint = identity.claimed_fingerprint(portal.authority, request.headers.get("Mdm-Signature"), clock.now())
+        fingerprint = identity.claimed_fingerprint(
+            current_portal.authority, request.headers.get("Mdm-Signature"), clock.now()
+        )
         with transaction():
             connects.handle(speaking(fingerprint), None)
     except (identity.NotIdentified, DeviceRefused, BadPlist) as refusal:
@@ -107,7 +109,7 @@ def _give_up_the_answer() -> None:
 
 def topic() -> str:
     """The push topic that the portal's devices have to name."""
-    return portal.backend.management("").topic
+    return current_portal.backend.management("").topic
 
 
 def speaking(fingerprint: str) -> Case:
@@ -130,7 +132,7 @@ def signed(take: Callable[[Case, dict[str, object] | None], bytes]) -> ResponseR
     try:
         # The signature first: nothing of an unsigned body is looked at.
         fingerprint = identity.signer_fingerprint(
-            portal.authority, body, request.headers.get("Mdm-Signature"), clock.now()
+            current_portal.authority, body, request.headers.get("Mdm-Signature"), clock.now()
         )
         message = _read(body)
         provider_sign_in.welcome(fingerprint, bearer())

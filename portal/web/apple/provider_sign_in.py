@@ -15,7 +15,7 @@ from portal.credentials.base import AccountProblem, ProviderRefused
 from portal.enrollment import access, steps
 from portal.enrollment.errors import ProfileUnavailable, RequestEnded, WrongPerson
 from portal.enrollment.journey import CARRIED_OVER, Walk
-from portal.extensions import cases, db_session, portal, transaction
+from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Certificate, Person
 from portal.web import profile_issuer
 
@@ -35,7 +35,7 @@ class NotAnswered(Exception):
 
 def provider() -> "Provider | None":
     """The provider that devices sign in at, if that is configured."""
-    return portal.providers.get(portal.settings.account_driven.oauth2_provider)
+    return current_portal.providers.get(current_portal.settings.account_driven.oauth2_provider)
 
 
 def challenge(chosen: "Provider") -> Response:
@@ -45,7 +45,7 @@ def challenge(chosen: "Provider") -> Response:
         "authorization-url": authorization,
         "token-url": token,
         "redirect-url": REDIRECT,
-        "client-id": portal.settings.account_driven.oauth2_client_id,
+        "client-id": current_portal.settings.account_driven.oauth2_client_id,
         "scope": chosen.settings.scopes,
     }
     response = Response(status=401)
@@ -102,9 +102,9 @@ def _owner(chosen: "Provider", token: str) -> Person | None:
     now = clock.now()
     db_session.rollback()  # hold nothing while waiting for the network
     try:
-        client = portal.settings.account_driven.oauth2_client_id
+        client = current_portal.settings.account_driven.oauth2_client_id
         signed_in = chosen.check_access_token(token, client, now.timestamp())
-        person = corporate.take_over(portal.database, portal.settings, signed_in.found, now)
+        person = corporate.take_over(current_portal.database, current_portal.settings, signed_in.found, now)
     except (ProviderRefused, AccountProblem) as refusal:
         log.warning("token.refused reason=%s", refusal.reason)
         return None

@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from portal import clock, tallies
 from portal.enrollment import certificates
 from portal.enrollment.errors import ChallengeRefused
-from portal.extensions import cases, db_session, portal, transaction
+from portal.extensions import cases, current_portal, db_session, transaction
 from portal.pki import scep as messages
 from portal.pki.cms import CmsError
 from portal.web.apple import blueprint
@@ -31,7 +31,7 @@ def scep() -> ResponseReturnValue:
     if operation == "GetCACaps":
         return _answer("\n".join(messages.CAPABILITIES).encode(), "text/plain")
     if operation == "GetCACert":
-        certificate = portal.authority.ca.certificate
+        certificate = current_portal.authority.ca.certificate
         return _answer(certificate.public_bytes(Encoding.DER), "application/x-x509-ca-cert")
     if operation != "PKIOperation":
         return _refuse("unknown operation")
@@ -49,7 +49,7 @@ def _certificate_reply(body: bytes) -> bytes:
     """The CertRep for a PKIOperation, success or failure. Raises CmsError for what is no SCEP message."""
     began = time.monotonic()
     message = messages.read(body)
-    wanted = messages.open_request(message, portal.authority.ca, portal.settings.scep.accept_legacy)
+    wanted = messages.open_request(message, current_portal.authority.ca, current_portal.settings.scep.accept_legacy)
     try:
         with transaction():
             case = cases().of_challenge(wanted.challenge, wanted.common_names)
@@ -57,13 +57,13 @@ def _certificate_reply(body: bytes) -> bytes:
                 reason = wanted.problem.reason if wanted.problem else "unknown_challenge"
                 tallies.add(db_session, tallies.SCEP_REFUSED + reason, clock.now())
                 raise ChallengeRefused(reason)
-            certificate = certificates.issue(case, portal.authority, wanted)
+            certificate = certificates.issue(case, current_portal.authority, wanted)
     except ChallengeRefused as refusal:
         log.warning("scep.refused reason=%s", refusal.reason)
         fail_info = wanted.problem.fail_info if wanted.problem else messages.FailInfo.BAD_REQUEST
         time.sleep(max(0.0, began + FAILURE_SECONDS - time.monotonic()))
-        return messages.failure(message, fail_info, portal.authority.ca)
-    return messages.success(message, certificate, portal.authority.ca)
+        return messages.failure(message, fail_info, current_portal.authority.ca)
+    return messages.success(message, certificate, current_portal.authority.ca)
 
 
 def _message() -> bytes | None:

@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from portal import discovery
 from portal.enrollment.eligibility import Browser, Verdict, judge, may_be_ipad
 from portal.enrollment.journey import Way
-from portal.extensions import db_session, portal
+from portal.extensions import current_portal, db_session
 from portal.models import EnrollmentRequest
 from portal.notifications.messages import qr_svg
 from portal.settings import version_key
@@ -21,7 +21,7 @@ def browser_here() -> Browser:
     """What this browser is, with what it or its owner told."""
     if request.args.get("device") == IPAD:
         session[visits.IPAD] = True
-    oldest = version_key(portal.settings.enrollment.minimum_ios)
+    oldest = version_key(current_portal.settings.enrollment.minimum_ios)
     return judge(request.headers.get("User-Agent", ""), is_ipad=bool(session.get(visits.IPAD)), oldest=oldest)
 
 
@@ -42,15 +42,15 @@ def refuse_unfit_browser() -> ResponseReturnValue | None:
     browser = browser_here()
     if browser.verdict is Verdict.OK:
         return None
-    if portal.settings.demo:
+    if current_portal.settings.demo:
         g.demo_browser = browser
         return None
     here = request.path if request.endpoint == "safari.enter" else url_for("safari.enroll")
-    address = portal.settings.url(here)
+    address = current_portal.settings.url(here)
     return render_template(
         "employee/browser.html",
         browser=browser,
-        minimum_ios=portal.settings.enrollment.minimum_ios,
+        minimum_ios=current_portal.settings.enrollment.minimum_ios,
         address=address,
         qr=qr_svg(address) if browser.verdict is Verdict.COMPUTER else None,
         report=f"{here}/browser" if request.endpoint == "safari.enter" else None,
@@ -70,7 +70,7 @@ def way_here(walked: EnrollmentRequest) -> Way:
         return Way.PROFILE  # only in the demo
     if len(browser.ways) == 1:
         return browser.ways[0]
-    prefer = portal.settings.account_driven.prefer
+    prefer = current_portal.settings.account_driven.prefer
     if prefer != "auto":
         return Way(prefer)
     return Way.ACCOUNT if discovery.works(db_session, walked.managed_apple_account) else Way.PROFILE

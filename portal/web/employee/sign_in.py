@@ -14,7 +14,7 @@ from portal.enrollment import access, invitations, steps
 from portal.enrollment.case import Case
 from portal.enrollment.errors import ProfileUnavailable
 from portal.enrollment.journey import Step, short_code
-from portal.extensions import cases, db_session, portal, transaction
+from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Person
 from portal.web import i18n, provider_sign_out, visits
 from portal.web.employee import journey_pages
@@ -33,7 +33,7 @@ STARTED = "started"
 def sign_in() -> ResponseReturnValue:
     """Only the person the request is for may go on."""
     form, minutes = SignInForm(), None
-    username_first = any(provider.domains for provider in portal.settings.oidc.providers)
+    username_first = any(provider.domains for provider in current_portal.settings.oidc.providers)
     if request.method == "GET":
         visit = visits.current()
         if visit is not None and visit.request_id is not None and session.get(LINK) in (None, visit.request_id):
@@ -43,7 +43,7 @@ def sign_in() -> ResponseReturnValue:
         return _page(form, signed_out=signed_out, username_first=username_first).draw()
     if username_first and form.username.data and "password" not in request.form:
         return _by_domain(form)
-    if not portal.settings.sign_in.passwords:
+    if not current_portal.settings.sign_in.passwords:
         abort(404)
     status = FORM_REFUSED
     if form.validate_on_submit():
@@ -73,8 +73,8 @@ def _page(form: SignInForm, status: int = 200, **more: object) -> Page:
 
 def shown(form: SignInForm, area: str, status: int = 200, **more: object) -> Page:
     """The page, with every provider that no domain leads to; the same for everybody."""
-    providers = [each for each in portal.settings.oidc.providers if not each.domains]
-    passwords = portal.settings.sign_in.passwords
+    providers = [each for each in current_portal.settings.oidc.providers if not each.domains]
+    passwords = current_portal.settings.sign_in.passwords
     return Page("sign_in", {"form": form, "providers": providers, "passwords": passwords, "area": area, **more}, status)
 
 
@@ -82,7 +82,7 @@ def _by_domain(form: SignInForm) -> ResponseReturnValue:
     """The username was asked first: its domain leads to a provider, or a password is asked now."""
     username = form.username.data[:LONGEST_HINT]
     domain = discovery.domain_of(username)
-    for provider in portal.settings.oidc.providers:
+    for provider in current_portal.settings.oidc.providers:
         if domain and domain in {each.casefold() for each in provider.domains}:
             address = url_for("single_sign_on.begin", provider=provider.name, area=visits.area(), hint=username)
             return provider_sign_out.on_to(address, provider.title)
@@ -102,7 +102,7 @@ def sign_out() -> ResponseReturnValue:
 
 def _sign_in(username: str, password: str) -> ResponseReturnValue:
     now = clock.now()
-    person, attempt = corporate.check(portal, username, password, request.remote_addr or "", now)
+    person, attempt = corporate.check(current_portal, username, password, request.remote_addr or "", now)
     return begin_visit(person, attempt, now)
 
 
@@ -147,7 +147,7 @@ def _in_settings(person: Person) -> tuple[Case, str | None]:
             raise ProfileUnavailable
         access.owner_signs_in(managed, person)
         return managed, profile_id
-    account = of_portal.account_of(person, portal.settings)
+    account = of_portal.account_of(person, current_portal.settings)
     if account and not steps.same_account(account, started.get("identifier", "")):
         raise steps.another_account(of_portal.open_of(person), account)
     case = invitations.for_self_enrollment(of_portal, person)

@@ -15,7 +15,7 @@ from portal import clock
 from portal.enrollment import ending, management
 from portal.enrollment.case import Case
 from portal.enrollment.errors import ConfirmationWrong, DeviceGone, RemovalsHeld
-from portal.extensions import cases, db_session, portal, transaction
+from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Certificate, Command, Device
 from portal.web import visits
 from portal.web.helpdesk import blueprint
@@ -102,11 +102,11 @@ def _page(device_id: str, form: ConfirmForm) -> str:
         expires_soon=certificate.expires_at - now < WARN_BEFORE,
         certificates=[(each.get("CommonName"), _until(each)) for each in device.certificates],
         commands=commands,
-        removals=[each for each in commands if ending.is_removal(each, portal.settings)],
+        removals=[each for each in commands if ending.is_removal(each, current_portal.settings)],
         managed=device.enrolled_at is not None and device.ended_at is None,
-        silent=ending.silent(device, portal.settings, now),
+        silent=ending.silent(device, current_portal.settings, now),
         admin=visits.here().person.role == "admin",
-        enrollment_profile=portal.settings.enrollment_profile,
+        enrollment_profile=current_portal.settings.enrollment_profile,
         form=form,
         now=now,
         notice=session.pop(NOTICE, None),

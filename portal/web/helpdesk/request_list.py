@@ -13,7 +13,7 @@ from portal import clock, people
 from portal.enrollment import journey
 from portal.enrollment.invitations import Asker
 from portal.events import Event
-from portal.extensions import cases, db_session, portal
+from portal.extensions import cases, current_portal, db_session
 from portal.models import AuditEvent
 from portal.people import inviting
 from portal.people.inviting import NotInvited
@@ -47,7 +47,7 @@ def invite() -> ResponseReturnValue:
         return _page(form), 422
     try:
         by = Asker(visits.actor(visit), visit.person.name)
-        created = inviting.by_username(cases(), portal, form.username.data, visit.person.role, by)
+        created = inviting.by_username(cases(), current_portal, form.username.data, visit.person.role, by)
     except NotInvited as refusal:
         form.username.errors = [refusal.code]
         return _page(form), 422
@@ -85,7 +85,7 @@ def _rows() -> dict[str, object]:
     )
     place = request.args.get("place", "")
     now = clock.now()
-    page = search.page(db_session, portal.settings, filters, now, place)
+    page = search.page(db_session, current_portal.settings, filters, now, place)
     kept = {key: value for key, value in asked.items() if value}
     narrowed = any(asked[key] for key in ASKED if key not in ("q", "order"))
     return {"page": page, "asked": asked, "kept": kept, "place": place, "narrowed": narrowed, "now": now}

@@ -15,7 +15,7 @@ from portal.enrollment import access, advice, ending, invitations, journey
 from portal.enrollment.case import Case
 from portal.enrollment.errors import NoPhone, RequestEnded, UnknownPerson
 from portal.enrollment.invitations import Asker
-from portal.extensions import cases, db_session, portal, transaction
+from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Command, Device, EnrollmentRequest, OutboxMessage, Person
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
@@ -132,7 +132,9 @@ def show_qr(request_id: str) -> ResponseReturnValue:
         return answer
     session.pop(NOTICE, None)
     shown = _known(request_id)
-    return render_template("helpdesk/qr.html", request_=shown, qr=qr_svg(portal.settings.url(f"/e/{tokens[0]}")))
+    return render_template(
+        "helpdesk/qr.html", request_=shown, qr=qr_svg(current_portal.settings.url(f"/e/{tokens[0]}"))
+    )
 
 
 def _do(request_id: str, act: Callable[[Case], object], notice: str) -> ResponseReturnValue:
@@ -158,9 +160,9 @@ def _page(request_id: str, form: HandOverForm | None = None, passcode: str = "")
         "helpdesk/request.html",
         form=form or HandOverForm(),
         passcode=passcode,
-        may_show_passcode=portal.settings.passcode.shown_to_helpdesk,
-        may_text=portal.settings.sms.transport != "none",
-        lifetime=portal.settings.enrollment.request_lifetime_days,
+        may_show_passcode=current_portal.settings.passcode.shown_to_helpdesk,
+        may_text=current_portal.settings.sms.transport != "none",
+        lifetime=current_portal.settings.enrollment.request_lifetime_days,
         colleagues=[each for each in db_session.scalars(staff) if each.id != visits.here().person_id],
         notice=session.pop(NOTICE, None),
         **_facts(request_id),
@@ -183,7 +185,7 @@ def _facts(request_id: str) -> dict[str, object]:
         )
     )
     events = audit.timeline(db_session, request_id)
-    attention = search.attention_of(db_session, portal.settings, known, now)
+    attention = search.attention_of(db_session, current_portal.settings, known, now)
     over = facts.over(now)
     return {
         "request_": known,

@@ -7,7 +7,7 @@ from pathlib import Path
 from flask import abort, render_template
 from flask.typing import ResponseReturnValue
 
-from portal.extensions import portal
+from portal.extensions import current_portal
 from portal.notifications.email import FOLDER
 from portal.notifications.messages import PHONE
 from portal.web.staff import blueprint
@@ -18,9 +18,9 @@ NEWEST = 50
 @blueprint.get("/staff/outbox")
 def outbox() -> ResponseReturnValue:
     """The newest mails first."""
-    if not portal.settings.demo:
+    if not current_portal.settings.demo:
         abort(404)
-    files = sorted((portal.settings.data / FOLDER).glob("*.eml"), reverse=True)[:NEWEST]
+    files = sorted((current_portal.settings.data / FOLDER).glob("*.eml"), reverse=True)[:NEWEST]
     return render_template("staff/outbox.html", mails=[_read(path) for path in files])
 
 

@@ -13,7 +13,7 @@ from portal.credentials import passkeys, throttle
 from portal.credentials.passkeys import PasskeyRefused, RelyingParty
 from portal.credentials.throttle import Throttled
 from portal.events import Event
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import current_portal, db_session, transaction
 from portal.models import Person
 from portal.web import visits
 from portal.web.limits import json_object
@@ -119,8 +119,8 @@ def passkey_of(person: Person, method: str, credential: dict[str, Any], now: dat
 
 
 def _party() -> RelyingParty:
-    origin = portal.settings.public_url.rstrip("/")
-    return RelyingParty(urlsplit(origin).hostname or "", origin, portal.settings.company.name)
+    origin = current_portal.settings.public_url.rstrip("/")
+    return RelyingParty(urlsplit(origin).hostname or "", origin, current_portal.settings.company.name)
 
 
 def _event(event: Event, person: Person) -> None:

@@ -21,7 +21,7 @@ from portal.credentials import passkeys, second_factor
 from portal.credentials.passkeys import PasskeyRefused
 from portal.credentials.second_factor import FactorLocked
 from portal.credentials.throttle import Throttled
-from portal.extensions import db_session, portal
+from portal.extensions import current_portal, db_session
 from portal.models import Visit
 from portal.web import visits
 from portal.web.limits import json_object
@@ -89,7 +89,7 @@ def _ask(visit: Visit) -> ResponseReturnValue | None:
     form, now, minutes = ProofForm(), clock.now(), None
     code = form.proof_code.data or ""
     if request.method == "POST" and code and form.validate():
-        use = lambda: second_factor.use(db_session, portal.vault, visit.person, code, now)  # noqa: E731
+        use = lambda: second_factor.use(db_session, current_portal.vault, visit.person, code, now)  # noqa: E731
         try:
             if judged(code_of(visit.person, _method(visit), use), _mark(visit, now), now) is not None:
                 return None
@@ -108,7 +108,7 @@ def _ask(visit: Visit) -> ResponseReturnValue | None:
         minutes=minutes,
         has_passkey=bool(passkeys.of(db_session, visit.person)),
         has_app=second_factor.has_one(db_session, visit.person),
-        provider=portal.providers.get(visit.method or visit.person.source.removeprefix("oidc:")),
+        provider=current_portal.providers.get(visit.method or visit.person.source.removeprefix("oidc:")),
     )
     return page, 422 if form.errors else 403
 

@@ -22,7 +22,7 @@ from portal.credentials.passkeys import PasskeyRefused
 from portal.credentials.second_factor import FactorLocked
 from portal.credentials.throttle import Throttled
 from portal.events import Event
-from portal.extensions import db_session, portal, transaction
+from portal.extensions import current_portal, db_session, transaction
 from portal.models import Person, Visit
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
@@ -71,7 +71,7 @@ def sign_in() -> ResponseReturnValue:
             form.username.errors = ["throttled"]
     if form.errors and status == 200:
         status = 422
-    providers = [each for each in portal.settings.oidc.providers if each.helpdesk_group or each.admin_group]
+    providers = [each for each in current_portal.settings.oidc.providers if each.helpdesk_group or each.admin_group]
     return render_template("staff/sign_in.html", form=form, minutes=minutes, providers=providers), status
 
 
@@ -95,7 +95,7 @@ def second_factor_page() -> ResponseReturnValue:
             form.code.errors = ["throttled"]
     qr = None
     if secret is not None:
-        qr = qr_svg(second_factor.address(secret, person.username, portal.settings.company.name))
+        qr = qr_svg(second_factor.address(secret, person.username, current_portal.settings.company.name))
     page = render_template(
         "staff/second_factor.html",
         form=form,
@@ -125,7 +125,7 @@ def _sign_in(form: StaffSignInForm) -> ResponseReturnValue | None:
     now = clock.now()
     try:
         person, attempt = corporate.check(
-            portal, form.username.data, form.password.data, request.remote_addr or "", now
+            current_portal, form.username.data, form.password.data, request.remote_addr or "", now
         )
     except corporate.WrongCredentials as wrong:
         refused("wrong_credentials", wrong.person, PASSWORD, now)
@@ -144,7 +144,7 @@ def _sign_in(form: StaffSignInForm) -> ResponseReturnValue | None:
     code = form.code.data or ""
     if (not code and passkeys.of(db_session, person)) or not second_factor.has_one(db_session, person):
         return ask_second_factor(person, PASSWORD, now)
-    use = lambda: second_factor.use(db_session, portal.vault, person, code, now)  # noqa: E731
+    use = lambda: second_factor.use(db_session, current_portal.vault, person, code, now)  # noqa: E731
     return prove(code_of(person, PASSWORD, use), now)
 
 
@@ -197,7 +197,9 @@ def judged(trial: Trial, then: Then, now: datetime) -> ResponseReturnValue | Non
     person, method, counted = trial.person, trial.method, trial.counted
     try:
         with transaction():
-            attempt = throttle.reserve(db_session, counted, request.remote_addr or "", portal.settings.sign_in, now)
+            attempt = throttle.reserve(
+                db_session, counted, request.remote_addr or "", current_portal.settings.sign_in, now
+            )
         with transaction():
             factor = trial.judge()
             if factor is not None:
@@ -217,12 +219,12 @@ def _check_code(pending: Visit, secret: str | None, code: str, now: datetime) ->
 
     def judge() -> str | None:
         if secret is None:
-            return second_factor.use(db_session, portal.vault, person, code, now)
+            return second_factor.use(db_session, current_portal.vault, person, code, now)
         if not second_factor.fits(secret, code, now):
             return None
-        codes.extend(second_factor.set_up(db_session, portal.vault, person, secret))
+        codes.extend(second_factor.set_up(db_session, current_portal.vault, person, secret))
         db_session.flush()
-        second_factor.use(db_session, portal.vault, person, code, now)  # this code works once, too
+        second_factor.use(db_session, current_portal.vault, person, code, now)  # this code works once, too
         actor, detail = f"{person.role}:{person.id}", {"person": person.id}
         audit.record(db_session, audit.SETTINGS, Event.SECOND_FACTOR_SET_UP, now, actor=actor, detail=detail)
         return NEW_APP
@@ -237,8 +239,8 @@ def _secret(pending: Visit) -> str | None:
         return None
     if pending.factor_secret_sealed is None:
         with transaction():
-            pending.factor_secret_sealed = portal.vault.seal(second_factor.new_secret().encode())
-    return portal.vault.open(pending.factor_secret_sealed).decode()
+            pending.factor_secret_sealed = current_portal.vault.seal(second_factor.new_secret().encode())
+    return current_portal.vault.open(pending.factor_secret_sealed).decode()
 
 
 # --- signed in, or refused --------------------------------------------------------------------------------------------
