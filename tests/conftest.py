@@ -27,6 +27,9 @@ STARTED_FIRST = {"browser", "peers"}
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
+databases.share_statements()
+
+
 class SharedTemplates(BytecodeCache):
     """Compiled templates of this process."""
 

@@ -9,15 +9,38 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
-from sqlalchemy import make_url, text
+from sqlalchemy import Dialect, make_url, text
+from sqlalchemy.util import LRUCache
 
-from portal import installation, vault
+from portal import database, installation, vault
 from portal.services import Portal
 from portal.settings import Settings, load
 
+SHARED: dict[str, Dialect] = {}
+"""By kind of database the dialect of the first engine that connected."""
+STATEMENTS: LRUCache[Any, Any] = LRUCache(5000)
+"""Compiled statements of this process: the same for every test, though each has a database and engine of its own."""
 SERVER = os.environ.get("PORTAL_TEST_DATABASE_URL", "")
+
+
+def share_statements() -> None:
+    """Have every engine that is opened from now on use them. SQLAlchemy keeps them by dialect."""
+    opened = database.open_engine
+
+    def open_engine(url: str) -> sqlalchemy.Engine:
+        engine = opened(url)
+        engine._compiled_cache = STATEMENTS
+        kind = engine.dialect.name
+        if kind in SHARED:
+            engine.dialect = engine.pool._dialect = SHARED[kind]
+        else:
+            sqlalchemy.event.listen(engine, "engine_connect", lambda _: SHARED.setdefault(kind, engine.dialect))
+        return engine
+
+    database.open_engine = open_engine
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def act(staff, invitation, action, **fields):
 
 def said(staff, invitation):
     """The sentence on top."""
-    return staff.get(address(invitation)).soup.find(class_="advice").get_text(" ", strip=True)
+    return " ".join(staff.get(address(invitation)).soup.find(class_="advice").get_text(" ", strip=True).split())
 
 
 # --- the sentence --------------------------------------------------------------------------------------------------
