@@ -1,6 +1,6 @@
 """What people would see with settings that are typed but not saved."""
 
-from flask import Response
+from flask import Response, g
 from flask.typing import ResponseReturnValue
 
 from portal import clock
@@ -15,7 +15,6 @@ from portal.web.brand import logo_of
 from portal.web.employee import finish, forms, overview, ownership, privacy
 from portal.web.employee.steps import Page
 from portal.web.own_texts import paragraphs
-from portal.web.previewing import unusable
 
 SAMPLE_ACCOUNT = "name@work.example.com"
 MAILS = {"mail_invitation": "invitation", "mail_passcode": "passcode"}
@@ -25,13 +24,12 @@ def show(settings: Settings, what: str, admin: Person) -> ResponseReturnValue:
     """A page of the employee, or a mail as text, with ``settings``; nothing on it can be used."""
     if what in MAILS:
         return _mail(settings, what, admin)
-    html = _page(settings, what).html(
-        preview=True,
+    g.preview = True
+    return _page(settings, what).html(
         company=settings.company,
         logo=logo_of(settings.company.logo),
         own_text=lambda name: paragraphs(settings, name),
     )
-    return unusable(html)
 
 
 def _page(settings: Settings, what: str) -> Page:

@@ -1,6 +1,6 @@
 """The page that an employee sees now, in their language; nothing on it can be used."""
 
-from flask import abort
+from flask import abort, g
 from flask.typing import ResponseReturnValue
 from flask_babel import force_locale
 
@@ -13,7 +13,6 @@ from portal.models import EnrollmentRequest
 from portal.web.employee import finish, forms, overview, ownership, passcode, privacy, profile, sign_in, terms
 from portal.web.employee.steps import Page
 from portal.web.helpdesk import blueprint
-from portal.web.previewing import unusable
 from portal.web.rules import EMPLOYEE
 
 
@@ -24,9 +23,9 @@ def preview(request_id: str) -> ResponseReturnValue:
     if request is None:
         abort(404)
     language = request.language or request.person.locale
+    g.preview = True
     with force_locale(language):
-        page = _page(cases().view(request), language)
-        return unusable(page.html(preview=True, locale=language))
+        return _page(cases().view(request), language).html(locale=language)
 
 
 def _page(case: Case, language: str) -> Page:
