@@ -14,7 +14,7 @@ help:            ## list the commands
 run: .venv/runtime  ## serve the demo company on 127.0.0.1:$PORT (PORT=8000)
 	@$(BIN)/python -m portal.simulator.demo serve $(PORT)
 
-demo: .venv/runtime  ## walk one employee through the journey and enroll a simulated iPhone (BACKEND=embedded or nanomdm)
+demo: .venv/runtime  ## walk one employee through the journey and enroll a simulated iPhone (BACKEND=embedded, nanomdm or maas360)
 	@$(BIN)/python -m portal.simulator.demo walk $(BACKEND)
 
 test: .venv/develop  ## the whole suite

@@ -66,6 +66,9 @@ class Event(StrEnum):
     PROFILE_DOWNLOADED = "profile.downloaded", N_("Profile downloaded"), Actor.EMPLOYEE
     PROFILE_REFUSED = "profile.refused", N_("Profile refused")
 
+    HANDOVER_BEGUN = "handover.begun", N_("Handed over to the device management"), Actor.EMPLOYEE
+    HANDOVER_REFUSED = "handover.refused", N_("Device management does not take the person")
+
     CERTIFICATE_ISSUED = "certificate.issued", N_("Certificate issued"), Actor.DEVICE
     CERTIFICATE_REFUSED = "certificate.refused", N_("Certificate refused"), Actor.DEVICE
 
@@ -75,6 +78,7 @@ class Event(StrEnum):
     DEVICE_AUTHENTICATED = "device.authenticated", N_("Device recognized"), Actor.DEVICE
     DEVICE_ENROLLED = "device.enrolled", N_("Device enrolled"), Actor.DEVICE
     DEVICE_REFUSED = "device.refused", N_("Device refused"), Actor.DEVICE
+    DEVICE_WIPE_ASKED = "device.wipe_asked", N_("Asked to remove work data, which can be undone")
     DEVICE_ASKED_TO_LEAVE = "device.asked_to_leave", N_("Asked to remove everything of work")
     DEVICE_LEFT = "device.left", N_("Enrollment ended"), Actor.DEVICE
     DEVICE_WAITS = "device.waits", N_("Device comes by itself, it cannot be woken")

@@ -74,7 +74,8 @@ class Worker:
         """What waits for less than a minute is not left to the next one."""
         now = clock.now()
         with self.database.session() as session:
-            times = [each for each in (events.next_due(session), dispatch.next_due(session)) if each is not None]
+            dues = (self.backend.next_due(session), dispatch.next_due(session, self.backend))
+        times = [each for each in dues if each is not None]
         due = max(min(times), now + SHORTEST_WAIT) if times else None
         if due is not None and due < now + timedelta(minutes=1) and not now < self._manage_at <= due:
             self._manage_at = due
@@ -98,15 +99,13 @@ class Worker:
         now, settings = clock.now(), self.settings
         self.invite_many()
         self.look_for_leavers()
-        found = [rounds.of_disabled_people, rounds.go_on, rounds.refresh_quiet]
-        for each in [*found, upkeep.reconcile] if self.backend.keeps_queue else found:
+        for each in (rounds.of_disabled_people, rounds.go_on, rounds.refresh_quiet, self.backend.look_after):
             with self.database.transaction() as session:  # each its own: nobody waits for what another locked
                 each(Cases(session, Given(settings, self.vault), now))
         with self.database.transaction() as session:
             events.forget(session, now)
-            if self.backend.wakes_devices and not self.backend.keeps_queue:
-                upkeep.wake_again(session, now)
-        upkeep.give_push_certificate(self.database, self.backend, settings, now)
+        if self.backend.elsewhere is None:
+            upkeep.give_push_certificate(self.database, self.backend, settings, now)
         self.manage()
         with self.database.transaction() as session:
             throttle.forget_old(session, settings.sign_in, now)

@@ -29,6 +29,7 @@ OPENED_WITH = {
     "profile": ("signer",),
     "mdm": ("backend",),
     "nanomdm": ("backend",),
+    "maas360": ("backend",),
 }
 """By section of the settings: what was opened with them and is opened anew when they change."""
 

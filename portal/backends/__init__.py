@@ -22,6 +22,10 @@ def open_backend(settings: Settings, database: Database, vault: Vault) -> Backen
         from portal.backends.nanomdm import NanoMdmBackend
 
         return NanoMdmBackend(settings, topic)
+    if settings.mdm.backend == "maas360":
+        from portal.backends.maas360 import MaaS360Backend
+
+        return MaaS360Backend(settings, database, vault)
     from portal.backends.embedded import EmbeddedBackend
 
     return EmbeddedBackend(settings, topic, database, vault)

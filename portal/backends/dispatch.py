@@ -29,7 +29,7 @@ def work(database: Database, backend: Backend) -> int:
     """Hand over every command that is due; how many were. Stops at the first that shows the backend to be down."""
     count = 0
     while count < AT_A_TIME:
-        claimed = _claim(database)
+        claimed = _claim(database, backend)
         if claimed is None:
             break
         command_id, parcel = claimed
@@ -54,18 +54,19 @@ def work(database: Database, backend: Backend) -> int:
     return count
 
 
-def next_due(session: Session) -> datetime | None:
+def next_due(session: Session, backend: Backend) -> datetime | None:
     """When the next command that waits is to be handed over."""
-    return session.scalar(select(func.min(Command.next_attempt_at)).where(_waits(Command), _first_in_line()))
+    due = select(func.min(Command.next_attempt_at)).join(Device, Device.id == Command.device_id)
+    return session.scalar(due.where(_waits(Command), _first_in_line(), _theirs(backend)))
 
 
-def _claim(database: Database) -> tuple[int, Parcel] | None:
+def _claim(database: Database, backend: Backend) -> tuple[int, Parcel] | None:
     with database.transaction() as session:
         now = clock.now()
         query = (
             select(Command, Device.enrollment_id)
             .join(Device, Device.id == Command.device_id)
-            .where(_waits(Command), Command.next_attempt_at <= now, _first_in_line())
+            .where(_waits(Command), Command.next_attempt_at <= now, _first_in_line(), _theirs(backend))
             .order_by(Command.id)
             .limit(1)
             .with_for_update(of=Command, skip_locked=True)
@@ -77,6 +78,11 @@ def _claim(database: Database) -> tuple[int, Parcel] | None:
         command.next_attempt_at = now + LEASE
         command.attempts += 1
         return command.id, Parcel(enrollment_id, command.uuid, command.payload)
+
+
+def _theirs(backend: Backend) -> ColumnElement[bool]:
+    """Devices that ``backend`` manages: a device stays with the server that it enrolled with."""
+    return Device.server.is_(None) if backend.elsewhere is None else Device.server == backend.elsewhere.name
 
 
 def _waits(command: type[Command]) -> ColumnElement[bool]:

@@ -43,6 +43,8 @@ GIVE_CERTIFICATE_AGAIN = timedelta(hours=12)
 ONCE = {"DeviceLock"}
 """Not repeated when only the answer may be lost: its owner would wonder."""
 
+_OURS = Device.server.is_(None)
+
 log = logging.getLogger("portal.upkeep")
 
 
@@ -72,7 +74,7 @@ def _not_answered(session: Session, now: datetime) -> list[tuple[int, str]]:
     query = (
         select(Command.id, Device.id)
         .join(Device, Device.id == Command.device_id)
-        .where(Device.ended_at.is_(None), Command.status.in_(("sent", "not_now")), last_word < overdue)
+        .where(Device.ended_at.is_(None), Command.status.in_(("sent", "not_now")), last_word < overdue, _OURS)
         .where(Device.last_seen_at < now - UNDER_WAY)
         .where(was_there | ((Command.status == "sent") & answered_later))
         .order_by(Command.id)
@@ -99,7 +101,7 @@ def _hand_over_again(session: Session, now: datetime) -> int:
     query = (
         select(Command)
         .join(Device, Device.id == Command.device_id)
-        .where(Command.status == "sent", Device.ended_at.is_(None), Command.sent_at < now - HAND_OVER_AGAIN)
+        .where(Command.status == "sent", Device.ended_at.is_(None), Command.sent_at < now - HAND_OVER_AGAIN, _OURS)
         .order_by(Command.id)
         .limit(AT_A_TIME)
         .with_for_update(of=Command, skip_locked=True)
@@ -124,7 +126,7 @@ def wake_again(session: Session, now: datetime) -> int:
     query = (
         select(Command)
         .join(Device, Device.id == Command.device_id)
-        .where(Device.ended_at.is_(None), Command.status.in_(commands.OPEN), Command.handed_at.is_not(None))
+        .where(Device.ended_at.is_(None), Command.status.in_(commands.OPEN), Command.handed_at.is_not(None), _OURS)
         .where(ran_out | (put_off & (Command.handed_at < now - ASK_AGAIN)) | Device.wake_problem.in_(CURED))
         .order_by(Command.id)
         .limit(AT_A_TIME)

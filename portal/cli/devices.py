@@ -12,7 +12,7 @@ from portal import jobs
 from portal.cli.common import fail
 from portal.enrollment import management
 from portal.enrollment.commands import Order
-from portal.enrollment.errors import CommandForbidden, DeviceGone, ProfileUnknown
+from portal.enrollment.errors import CommandForbidden, DeviceGone, ProfileUnknown, RemovalsHeld
 from portal.events import Actor
 from portal.extensions import current_portal
 from portal.models import Device
@@ -47,6 +47,8 @@ def order(device_id: str, request_type: str, keys: str) -> None:
         fail(f"User enrollment does not allow it ({refusal.reason}): {refusal}")
     except DeviceGone:
         fail(f"There is no device {device_id!r}, or it is not managed any more.")
+    except RemovalsHeld:
+        fail("Too many devices were to lose their work data: two admins have to agree on the dashboard first.")
     except ProfileUnknown:
         fail("The device has no such profile that IT installed.")
     jobs.nudge(current_portal.settings, jobs.DEVICES)

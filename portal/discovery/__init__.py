@@ -2,7 +2,7 @@
 
 Facts: Apple, "Implementing the simple authentication account-driven enrollment flow", step 2; the answers' schema is
 mdm/errors/well-known.failed.yaml. Nothing is stored when a device asks, and no answer depends on whether an account
-exists: only its domain and the kind of device count.
+exists: only its domain and the kind of device count (but see ``is_handed_over``).
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import people
-from portal.models import DiscoveryCheck, Person
+from portal.models import DiscoveryCheck, EnrollmentRequest, IssuedProfile, Person
 from portal.people import accounts
 from portal.settings import Settings
 
@@ -71,6 +71,28 @@ def domains(session: Session, settings: Settings) -> frozenset[str]:
             derived = email
         found.add(domain_of(derived or ""))
     return frozenset(found - {""})
+
+
+def is_handed_over(session: Session, identifier: str, now: datetime) -> bool:
+    """Whether somebody with this account did everything here, and may enroll with another server now.
+
+    The one answer here that depends on an account: who asks for somebody else's within those minutes learns that they
+    are about to enroll, and nothing more.
+    """
+    account = accounts.normal(identifier)
+    handed = (
+        IssuedProfile.server.is_not(None),
+        IssuedProfile.superseded_at.is_(None),
+        IssuedProfile.refused_at.is_(None),
+        IssuedProfile.expires_at > now,
+    )
+    waits = (EnrollmentRequest.ended_at.is_(None), EnrollmentRequest.enrolled_at.is_(None))
+    query = (
+        select(IssuedProfile.id)
+        .join(EnrollmentRequest, EnrollmentRequest.profile_id == IssuedProfile.id)
+        .where(*handed, *waits, EnrollmentRequest.managed_apple_account == account)
+    )
+    return account is not None and session.scalar(query.limit(1)) is not None
 
 
 def works(session: Session, account: str) -> bool:

@@ -73,6 +73,9 @@ def _settled(
 
 def _with_a_profile(facts: journey.Facts, moved: datetime, now: datetime) -> Advice:
     waiting = journey.waiting(facts, now)
+    if facts.server is not None and waiting in (Waiting.INSTALL, Waiting.EXPIRED):
+        code = "handed_over" if waiting is Waiting.INSTALL else "handover_expired"
+        return Advice(code, facts.profile_issued_at or moved, minutes_left=facts.minutes_left(now))
     if waiting is Waiting.EXPIRED:
         return Advice("profile_expired", facts.profile_expires_at or moved)
     return Advice(f"waiting_{waiting.value}", moved, minutes_left=facts.minutes_left(now))

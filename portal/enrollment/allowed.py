@@ -29,6 +29,19 @@ _OURS = {"requesttype", "commanduuid", "command"}
 _FORBIDDEN_KEYS = {payload: frozenset(keys) for payload, keys in _FACTS["forbidden_keys"].items()}
 LARGEST_PROFILE = 512 * 1024
 """Bytes."""
+ERRANDS: dict[str, frozenset[str]] = {
+    "DeviceLock": frozenset(),
+    "SelectiveWipe": frozenset(),
+    "RevokeSelectiveWipe": frozenset(),
+    "RemoveControl": frozenset(),
+    "SendMessage": frozenset({"Title", "Text"}),
+    "Refresh": frozenset(),
+    "ChangePolicy": frozenset({"Policy"}),
+}
+"""What a server that enrolls devices by itself may be asked about one, with the keys of each. Never more: no whole
+device is erased, no passcode reset, nobody located."""
+LONGEST_ERRAND = 2000
+"""Characters of one value."""
 _RESTRICTIONS_PAYLOAD = "com.apple.applicationaccess"
 
 
@@ -49,6 +62,17 @@ def command(request_type: str, keys: Mapping[str, Any]) -> dict[str, Any]:
         raise CommandForbidden(asked, "unreadable") from None
     _check(sent)
     return sent
+
+
+def errand(request_type: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a device that another server manages by itself. Raises CommandForbidden."""
+    asked = str(request_type)
+    if asked not in ERRANDS:
+        raise CommandForbidden(asked, FORBIDDEN.get(asked, "managed_elsewhere"))
+    _refuse(asked, "hidden_command", set(keys) - ERRANDS[asked])
+    if not all(isinstance(value, str) and len(value) <= LONGEST_ERRAND for value in keys.values()):
+        raise CommandForbidden(asked, "unreadable")
+    return {**keys, "RequestType": asked}
 
 
 def _check(sent: dict[str, Any]) -> None:

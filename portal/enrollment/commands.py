@@ -36,11 +36,14 @@ READ = (
 """Everything that is read of a device."""
 FIRST = READ[:2]
 """What is asked of a device as soon as it is enrolled."""
+REMOVE_CONTROL = "RemoveControl"
+"""What a server that enrolls devices by itself is asked, so that it lets one go with everything of work."""
 
 
 def order(case: Case, device: Device, wanted: Order) -> Command:
     """Queue a command: what was checked, in the form in which the device gets it. Raises CommandForbidden."""
-    sent = allowed.command(wanted.request_type, wanted.keys)
+    check = allowed.command if device.server is None else allowed.errand
+    sent = check(wanted.request_type, wanted.keys)
     command_uuid = str(uuid.uuid4()).upper()
     body = {"CommandUUID": command_uuid, "Command": sent}
     command = Command(

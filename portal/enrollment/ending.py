@@ -29,6 +29,8 @@ class Reason(StrEnum):
     DISABLED = "person_disabled"
     ERASED = "person_erased"
     FORGOTTEN = "forgotten"
+    REMOVED_THERE = "removed_there"
+    """By IT, in a device management that enrolls devices by itself."""
 
 
 REPLACED = "superseded"
@@ -115,7 +117,7 @@ def ask(case: Case, reason: str, actor: str) -> bool:
     brake holds (``brake``) it is kept for when it is released.
     """
     device = _device(case)
-    if any(is_removal(each, case.settings) for each in commands.waiting(case, device, "RemoveProfile")):
+    if any(is_removal(each, case.settings) for each in case.store.open_commands(device)):
         return False
     if device.leaving_at is None and not case.store.removal_passes(actor):
         if device.leaving_held_at is None:
@@ -131,7 +133,10 @@ def order_removal(case: Case, reason: str, actor: str) -> None:
     device = _device(case)
     device.leaving_reason, device.leaving_at = device.leaving_reason or reason, device.leaving_at or case.now
     case.record(Event.DEVICE_ASKED_TO_LEAVE, device.leaving_reason, actor=actor)
-    commands.order(case, device, Order("RemoveProfile", {"Identifier": case.settings.enrollment_profile}))
+    if device.server is None:
+        commands.order(case, device, Order("RemoveProfile", {"Identifier": case.settings.enrollment_profile}))
+    else:
+        commands.order(case, device, Order(commands.REMOVE_CONTROL))
 
 
 def _device(case: Case) -> Device:
@@ -141,7 +146,7 @@ def _device(case: Case) -> Device:
 
 def is_removal(command: Command, settings: Settings) -> bool:
     """Whether ``command`` removes the enrollment's own profile, and with it everything of work."""
-    return (
+    return command.request_type == commands.REMOVE_CONTROL or (
         command.request_type == "RemoveProfile"
         and commands.keys_of(command).get("Identifier") == settings.enrollment_profile
     )

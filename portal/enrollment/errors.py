@@ -121,6 +121,14 @@ class CommandForbidden(EnrollmentError):
         self.parts = parts
 
 
+class HandoverRefused(Recorded, EnrollmentError):
+    """The server that enrolls devices by itself does not take this person; ``reason`` is a code."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class BackendUnavailable(EnrollmentError):
     """Device management cannot be reached; nothing is lost."""
 

@@ -130,6 +130,8 @@ class Facts:
     ended_at: datetime | None = None
     end_reason: str | None = None
     way: str | None = None
+    server: str | None = None
+    """Who enrolls the device by itself; None if the portal gives it a profile."""
 
     def over(self, now: datetime) -> bool:
         """Whether the request ended or its time ran out before a device enrolled."""
@@ -168,6 +170,7 @@ def of(request: EnrollmentRequest, walk: Walk | None = None) -> Facts:
         ended_at=request.ended_at,
         end_reason=request.end_reason,
         way=profile.way if profile else None,
+        server=profile.server if profile else None,
     )
 
 

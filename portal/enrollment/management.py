@@ -19,7 +19,7 @@ def lock_screen(case: Case, actor: str) -> None:
 
 def read(case: Case, actor: str) -> None:
     """Ask for the attributes, work profiles, managed apps and certificates again. Raises DeviceGone."""
-    for wanted in commands.READ:
+    for wanted in commands.READ if managed(case).server is None else (Order("Refresh"),):
         _once(case, wanted, actor)
 
 
@@ -28,10 +28,13 @@ def order(case: Case | None, wanted: Order, actor: str) -> None:
 
     What has a function of its own here goes by its rules.
     """
-    allowed.command(wanted.request_type, wanted.keys)
+    if case is None or case.device is None or case.device.server is None:
+        allowed.command(wanted.request_type, wanted.keys)
     if case is None:
         raise DeviceGone
-    if wanted.request_type == "InstallProfile":
+    if managed(case).server is not None:
+        _errand(case, wanted, actor)
+    elif wanted.request_type == "InstallProfile":
         install_profile(case, wanted.keys["Payload"], actor)
     elif wanted.request_type == "RemoveProfile":
         remove_profile(case, str(wanted.keys.get("Identifier", "")), actor)
@@ -44,6 +47,8 @@ def install_profile(case: Case, content: bytes, actor: str) -> None:
 
     Raises DeviceGone, CommandForbidden (also for what is too large, or would replace the enrollment's own profile).
     """
+    if managed(case).server is not None:
+        raise CommandForbidden("InstallProfile", "managed_elsewhere")
     identifier = str(allowed.read_profile(content).values["PayloadIdentifier"])
     if identifier == case.settings.enrollment_profile:
         raise CommandForbidden("InstallProfile", "own_profile", (identifier,))
@@ -66,10 +71,53 @@ def remove_profile(case: Case, identifier: str, actor: str) -> None:
 def remove_work_data(case: Case, typed: str, actor: str) -> None:
     """Selective wipe: the enrollment profile goes, and with it work apps, accounts, data and their volume.
 
+    A server that enrolls devices by itself removes work data first and can give it back (``give_back``); the
+    enrollment ends with ``remove_control``. ``typed`` has to be the device's name. Raises DeviceGone,
+    ConfirmationWrong, RemovalsHeld.
+    """
+    device = _confirmed(case, typed)
+    if device.server is None:
+        ending.ask(case, ending.Reason.WIPED, actor)
+    else:
+        _wipe(case, device, actor)
+
+
+def _wipe(case: Case, device: Device, actor: str) -> None:
+    if commands.waiting(case, device, "SelectiveWipe"):
+        return
+    if not case.store.removal_passes(actor):
+        raise RemovalsHeld
+    case.record(Event.DEVICE_WIPE_ASKED, actor=actor)
+    commands.order(case, device, Order("SelectiveWipe"))
+
+
+def give_back(case: Case, actor: str) -> None:
+    """Undo a selective wipe at a server that can. Raises DeviceGone."""
+    _once(case, Order("RevokeSelectiveWipe"), actor)
+
+
+def remove_control(case: Case, typed: str, actor: str) -> None:
+    """Have the server that enrolled the device let it go; with it goes everything of work.
+
     ``typed`` has to be the device's name. Raises DeviceGone, ConfirmationWrong.
     """
     _confirmed(case, typed)
     ending.ask(case, ending.Reason.WIPED, actor)
+
+
+def send_message(case: Case, title: str, text: str, actor: str) -> None:
+    """Have the server show its owner a message. Raises DeviceGone, CommandForbidden."""
+    _order(case, Order("SendMessage", {"Title": title, "Text": text}), actor)
+
+
+def _errand(case: Case, wanted: Order, actor: str) -> None:
+    """What a program orders of a device that another server manages: what takes work data goes past the brake."""
+    if wanted.request_type == commands.REMOVE_CONTROL:
+        ending.ask(case, ending.Reason.WIPED, actor)
+    elif wanted.request_type == "SelectiveWipe":
+        _wipe(case, managed(case), actor)
+    else:
+        _once(case, wanted, actor)
 
 
 def give_up(case: Case, typed: str, actor: str) -> None:
@@ -83,6 +131,8 @@ def give_up(case: Case, typed: str, actor: str) -> None:
             raise RemovalsHeld
         case.record(Event.DEVICE_GIVEN_UP, actor=actor)
     ending.end(case, ending.Reason.GIVEN_UP, actor)
+    if device.server is not None:  # there it is still managed, and would be for ever
+        commands.order(case, device, Order(commands.REMOVE_CONTROL))
 
 
 def ask_how_it_is(case: Case) -> None:

@@ -12,6 +12,13 @@ ATTRIBUTE = Labels(
         "Model": N_("Model number"),
         "ModelName": N_("Kind"),
         "ProductName": N_("Model"),
+        "ManagedStatus": N_("State in the device management"),
+        "Ownership": N_("Ownership"),
+        "EnrollmentMode": N_("Kind of enrollment"),
+        "Policy": N_("Policy"),
+        "Compliance": N_("Keeps to the policy"),
+        "PasscodeCompliance": N_("Passcode keeps to the policy"),
+        "SelectiveWipe": N_("Removal of work data"),
     }
 )
 
@@ -25,6 +32,12 @@ COMMAND = Labels(
         "InstallProfile": N_("Install a profile"),
         "RemoveProfile": N_("Remove a profile"),
         "RemoveWorkData": N_("Remove work data"),
+        "SelectiveWipe": N_("Remove work data"),
+        "RevokeSelectiveWipe": N_("Give work data back"),
+        "RemoveControl": N_("Remove control"),
+        "SendMessage": N_("Send a message"),
+        "Refresh": N_("Read again"),
+        "ChangePolicy": N_("Set the policy"),
     }
 )
 
@@ -54,6 +67,7 @@ FORBIDDEN = Labels(
         "query": N_("Apple does not tell that in user enrollment."),
         "setting": N_("Apple does not allow that setting in user enrollment."),
         "personal_app": N_("A personal app cannot be taken over."),
+        "managed_elsewhere": N_("The device management that enrolled the device does not take it from here."),
         "hidden_command": N_("It hides another command among its keys."),
         "unreadable": N_("That is no configuration profile."),
         "too_large": N_("A profile has at most 512 KB."),

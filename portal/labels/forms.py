@@ -40,6 +40,8 @@ FIELD = Labels(
         "accept_missing": N_("Read the terms, then tap the button below them."),
         "code_missing": N_("Enter the code of your authenticator app."),
         "code_wrong": N_("That code is wrong, or it was used already. Wait for the next one."),
+        "message_empty": N_("This cannot be empty."),
+        "message_long": N_("That is too long."),
         "confirm_wrong": N_("To confirm, type %(name)s exactly as shown."),
         "staff_wrong": N_("Username, password and code don't match, or the code was used already. Check all three."),
         "username_spaces": N_("A username has no spaces."),

@@ -15,6 +15,7 @@ PAGE = Labels(
         "sms": N_("Text messages"),
         "notifications": N_("Notifications"),
         "backend": N_("Certificates and devices"),
+        "maas360": N_("MaaS360"),
         "texts": N_("Texts"),
         "retention": N_("Keeping and erasing"),
     }
@@ -37,6 +38,7 @@ PAGE_LEAD = Labels(
         "backend": N_(
             "Apple's push certificate, who signs the profiles that iPhones install, and what old clients may use."
         ),
+        "maas360": N_("The device management that enrolls your people's devices when everything is answered here."),
         "texts": N_("Your own words in the privacy notice, the overview, the end, and in mails."),
         "retention": N_("When personal details are forgotten. The audit trail stays, without them."),
     },
@@ -68,6 +70,25 @@ SETTING = Labels(
         "profile.signing_identity": N_("Signing certificate with its key"),
         "mdm.push_identity": N_("Apple's push certificate with its key"),
         "mdm.refresh_hours": N_("Hours until a quiet device is asked how it is"),
+        "maas360.host": N_("Address of its web services"),
+        "maas360.billing_id": N_("Billing ID"),
+        "maas360.platform_id": N_("Platform ID"),
+        "maas360.app_id": N_("App ID"),
+        "maas360.app_version": N_("App version"),
+        "maas360.app_access_key": N_("App access key"),
+        "maas360.username": N_("Administrator for scripts"),
+        "maas360.password": N_("Its password"),
+        "maas360.authentication": N_("Version of the authentication"),
+        "maas360.discovery_url": N_("Where iPhones enroll from Settings"),
+        "maas360.enrollment_url": N_("Where older iPhones enroll in Safari"),
+        "maas360.console_url": N_("Its own pages"),
+        "maas360.add_users": N_("Add people whom it does not know"),
+        "maas360.user_domain": N_("Their domain there"),
+        "maas360.user_group": N_("The group they join there"),
+        "maas360.policy": N_("Policy of a new device"),
+        "maas360.handover_minutes": N_("Minutes to enroll after the journey"),
+        "maas360.timeout_seconds": N_("Seconds to wait for an answer"),
+        "maas360.names": N_("Corrections"),
         "enrollment.silent_days": N_("Days of silence until a device is flagged"),
         "profile.signing_certificate": N_("File with the signing certificate"),
         "profile.signing_key": N_("File with its private key"),
@@ -206,6 +227,29 @@ SETTING_HELP = Labels(
         "mdm.refresh_hours": N_(
             "1 to 720. Its answer shows that it is still there, and brings what got lost on the way."
         ),
+        "maas360.host": N_("Empty: guessed from the first digit of the billing ID."),
+        "maas360.billing_id": N_("The number of your MaaS360 account."),
+        "maas360.platform_id": N_("From IBM, with the access key; usually 3."),
+        "maas360.app_id": N_("From IBM Support, or in MaaS360 under Setup, Web Services API."),
+        "maas360.app_access_key": N_("Kept encrypted, never shown again."),
+        "maas360.username": N_("One for scripts alone, with no more rights than docs/backends.md names."),
+        "maas360.password": N_("Kept encrypted, never shown again."),
+        "maas360.authentication": N_("2.0 renews its token; 1.0 signs in anew each time."),
+        "maas360.discovery_url": N_(
+            "The address that MaaS360 names for account-driven enrollment. The portal tells it to iPhones of people "
+            "whose journey is done, and to nobody else. Empty: nobody enrolls from Settings."
+        ),
+        "maas360.enrollment_url": N_("Often https://m.dm/ and your corporate identifier. Empty: they cannot enroll."),
+        "maas360.console_url": N_("A link for admins and the helpdesk: policies and apps are set there."),
+        "maas360.add_users": N_("Else people who are missing there are sent to the helpdesk."),
+        "maas360.user_group": N_("Its identifier there. Empty: none."),
+        "maas360.policy": N_("As MaaS360 calls it. Empty: its own rules decide."),
+        "maas360.handover_minutes": N_("5 to 1440. After that they begin the last step again."),
+        "maas360.timeout_seconds": N_("1 to 60."),
+        "maas360.names": N_(
+            "Some names of MaaS360's web services could not be verified. One in a line, like "
+            "add_user.email=emailAddress; docs/backends.md lists them."
+        ),
         "enrollment.silent_days": N_("A removed work account is not always told. 0: never."),
         "profile.signing_identity": N_(
             "PKCS#12 (.p12, .pfx) or PEM with its intermediates. With one of a public CA, iPhones show the "
@@ -343,6 +387,8 @@ CHOICE = Labels(
         "mail.transport file": N_("Files in the data folder"),
         "sms.transport file": N_("Files in the data folder"),
         "mail.transport smtp": N_("A mail server"),
+        "maas360.authentication 2.0": "2.0",
+        "maas360.authentication 1.0": "1.0",
         "mail.security none": N_("None"),
         "mail.security starttls": "STARTTLS",
         "mail.security tls": "TLS",
@@ -395,6 +441,7 @@ PROBLEM = Labels(
             "you want."
         ),
         "identity_expired": N_("That certificate has expired, or is not valid yet."),
+        "https": N_("The address begins with https://."),
         "string_pattern_mismatch": N_("This is not in the form that is asked for."),
     }
 )

@@ -32,7 +32,11 @@ class Certificate(Base):
 
 
 class Device(Base):
-    """One enrollment of one device, known by its EnrollmentID alone; never by hardware identifiers."""
+    """One enrollment of one device, known by its EnrollmentID alone; never by hardware identifiers.
+
+    ``server``: who enrolled it and manages it by itself; None for devices with a profile and certificate of the portal.
+    What such a server calls the device may be made from its serial number, so that is sealed and never shown.
+    """
 
     __tablename__ = "devices"
     __table_args__ = (
@@ -45,7 +49,9 @@ class Device(Base):
     enrollment_id: Mapped[str] = mapped_column(String(128), unique=True)
     request_id: Mapped[str] = mapped_column(ForeignKey("enrollment_requests.id"), index=True)
     profile_id: Mapped[str] = mapped_column(ForeignKey("profiles.id"))
-    certificate_fingerprint: Mapped[str] = mapped_column(ForeignKey("certificates.fingerprint"), unique=True)
+    certificate_fingerprint: Mapped[str | None] = mapped_column(ForeignKey("certificates.fingerprint"), unique=True)
+    server: Mapped[str | None] = mapped_column(String(16))
+    server_id_sealed: Mapped[bytes | None] = mapped_column(info=personal())
     way: Mapped[str] = mapped_column(String(16), default="profile")
     product_name: Mapped[str | None] = mapped_column(String(64), info=personal())
     os_version: Mapped[str | None] = mapped_column(String(32), info=personal())
@@ -77,7 +83,7 @@ class Command(Base):
     It is ``queued``, then ``sent`` (the device, or the backend that keeps its queue, has it), perhaps ``not_now``, then
     ``acknowledged``, ``error``, ``format_error``, ``answer_lost``, ``failed`` (the backend does not take it) or
     ``dropped`` (the enrollment ended first). ``handed_at``: the worker gave it to the backend, or woke the device, or
-    need not do so any more.
+    need not do so any more. ``receipt``: what a server that enrolls devices by itself calls it.
     """
 
     __tablename__ = "commands"
@@ -99,6 +105,7 @@ class Command(Base):
     attempts: Mapped[int] = mapped_column(default=0, server_default="0")
     last_error: Mapped[str | None] = mapped_column(String(200), info=personal())
     sent_at: Mapped[datetime | None]
+    receipt: Mapped[str | None] = mapped_column(String(64))
     answered_at: Mapped[datetime | None]
     errors: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), info=personal())
 

@@ -97,16 +97,26 @@ class IssuedProfile(Base):
     """One profile for one device: its ticket, its SCEP challenge, and how far the device came with it.
 
     ``way`` is profile (downloaded in Safari, the ticket is in its address) or account (the ticket is the access token
-    with which Settings fetches it).
+    with which Settings fetches it). With a ``server`` that one gives the profile: the row says that the person was
+    handed over, when and until when; its ticket and challenge open nothing.
     """
 
     __tablename__ = "profiles"
+    __table_args__ = (
+        Index(
+            "ix_profiles_handed_over",
+            "issued_at",
+            sqlite_where=text("server IS NOT NULL AND superseded_at IS NULL"),
+            postgresql_where=text("server IS NOT NULL AND superseded_at IS NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
     request_id: Mapped[str] = mapped_column(ForeignKey("enrollment_requests.id"), index=True)
     ticket_hash: Mapped[str] = mapped_column(String(64), unique=True)
     challenge_hash: Mapped[str] = mapped_column(String(64), unique=True)
     way: Mapped[str] = mapped_column(String(16), default="profile")
+    server: Mapped[str | None] = mapped_column(String(16))
     content_sealed: Mapped[bytes | None] = mapped_column(info=personal())
     issued_at: Mapped[datetime]
     expires_at: Mapped[datetime]

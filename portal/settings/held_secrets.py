@@ -12,6 +12,8 @@ TYPED_FOR: dict[str, tuple[str, ...]] = {
     "ldap.service_password": ("ldap.servers", "ldap.ca_file", "ldap.bind", "ldap.service_dn"),
     "mail.password": ("mail.host", "mail.port", "mail.security", "mail.username"),
     "sms.authorization_secret": ("sms.url",),
+    "maas360.password": ("maas360.host", "maas360.billing_id", "maas360.username"),
+    "maas360.app_access_key": ("maas360.host", "maas360.billing_id"),
 }
 """Secret -> the settings that say to whom it goes, and how safely."""
 IN_TABLES: dict[str, dict[str, tuple[str, ...]]] = {"oidc.providers": {"client_secret": ("issuer",)}}

@@ -30,6 +30,7 @@ from portal.settings.schema import (
     Enrollment,
     Language,
     Ldap,
+    MaaS360,
     Mail,
     ManagedAppleAccount,
     Mdm,
@@ -93,6 +94,7 @@ class Settings(BaseSettings):
     scep: Scep
     mdm: Mdm
     nanomdm: NanoMdm
+    maas360: MaaS360
     mail: Mail
     sms: Sms
     notifications: Notifications

@@ -33,7 +33,7 @@ FIXED = frozenset(
     }
 )
 """Settings that a running portal cannot change: where it lives, and what enrolled devices rely on."""
-SECRET_NAMES = ("password", "secret", "token", "identity", "api_key")
+SECRET_NAMES = ("password", "secret", "token", "identity", "api_key", "access_key")
 """A setting whose name ends so is never shown again."""
 MASK = "••••••"
 LONGEST_SHOWN = 500

@@ -38,10 +38,13 @@ PAGES: dict[str, tuple[str, ...]] = {
         "profile.signing_key",
         "scep.accept_legacy",
     ),
+    "maas360": ("maas360",),
     "texts": ("texts",),
     "retention": ("retention",),
 }
 """Page -> settings, or sections of which the page has every setting that no other page names."""
+ONLY_WITH = {"maas360": "maas360"}
+"""Pages that are only listed with a certain device management."""
 
 
 SPECIAL = {"company.logo": "picture", "profile.signing_identity": "identity", "mdm.push_identity": "identity"}

@@ -286,7 +286,7 @@ class Scep(Section):
 
 
 class Mdm(Section):
-    backend: Literal["embedded", "nanomdm"]
+    backend: Literal["embedded", "nanomdm", "maas360"]
     topic: str
     push_identity: str = Field(repr=False, max_length=100_000)
     push_server: str = Field(pattern=r"^https://[^\s/]+$")
@@ -299,6 +299,36 @@ class NanoMdm(Section):
     webhook_secret: str = Field(repr=False)
     server_url: str = Field(pattern=r"^(https?://[^\s?#]+)?$")
     timeout_seconds: int = Field(ge=1, le=60)
+
+
+class MaaS360(Section):
+    host: str = Field(pattern=r"^(https?://[^\s/?#@]+/?)?$")
+    billing_id: str = Field(pattern=r"^\d{0,20}$")
+    platform_id: str = Field(pattern=r"^\d{1,4}$")
+    app_id: str = Field(pattern=r"^[A-Za-z0-9._-]{0,100}$")
+    app_version: str = Field(pattern=r"^[A-Za-z0-9._-]{1,20}$")
+    app_access_key: str = Field(repr=False)
+    username: str
+    password: str = Field(repr=False)
+    authentication: Literal["2.0", "1.0"]
+    discovery_url: str = Field(pattern=r"^(https?://[^\s#@]+)?$")
+    enrollment_url: str = Field(pattern=r"^(https?://[^\s#@]+)?$")
+    console_url: str = Field(pattern=r"^(https?://[^\s#@]+)?$")
+    add_users: bool
+    user_domain: str = Field(max_length=100)
+    user_group: str = Field(max_length=100)
+    policy: str = Field(max_length=100)
+    handover_minutes: int = Field(ge=5, le=1440)
+    timeout_seconds: int = Field(ge=1, le=60)
+    names: tuple[Annotated[str, Field(pattern=r"^[a-z_]+\.[a-z_]+=[A-Za-z0-9_. /|-]{0,200}$")], ...]
+
+    @model_validator(mode="after")
+    def _addresses_are_safe(self) -> "MaaS360":
+        for key in ("host", "discovery_url", "enrollment_url", "console_url"):
+            url = urlsplit(getattr(self, key))
+            if url.scheme == "http" and url.hostname not in LOOPBACK_HOSTS:
+                raise wrong(f"maas360.{key}", "https", f"{key} must begin with https://")
+        return self
 
 
 class Mail(Section):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from portal.simulator import nanomdm
+from portal.simulator import demo_maas360, nanomdm
 from portal.simulator.employee import Employee, Stuck
 from portal.simulator.iphone import IPhone, SignInAgain, Unenrolled
 from portal.simulator.mail import NoMail, demo_mail
@@ -25,8 +25,16 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a service manager, a terminal that is closed."""
 
 
+BACKENDS = ("embedded", "nanomdm", "maas360")
+
+
 def walk(backend: str = "embedded") -> int:
     """Both ways against a portal of their own, its devices managed by ``backend``; 0 only if both are enrolled."""
+    if backend not in BACKENDS:
+        print(f"failed: BACKEND has to be one of {', '.join(BACKENDS)}, not {backend!r}", file=sys.stderr)
+        return 2
+    if backend == "maas360":
+        return demo_maas360.walk()
     with tempfile.TemporaryDirectory(prefix="portal-demo-") as folder:
         data = Path(folder)
         with _portal(data, backend) as server:

@@ -94,6 +94,10 @@ class Employee:
             raise Stuck(f"no access token but {self.page}: {self.heading}")
         return self.token
 
+    def hand_over(self) -> None:
+        """Tap the button that hands over to a device management which enrolls devices by itself. Raises Stuck."""
+        self._see(self._follow(self.http.post("/enroll/hand-over", data={**self._hidden, "continue": "yes"})))
+
     def download(self) -> bytes:
         """Tap the download button."""
         answer = self._follow(self.http.get("/enroll/profile.mobileconfig"))
@@ -140,7 +144,7 @@ class Employee:
         self.page, self.heading, self.text = urlsplit(str(answer.url)).path, parsed.heading, answer.text
         self._hidden = {}
         for action, fields in parsed.forms:
-            if not action or action == self.page:
+            if not action or action in (self.page, "/enroll/hand-over"):
                 self._hidden = fields
                 break
         self.tell(f"{self.page}: {self.heading}")

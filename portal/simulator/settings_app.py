@@ -65,6 +65,17 @@ class SettingsApp:
         lines.append(f"commands answered: {', '.join(self.phone.connect()) or 'none'}")
         return lines
 
+    def sign_in_elsewhere(self, identifier: str, owner: Owner, server: str = "") -> list[str]:
+        """The same with a server whose profile is its own affair: up to that profile. Raises InstallationFailed."""
+        base_url = self.discover(identifier, server)
+        token = self.ask_owner(self.begin(base_url), identifier, owner)
+        profile = self.fetch_profile(base_url, token)
+        return [
+            f"discovered {base_url}",
+            "the owner signed in there",
+            f"{base_url} gave {len(profile)} bytes of profile",
+        ]
+
     def discover(self, identifier: str, server: str = "") -> str:
         """The BaseURL for user enrollment; redirects are followed without the query. Raises InstallationFailed."""
         domain = identifier.rpartition("@")[2]

@@ -39,7 +39,7 @@ BY_HAND = 5
 """Removals that one member of staff gets through in an hour although the brake holds."""
 APPROVALS = 2
 STATE = "removals_held"
-REMOVALS = (Event.DEVICE_ASKED_TO_LEAVE, Event.DEVICE_GIVEN_UP)
+REMOVALS = (Event.DEVICE_ASKED_TO_LEAVE, Event.DEVICE_GIVEN_UP, Event.DEVICE_WIPE_ASKED)
 """Kinds of events that stand for a removal."""
 RELEASED = Actor.RELEASED
 """Who asks a device whose removal was released."""

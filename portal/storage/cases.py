@@ -41,7 +41,7 @@ from portal.storage import brake, terms
 from portal.vault import Vault, token_hash
 
 COMMANDS_QUEUED = "commands_queued"
-"""Key in ``Session.info``: commands were queued, so after the commit the worker wants a nudge."""
+"""Key in ``Session.info``: commands were queued, or somebody was handed over: then the worker wants a nudge."""
 
 
 class Services(Protocol):
@@ -256,6 +256,8 @@ class Cases:
         self.session.add(row)
         if isinstance(row, (Device, IssuedProfile)):
             self.session.flush()  # others of the transaction refer to it
+            if isinstance(row, IssuedProfile) and row.server is not None:
+                self.session.info[COMMANDS_QUEUED] = True
         elif isinstance(row, OutboxMessage):
             self.session.info[outbox.QUEUED] = True
         elif isinstance(row, Command):

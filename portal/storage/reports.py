@@ -36,6 +36,7 @@ def of_device(device: Device | None) -> dict[str, Any] | None:
         "id": device.id,
         "enrollment_id": device.enrollment_id,
         "way": device.way,
+        "server": device.server,
         "product_name": device.product_name,
         "os_version": device.os_version,
         "build_version": device.build_version,

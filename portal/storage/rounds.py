@@ -65,6 +65,7 @@ def refresh_quiet(cases: Cases) -> int:
     query = (
         select(Device.id)
         .where(Device.ended_at.is_(None), Device.enrolled_at.is_not(None), Device.last_seen_at <= quiet)
+        .where(Device.server.is_(None))  # another server asks its devices by itself
         .where(~select(Command.id).where(Command.device_id == Device.id, Command.created_at > quiet).exists())
         .order_by(Device.last_seen_at)
         .limit(QUIET_AT_A_TIME)

@@ -10,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from portal.backends import NotSetUp
+from portal.backends.base import ManagedElsewhere
 from portal.credentials.base import SourceUnavailable
 from portal.enrollment import errors as refusals
 from portal.enrollment.profile import ProfileNotSigned
@@ -29,6 +30,7 @@ PAGES: dict[type[Exception], tuple[str, int]] = {
     refusals.TooManyDevices: ("too_many_devices", 403),
     refusals.ProfileUnavailable: ("profile", 404),
     refusals.BackendUnavailable: ("unavailable", 503),
+    ManagedElsewhere: ("unavailable", 503),
     ProfileNotSigned: ("unavailable", 503),
     SourceUnavailable: ("unavailable", 503),
     AuthorityMissing: ("unavailable", 503),
@@ -55,6 +57,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(refusals.StepOutOfOrder, _to_current_step)
     app.register_error_handler(refusals.RequestEnded, _to_current_step)
     app.register_error_handler(refusals.WrongAccount, _wrong_account)
+    app.register_error_handler(refusals.HandoverRefused, _handover_refused)
     app.register_error_handler(CSRFError, _form_too_old)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unexpected)
@@ -93,6 +96,10 @@ def _to_current_step(_error: Exception) -> ResponseReturnValue:
 
 def _wrong_account(error: refusals.WrongAccount) -> ResponseReturnValue:
     return page("wrong_account", 403, account=error.account)
+
+
+def _handover_refused(error: refusals.HandoverRefused) -> ResponseReturnValue:
+    return page("handover", 403, reason=error.reason)
 
 
 def _form_too_old(_error: Exception) -> ResponseReturnValue:

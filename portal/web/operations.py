@@ -97,6 +97,8 @@ def _check_backend() -> None:
 def _check_push_certificate() -> None:
     """That devices can be woken, for another while; a demo has none to wake."""
     identity = current_portal.settings.mdm.push_identity
+    if current_portal.backend.elsewhere is not None:
+        return
     if not identity:
         if current_portal.settings.demo:
             return

@@ -1,14 +1,18 @@
 """A small, correct Apple MDM server inside the portal: the default backend."""
 
 import json
+from datetime import datetime
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from portal.backends.base import BackendDown, Health, Management, Parcel
+from portal.backends import upkeep
+from portal.backends.base import BackendDown, Duties, Health, Management, Parcel
 from portal.backends.embedded.push import ApplePush, PushToken
 from portal.database import Database
 from portal.models import Device
 from portal.settings import Settings
+from portal.storage.cases import Cases
 from portal.vault import Vault
 
 CHECKIN_PATH = "/mdm/checkin"
@@ -19,6 +23,8 @@ class EmbeddedBackend:
     """The Backend whose devices talk to the portal itself and fetch commands from its own queue."""
 
     name = "embedded"
+    does = Duties()
+    elsewhere = None
     keeps_queue = False
 
     def __init__(self, settings: Settings, topic: str, database: Database, vault: Vault) -> None:
@@ -56,6 +62,14 @@ class EmbeddedBackend:
     def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
         """See Backend; its devices' messages are applied as they come."""
         return 0
+
+    def next_due(self, session: Session) -> datetime | None:
+        """See Backend."""
+        return None
+
+    def look_after(self, cases: Cases) -> int:
+        """See Backend; who did not come for a command is woken again."""
+        return upkeep.wake_again(cases.session, cases.now) if self.wakes_devices else 0
 
     def pass_on(self, message: bytes, signature: str, profile_id: str) -> None:
         """See Backend; its devices' messages go no further."""

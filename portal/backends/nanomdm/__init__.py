@@ -11,16 +11,20 @@ import logging
 import re
 import threading
 import time
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 from circuitbreaker import CircuitBreaker
+from sqlalchemy.orm import Session
 
-from portal.backends.base import BackendDown, Health, Management, Parcel, ParcelRefused
+from portal.backends import upkeep
+from portal.backends.base import BackendDown, Duties, Health, Management, Parcel, ParcelRefused
 from portal.backends.nanomdm import events
 from portal.database import Database
 from portal.settings import Settings
+from portal.storage.cases import Cases
 from portal.vault import Vault
 
 USERNAME = "nanomdm"
@@ -44,6 +48,8 @@ class NanoMdmBackend:
     """The Backend that delegates to NanoMDM."""
 
     name = "nanomdm"
+    does = Duties()
+    elsewhere = None
     keeps_queue = True
     wakes_devices = True
 
@@ -106,6 +112,14 @@ class NanoMdmBackend:
     def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
         """See Backend; what its webhooks stored."""
         return events.work(database, vault, settings, self._topic)
+
+    def next_due(self, session: Session) -> datetime | None:
+        """See Backend; when the next webhook that waits is to be taken up."""
+        return events.next_due(session)
+
+    def look_after(self, cases: Cases) -> int:
+        """See Backend; lost answers and webhooks are found."""
+        return upkeep.reconcile(cases)
 
     def pass_on(self, message: bytes, signature: str, profile_id: str) -> None:
         """See Backend; the query tells its webhook whose device it is."""

@@ -10,7 +10,7 @@ from portal.models import DiscoveryCheck, EnrollmentRequest, Person, SettingsVer
 from portal.settings import Settings
 from portal.storage import terms
 
-IN_A_DEMO = ("company", "people", "invitation")
+IN_A_DEMO = ("company", "people", "maas360", "invitation")
 """A demo has no mail server, no certificates and no website to connect; the rest can be tried in it."""
 
 
@@ -40,6 +40,9 @@ def items() -> list[Item]:
         Item("push", bool(settings.mdm.push_identity), "admin.settings_page", "backend"),
         Item("invitation", _any_enrolled(), "helpdesk.request_list"),
     ]
+    if current_portal.backend.elsewhere is not None:  # it signs profiles, wakes devices, and has certificates for that
+        every = [each for each in every if each.code not in ("signing", "push")]
+        every.insert(-1, Item("maas360", current_portal.backend.health().ready, "admin.settings_page", "maas360"))
     return [each for each in every if each.code in IN_A_DEMO] if settings.demo else every
 
 

@@ -39,6 +39,8 @@ def device_management() -> ResponseReturnValue:
     return render_template(
         "admin/device_management.html",
         backend=current_portal.backend.name,
+        elsewhere=current_portal.backend.elsewhere,
+        does=current_portal.backend.does,
         health=current_portal.backend.health(),
         topic=topic_in_use(current_portal.settings, current_portal.database),
         push=push_certificate(),

@@ -12,7 +12,7 @@ from portal.extensions import current_portal, db_session, transaction
 from portal.models import Person, SettingsVersion
 from portal.settings import TEXT_VARIABLES, held_secrets, overlay, saving
 from portal.settings.overlay import NotValid, Problem
-from portal.settings.pages import PAGES, Field, fields_of
+from portal.settings.pages import ONLY_WITH, PAGES, Field, fields_of
 from portal.settings.saving import Editor, LocksOut, SavedMeanwhile
 from portal.web import visits
 from portal.web.admin import blueprint, previews, settings_form, trials
@@ -34,7 +34,9 @@ class SaveForm(FlaskForm):  # type: ignore[misc]
 def settings_index() -> ResponseReturnValue:
     """Every page of settings, and what only the files can say."""
     fixed = [(name, overlay.value_of(current_portal.live.base, name)) for name in sorted(overlay.FIXED - UNSHOWN)]
-    return render_template("admin/settings_index.html", pages=PAGES, fixed=fixed)
+    backend = current_portal.settings.mdm.backend
+    pages = [page for page in PAGES if ONLY_WITH.get(page, backend) == backend]
+    return render_template("admin/settings_index.html", pages=pages, fixed=fixed)
 
 
 @blueprint.get("/settings/<page>")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from portal import clock
+from portal.backends.base import BackendDown
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.extensions import current_portal
 from portal.models import Person, new_id
@@ -91,11 +92,35 @@ def backend(settings: Settings, _admin: Person, _who: str) -> Outcome:
     return health.ready and days > 0, lines
 
 
+def maas360(settings: Settings, _admin: Person, _who: str) -> Outcome:
+    """Sign in at MaaS360 and read one page of devices."""
+    from portal.backends.maas360.client import Client, Refused, host_of
+    from portal.backends.maas360.names import NAMES, problem_of
+
+    chosen = settings.maas360
+    problems = [f"{each}: {problem}" for each in chosen.names if (problem := problem_of(each))]
+    if not host_of(chosen):
+        return False, ["host is empty, and the billing ID tells none", *problems]
+    lines = [host_of(chosen)]
+    try:
+        count = Client(chosen).trial()
+    except BackendDown as down:
+        return False, [*lines, f"does not let the portal in: {down.reason}", *problems]
+    except Refused as refusal:
+        return False, [*lines, f"signed in; devices cannot be read: {refusal.code} {refusal}"[:300], *problems]
+    lines += ["signed in", f"{count} devices can be read"]
+    if not (chosen.discovery_url or chosen.enrollment_url):
+        problems.append("neither discovery_url nor enrollment_url is set: nobody can enroll")
+    lines.append(f"{len(NAMES)} names are unverified, {len(chosen.names)} corrected")
+    return not problems, [*lines, *problems]
+
+
 TRIALS: dict[str, Callable[[Settings, Person, str], Outcome]] = {
     "mail": mail,
     "sms": sms,
     "directory": directory,
     "providers": providers,
     "backend": backend,
+    "maas360": maas360,
 }
 """By page of settings."""

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from portal.enrollment import management
 from portal.enrollment.commands import Order
-from portal.enrollment.errors import CommandForbidden, DeviceGone, ProfileUnknown
+from portal.enrollment.errors import CommandForbidden, DeviceGone, ProfileUnknown, RemovalsHeld
 from portal.extensions import cases, db_session, transaction
 from portal.models import Device
 from portal.storage import reports
@@ -44,6 +44,8 @@ def order_command(device_id: str) -> ResponseReturnValue:
         return jsonify(error="forbidden", reason=refusal.reason, parts=refusal.parts, message=str(refusal)), 403
     except DeviceGone:
         return refuse("not_managed", "There is no such device, or it is not managed any more.", 409)
+    except RemovalsHeld:
+        return refuse("removals_held", "Too many devices were to lose their work data: two admins have to agree.", 409)
     except ProfileUnknown:
         return refuse("unknown_profile", "The device has no such profile that IT installed.", 409)
     return jsonify(command=wanted.request_type), 202

@@ -75,6 +75,16 @@ def _gauges(now: datetime) -> dict[str, tuple[str, float]]:
             "Messages of device management that were not taken up yet.",
             _count(BackendEvent, BackendEvent.done_at.is_(None)),
         ),
+        "portal_handovers_waiting": (
+            "People handed over to another server whose device did not come yet.",
+            _count(
+                IssuedProfile,
+                IssuedProfile.server.is_not(None),
+                IssuedProfile.superseded_at.is_(None),
+                IssuedProfile.authenticated_at.is_(None),
+                IssuedProfile.expires_at > now,
+            ),
+        ),
         "portal_push_certificate_days_left": (
             "Days until Apple's push certificate expires; -1 without one.",
             (uploads.valid_until(push) - now).days if (push := current_portal.settings.mdm.push_identity) else -1,

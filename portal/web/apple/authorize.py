@@ -37,7 +37,7 @@ log = logging.getLogger("portal.mdm")
 @blueprint.get("/mdm/authorize")
 def authorize() -> ResponseReturnValue:
     """May this device speak to the backend now?"""
-    if not current_portal.backend.keeps_queue:
+    if not current_portal.backend.keeps_queue or current_portal.backend.elsewhere is not None:
         abort(404)
     if (request.content_type or "").lower().startswith(CHECKIN_TYPE):
         return _refuse("check-ins have to go through /mdm/relay: bring the proxy's configuration up to date", 503)

@@ -6,7 +6,7 @@ import time
 from flask import Response, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
-from portal import discovery
+from portal import clock, discovery
 from portal.discovery import Asked, Refusal
 from portal.extensions import current_portal, db_session
 from portal.web.apple import blueprint
@@ -28,10 +28,21 @@ def discover() -> ResponseReturnValue:
     )
     refusal = discovery.judge(asked, _domains())
     if refusal is None:
-        server = {"Version": discovery.VERSION, "BaseURL": current_portal.settings.url(discovery.BASE_PATH)}
-        response = jsonify(Servers=[server])
+        response = jsonify(Servers=[{"Version": discovery.VERSION, "BaseURL": _base_url(asked)}])
+        if current_portal.backend.elsewhere is not None:
+            response.headers["Cache-Control"] = "no-store"  # the answer is another as soon as the journey is done
+            return response
         return _cacheable(response, FOUND_MAX_AGE_SECONDS)
     return _cacheable(_refused(refusal), REFUSED_MAX_AGE_SECONDS)
+
+
+def _base_url(asked: Asked) -> str:
+    """Here; for whoever was handed over, and for so long, the server that enrolls devices by itself."""
+    server = current_portal.backend.elsewhere
+    away = server.discovery_url() if server is not None else ""
+    if away and discovery.is_handed_over(db_session, asked.identifier, clock.now()):
+        return away
+    return current_portal.settings.url(discovery.BASE_PATH)
 
 
 def _refused(refusal: Refusal) -> Response:

@@ -60,7 +60,7 @@ def relay() -> ResponseReturnValue:
     backend hears it: nobody takes over another's queue or push token by calling himself by its EnrollmentID, and what
     user enrollment forbids never gets there.
     """
-    if not current_portal.backend.keeps_queue:
+    if not current_portal.backend.keeps_queue or current_portal.backend.elsewhere is not None:
         abort(404)
     passed: list[str] = []
 

@@ -34,7 +34,9 @@ class NotAnswered(Exception):
 
 
 def provider() -> "Provider | None":
-    """The provider that devices sign in at, if that is configured."""
+    """The provider that devices sign in at, if that is configured and the portal gives them their profiles."""
+    if current_portal.backend.elsewhere is not None:
+        return None
     return current_portal.providers.get(current_portal.settings.account_driven.oauth2_provider)
 
 

@@ -6,12 +6,13 @@ from flask.typing import ResponseReturnValue
 from portal.enrollment import access
 from portal.enrollment.errors import ProfileUnavailable
 from portal.enrollment.journey import Step, Waiting, Way
-from portal.extensions import cases, transaction
+from portal.extensions import cases, current_portal, transaction
 from portal.models import Visit
 from portal.web import profile_issuer, visits
 from portal.web.apple.challenges import open_handle
 from portal.web.employee.sign_in import STARTED
 from portal.web.employee.steps import address_of, case_of
+from portal.web.hand_over import hand_over as hand_over_to
 from portal.web.rules import WEB_VIEW, Rules, pages
 
 RESULTS = "apple-remotemanagement-user-login://authentication-results?access-token="
@@ -56,6 +57,13 @@ def _first_token(visit: Visit) -> ResponseReturnValue:
         return render_template("employee/failed.html", waiting=Waiting.ENDED, facts=case.facts, way=Way.ACCOUNT)
     if case.step not in (Step.PROFILE, Step.FINISH):
         return redirect(address_of(case.step), 303)
+    server = current_portal.backend.elsewhere
+    if server is not None:
+        hand_over_to(visit, server, Way.ACCOUNT)
+        account, minutes = case_of(visit).request.managed_apple_account, server.minutes
+        with transaction():
+            visits.end(WEB_VIEW)
+        return render_template("employee/once_more.html", account=account, minutes=minutes, server=server.title)
     profile_issuer.check_backend()
     made = profile_issuer.open_issuer()
     with transaction():

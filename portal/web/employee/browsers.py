@@ -68,8 +68,12 @@ def way_here(walked: EnrollmentRequest) -> Way:
     browser = browser_here()
     if browser.verdict is not Verdict.OK:
         return Way.PROFILE  # only in the demo
-    if len(browser.ways) == 1:
-        return browser.ways[0]
+    server = current_portal.backend.elsewhere
+    ways = [way for way in browser.ways if way in server.ways()] if server is not None else browser.ways
+    if len(ways) == 1:
+        return ways[0]
+    if server is not None:  # from Settings wherever that is possible
+        return Way.ACCOUNT if Way.ACCOUNT in browser.ways else Way.PROFILE
     prefer = current_portal.settings.account_driven.prefer
     if prefer != "auto":
         return Way(prefer)

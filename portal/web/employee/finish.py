@@ -1,6 +1,6 @@
 """Step 8: waiting for the device, and what is now on it."""
 
-from flask import jsonify
+from flask import jsonify, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.enrollment import journey
@@ -22,6 +22,8 @@ def finish(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     """How far the device is; at the end, what it has now or what to do."""
     if ContinueForm().validate_on_submit():
         return to_current_step(visit)
+    if case.facts.server is not None and journey.waiting(case.facts, case.now) is Waiting.INSTALL:
+        return redirect(url_for("safari.profile"), 303)  # where to tap is shown until the device is there
     return shown(case, way_here(case.request))
 
 
@@ -42,6 +44,7 @@ def state() -> ResponseReturnValue:
     case = case_of(visit)
     facts = case.facts
     waiting = journey.waiting(facts, case.now)
-    in_safari = waiting in (Waiting.DOWNLOAD, Waiting.INSTALL) and facts.way != Way.ACCOUNT.value
+    asks_here = facts.way != Way.ACCOUNT.value or facts.server is not None
+    in_safari = waiting in (Waiting.DOWNLOAD, Waiting.INSTALL) and asks_here
     step = Step.PROFILE if in_safari else Step.FINISH
     return jsonify(waiting=waiting.value, next=address_of(step))

@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 from portal.enrollment import steps
 from portal.enrollment.case import Case
 from portal.enrollment.journey import Step, Way
+from portal.extensions import current_portal
 from portal.models import Visit
 from portal.web import visits
 from portal.web.employee import journey_pages
@@ -28,4 +29,6 @@ def overview(visit: Visit, case: Case) -> Page | ResponseReturnValue:
 def shown(case: Case, form: ContinueForm, way: Way, in_settings: bool = False) -> Page:
     """The page as it is for ``case`` now; ``in_settings``: in the web view of Settings."""
     account = case.request.managed_apple_account
-    return Page("overview", {"form": form, "account": account, "way": way, "in_settings": in_settings})
+    server = current_portal.backend.elsewhere
+    told = {"form": form, "account": account, "way": way, "in_settings": in_settings}
+    return Page("overview", {**told, "server": server.title if server is not None else ""})

@@ -9,13 +9,14 @@ from portal.enrollment import profile as profiles
 from portal.enrollment.case import Case
 from portal.enrollment.errors import ProfileUnavailable
 from portal.enrollment.journey import Step, Waiting, Way
-from portal.extensions import cases, transaction
+from portal.extensions import cases, current_portal, transaction
 from portal.models import Visit
-from portal.web import profile_issuer
+from portal.web import profile_issuer, visits
 from portal.web.employee import safari_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
 from portal.web.employee.steps import Page, case_of, step_page
+from portal.web.hand_over import hand_over as hand_over_to
 
 
 @safari_pages.route("/enroll/profile", methods=["GET", "POST"])
@@ -25,6 +26,8 @@ def profile(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     form = ContinueForm()
     if form.validate_on_submit():
         return redirect(url_for("safari.profile_file"), 303)
+    if current_portal.backend.elsewhere is not None:
+        return shown(case, form, way_here(case.request))
     waiting = journey.waiting(case.facts, case.now)
     fetched = waiting is Waiting.INSTALL and case.facts.way == Way.ACCOUNT.value
     if fetched or waiting in (Waiting.DEVICE, Waiting.ACCOUNT):
@@ -37,7 +40,12 @@ def profile(visit: Visit, case: Case) -> Page | ResponseReturnValue:
 def shown(case: Case, form: ContinueForm, way: Way) -> Page:
     """The page as it is for ``case`` now, on a device that enrolls this ``way``."""
     facts, now, account = case.facts, case.now, case.request.managed_apple_account
-    waiting = journey.waiting(facts, now)
+    waiting, server = journey.waiting(facts, now), current_portal.backend.elsewhere
+    if server is not None:
+        handed = waiting is Waiting.INSTALL and facts.server == server.name
+        name = "hand_over" if not handed else "settings" if way is Way.ACCOUNT else "elsewhere"
+        told = {"address": server.enrollment_url(), "minutes": facts.minutes_left(now) if handed else server.minutes}
+        return Page(name, {"waiting": waiting, "account": account, "way": way, "server": server.title, **told})
     if way is Way.ACCOUNT:
         return Page("settings", {"waiting": waiting, "account": account})
     told = {
@@ -59,7 +67,7 @@ def profile_file(visit: Visit, case: Case) -> ResponseReturnValue:
 
     Asking only for its head changes nothing.
     """
-    if way_here(case.request) is Way.ACCOUNT:
+    if way_here(case.request) is Way.ACCOUNT or current_portal.backend.elsewhere is not None:
         return redirect(url_for("safari.profile"), 303)
     if http.method == "HEAD":
         return Response(content_type=profiles.MEDIA_TYPE)
@@ -68,6 +76,15 @@ def profile_file(visit: Visit, case: Case) -> ResponseReturnValue:
     with transaction():  # nothing is asked of other servers in it
         ticket = profiles.issue(case_of(visit, locked=True), made)
     return redirect(url_for("safari.ticket", ticket=ticket), 302)
+
+
+@safari_pages.post("/enroll/hand-over")
+def hand_over() -> ResponseReturnValue:
+    """For a device management that enrolls devices by itself: from now on this person's device may enroll there."""
+    visit, server = visits.current(), current_portal.backend.elsewhere
+    if visit is not None and visit.request_id is not None and server is not None and ContinueForm().validate():
+        hand_over_to(visit, server, way_here(case_of(visit).request))
+    return redirect(url_for("safari.profile"), 303)
 
 
 @safari_pages.get("/p/<ticket>.mobileconfig")

@@ -14,11 +14,12 @@ from wtforms.validators import Length
 from portal import clock
 from portal.enrollment import ending, management
 from portal.enrollment.case import Case
-from portal.enrollment.errors import ConfirmationWrong, DeviceGone, RemovalsHeld
+from portal.enrollment.errors import CommandForbidden, ConfirmationWrong, DeviceGone, RemovalsHeld
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Certificate, Command, Device
 from portal.web import visits
-from portal.web.helpdesk import blueprint
+from portal.web.helpdesk import blueprint, device_elsewhere
+from portal.web.helpdesk.device_elsewhere import MessageForm
 
 NOTICE = "device_notice"
 WARN_BEFORE = timedelta(days=60)
@@ -59,6 +60,28 @@ def give_up(device_id: str) -> ResponseReturnValue:
     return _do(device_id, "given_up", management.give_up)
 
 
+@blueprint.post("/devices/<device_id>/give-back")
+def give_back(device_id: str) -> ResponseReturnValue:
+    """Undo a selective wipe, at a server that can."""
+    return _do(device_id, "give_back", lambda case, _typed, actor: management.give_back(case, actor))
+
+
+@blueprint.post("/devices/<device_id>/remove-control")
+def remove_control(device_id: str) -> ResponseReturnValue:
+    """Have the server that enrolled the device let it go, confirmed with its name."""
+    return _do(device_id, "control", management.remove_control)
+
+
+@blueprint.post("/devices/<device_id>/message")
+def send_message(device_id: str) -> ResponseReturnValue:
+    """A message to its owner, at a server that can."""
+    form = MessageForm()
+    if not form.validate_on_submit():
+        return _page(device_id, ConfirmForm(formdata=None), form), 422
+    title, text = form.title.data, form.text.data
+    return _do(device_id, "message", lambda case, _typed, actor: management.send_message(case, title, text, actor))
+
+
 def _do(device_id: str, notice: str, act: Callable[[Case, str, str], None]) -> ResponseReturnValue:
     """One action on the device's locked case (with what was typed, and who acts), and back to its page."""
     form = ConfirmForm()
@@ -72,6 +95,8 @@ def _do(device_id: str, notice: str, act: Callable[[Case, str, str], None]) -> R
             session[NOTICE] = "gone"
         except RemovalsHeld:
             session[NOTICE] = "removals_held"
+        except CommandForbidden as refusal:
+            session[NOTICE] = f"forbidden {refusal.reason}"
         except ConfirmationWrong:
             form.confirm.errors = ["confirm_wrong"]
             return _page(device_id, form), 422
@@ -86,13 +111,17 @@ def locked(device_id: str) -> Case:
     return case
 
 
-def _page(device_id: str, form: ConfirmForm) -> str:
+def _page(device_id: str, form: ConfirmForm, message: MessageForm | None = None) -> str:
     device = db_session.get(Device, device_id)
     if device is None:
         abort(404)
+    if device.server is not None:
+        message = message or MessageForm(formdata=None)
+        return device_elsewhere.page(device, form, message, session.pop(NOTICE, None))
     query = select(Command).where(Command.device_id == device_id).order_by(Command.id.desc())
     commands = list(db_session.scalars(query))
     now = clock.now()
+    assert device.certificate_fingerprint is not None
     certificate = db_session.get_one(Certificate, device.certificate_fingerprint)
     return render_template(
         "helpdesk/device.html",

@@ -1,0 +1,205 @@
+"""Devices managed by IBM MaaS360: it signs its own profiles and talks to the devices by itself.
+
+The portal keeps the person's side. When the journey is done it makes sure that MaaS360 knows the person and hands over;
+what becomes of the device it learns by asking. Neither IBM's reference guide nor a tenant was at hand: ``names`` says
+what of this is unverified.
+"""
+
+import plistlib
+import threading
+import time
+from collections.abc import Collection
+from datetime import datetime
+
+import httpx
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal.backends.base import (
+    BackendDown,
+    Duties,
+    Health,
+    ManagedElsewhere,
+    Management,
+    Newcomer,
+    Parcel,
+    ParcelRefused,
+)
+from portal.backends.maas360 import actions, following
+from portal.backends.maas360.client import Client, Refused
+from portal.backends.maas360.following import Follower
+from portal.database import Database
+from portal.enrollment.errors import HandoverRefused
+from portal.enrollment.journey import Way
+from portal.models import Command, Device
+from portal.settings import Settings
+from portal.storage.cases import Cases
+from portal.vault import Vault
+
+HEALTH_SECONDS = 30.0
+"""How old the answer to "does it let us in" may be."""
+
+
+class MaaS360Backend:
+    """The Backend that hands people over to MaaS360; its own ``elsewhere``."""
+
+    name = "maas360"
+    title = "MaaS360"
+    does = Duties(policies=True, apps=True)
+    keeps_queue = True
+    wakes_devices = True
+
+    def __init__(
+        self, settings: Settings, database: Database, vault: Vault, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._chosen = settings.maas360
+        self._database, self._vault = database, vault
+        self.client = Client(settings.maas360, transport)
+        self._follower = Follower(self.client)
+        self._health, self._looked = Health(ready=True), float("-inf")
+        self._looking = threading.Lock()
+
+    @property
+    def elsewhere(self) -> "MaaS360Backend":
+        """See Backend."""
+        return self
+
+    # --- handing people over -------------------------------------------------------------------------------------
+
+    def discovery_url(self) -> str:
+        """See Elsewhere."""
+        return self._chosen.discovery_url
+
+    def enrollment_url(self) -> str:
+        """See Elsewhere."""
+        return self._chosen.enrollment_url
+
+    def console_url(self) -> str:
+        """See Elsewhere."""
+        return self._chosen.console_url
+
+    @property
+    def minutes(self) -> int:
+        """See Elsewhere."""
+        return self._chosen.handover_minutes
+
+    def ways(self) -> Collection[Way]:
+        """See Elsewhere."""
+        offered = {Way.ACCOUNT: self._chosen.discovery_url, Way.PROFILE: self._chosen.enrollment_url}
+        return [way for way, address in offered.items() if address]
+
+    def prepare(self, person: Newcomer) -> list[str]:
+        """See Elsewhere. Users are found by their Managed Apple Account, else by their e-mail address."""
+        addresses = list(dict.fromkeys(each for each in (person.account, person.email) if each))
+        try:
+            found = [user for address in addresses for user in self.client.users(address)]
+            if not found:
+                self._add(person)
+            elif not any(user.active for user in found):
+                raise HandoverRefused("inactive_there")
+            return following.managed_names(self.client, addresses)
+        except Refused as refusal:
+            raise BackendDown(f"refused_{refusal.code}") from None
+
+    def _add(self, person: Newcomer) -> None:
+        if not self._chosen.add_users:
+            raise HandoverRefused("unknown_there")
+        names = self.client.names
+        values = {
+            names.field("add_user.username"): person.username,
+            names.field("add_user.domain"): self._chosen.user_domain,
+            names.field("add_user.email"): person.account,
+            names.field("add_user.full_name"): person.name,
+            names.field("add_user.managed_apple_account"): person.account,
+        }
+        try:
+            self.client.call("add_user", {field: value for field, value in values.items() if field and value})
+            if self._chosen.user_group:
+                self.client.call("add_user_to_group", self._membership(person))
+        except Refused:
+            raise HandoverRefused("not_added_there") from None
+
+    def _membership(self, person: Newcomer) -> dict[str, str]:
+        names = self.client.names
+        return {
+            names.field("add_user_to_group.username"): person.username,
+            names.field("add_user_to_group.domain"): self._chosen.user_domain,
+            names.field("add_user_to_group.group"): self._chosen.user_group,
+        }
+
+    # --- its devices ---------------------------------------------------------------------------------------------
+
+    def allowed(self, server_id_sealed: bytes) -> frozenset[str]:
+        """See Elsewhere; MaaS360 is asked each time."""
+        return actions.allowed(self.client, self._vault.open(server_id_sealed).decode())
+
+    def hand_over(self, parcel: Parcel) -> str | None:
+        """See Backend. What MaaS360 calls the action is kept at once: it knows no CommandUUID that it could compare."""
+        with self._database.session() as session:
+            query = (
+                select(Device.server_id_sealed, Command.receipt)
+                .join(Command, Command.device_id == Device.id)
+                .where(Command.uuid == parcel.command_uuid)
+            )
+            row = session.execute(query).one_or_none()
+        if row is None or row.server_id_sealed is None or row.receipt is not None:
+            return None
+        server_id = self._vault.open(row.server_id_sealed).decode()
+        command = plistlib.loads(parcel.payload)["Command"]
+        try:
+            receipt = actions.give(self.client, server_id, self._chosen.billing_id, command)
+        except ParcelRefused:
+            self._follower.sweep_soon()  # perhaps the device has left
+            raise
+        with self._database.transaction() as session:
+            kept = session.scalar(select(Command).where(Command.uuid == parcel.command_uuid))
+            if kept is not None:
+                kept.receipt = receipt
+        if command["RequestType"] == "Refresh":
+            self._follower.sweep_soon()
+        return None
+
+    def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
+        """See Backend; what MaaS360 says of the devices that are awaited, asked to do something, or managed."""
+        return self._follower.work(database, vault, settings)
+
+    def next_due(self, session: Session) -> datetime | None:
+        """See Backend."""
+        return self._follower.next_due(session)
+
+    def look_after(self, cases: Cases) -> int:
+        """See Backend; nothing is queued that could get lost."""
+        return 0
+
+    def health(self) -> Health:
+        """See Backend: whether it lets the portal in. One thread asks now and then; the others get the last answer."""
+        if time.monotonic() - self._looked >= HEALTH_SECONDS and self._looking.acquire(blocking=False):
+            try:
+                self._health = self._look()
+                self._looked = time.monotonic()
+            finally:
+                self._looking.release()
+        trouble = self.client.trouble
+        return Health(ready=False, reason=trouble) if self._health.ready and trouble else self._health
+
+    def _look(self) -> Health:
+        if not self.ways():
+            return Health(ready=False, reason="no_address")
+        try:
+            self.client.sign_in()
+        except BackendDown as down:
+            return Health(ready=False, reason=self.client.trouble or down.reason)
+        return Health(ready=True)
+
+    # --- what no device of MaaS360 does ----------------------------------------------------------------------------
+
+    def management(self, profile_id: str) -> Management:
+        """See Backend. Raises ManagedElsewhere."""
+        raise ManagedElsewhere
+
+    def pass_on(self, message: bytes, signature: str, profile_id: str) -> None:
+        """See Backend; its devices do not come this way."""
+        raise BackendDown("own_devices")
+
+    def take_push_certificate(self, identity: str) -> None:
+        """See Backend; MaaS360 has its own."""

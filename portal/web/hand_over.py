@@ -1,0 +1,33 @@
+"""Handing the person over to a device management that enrolls devices by itself, from Safari or the web view."""
+
+from portal.backends.base import BackendDown, Elsewhere, Newcomer
+from portal.enrollment import handover
+from portal.enrollment.errors import BackendUnavailable, HandoverRefused
+from portal.enrollment.journey import Way
+from portal.extensions import db_session, transaction
+from portal.models import Visit
+from portal.web.employee.steps import case_of
+
+
+def hand_over(visit: Visit, server: Elsewhere, way: Way) -> None:
+    """Make sure that ``server`` knows the person; from now on their device may enroll there, this ``way``.
+
+    Raises BackendUnavailable, HandoverRefused (recorded), and what ``handover.check`` raises.
+    """
+    if way not in server.ways():
+        raise HandoverRefused("no_way")
+    with transaction():
+        case = case_of(visit, locked=True)
+        account, person = handover.check(case), case.request.person
+        newcomer = Newcomer(person.username, person.name, person.email, account)
+    db_session.rollback()  # hold nothing while waiting for the network
+    try:
+        there_before = server.prepare(newcomer)
+    except BackendDown:
+        raise BackendUnavailable from None
+    except HandoverRefused as refusal:
+        with transaction():
+            handover.refused(case_of(visit, locked=True), refusal.reason)
+        raise
+    with transaction():
+        handover.begin(case_of(visit, locked=True), server.name, way, server.minutes, there_before)
