@@ -31,8 +31,9 @@ messages: .venv/develop  ## take new texts into the catalogues and compile them
 	$(BIN)/pybabel -q update -i portal/translations/messages.pot -d portal/translations --ignore-pot-creation-date --no-fuzzy-matching
 	$(BIN)/pybabel -q compile --statistics -d portal/translations
 
-settings: .venv/runtime  ## bring the table in docs/settings.md up to date with config/default.toml
+settings: .venv/runtime  ## bring the tables in docs/settings.md and docs/backends.md up to date with what they are made from
 	$(BIN)/python -m portal.settings.document
+	$(BIN)/python -m portal.backends.maas360.document
 
 lock:            ## compile the requirements with the hashes of every package, after a change in config/*.in
 	$(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install --quiet --disable-pip-version-check pip-tools==7.6.2

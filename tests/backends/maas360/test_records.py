@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from portal.backends.maas360 import records
+from portal.backends.maas360 import document, records
 from portal.backends.maas360.names import NAMES, Vocabulary, problem_of
 
 PERSONAL = ("udid", "imeiEsn", "platformSerialNumber", "phoneNumber", "wifiMacAddress", "deviceName", "latitude",
@@ -73,6 +73,11 @@ def test_an_empty_word_means_nothing():
 )
 def test_what_is_no_correction_is_said(wrong):
     assert problem_of(wrong) is not None
+
+
+def test_the_table_of_the_docs_is_current():
+    shown = document.PAGE.read_text("utf-8")
+    assert document.page(shown) == shown
 
 
 @pytest.mark.parametrize("name", NAMES)
