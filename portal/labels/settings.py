@@ -231,6 +231,8 @@ SETTING_HELP = Labels(
         "maas360.billing_id": N_("The number of your MaaS360 account."),
         "maas360.platform_id": N_("From IBM, with the access key; usually 3."),
         "maas360.app_id": N_("From IBM Support, or in MaaS360 under Setup, Web Services API."),
+        "maas360.app_version": N_("From IBM, with the app ID; usually 1.0."),
+        "maas360.user_domain": N_("Only for people who are added. Empty: none."),
         "maas360.app_access_key": N_("Kept encrypted, never shown again."),
         "maas360.username": N_("One for scripts alone, with no more rights than docs/backends.md names."),
         "maas360.password": N_("Kept encrypted, never shown again."),

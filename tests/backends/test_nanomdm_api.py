@@ -263,7 +263,7 @@ def test_a_command_that_nanomdm_never_takes_does_not_stop_the_next(delegated):
 def test_a_worker_that_died_while_handing_over_hands_over_again(delegated, clock):
     delegated.enroll()
     ordered = order(delegated, "DeviceLock")
-    assert dispatch._claim(delegated.portal.database) is not None  # and dies
+    assert dispatch._claim(delegated.portal.database, delegated.portal.backend) is not None  # and dies
     delegated.work()
     assert states(delegated, ordered) == ["queued"]
     delegated.work(dispatch.LEASE.total_seconds())

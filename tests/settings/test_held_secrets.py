@@ -28,6 +28,11 @@ BEFORE = {
     "sms.url": "https://sms.example.com/send",
     "sms.authorization_secret": "hush",
     "oidc.providers": [PROVIDER],
+    "maas360.host": "https://maas360.example.com",
+    "maas360.billing_id": "30012345",
+    "maas360.username": "portal",
+    "maas360.password": "hush",
+    "maas360.app_access_key": "hush",
 }
 ELSEWHERE = {
     "ldap.servers": ["ldaps://evil.example"],
@@ -39,6 +44,9 @@ ELSEWHERE = {
     "mail.security": "none",
     "mail.username": "other",
     "sms.url": "https://evil.example/collect",
+    "maas360.host": "https://evil.example",
+    "maas360.billing_id": "40000001",
+    "maas360.username": "other",
 }
 MOVES = [(secret, address) for secret, addresses in held_secrets.TYPED_FOR.items() for address in addresses]
 

@@ -20,7 +20,8 @@ DECISIONS = {
     DEVICES: "apple.*",
     SERVERS: "hooks.*",
     PROGRAMS: "api.*",
-    EMPLOYEES: "employee.* web_view.* safari.profile safari.profile_file safari.finish safari.state handover.*",
+    EMPLOYEES: """employee.* web_view.* safari.profile safari.profile_file
+        safari.hand_over safari.finish safari.state handover.*""",
     SIGNING_IN: """staff.second_factor_page staff.passkeys_page staff.options_for_adding staff.options_for_signing_in
         staff.add_passkey staff.use_passkey staff.remove_passkey staff.confirm staff.confirm_by_passkey
         staff.sessions_page staff.end_session""",

@@ -1,5 +1,6 @@
 """MaaS360's web services: signing in, what an answer means, paging, resting when it does not answer."""
 
+import functools
 import gzip
 import json
 import threading
@@ -104,7 +105,7 @@ def test_many_threads_renew_a_token_once(client, tenant):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [({"password": "wrong"}, "credentials"), ({"app_access_key": "wrong"}, "credentials"),
-     ({"app_id": "com.other"}, "credentials"),
+     ({"app_id": "com.other"}, "credentials"), ({"platform_id": "4"}, "credentials"),
      ({"billing_id": "39999999"}, "billing_id"), ({"password": ""}, "not_set_up"), ({"billing_id": ""}, "not_set_up")],
 )  # fmt: skip
 def test_what_is_wrong_with_the_account_is_said(tenant, chosen, changes, reason):
@@ -115,10 +116,11 @@ def test_what_is_wrong_with_the_account_is_said(tenant, chosen, changes, reason)
 
 
 def test_the_secrets_go_to_the_sign_in_alone(chosen):
+    chosen = functools.partial(chosen, app_version="2.1")
     client, asked = answering(chosen, httpx.Response(200, json={"devices": {"count": "7"}}))
     assert client.trial() == 7
     assert json.loads(asked[0].content)["authRequest"]["maaS360AdminAuth"] == {
-        "billingID": BILLING_ID, "platformID": "3", "appID": "com.30012345.portal", "appVersion": "1.0",
+        "billingID": BILLING_ID, "platformID": "3", "appID": "com.30012345.portal", "appVersion": "2.1",
         "userName": "portal-script", "appAccessKey": "simulated-access-key", "password": "simulated password",
     }  # fmt: skip
     assert asked[1].headers["Authorization"] == 'MaaS token="t"'

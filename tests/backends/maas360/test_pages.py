@@ -100,6 +100,15 @@ def test_the_page_leads_to_maas360_for_policies_and_apps(tenancy, staff):
     assert "EnrollmentID" not in staff.text
 
 
+def test_without_an_address_of_its_pages_no_link_leads_there(tenancies):
+    tenancy = tenancies(console_url="")
+    tenancy.company.person("ada", "admin")
+    invitation, _ = tenancy.enrolled()
+    page = open_device(tenancy, Browser(tenancy.app).staff_sign_in("ada", tenancy.clock()), invitation)
+    assert "Policies and work apps are set in MaaS360." in page.text
+    assert page.soup.find("a", string="Open MaaS360") is None
+
+
 def test_helpdesk_reads_where_somebody_is(tenancy, staff):
     invitation = tenancy.invite()
     address = f"/helpdesk/requests/{invitation.request.id}"
