@@ -116,7 +116,7 @@ class Worker:
             retention.forget_mail(session, settings.retention, now)
             session.execute(
                 update(IssuedProfile)
-                .where(IssuedProfile.expires_at < now - KEEP_EXPIRED_PROFILES)
+                .where(IssuedProfile.expires_at < now - KEEP_EXPIRED_PROFILES, IssuedProfile.server.is_(None))
                 .values(content_sealed=None)
             )
 

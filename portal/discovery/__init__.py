@@ -86,7 +86,11 @@ def is_handed_over(session: Session, identifier: str, now: datetime) -> bool:
         IssuedProfile.refused_at.is_(None),
         IssuedProfile.expires_at > now,
     )
-    waits = (EnrollmentRequest.ended_at.is_(None), EnrollmentRequest.enrolled_at.is_(None))
+    waits = (
+        EnrollmentRequest.ended_at.is_(None),
+        EnrollmentRequest.enrolled_at.is_(None),
+        EnrollmentRequest.expires_at > now,
+    )
     query = (
         select(IssuedProfile.id)
         .join(EnrollmentRequest, EnrollmentRequest.profile_id == IssuedProfile.id)

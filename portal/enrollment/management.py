@@ -92,17 +92,23 @@ def _wipe(case: Case, device: Device, actor: str) -> None:
 
 
 def give_back(case: Case, actor: str) -> None:
-    """Undo a selective wipe at a server that can. Raises DeviceGone."""
+    """Undo a selective wipe at a server that can: one that was not done yet is not expected any more.
+
+    Raises DeviceGone.
+    """
+    device = managed(case)
+    for wipe in commands.waiting(case, device, "SelectiveWipe"):
+        wipe.status, wipe.handed_at = "dropped", wipe.handed_at or case.now
     _once(case, Order("RevokeSelectiveWipe"), actor)
 
 
 def remove_control(case: Case, typed: str, actor: str) -> None:
     """Have the server that enrolled the device let it go; with it goes everything of work.
 
-    ``typed`` has to be the device's name. Raises DeviceGone, ConfirmationWrong.
+    ``typed`` has to be the device's name. Raises DeviceGone, ConfirmationWrong, RemovalsHeld (recorded).
     """
     _confirmed(case, typed)
-    ending.ask(case, ending.Reason.WIPED, actor)
+    _let_go(case, actor)
 
 
 def send_message(case: Case, title: str, text: str, actor: str) -> None:
@@ -113,11 +119,22 @@ def send_message(case: Case, title: str, text: str, actor: str) -> None:
 def _errand(case: Case, wanted: Order, actor: str) -> None:
     """What a program orders of a device that another server manages: what takes work data goes past the brake."""
     if wanted.request_type == commands.REMOVE_CONTROL:
-        ending.ask(case, ending.Reason.WIPED, actor)
+        _let_go(case, actor)
     elif wanted.request_type == "SelectiveWipe":
         _wipe(case, managed(case), actor)
+    elif wanted.request_type == "RevokeSelectiveWipe":
+        give_back(case, actor)
+    elif wanted.keys:  # another message or policy is another order
+        _order(case, wanted, actor)
     else:
         _once(case, wanted, actor)
+
+
+def _let_go(case: Case, actor: str) -> None:
+    device = managed(case)
+    ending.ask(case, ending.Reason.WIPED, actor)
+    if device.leaving_held_at is not None and device.leaving_at is None:
+        raise RemovalsHeld
 
 
 def give_up(case: Case, typed: str, actor: str) -> None:

@@ -15,10 +15,13 @@ context.configure(
     render_as_batch=is_sqlite,
     compare_type=True,
 )
-with context.begin_transaction():
-    context.run_migrations()
-    if is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
-        raise RuntimeError("a migration left a row that refers to nothing")
-connection.commit()
-if is_sqlite:
-    driver.execute("PRAGMA foreign_keys=ON")
+try:
+    with context.begin_transaction():
+        context.run_migrations()
+        if is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+            raise RuntimeError("a migration left a row that refers to nothing")
+    connection.commit()
+finally:
+    if is_sqlite:
+        connection.rollback()
+        driver.execute("PRAGMA foreign_keys=ON")

@@ -35,7 +35,8 @@ class Device(Base):
     """One enrollment of one device, known by its EnrollmentID alone; never by hardware identifiers.
 
     ``server``: who enrolled it and manages it by itself; None for devices with a profile and certificate of the portal.
-    What such a server calls the device may be made from its serial number, so that is sealed and never shown.
+    What such a server calls the device may be made from its serial number, so that is sealed and never shown; no two
+    living enrollments have the same (``server_id_hash``, keyed).
     """
 
     __tablename__ = "devices"
@@ -43,6 +44,13 @@ class Device(Base):
         _part("ix_devices_managed", "ended_at IS NULL", "last_seen_at"),
         _part("ix_devices_held", "ended_at IS NULL AND leaving_held_at IS NOT NULL", "id"),
         _part("ix_devices_leaving", "ended_at IS NULL AND leaving_at IS NOT NULL", "request_id"),
+        Index(
+            "ix_devices_server_id",
+            "server_id_hash",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL AND server_id_hash IS NOT NULL"),
+            postgresql_where=text("ended_at IS NULL AND server_id_hash IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
@@ -52,6 +60,7 @@ class Device(Base):
     certificate_fingerprint: Mapped[str | None] = mapped_column(ForeignKey("certificates.fingerprint"), unique=True)
     server: Mapped[str | None] = mapped_column(String(16))
     server_id_sealed: Mapped[bytes | None] = mapped_column(info=personal())
+    server_id_hash: Mapped[str | None] = mapped_column(String(64), info=personal())
     way: Mapped[str] = mapped_column(String(16), default="profile")
     product_name: Mapped[str | None] = mapped_column(String(64), info=personal())
     os_version: Mapped[str | None] = mapped_column(String(32), info=personal())

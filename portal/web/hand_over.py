@@ -1,8 +1,10 @@
 """Handing the person over to a device management that enrolls devices by itself, from Safari or the web view."""
 
+from sqlalchemy.exc import InvalidRequestError
+
 from portal.backends.base import BackendDown, Elsewhere, Newcomer
 from portal.enrollment import handover
-from portal.enrollment.errors import BackendUnavailable, HandoverRefused
+from portal.enrollment.errors import BackendUnavailable, HandoverRefused, LinkUnusable
 from portal.enrollment.journey import Way
 from portal.extensions import db_session, transaction
 from portal.models import Visit
@@ -18,6 +20,8 @@ def hand_over(visit: Visit, server: Elsewhere, way: Way) -> None:
         raise HandoverRefused("no_way")
     with transaction():
         case = case_of(visit, locked=True)
+        if handover.is_live(case, server.name):
+            return  # a second tap
         account, person = handover.check(case), case.request.person
         newcomer = Newcomer(person.username, person.name, person.email, account)
     db_session.rollback()  # hold nothing while waiting for the network
@@ -30,4 +34,8 @@ def hand_over(visit: Visit, server: Elsewhere, way: Way) -> None:
             handover.refused(case_of(visit, locked=True), refusal.reason)
         raise
     with transaction():
+        try:
+            db_session.refresh(visit)
+        except InvalidRequestError:  # signed out while the network was slow
+            raise LinkUnusable from None
         handover.begin(case_of(visit, locked=True), server.name, way, server.minutes, there_before)

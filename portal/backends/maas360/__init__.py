@@ -5,6 +5,8 @@ what becomes of the device it learns by asking. Neither IBM's reference guide no
 what of this is unverified.
 """
 
+import contextlib
+import logging
 import plistlib
 import threading
 import time
@@ -28,6 +30,7 @@ from portal.backends.base import (
 from portal.backends.maas360 import actions, following
 from portal.backends.maas360.client import Client, Refused
 from portal.backends.maas360.following import Follower
+from portal.backends.maas360.records import UserRecord
 from portal.database import Database
 from portal.enrollment.errors import HandoverRefused
 from portal.enrollment.journey import Way
@@ -38,6 +41,8 @@ from portal.vault import Vault
 
 HEALTH_SECONDS = 30.0
 """How old the answer to "does it let us in" may be."""
+
+log = logging.getLogger("portal.maas360")
 
 
 class MaaS360Backend:
@@ -94,14 +99,15 @@ class MaaS360Backend:
         try:
             found = [user for address in addresses for user in self.client.users(address)]
             if not found:
-                self._add(person)
-            elif not any(user.active for user in found):
+                found = self._added(person)
+            if not any(user.active for user in found):
                 raise HandoverRefused("inactive_there")
+            self._join_group(person)
             return following.managed_names(self.client, addresses)
         except Refused as refusal:
             raise BackendDown(f"refused_{refusal.code}") from None
 
-    def _add(self, person: Newcomer) -> None:
+    def _added(self, person: Newcomer) -> list[UserRecord]:
         if not self._chosen.add_users:
             raise HandoverRefused("unknown_there")
         names = self.client.names
@@ -112,20 +118,27 @@ class MaaS360Backend:
             names.field("add_user.full_name"): person.name,
             names.field("add_user.managed_apple_account"): person.account,
         }
-        try:
+        with contextlib.suppress(Refused):  # perhaps a second tap was faster: only who is there counts
             self.client.call("add_user", {field: value for field, value in values.items() if field and value})
-            if self._chosen.user_group:
-                self.client.call("add_user_to_group", self._membership(person))
-        except Refused:
-            raise HandoverRefused("not_added_there") from None
+        found = self.client.users(person.account)
+        if not found:
+            raise HandoverRefused("not_added_there")
+        return found
 
-    def _membership(self, person: Newcomer) -> dict[str, str]:
+    def _join_group(self, person: Newcomer) -> None:
+        """Asked each time, since it may have failed the time before; a refusal stops nobody."""
+        if not self._chosen.user_group:
+            return
         names = self.client.names
-        return {
+        values = {
             names.field("add_user_to_group.username"): person.username,
             names.field("add_user_to_group.domain"): self._chosen.user_domain,
             names.field("add_user_to_group.group"): self._chosen.user_group,
         }
+        try:
+            self.client.call("add_user_to_group", {field: value for field, value in values.items() if value})
+        except Refused as refusal:
+            log.warning("maas360.group_refused code=%d", refusal.code)
 
     # --- its devices ---------------------------------------------------------------------------------------------
 
@@ -134,7 +147,10 @@ class MaaS360Backend:
         return actions.allowed(self.client, self._vault.open(server_id_sealed).decode())
 
     def hand_over(self, parcel: Parcel) -> str | None:
-        """See Backend. What MaaS360 calls the action is kept at once: it knows no CommandUUID that it could compare."""
+        """See Backend. What MaaS360 calls the action is kept at once: it knows no CommandUUID that it could compare.
+
+        What must not be done twice is noted as given before it is: if its answer is lost, so is what became of it.
+        """
         with self._database.session() as session:
             query = (
                 select(Device.server_id_sealed, Command.receipt)
@@ -142,22 +158,35 @@ class MaaS360Backend:
                 .where(Command.uuid == parcel.command_uuid)
             )
             row = session.execute(query).one_or_none()
-        if row is None or row.server_id_sealed is None or row.receipt is not None:
+        if row is None or row.receipt is not None:
             return None
+        if row.server_id_sealed is None:
+            raise ParcelRefused("maas360_forgotten")
         server_id = self._vault.open(row.server_id_sealed).decode()
         command = plistlib.loads(parcel.payload)["Command"]
+        once = command["RequestType"] in actions.GIVEN_ONCE
+        if once:
+            self._note(parcel.command_uuid, "")
         try:
             receipt = actions.give(self.client, server_id, self._chosen.billing_id, command)
         except ParcelRefused:
             self._follower.sweep_soon()  # perhaps the device has left
             raise
-        with self._database.transaction() as session:
-            kept = session.scalar(select(Command).where(Command.uuid == parcel.command_uuid))
-            if kept is not None:
-                kept.receipt = receipt
+        except BackendDown as down:
+            if once and down.reason == "timeout":
+                return None
+            self._note(parcel.command_uuid, None)
+            raise
+        self._note(parcel.command_uuid, receipt)
         if command["RequestType"] == "Refresh":
             self._follower.sweep_soon()
         return None
+
+    def _note(self, command_uuid: str, receipt: str | None) -> None:
+        with self._database.transaction() as session:
+            kept = session.scalar(select(Command).where(Command.uuid == command_uuid))
+            if kept is not None:
+                kept.receipt = receipt
 
     def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
         """See Backend; what MaaS360 says of the devices that are awaited, asked to do something, or managed."""
@@ -168,8 +197,8 @@ class MaaS360Backend:
         return self._follower.next_due(session)
 
     def look_after(self, cases: Cases) -> int:
-        """See Backend; nothing is queued that could get lost."""
-        return 0
+        """See Backend; a device that was to be let go, and was refused, is asked about again."""
+        return following.let_go_again(cases)
 
     def health(self) -> Health:
         """See Backend: whether it lets the portal in. One thread asks now and then; the others get the last answer."""
@@ -179,16 +208,21 @@ class MaaS360Backend:
                 self._looked = time.monotonic()
             finally:
                 self._looking.release()
-        trouble = self.client.trouble
+        trouble = self._follower.trouble or self.client.trouble
         return Health(ready=False, reason=trouble) if self._health.ready and trouble else self._health
 
     def _look(self) -> Health:
         if not self.ways():
             return Health(ready=False, reason="no_address")
         try:
-            self.client.sign_in()
+            if self.client.trouble:
+                self.client.trial()  # a token that is at hand says nothing of today
+            else:
+                self.client.sign_in()
         except BackendDown as down:
             return Health(ready=False, reason=self.client.trouble or down.reason)
+        except Refused as refusal:
+            return Health(ready=False, reason=f"refused_{refusal.code}")
         return Health(ready=True)
 
     # --- what no device of MaaS360 does ----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from portal.backends.maas360 import records
 from portal.backends.maas360.client import Client, Refused
 
 ACCEPTED = "0"
+LONGEST_RECEIPT = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ ACTIONS: dict[str, Action] = {
 """By RequestType, as the portal calls them."""
 ASKED_FIRST = ("DeviceLock", "SelectiveWipe", "RevokeSelectiveWipe", "RemoveControl", "SendMessage", "Refresh")
 """Those for which a button is shown if the device allows it."""
+GIVEN_ONCE = ("DeviceLock", "SendMessage")
+"""Not repeated when only the answer may be lost: its owner would wonder."""
 
 
 def give(client: Client, server_id: str, billing_id: str, command: dict[str, Any]) -> str:
@@ -47,11 +50,20 @@ def give(client: Client, server_id: str, billing_id: str, command: dict[str, Any
     try:
         answer = client.call(action.call, values)
     except Refused as refusal:
-        raise ParcelRefused(f"MaaS360 says {refusal.code}: {refusal}"[:200]) from None
+        raise ParcelRefused(f"maas360_{refusal.code}") from None
+    if not accepted(answer):
+        raise ParcelRefused("maas360_refused")
+    receipt = records.text(answer, "actionID", "actionId")
+    return receipt if receipt.isalnum() and len(receipt) <= LONGEST_RECEIPT and server_id not in receipt else ""
+
+
+def accepted(answer: dict[str, Any]) -> bool:
+    """Whether it was taken: ``actionStatus`` says 0, else ``status`` Success, else ``responseCode`` 0."""
     status = records.text(answer, "actionStatus")
-    if status not in ("", ACCEPTED):
-        raise ParcelRefused(records.text(answer, "description") or f"MaaS360 says {status}")
-    return records.text(answer, "actionID", "actionId")[:64]
+    if status:
+        return status == ACCEPTED
+    word, code = records.text(answer, "status"), records.text(answer, "responseCode")
+    return word.casefold() == "success" if word else code == ACCEPTED
 
 
 def allowed(client: Client, server_id: str) -> frozenset[str]:
@@ -81,10 +93,10 @@ def outcome(client: Client, server_id: str, receipt: str) -> bool | None:
         answer = client.call("check_action", asked)
     except Refused:
         return None
-    keys = frozenset(key.casefold() for key in names.field("check_action.state").split("|"))
-    for told in records.every_value(answer, keys):
-        if names.means("check_action.failed", told):
-            return False
-        if names.means("check_action.done", told):
-            return True
+    for key in names.field("check_action.state").split("|"):  # the first key that is there says it
+        told = list(records.every_value(answer, frozenset({key.casefold()})))
+        if told:
+            if any(names.means("check_action.failed", each) for each in told):
+                return False
+            return True if all(names.means("check_action.done", each) for each in told) else None
     return None

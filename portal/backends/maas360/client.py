@@ -6,6 +6,7 @@ An answer is good if its body says so: MaaS360 sends ``errorCode`` under whateve
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -31,14 +32,22 @@ TRIAL_PAGE_SIZE = 25
 WAITS = (5.0, 15.0, 60.0, 300.0)
 """Seconds of rest after each failure in a row; the last one again and again."""
 LONGEST_REST = 900.0
+DEADLINE = 3
+"""An answer has come after so many times the time-out, however slowly it drips."""
+GUESSED = ("check_action", "device_actions")
+"""Calls whose answers nobody could verify: one that cannot be read is no outage."""
+PACKED = ("", "identity", "gzip")
 HOSTS = {"1": "https://services.fiberlink.com"} | {n: f"https://services.m{n}.maas360.com" for n in "2346"}
 """By the first digit of the billing ID; a guess, which ``[maas360] host`` replaces."""
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
+"""Of an errorCode, which may come as text, as a fraction, or with letters before it."""
 
 log = logging.getLogger("portal.maas360")
 
 
 class Refused(Exception):
-    """MaaS360 answered, and says no: ``code`` is its number, the message its own words."""
+    """MaaS360 answered, and says no: ``code`` is its number. Its own words may name the device: they are never kept."""
 
     def __init__(self, code: int, says: str) -> None:
         super().__init__(says)
@@ -58,7 +67,7 @@ class Client:
         self._chosen = chosen
         self._http = httpx.Client(
             base_url=host_of(chosen),
-            headers={"Accept": "application/json"},
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
             timeout=chosen.timeout_seconds,
             transport=transport,
         )
@@ -151,7 +160,6 @@ class Client:
             self._token_until = time.monotonic() + TOKEN_SECONDS
             if not self._token:
                 raise self._down("no_token")
-            self._failures, self._trouble = 0, ""
             return self._token
 
     def _renewed(self) -> dict[str, Any] | None:
@@ -196,7 +204,7 @@ class Client:
     ) -> tuple[int, dict[str, Any]]:
         """Status and JSON. Raises BackendDown if there is no sensible answer, or it is time to rest."""
         if time.monotonic() < self._rests_until:
-            raise BackendDown("paused")
+            raise BackendDown(self._trouble or "paused")
         wanted = CALLS[name]
         path = wanted.path.replace("{billing}", self._chosen.billing_id)
         headers = {"Authorization": f'MaaS token="{token}"'} if token else {}
@@ -205,7 +213,7 @@ class Client:
             sent = {"params": values}
         try:
             with self._http.stream(wanted.method, path, headers=headers, **sent) as answer:
-                content = _bounded(answer)
+                content = _bounded(answer, time.monotonic() + DEADLINE * self._chosen.timeout_seconds)
         except httpx.TimeoutException:
             raise self._down("timeout") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -220,6 +228,8 @@ class Client:
         if not isinstance(told, dict):
             if answer.status_code >= 400:  # MaaS360 says nothing useful with a 400
                 return answer.status_code, {}
+            if name in GUESSED:
+                raise Refused(0, "not JSON")
             raise self._down("not_json")
         return answer.status_code, told
 
@@ -232,12 +242,17 @@ class Client:
         return BackendDown(reason)
 
 
-def _bounded(answer: httpx.Response) -> bytes:
+def _bounded(answer: httpx.Response, deadline: float) -> bytes:
+    """The body, unless it is too large, comes too slowly, or is packed more than once."""
+    if answer.headers.get("Content-Encoding", "").strip().casefold() not in PACKED:
+        raise httpx.DecodingError("packed in another way than asked for")
     content = bytearray()
     for chunk in answer.iter_bytes():
         content += chunk
         if len(content) > LARGEST_ANSWER:
             raise httpx.DecodingError("too large")
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout("too slow")
     return bytes(content)
 
 
@@ -250,8 +265,8 @@ def _root(told: dict[str, Any]) -> dict[str, Any]:
 def _error(told: dict[str, Any]) -> tuple[int, str]:
     """(errorCode, errorDesc) of an answer; (0, "") if it is good."""
     root = _root(told)
-    code = records.text(root, "errorCode")
-    number = int(code) if code.lstrip("-").isdigit() and len(code) < 10 else 0
+    found = _NUMBER.search(records.text(root, "errorCode"))
+    number = int(found[0]) if found is not None else 0
     return number, records.text(root, "errorDesc", "description") if number else ""
 
 

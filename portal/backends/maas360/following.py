@@ -5,30 +5,36 @@ accepted is asked about; and every quarter of an hour all devices are read page 
 A device that MaaS360 does not list any more has only gone silent: nothing ends because an answer is missing.
 """
 
+import hashlib
+import hmac
 import logging
 import math
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from portal import clock
+from portal.audit.links import key_for
 from portal.backends.base import BackendDown
 from portal.backends.maas360 import actions
 from portal.backends.maas360.client import Client, Refused
 from portal.backends.maas360.names import Vocabulary
 from portal.backends.maas360.records import DeviceRecord
 from portal.database import Database
-from portal.enrollment import handover
+from portal.enrollment import commands, handover
 from portal.enrollment.case import Case
 from portal.enrollment.commands import Order
 from portal.enrollment.ending import Reason
 from portal.enrollment.handover import Seen
 from portal.models import Command, Device, EnrollmentRequest, IssuedProfile, Person
 from portal.settings import Settings
+from portal.storage import brake
 from portal.storage.cases import Cases, Given
 from portal.vault import Vault
 
@@ -43,6 +49,14 @@ LOOKS = (
 LOOKS_A_ROUND = 20
 """What is asked about in one go, so that a thousand people at once ask MaaS360 no faster than twenty."""
 SWEEP_SECONDS = 15 * 60
+AGAIN_SECONDS = 60
+"""After a sweep that did not come to its end."""
+BELIEVED_AFTER = 4
+"""Sweeps in a row that tell of many devices which left."""
+LATE = timedelta(days=1)
+"""How long a device is looked for whose request was ended meanwhile."""
+LET_GO_AGAIN = timedelta(hours=6)
+LET_GO_FOR = timedelta(days=60)
 FOLLOWED = timedelta(days=1)
 """How long an accepted action is asked about."""
 FOLLOWED_REMOVALS = timedelta(days=30)
@@ -61,6 +75,9 @@ class Follower:
         self._looked: dict[str, datetime] = {}
         """By profile, or command: when it was looked for last."""
         self._swept = float("-inf")
+        self._doubted = 0
+        self.trouble = ""
+        """Why what MaaS360 tells is not believed yet; empty if it is."""
 
     def work(self, database: Database, vault: Vault, settings: Settings) -> int:
         """Look for what is due; of how many devices something was learned. Stops where MaaS360 does not answer."""
@@ -69,46 +86,71 @@ class Follower:
         count = 0
         try:
             given = Given(settings, vault)
-            for part in (self._arrivals, self._outcomes, self._sweep):
-                count += part(database, given)
+            for part in (self._arrivals, self._late, self._outcomes, self._sweep):
+                count += self._each(part, database, given)
         except BackendDown as down:
             log.info("maas360.wait reason=%s", down.reason)
-        except Refused as refusal:
-            self._client.note(f"refused_{refusal.code}")
         finally:
             self._busy.release()
         return count
+
+    def _each(self, part: Callable[[Database, Given], int], database: Database, given: Given) -> int:
+        """One part, whatever became of the others. Raises BackendDown."""
+        try:
+            return part(database, given)
+        except Refused as refusal:
+            self._client.note(f"refused_{refusal.code}")
+        except BackendDown:
+            raise
+        except Exception:  # one odd answer must stop neither the others nor the queue
+            log.exception("maas360.part_failed part=%s", part.__name__)
+        return 0
 
     # --- who was handed over ---------------------------------------------------------------------------------------
 
     def _arrivals(self, database: Database, given: Given) -> int:
         with database.session() as session:
-            query = (
-                select(IssuedProfile.id, IssuedProfile.issued_at, EnrollmentRequest.managed_apple_account, Person.email)
-                .join(EnrollmentRequest, EnrollmentRequest.profile_id == IssuedProfile.id)
-                .join(Person, Person.id == EnrollmentRequest.person_id)
-                .where(*_awaited(clock.now()))
-            )
+            query = _handed_over().where(*_awaited(clock.now()))
             awaited = {row.id: row for row in session.execute(query)}
         count = 0
         for profile_id in self._due({name: row.issued_at for name, row in awaited.items()}):
-            account, email = awaited[profile_id].managed_apple_account, awaited[profile_id].email
-            seen = [as_seen(each, self._client.names) for each in _devices(self._client, (account, email))]
-            if any(each.managed for each in seen):
-                count += self._attach(database, given, profile_id, seen)
+            count += self._look_for(database, given, awaited[profile_id], _arrive)
         return count
 
-    def _attach(self, database: Database, given: Given, profile_id: str, seen: list[Seen]) -> bool:
+    def _late(self, database: Database, given: Given) -> int:
+        """A device may come after its request was ended, or its owner disabled: it is let go there at once."""
+        with database.session() as session:
+            now = clock.now()
+            query = _handed_over().where(
+                (EnrollmentRequest.ended_at > now - LATE) | Person.disabled_at.is_not(None),
+                IssuedProfile.issued_at > now - LATE,
+                IssuedProfile.authenticated_at.is_(None),
+                IssuedProfile.refused_at.is_(None),
+            )
+            awaited = {row.id: row for row in session.execute(query)}
+        due = self._due({name: row.issued_at for name, row in awaited.items()})
+        return sum(self._look_for(database, given, awaited[name], _let_go) for name in due)
+
+    def _look_for(self, database: Database, given: Given, awaited: Any, found: "Found") -> bool:
+        """Whether the device of one person who was handed over was ``found``, by their addresses."""
+        with database.session() as session:
+            addresses = _addresses(session, awaited)
+        try:
+            seen = [as_seen(each, self._client.names) for each in _devices(self._client, addresses)]
+        except Refused as refusal:  # their address may be what MaaS360 cannot take
+            log.warning("maas360.search_refused code=%d", refusal.code)
+            return False
+        if not any(each.managed for each in seen):
+            return False
         with database.transaction() as session:
-            case = Cases(session, given).of_profile(profile_id)
+            case = Cases(session, given).of_profile(awaited.id)
             if case is None:
                 return False
-            taken = _names_of(session, given.vault, case.request.person_id)
-            new = (each for each in seen if each.server_id not in taken and handover.is_the_new_one(case, each))
-            found = next(iter(sorted(new, key=lambda each: each.registered_at or case.now)), None)
-            policy = given.settings.maas360.policy
-            first = [Order("ChangePolicy", {"Policy": policy})] if policy else []
-            return found is not None and handover.arrived(case, found, first) is not None
+            seen = [replace(each, server_id_hash=_hash(session, each.server_id)) for each in seen]
+            taken = _taken(session, seen)
+            new = [each for each in seen if each.server_id_hash not in taken and handover.is_the_new_one(case, each)]
+            new.sort(key=lambda each: each.registered_at or case.now)
+            return bool(new) and found(case, new[0])
 
     # --- what was asked for ------------------------------------------------------------------------------------------
 
@@ -127,6 +169,8 @@ class Follower:
             done: bool | None = None
             if command.receipt and sealed is not None:
                 done = actions.outcome(self._client, given.vault.open(sealed).decode(), command.receipt)
+            elif sealed is None:
+                done = False  # nobody knows any more whose it is
             patience = FOLLOWED_REMOVALS if command.request_type in _REMOVALS else FOLLOWED
             if done is None and clock.now() < (command.sent_at or clock.now()) + patience:
                 continue
@@ -144,18 +188,34 @@ class Follower:
     def _sweep(self, database: Database, given: Given) -> int:
         if time.monotonic() - self._swept < SWEEP_SECONDS:
             return 0
+        self._swept = time.monotonic() - SWEEP_SECONDS + AGAIN_SECONDS  # if this does not come to its end
         with database.session() as session:
             query = select(Device.id, Device.server_id_sealed, Device.attributes, Device.last_seen_at)
             managed = session.execute(query.where(Device.server == SERVER, Device.ended_at.is_(None))).all()
         known = {given.vault.open(row.server_id_sealed).decode(): row for row in managed if row.server_id_sealed}
+        seen: dict[str, Seen] = {}
+        for record in self._client.all_devices() if known else ():
+            told = as_seen(record, self._client.names)
+            before = seen.get(record.server_id)
+            if record.server_id in known and (before is None or told.managed or before.ends is not None):
+                seen[record.server_id] = told  # listed twice, it is managed if one of both says so
+        ends = sum(each.ends is not None for each in seen.values())
+        held = self._too_many(ends, len(known))
         count = 0
-        if known:
-            for record in self._client.all_devices():
-                row = known.get(record.server_id)
-                if row is not None:
-                    count += _learned(database, given, row.id, row.attributes, as_seen(record, self._client.names))
+        for server_id, told in seen.items():
+            if not (held and told.ends is not None):
+                count += _learned(database, given, known[server_id].id, known[server_id].attributes, told)
         self._swept = time.monotonic()
         return count
+
+    def _too_many(self, ends: int, managed: int) -> bool:
+        """Whether so many devices seem to have left at once that it is rather a mistake; believed after an hour."""
+        self._doubted = self._doubted + 1 if ends > max(brake.AT_LEAST, brake.SHARE * managed) else 0
+        doubts = 0 < self._doubted <= BELIEVED_AFTER
+        self.trouble = "many_left" if doubts else ""
+        if doubts:
+            log.error("maas360.many_left devices=%d of=%d", ends, managed)
+        return doubts
 
     def sweep_soon(self) -> None:
         """Somebody wants to see the newest: all devices are read with the next round."""
@@ -233,11 +293,91 @@ def as_seen(record: DeviceRecord, names: Vocabulary) -> Seen:
     )
 
 
+def let_go_again(cases: Cases) -> int:
+    """Devices that were to be let go, but MaaS360 refused or nothing was told: asked again; how many were."""
+    newest = select(func.max(Command.id)).where(Command.device_id == Device.id).correlate(Device)
+    newest = newest.where(Command.request_type == commands.REMOVE_CONTROL)
+    due = (
+        select(Command.device_id)
+        .where(Command.id == newest.scalar_subquery(), Command.status.in_(("failed", "error", "answer_lost")))
+        .where(Command.created_at < cases.now - LET_GO_AGAIN)
+    )
+    query = (
+        select(Device.id)
+        .where(Device.server == SERVER, Device.server_id_sealed.is_not(None), Device.id.in_(due))
+        .where(Device.enrolled_at > cases.now - LET_GO_FOR * 12, Device.end_reason.is_distinct_from(Reason.LEFT))
+        .where(Device.end_reason.is_distinct_from(Reason.REMOVED_THERE), _still_to_go(cases.now))
+        .limit(LOOKS_A_ROUND)
+    )
+    count = 0
+    for case in cases.of_devices(query):
+        if case.device is not None:
+            commands.order(case, case.device, Order(commands.REMOVE_CONTROL))
+            count += 1
+    return count
+
+
+def _still_to_go(now: datetime) -> ColumnElement[bool]:
+    """Asked to leave and still managed, or given up here and perhaps managed there."""
+    given_up = (Device.end_reason == Reason.GIVEN_UP) & (Device.ended_at > now - LET_GO_FOR)
+    return (Device.ended_at.is_(None) & Device.leaving_at.is_not(None)) | given_up
+
+
+Found = Callable[[Case, Seen], bool]
+
+
+def _arrive(case: Case, seen: Seen) -> bool:
+    policy = case.settings.maas360.policy
+    return handover.arrived(case, seen, [Order("ChangePolicy", {"Policy": policy})] if policy else []) is not None
+
+
+def _let_go(case: Case, seen: Seen) -> bool:
+    return handover.arrived_too_late(case, seen)
+
+
+def _handed_over() -> Any:
+    return (
+        select(
+            IssuedProfile.id,
+            IssuedProfile.issued_at,
+            EnrollmentRequest.managed_apple_account,
+            Person.email,
+            Person.id.label("person_id"),
+        )
+        .join(EnrollmentRequest, EnrollmentRequest.id == IssuedProfile.request_id)
+        .join(Person, Person.id == EnrollmentRequest.person_id)
+        .where(IssuedProfile.server == SERVER)
+    )
+
+
+def _addresses(session: Session, awaited: Any) -> list[str]:
+    """Somebody's addresses by which their device can be told from others'."""
+    email = str(awaited.email)
+    same = select(Person.id).where(func.lower(Person.email) == email.lower(), Person.id != awaited.person_id)
+    shared = session.scalar(same.where(Person.erased_at.is_(None)).limit(1)) is not None
+    return [awaited.managed_apple_account] if shared else [awaited.managed_apple_account, email]
+
+
+def _hash(session: Session, server_id: str) -> str | None:
+    """Under what nobody else's device is known; keyed, since a name may be made from a serial number."""
+    key = key_for(session)
+    return hmac.new(key.secret, f"device {server_id}".encode(), hashlib.sha256).hexdigest() if key else None
+
+
+def _taken(session: Session, seen: list[Seen]) -> set[str | None]:
+    """Those that are some living enrollment's device already."""
+    hashes = [each.server_id_hash for each in seen]
+    living = select(Device.server_id_hash).where(Device.ended_at.is_(None), Device.server_id_hash.in_(hashes))
+    return set(session.scalars(living))
+
+
 def _awaited(now: datetime) -> tuple[ColumnElement[bool], ...]:
     """Requests whose person was handed over, and whose device did not come yet."""
     return (
         IssuedProfile.server == SERVER,
         IssuedProfile.superseded_at.is_(None),
+        IssuedProfile.refused_at.is_(None),
+        IssuedProfile.id == EnrollmentRequest.profile_id,
         EnrollmentRequest.enrolled_at.is_(None),
         EnrollmentRequest.ended_at.is_(None),
         EnrollmentRequest.expires_at > now,
@@ -250,16 +390,6 @@ def _devices(client: Client, addresses: Iterable[str]) -> list[DeviceRecord]:
     for address in dict.fromkeys(each.casefold() for each in addresses if each):
         found |= {each.server_id: each for each in client.devices_of(address) if each.server_id}
     return list(found.values())
-
-
-def _names_of(session: Session, vault: Vault, person_id: str) -> set[str]:
-    """What MaaS360 calls the devices of somebody that the portal knows as managed."""
-    query = (
-        select(Device.server_id_sealed)
-        .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
-        .where(EnrollmentRequest.person_id == person_id, Device.server == SERVER, Device.ended_at.is_(None))
-    )
-    return {vault.open(sealed).decode() for sealed in session.scalars(query) if sealed is not None}
 
 
 def _learned(database: Database, given: Given, device_id: str, before: dict[str, str], seen: Seen) -> bool:

@@ -104,7 +104,8 @@ def text(row: dict[str, Any], *keys: str) -> str:
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, str | int | float) and str(value).strip():
-            return str(value).strip().replace("\x00", "")[:LONGEST]
+            plain = str(value).encode("utf-8", "ignore").decode()  # no half of a character
+            return plain.strip().replace("\x00", "")[:LONGEST]
     return ""
 
 

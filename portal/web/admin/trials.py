@@ -107,7 +107,7 @@ def maas360(settings: Settings, _admin: Person, _who: str) -> Outcome:
     except BackendDown as down:
         return False, [*lines, f"does not let the portal in: {down.reason}", *problems]
     except Refused as refusal:
-        return False, [*lines, f"signed in; devices cannot be read: {refusal.code} {refusal}"[:300], *problems]
+        return False, [*lines, f"signed in; devices cannot be read: it says {refusal.code}", *problems]
     lines += ["signed in", f"{count} devices can be read"]
     if not (chosen.discovery_url or chosen.enrollment_url):
         problems.append("neither discovery_url nor enrollment_url is set: nobody can enroll")

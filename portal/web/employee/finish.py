@@ -3,9 +3,10 @@
 from flask import jsonify, redirect, url_for
 from flask.typing import ResponseReturnValue
 
-from portal.enrollment import journey
+from portal.enrollment import handover, journey
 from portal.enrollment.case import Case
 from portal.enrollment.journey import Step, Waiting, Way
+from portal.extensions import current_portal
 from portal.models import Visit
 from portal.web import visits
 from portal.web.employee import safari_pages
@@ -22,7 +23,8 @@ def finish(visit: Visit, case: Case) -> Page | ResponseReturnValue:
     """How far the device is; at the end, what it has now or what to do."""
     if ContinueForm().validate_on_submit():
         return to_current_step(visit)
-    if case.facts.server is not None and journey.waiting(case.facts, case.now) is Waiting.INSTALL:
+    server = current_portal.backend.elsewhere
+    if server is not None and handover.is_live(case, server.name):
         return redirect(url_for("safari.profile"), 303)  # where to tap is shown until the device is there
     return shown(case, way_here(case.request))
 

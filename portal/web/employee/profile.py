@@ -4,7 +4,7 @@ from flask import Response, redirect, url_for
 from flask import request as http
 from flask.typing import ResponseReturnValue
 
-from portal.enrollment import journey, steps
+from portal.enrollment import handover, journey, steps
 from portal.enrollment import profile as profiles
 from portal.enrollment.case import Case
 from portal.enrollment.errors import ProfileUnavailable
@@ -28,7 +28,7 @@ def profile(visit: Visit, case: Case) -> Page | ResponseReturnValue:
         return redirect(url_for("safari.profile_file"), 303)
     if current_portal.backend.elsewhere is not None:
         return shown(case, form, way_here(case.request))
-    waiting = journey.waiting(case.facts, case.now)
+    waiting = _waiting(case)
     fetched = waiting is Waiting.INSTALL and case.facts.way == Way.ACCOUNT.value
     if fetched or waiting in (Waiting.DEVICE, Waiting.ACCOUNT):
         return redirect(url_for("safari.finish"), 303)
@@ -40,9 +40,9 @@ def profile(visit: Visit, case: Case) -> Page | ResponseReturnValue:
 def shown(case: Case, form: ContinueForm, way: Way) -> Page:
     """The page as it is for ``case`` now, on a device that enrolls this ``way``."""
     facts, now, account = case.facts, case.now, case.request.managed_apple_account
-    waiting, server = journey.waiting(facts, now), current_portal.backend.elsewhere
+    waiting, server = _waiting(case), current_portal.backend.elsewhere
     if server is not None:
-        handed = waiting is Waiting.INSTALL and facts.server == server.name
+        handed = handover.is_live(case, server.name)
         name = "hand_over" if not handed else "settings" if way is Way.ACCOUNT else "elsewhere"
         told = {"address": server.enrollment_url(), "minutes": facts.minutes_left(now) if handed else server.minutes}
         return Page(name, {"waiting": waiting, "account": account, "way": way, "server": server.title, **told})
@@ -58,6 +58,13 @@ def shown(case: Case, form: ContinueForm, way: Way) -> Page:
         "lifetime": case.settings.profile.lifetime_minutes,
     }
     return Page("profile", told)
+
+
+def _waiting(case: Case) -> Waiting:
+    """How far the device is; whoever was handed over to a server that is not set up any more begins anew."""
+    server, waiting = current_portal.backend.elsewhere, journey.waiting(case.facts, case.now)
+    elsewhere = case.facts.server is not None and (server is None or server.name != case.facts.server)
+    return Waiting.EXPIRED if elsewhere and waiting is Waiting.INSTALL else waiting
 
 
 @safari_pages.get("/enroll/profile.mobileconfig")

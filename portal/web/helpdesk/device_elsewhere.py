@@ -33,6 +33,7 @@ def page(device: Device, form: FlaskForm, message: MessageForm, notice: str | No
         server=server.title if server is not None else "",
         console=server.console_url() if server is not None else "",
         allowed=allowed,
+        same=server is not None and server.name == device.server,
         commands=commands,
         removals=[each for each in commands if ending.is_removal(each, current_portal.settings)],
         managed=device.enrolled_at is not None and device.ended_at is None,

@@ -186,9 +186,10 @@ def test_what_is_no_answer_of_maas360_is_an_outage(chosen, answer, reason):
     with pytest.raises(BackendDown) as down:
         client.trial()
     assert (down.value.reason, client.trouble) == (reason, reason)
-    with pytest.raises(BackendDown) as paused:
+    before = len(asked)
+    with pytest.raises(BackendDown, match=reason):  # still for that reason, without having asked again
         client.trial()
-    assert paused.value.reason == "paused"
+    assert len(asked) == before
     assert {request.url.host for request in asked} == {"maas360.example"}
 
 
@@ -207,6 +208,51 @@ def test_the_rest_grows_and_is_as_long_as_it_was_asked_for(chosen, monkeypatch):
     client.trial()
     assert client.trouble == ""
     assert len(asked) == 7
+
+
+def test_what_is_packed_twice_is_not_unpacked(chosen):
+    bomb = gzip.compress(gzip.compress(b" " * 1_000_000))
+    headers = {"Content-Encoding": "gzip, gzip"}
+    client, _ = answering(chosen, httpx.Response(200, content=bomb, headers=headers))
+    with pytest.raises(BackendDown):
+        client.trial()
+
+
+def test_an_answer_that_only_drips_is_given_up(chosen, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+
+    def drip():
+        for _ in range(100):
+            now[0] += 5
+            yield b" "
+
+    client, _ = answering(chosen, httpx.Response(200, content=drip()))
+    with pytest.raises(BackendDown) as down:
+        client.trial()
+    assert down.value.reason == "timeout"
+
+
+@pytest.mark.parametrize("code", ["1007.0", "E4711", "-1", "0001"])
+def test_every_form_of_an_error_is_one(chosen, code):
+    client, _ = answering(chosen, *[httpx.Response(200, json={"devices": {"errorCode": code}})] * 4)
+    with pytest.raises((Refused, BackendDown)):
+        client.trial()
+
+
+@pytest.mark.parametrize("code", ["0", "", "0.0", "²", "--", None])
+def test_what_is_no_error_is_none(chosen, code):
+    client, _ = answering(chosen, httpx.Response(200, json={"devices": {"errorCode": code, "count": 2}}))
+    assert client.trial() == 2
+
+
+def test_an_unreadable_answer_of_a_guessed_call_is_no_outage(chosen):
+    client, _ = answering(
+        chosen, httpx.Response(200, text="<html>"), httpx.Response(200, json={"devices": {"count": 2}})
+    )
+    with pytest.raises(Refused):
+        client.call("check_action", {})
+    assert client.trial() == 2
 
 
 # --- searching -----------------------------------------------------------------------------------------------------

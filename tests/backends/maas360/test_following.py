@@ -123,7 +123,7 @@ def test_what_reaches_further_is_never_asked(tenancy, wanted):
     assert not set(tenancy.tenant.calls) - {"search"}
 
 
-def test_a_refusal_of_maas360_is_kept_in_its_own_words(tenancy):
+def test_a_refusal_of_maas360_is_kept_without_its_words(tenancy):
     invitation, _ = tenancy.enrolled()
     tenancy.tenant.mood["lockDevice"] = lambda: (
         200,
@@ -133,7 +133,7 @@ def test_a_refusal_of_maas360_is_kept_in_its_own_words(tenancy):
     tenancy.work()
     with tenancy.portal.database.session() as session:
         command = session.scalar(select(Command))
-    assert (command.status, command.last_error) == ("failed", "Not licensed.")
+    assert (command.status, command.last_error) == ("failed", "maas360_refused")
 
 
 def test_the_brake_holds_selective_wipes_too(tenancy):

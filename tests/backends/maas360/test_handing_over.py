@@ -210,9 +210,12 @@ def test_a_cancelled_request_leads_nowhere_else(tenancy):
     tenancy.handed_over(invitation)
     tenancy.company.act(invitation, ending.cancel, "helpdesk:test")
     assert discovered(tenancy, "erika@work.example.com")[0] == HERE
-    tenancy.tenant.enroll("erika@work.example.com")
+    device = tenancy.tenant.enroll("erika@work.example.com")
     tenancy.work()
-    assert devices(tenancy) == []
+    tenancy.work()
+    assert tenancy.company.status(invitation) == "cancelled"
+    assert [each["name"] for each in device.pending] == ["removeDevice"]  # managed there: it is let go
+    assert ("device.refused", "request_ended") in tenancy.company.events(invitation)
 
 
 def test_who_begins_in_settings_is_led_through_the_journey_and_back(tenancy):
