@@ -12,6 +12,8 @@ LAYERS = [
     {"models"},
     {
         "enrollment",
+        "declarations",
+        "policies",
         "people",
         "credentials",
         "backends",

@@ -9,6 +9,7 @@ from portal.cli.devices import device_group
 from portal.cli.discovery import discovery_group
 from portal.cli.iphone import iphone
 from portal.cli.people import people_group
+from portal.cli.policies import policy_group
 from portal.cli.requests import invite, status
 from portal.cli.upkeep import audit_group, ca, keys, removals, setup, terms_group, worker
 
@@ -26,6 +27,7 @@ def init_app(app: Flask) -> None:
         terms_group,
         people_group,
         device_group,
+        policy_group,
         discovery_group,
         credentials_group,
     ):

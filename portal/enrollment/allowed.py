@@ -1,4 +1,7 @@
-"""What user enrollment allows, from ``user_enrollment.toml``: refused here, in code, not hidden in a page."""
+"""What user enrollment allows, from ``user_enrollment.toml``: refused here, in code, not hidden in a page.
+
+What of a profile applies, ``policies.checking`` says.
+"""
 
 import plistlib
 import tomllib
@@ -10,23 +13,21 @@ from typing import Any
 from portal import plists
 from portal.enrollment.errors import CommandForbidden
 from portal.pki import cms
+from portal.policies import checking
 
 _FACTS = tomllib.loads((Path(__file__).parent / "user_enrollment.toml").read_text("utf-8"))
 
 NOT_SERVED = frozenset({"DeclarativeManagement"})
-"""Allowed by Apple, but a device would answer with a check-in that the portal does not serve."""
+"""Allowed by Apple, but only the portal itself orders it (``commands.declare``)."""
 COMMANDS = frozenset(_FACTS["commands"]) - NOT_SERVED
 FORBIDDEN: dict[str, str] = {name: reason for reason, names in _FACTS["forbidden"].items() for name in names}
 """By RequestType of what Apple forbids: what it would reach (whole_device, passcode, location, ...)."""
 QUERIES = frozenset(_FACTS["device_information"])
 SETTINGS_ITEMS = frozenset(_FACTS["settings_items"])
 ASKED_QUERIES = tuple(_FACTS["asked"])
-PAYLOADS = frozenset(_FACTS["payloads"])
-RESTRICTIONS = frozenset(_FACTS["restrictions"])
 IDENTIFIERS = frozenset(_FACTS["identifiers"])
 _OURS = {"requesttype", "commanduuid", "command"}
 """Keys that only the portal writes, however they are spelt."""
-_FORBIDDEN_KEYS = {payload: frozenset(keys) for payload, keys in _FACTS["forbidden_keys"].items()}
 LARGEST_PROFILE = 512 * 1024
 """Bytes."""
 ERRANDS: dict[str, frozenset[str]] = {
@@ -42,7 +43,6 @@ ERRANDS: dict[str, frozenset[str]] = {
 device is erased, no passcode reset, nobody located."""
 LONGEST_ERRAND = 2000
 """Characters of one value."""
-_RESTRICTIONS_PAYLOAD = "com.apple.applicationaccess"
 
 
 def command(request_type: str, keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,10 +107,29 @@ class Profile:
 
 
 def read_profile(content: object) -> Profile:
+    """A profile that a user-enrolled device would take whole.
+
+    Raises CommandForbidden: what ``open_profile`` raises, ``removal`` (its owner could not remove it), ``payload``,
+    ``restriction`` (a key).
+    """
+    profile = open_profile(content)
+    forbidden = [each for each in checking.check(profile.values) if each.problem in checking.FORBIDDEN]
+    _refuse(
+        "InstallProfile", "unreadable", {each.key for each in forbidden if each.problem in ("unreadable", "no_payload")}
+    )
+    if any(each.problem == "removal" for each in forbidden):
+        raise CommandForbidden("InstallProfile", "removal")
+    of_payloads = ("unknown_payload", "forbidden_payload")
+    _refuse("InstallProfile", "payload", {each.payload for each in forbidden if each.problem in of_payloads})
+    _refuse("InstallProfile", "restriction", {each.key for each in forbidden})
+    return profile
+
+
+def open_profile(content: object) -> Profile:
     """A profile, signed or not (bytes). An unsigned one is written anew, so that the device reads what was read here.
 
     Raises CommandForbidden: ``unreadable`` (also for a key that stands twice: readers differ in which one counts),
-    ``too_large``, ``removal`` (its owner could not remove it), ``payload``, ``restriction``.
+    ``too_large``.
     """
     if not isinstance(content, bytes):
         raise CommandForbidden("InstallProfile", "unreadable")
@@ -119,26 +138,11 @@ def read_profile(content: object) -> Profile:
     is_signed = content.lstrip()[:1] != b"<"
     try:
         values = plists.read(cms.verify(content, largest=LARGEST_PROFILE).content if is_signed else content, once=True)
-        _check_profile(values)
+        if not plists.text(values, "PayloadIdentifier", 255):
+            raise CommandForbidden("InstallProfile", "unreadable")
     except (plists.BadPlist, cms.CmsError, KeyError, TypeError):
         raise CommandForbidden("InstallProfile", "unreadable") from None
     return Profile(values, content if is_signed else plistlib.dumps(values))
-
-
-def _check_profile(profile: dict[str, Any]) -> None:
-    payloads = profile["PayloadContent"]
-    identifier = plists.text(profile, "PayloadIdentifier", 255)
-    kinds = {str(payload["PayloadType"]) for payload in payloads}
-    if profile.get("PayloadType") != "Configuration" or not identifier or not kinds:
-        raise CommandForbidden("InstallProfile", "unreadable")
-    if profile.get("PayloadRemovalDisallowed"):
-        raise CommandForbidden("InstallProfile", "removal")
-    _refuse("InstallProfile", "payload", kinds - PAYLOADS)
-    for payload in payloads:
-        own = {key for key in payload if not key.startswith("Payload")}
-        kind = payload["PayloadType"]
-        refused = own - RESTRICTIONS if kind == _RESTRICTIONS_PAYLOAD else own & _FORBIDDEN_KEYS.get(kind, frozenset())
-        _refuse("InstallProfile", "restriction", refused)
 
 
 def _refuse(request_type: str, reason: str, parts: set[Any]) -> None:

@@ -11,13 +11,16 @@ from portal.enrollment import allowed
 from portal.enrollment.commands import READ
 from portal.enrollment.errors import CommandForbidden
 from portal.pki import cms
-from portal.settings import ROOT
+from portal.policies import catalogue
+from portal.settings import ROOT, version_key
 from portal.simulator.scep_client import self_signed
 from tests.factories import phone_key
 
 FACTS = json.loads((ROOT / "tests" / "data" / "user-enrollment.json").read_text())
 BY_MODE = {entry["request_type"]: entry["user_enrollment"] for entry in FACTS["ios_commands"]}
 PAYLOADS = {entry["payload_type"]: entry for entry in FACTS["ios_payloads"]}
+FORBIDDEN_LATER = "com.apple.cellularprivatenetwork.managed"
+"""Allowed in iOS 18, forbidden in the schema of iOS 27: nobody should begin with it."""
 
 
 def profile(*payloads, **values):
@@ -87,13 +90,18 @@ def test_forbidden_parts_of_allowed_commands_are_refused(command, keys, reason):
 
 def test_what_a_profile_may_carry_is_what_apples_schema_allows():
     mode = {name for name, entry in PAYLOADS.items() if entry["user_enrollment"] == "allowed"}
-    assert mode - {"com.apple.mdm"} == allowed.PAYLOADS
+    known = catalogue.load()
+    assert mode - {"com.apple.mdm", FORBIDDEN_LATER} == known.usable()
     keys = PAYLOADS["com.apple.applicationaccess"]["keys"]
-    assert {key for key, entry in keys.items() if entry["user_enrollment"] == "allowed"} == allowed.RESTRICTIONS
+    restrictions = known.payloads["com.apple.applicationaccess"].keys.values()
+    usable = {key.name for key in restrictions if key.usable and version_key(key.since) < (18, 2)}
+    assert {key for key, entry in keys.items() if entry["user_enrollment"] == "allowed"} == usable
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, entry in PAYLOADS.items() if entry["user_enrollment"] != "allowed"] + ["com.apple.mdm"]
+    "name",
+    [name for name, entry in PAYLOADS.items() if entry["user_enrollment"] != "allowed"]
+    + ["com.apple.mdm", FORBIDDEN_LATER],
 )
 def test_a_profile_with_a_payload_that_is_not_allowed_is_refused(name):
     assert reason_of(profile({"PayloadType": name})) == ("payload", (name,))
@@ -101,7 +109,7 @@ def test_a_profile_with_a_payload_that_is_not_allowed_is_refused(name):
 
 def test_every_forbidden_key_of_an_allowed_payload_is_refused():
     for name, entry in PAYLOADS.items():
-        if entry["user_enrollment"] != "allowed" or name == "com.apple.mdm":
+        if entry["user_enrollment"] != "allowed" or name in ("com.apple.mdm", FORBIDDEN_LATER):
             continue
         for key, fact in entry["keys"].items():
             content = profile({"PayloadType": name, "PayloadUUID": "X", key: True})
