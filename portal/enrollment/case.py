@@ -20,6 +20,7 @@ from portal.models import (
     AccessToken,
     Certificate,
     Command,
+    DeclarativeState,
     Device,
     EnrollmentRequest,
     IssuedProfile,
@@ -90,6 +91,10 @@ class Store(Protocol):
 
     def command(self, device: Device, uuid: str | None) -> Command | None:
         """One command of a device, whatever became of it."""
+        ...
+
+    def declarative_state(self, device: Device) -> DeclarativeState:
+        """What a device reported by declarative management; made when it is first asked for."""
         ...
 
     def removal_passes(self, actor: str) -> bool:

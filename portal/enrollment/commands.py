@@ -36,6 +36,8 @@ READ = (
 """Everything that is read of a device."""
 FIRST = READ[:2]
 """What is asked of a device as soon as it is enrolled."""
+DECLARE = "DeclarativeManagement"
+"""Tells a device to look at what is declared; only the portal itself orders it."""
 REMOVE_CONTROL = "RemoveControl"
 """What a server that enrolls devices by itself is asked, so that it lets one go with everything of work."""
 
@@ -43,7 +45,15 @@ REMOVE_CONTROL = "RemoveControl"
 def order(case: Case, device: Device, wanted: Order) -> Command:
     """Queue a command: what was checked, in the form in which the device gets it. Raises CommandForbidden."""
     check = allowed.command if device.server is None else allowed.errand
-    sent = check(wanted.request_type, wanted.keys)
+    return _queue(case, device, check(wanted.request_type, wanted.keys))
+
+
+def declare(case: Case, device: Device) -> Command:
+    """Queue the command to look at what is declared."""
+    return _queue(case, device, {"RequestType": DECLARE})
+
+
+def _queue(case: Case, device: Device, sent: dict[str, Any]) -> Command:
     command_uuid = str(uuid.uuid4()).upper()
     body = {"CommandUUID": command_uuid, "Command": sent}
     command = Command(

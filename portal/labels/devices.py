@@ -12,6 +12,10 @@ ATTRIBUTE = Labels(
         "Model": N_("Model number"),
         "ModelName": N_("Kind"),
         "ProductName": N_("Model"),
+        "device.model.marketing-name": N_("Sold as"),
+        "passcode.is-present": N_("Has a passcode"),
+        "passcode.is-compliant": N_("Passcode is good enough"),
+        "mdm.enrollment-type": N_("Kind of enrollment"),
         "ManagedStatus": N_("State in the device management"),
         "Ownership": N_("Ownership"),
         "EnrollmentMode": N_("Kind of enrollment"),
@@ -26,6 +30,7 @@ COMMAND = Labels(
     {
         "DeviceInformation": N_("Read attributes"),
         "ProfileList": N_("Read profiles"),
+        "DeclarativeManagement": N_("Look at what is declared"),
         "DeviceLock": N_("Lock the screen"),
         "ManagedApplicationList": N_("Read work apps"),
         "CertificateList": N_("Read certificates"),

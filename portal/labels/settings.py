@@ -70,6 +70,7 @@ SETTING = Labels(
         "profile.signing_identity": N_("Signing certificate with its key"),
         "mdm.push_identity": N_("Apple's push certificate with its key"),
         "mdm.refresh_hours": N_("Hours until a quiet device is asked how it is"),
+        "mdm.declarative": N_("Devices report by themselves"),
         "maas360.host": N_("Address of its web services"),
         "maas360.billing_id": N_("Billing ID"),
         "maas360.platform_id": N_("Platform ID"),
@@ -226,6 +227,9 @@ SETTING_HELP = Labels(
         ),
         "mdm.refresh_hours": N_(
             "1 to 720. Its answer shows that it is still there, and brings what got lost on the way."
+        ),
+        "mdm.declarative": N_(
+            "From iOS 15 on they tell what changed (iOS, passcode, work apps), and what became of what is declared."
         ),
         "maas360.host": N_("Empty: guessed from the first digit of the billing ID."),
         "maas360.billing_id": N_("The number of your MaaS360 account."),

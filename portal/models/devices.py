@@ -119,6 +119,18 @@ class Command(Base):
     errors: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), info=personal())
 
 
+class DeclarativeState(Base):
+    """What a device reported of itself by declarative management, and of which declarations it was told last."""
+
+    __tablename__ = "declarative_states"
+
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    announced: Mapped[str | None] = mapped_column(String(64))
+    announced_at: Mapped[datetime | None]
+    known: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, info=personal({}))
+    reported_at: Mapped[datetime | None]
+
+
 class BackendEvent(Base):
     """What a delegated backend told, stored before it is answered and taken up by the worker, each event once.
 

@@ -33,6 +33,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "backend": (
         "mdm.push_identity",
         "mdm.refresh_hours",
+        "mdm.declarative",
         "profile.signing_identity",
         "profile.signing_certificate",
         "profile.signing_key",

@@ -291,6 +291,7 @@ class Mdm(Section):
     push_identity: str = Field(repr=False, max_length=100_000)
     push_server: str = Field(pattern=r"^https://[^\s/]+$")
     refresh_hours: int = Field(ge=1, le=720)
+    declarative: bool
 
 
 class NanoMdm(Section):

@@ -12,6 +12,7 @@ import re
 import secrets
 import uuid
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from portal.pki import cms
 from portal.pki.authority import Identity
 from portal.simulator import scep_client
+from portal.simulator.declarative import Declared
 from portal.simulator.model import FIRST_WITHOUT_PROFILES, Model
 from portal.simulator.scep_client import InstallationFailed, expect
 
@@ -37,6 +39,7 @@ CONNECT_TYPE = "application/x-apple-aspen-mdm"
 USER_AGENT = "MDM/1.0"
 UNENROLL_CODE = "com.apple.unrecognized.device"
 MOST_COMMANDS = 100
+FIRST_WITH_DECLARATIONS = 15
 TIMEOUT_SECONDS = 20.0
 
 
@@ -73,6 +76,7 @@ class IPhone:
     """Managed apps: identifier and state."""
     push_token: bytes = b""
     push_magic: str = ""
+    _looks: list[bytes | None] = field(default_factory=list)
 
     @property
     def account_driven(self) -> bool:
@@ -161,7 +165,35 @@ class IPhone:
             order = plistlib.loads(answer.content, fmt=plistlib.FMT_XML)
             answered.append(order["Command"]["RequestType"])
             report = {"CommandUUID": order["CommandUUID"], **self.obey(order["Command"])}
+        looks, self._looks = self._looks, []
+        for data in looks:  # a phone looks at what is declared when it has answered
+            self.declared.look(data)
         return answered
+
+    @cached_property
+    def declared(self) -> Declared:
+        """Its declarative management."""
+        told = {
+            "device.model.identifier": self.model.product_name,
+            "device.model.marketing-name": self.model.marketing_name,
+            "device.operating-system.version": self.model.os_version,
+            "device.operating-system.build-version": self.model.build_version,
+            "device.operating-system.supplemental.build-version": self.model.build_version,
+            "passcode.is-present": True,
+            "passcode.is-compliant": True,
+        }
+        return Declared(self.model, self._ask_declared, values=told)
+
+    def _ask_declared(self, endpoint: str, data: bytes | None) -> bytes:
+        message: dict[str, Any] = {"MessageType": "DeclarativeManagement", "Endpoint": endpoint}
+        answer = self._send(
+            self.mdm["CheckInURL"], CHECKIN_TYPE, message | ({"Data": data} if data else {}), missing=True
+        )
+        if answer.status_code == 404:
+            raise KeyError(endpoint)
+        if answer.content and answer.headers["content-type"] != "application/json":
+            raise InstallationFailed("declarative management is answered with JSON")
+        return answer.content
 
     def obey(self, command: dict[str, Any]) -> dict[str, Any]:
         """The report on one command; what user enrollment forbids is refused."""
@@ -188,6 +220,9 @@ class IPhone:
         if kind == "SecurityInfo":
             status = {"EnrolledViaDEP": False, "IsUserEnrollment": True}
             return {"Status": "Acknowledged", "SecurityInfo": {"ManagementStatus": status}}
+        if kind == "DeclarativeManagement" and self.model.major >= FIRST_WITH_DECLARATIONS:
+            self._looks.append(command.get("Data"))
+            return {"Status": "Acknowledged"}
         if kind == "DeviceLock":
             return {"Status": "Acknowledged"}
         return _refusal(f"{kind} is not allowed in user enrollment.")
@@ -201,7 +236,7 @@ class IPhone:
 
     def _remove(self, identifier: str) -> dict[str, Any]:
         if identifier == self.profile_identifier:  # work apps, accounts, data and their volume go with it
-            self.profiles, self.apps = {}, {}
+            self.profiles, self.apps, self._looks = {}, {}, []
         elif self.profiles.pop(identifier, None) is None:
             return _refusal(f"The profile {identifier} is not installed.")
         return {"Status": "Acknowledged"}
@@ -259,7 +294,7 @@ class IPhone:
     def _checkin(self, message: dict[str, Any]) -> None:
         self._send(self.mdm["CheckInURL"], CHECKIN_TYPE, {"Topic": self.mdm["Topic"], **message})
 
-    def _send(self, url: str, content_type: str, message: dict[str, Any]) -> httpx.Response:
+    def _send(self, url: str, content_type: str, message: dict[str, Any], missing: bool = False) -> httpx.Response:
         body = plistlib.dumps({"EnrollmentID": self.enrollment_id, **message})
         headers = {"Content-Type": content_type, "User-Agent": USER_AGENT, "Mdm-Signature": self.signature(body)}
         if self.account_driven:
@@ -269,7 +304,8 @@ class IPhone:
             raise SignInAgain(challenge_of(answer))
         if answer.status_code == 401 or (answer.status_code == 403 and UNENROLL_CODE in answer.text):
             raise Unenrolled(answer.text.strip())
-        expect(answer, str(message.get("MessageType", "connect")))
+        if not (missing and answer.status_code == 404):
+            expect(answer, str(message.get("MessageType", "connect")))
         return answer
 
     def signature(self, body: bytes) -> str:

@@ -15,6 +15,7 @@ class Model:
     model_name: str = "iPhone"
     os_version: str = "17.6.1"
     build_version: str = "21G93"
+    marketing_name: str = "iPhone 13"
 
     @property
     def major(self) -> int:

@@ -26,6 +26,7 @@ from portal.models import (
     AuditEvent,
     Certificate,
     Command,
+    DeclarativeState,
     Device,
     EnrollmentRequest,
     IssuedProfile,
@@ -327,6 +328,14 @@ class Cases:
         if found is None and uuid is not None:
             found = self.session.scalar(select(Command).where(Command.uuid == uuid, Command.device_id == device.id))
         return found
+
+    def declarative_state(self, device: Device) -> DeclarativeState:
+        """See Store."""
+        state = self.session.get(DeclarativeState, device.id)
+        if state is None:
+            state = DeclarativeState(device_id=device.id, known={})
+            self.session.add(state)
+        return state
 
     def removal_passes(self, actor: str) -> bool:
         """See Store."""

@@ -43,6 +43,8 @@ class House:
     """The embedded backend: phones talk to the portal."""
 
     name = "embedded"
+    first = ("DeviceInformation", "ProfileList", "DeclarativeManagement")
+    """What a phone is asked first."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
@@ -80,7 +82,7 @@ class House:
         phone.authenticate()
         phone.token_update()
         self.until(lambda: self.company.status(invitation) == "enrolled")
-        assert self.connect(phone) == ["DeviceInformation", "ProfileList"]
+        assert self.connect(phone) == list(self.first)
         return phone
 
     def from_settings(self, invitation, number: int = 0, username: str = "erika") -> SettingsApp:
@@ -159,6 +161,7 @@ class DelegatedHouse(House):
     """NanoMDM: phones talk to nginx, which asks the portal and forwards to NanoMDM, which tells the portal."""
 
     name = "nanomdm"
+    first = ("DeviceInformation", "ProfileList")
 
     def __init__(self, app: Flask, nanomdm: NanoMdm, proxy: Proxy) -> None:
         super().__init__(app)

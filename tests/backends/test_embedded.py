@@ -64,7 +64,8 @@ def enqueue(company, invitation, order):
 
 def test_after_enrollment_only_allowed_facts_are_asked(company, invitation, enrolled, session):
     commands = session.query(Command).order_by(Command.id).all()
-    assert [command.request_type for command in commands] == ["DeviceInformation", "ProfileList"]
+    assert [command.request_type for command in commands] == [
+        "DeviceInformation", "ProfileList", "DeclarativeManagement"]  # fmt: skip
     asked = plistlib.loads(commands[0].payload)["Command"]["Queries"]
     assert set(asked) <= allowed.QUERIES
 
@@ -77,7 +78,7 @@ def test_a_device_that_nobody_can_wake_is_told_of_once(company, invitation, prep
     assert [event for event in company.events(invitation) if event[0] == "device.waits"] == [
         ("device.waits", "no_push_certificate")
     ]
-    assert prepared.connect() == ["DeviceInformation", "ProfileList"]
+    assert prepared.connect() == ["DeviceInformation", "ProfileList", "DeclarativeManagement"]
 
 
 @pytest.mark.parametrize("key", ["UDID", "SerialNumber", "IMEI", "MEID"])
@@ -222,7 +223,7 @@ def test_a_body_over_a_mebibyte_is_refused(enrolled):
 def test_messages_that_are_not_served_are_declined(enrolled):
     answer = send(enrolled, "CheckInURL", {"MessageType": "UserAuthenticate", "EnrollmentID": enrolled.enrollment_id})
     assert answer.status_code == 410  # Apple's word for: users are not managed here
-    for kind in ("GetToken", "SetBootstrapToken", "DeclarativeManagement", "Nonsense"):
+    for kind in ("GetToken", "SetBootstrapToken", "Nonsense"):
         answer = send(enrolled, "CheckInURL", {"MessageType": kind, "EnrollmentID": enrolled.enrollment_id})
         assert (answer.status_code, answer.text) == (400, f"not offered: {kind}\n")
     assert enrolled.connect() == []

@@ -217,7 +217,7 @@ def test_one_push_for_everything_that_waits(apple, company, invitation, enrolled
     (pushed,) = apple.pushes()
     assert pushed["headers"][":path"] == f"/3/device/{enrolled.push_token.hex()}"
     assert json.loads(pushed["body"]) == {"mdm": enrolled.push_magic}
-    assert enrolled.connect() == ["DeviceInformation", "ProfileList"]
+    assert enrolled.connect() == ["DeviceInformation", "ProfileList", "DeclarativeManagement"]
     worker.manage()
     assert apple.pushes() == []
     order(company, invitation, Order("DeviceLock"))
@@ -234,7 +234,7 @@ def test_while_apple_is_away_commands_wait_and_devices_that_come_get_them(
     worker.manage()
     waiting = session.query(Command).order_by(Command.id).first()
     assert (waiting.status, waiting.handed_at, waiting.last_error) == ("queued", None, "push_503")
-    assert enrolled.connect() == ["DeviceInformation", "ProfileList"]
+    assert enrolled.connect() == ["DeviceInformation", "ProfileList", "DeclarativeManagement"]
     order(company, invitation, Order("DeviceLock"))
     apple.answer(status=200)
     apple.pushes()
@@ -252,7 +252,7 @@ def test_a_device_that_apple_does_not_know_any_more_is_told_of_and_served_when_i
     assert [event for event in company.events(invitation) if event[0] == "device.waits"] == [
         ("device.waits", "push_token_gone")
     ]
-    assert enrolled.connect() == ["DeviceInformation", "ProfileList"]
+    assert enrolled.connect() == ["DeviceInformation", "ProfileList", "DeclarativeManagement"]
     enrolled.token_update()  # it has a new one
     apple.answer(status=200)
     apple.pushes()
@@ -343,4 +343,4 @@ def test_a_running_portal_wakes_a_phone_as_soon_as_it_is_enrolled(apple, identit
         wanted = f"/3/device/{made.push_token.hex()}"
         while apple.next_push()["headers"][":path"] != wanted:  # gives up by itself
             pass
-        assert made.connect() == ["DeviceInformation", "ProfileList"]
+        assert made.connect() == ["DeviceInformation", "ProfileList", "DeclarativeManagement"]

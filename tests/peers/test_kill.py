@@ -59,7 +59,7 @@ def test_killed_between_any_two_steps(cast):
         crash(cast.server)
         act()
     crash(cast.server)
-    assert phone.connect() == ["DeviceInformation", "ProfileList"]
+    assert phone.connect() == ["DeviceInformation", "ProfileList", "DeclarativeManagement"]
     crash(cast.server)
     employee.open("/enroll/finish")
     assert employee.heading == "You are ready for work"

@@ -4,26 +4,37 @@ from typing import Any
 
 from portal.backends import messages
 from portal.backends.embedded import identity
+from portal.declarations import speaking
 from portal.enrollment.case import Case
 from portal.models import Device
 from portal.plists import text
+
+DECLARES = "DeclarativeManagement"
 
 
 class NotOffered(Exception):
     """A check-in message this server does not serve."""
 
 
-def handle(case: Case, topic: str, message: dict[str, Any]) -> None:
-    """Take one check-in message of whoever signed with the case's certificate. An empty 200 answers it.
+def handle(case: Case, topic: str, message: dict[str, Any]) -> bytes:
+    """Take one check-in message of whoever signed with the case's certificate; the body that answers it.
 
-    Raises DeviceRefused (recorded), NotIdentified, NotOffered, BadPlist.
+    Only declarative management has one. Raises DeviceRefused (recorded), NotIdentified, NotOffered, NothingThere,
+    BadPlist.
     """
     kind = message.get("MessageType")
-    speaker(case, topic, message)
-    if kind == "CheckOut":
+    if kind == DECLARES:
+        identity.device_of(case, text(message, "EnrollmentID"))
+        identity.must_go_on(case)
+        return speaking.answer(case, message)
+    device = speaker(case, topic, message)
+    if kind == "Authenticate" and device.enrolled_at is not None:
+        speaking.told_nothing(case)  # it begins anew, with nothing declared
+    elif kind == "CheckOut":
         messages.check_out(case)
     elif kind == "TokenUpdate":
         messages.token_update(case, topic, message)
+    return b""
 
 
 def speaker(case: Case, topic: str, message: dict[str, Any]) -> Device:

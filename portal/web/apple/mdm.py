@@ -18,6 +18,7 @@ from portal.backends.base import BackendDown
 from portal.backends.embedded import checkin as checkins
 from portal.backends.embedded import connect as connects
 from portal.backends.embedded import identity
+from portal.declarations.speaking import NothingThere
 from portal.enrollment import access
 from portal.enrollment.case import Case
 from portal.enrollment.errors import DeviceRefused, TokenRefused
@@ -29,6 +30,7 @@ from portal.web.apple import blueprint, machine_info, provider_sign_in
 from portal.web.apple.challenges import Handle, challenge
 from portal.web.apple.enroll import bearer
 
+XML, JSON = "application/xml", "application/json"
 UNENROLL = 401
 NOT_MANAGED = 410
 """Apple's answer to UserAuthenticate where users are not managed."""
@@ -46,10 +48,9 @@ def checkin() -> ResponseReturnValue:
     def take(case: Case, message: dict[str, object] | None) -> bytes:
         if message is None:
             raise BadPlist("not a property list that a device would send")
-        checkins.handle(case, topic(), message)
-        return b""
+        return checkins.handle(case, topic(), message)
 
-    return signed(take) if not current_portal.backend.keeps_queue else _elsewhere()
+    return signed(take, JSON) if not current_portal.backend.keeps_queue else _elsewhere()
 
 
 @blueprint.put("/mdm/relay")
@@ -124,8 +125,11 @@ def _elsewhere() -> ResponseReturnValue:
     return _refuse("devices are managed elsewhere", 503)  # the proxy should have sent the device to that backend
 
 
-def signed(take: Callable[[Case, dict[str, object] | None], bytes]) -> ResponseReturnValue:
-    """Let ``take`` answer a message (None: unreadable) on its signer's case, once it is known who speaks."""
+def signed(take: Callable[[Case, dict[str, object] | None], bytes], kind: str = XML) -> ResponseReturnValue:
+    """Let ``take`` answer a message (None: unreadable) on its signer's case, once it is known who speaks.
+
+    ``kind``: the media type of an answer that says something.
+    """
     body = request.get_data()
     message: dict[str, object] | None = None
     case: Case | None = None
@@ -146,6 +150,8 @@ def signed(take: Callable[[Case, dict[str, object] | None], bytes]) -> ResponseR
         return _refuse(refusal.reason, 403)
     except BadPlist as problem:
         return _refuse(str(problem), 400)
+    except NothingThere:
+        return _refuse("nothing is declared there", 404)
     except checkins.NotOffered as problem:
         return _refuse(f"not offered: {problem}", NOT_MANAGED if str(problem) == "UserAuthenticate" else 400)
     except TokenRefused as refusal:
@@ -153,7 +159,7 @@ def signed(take: Callable[[Case, dict[str, object] | None], bytes]) -> ResponseR
         return sign_in_again(case, refusal.reason)
     except DeviceRefused as refusal:
         return _unenroll(refusal.reason, case, message or {})
-    return Response(answer, content_type="application/xml" if answer else "text/plain")
+    return Response(answer, content_type=kind if answer else "text/plain")
 
 
 def _read(body: bytes) -> dict[str, object] | None:

@@ -12,16 +12,19 @@ from wtforms import StringField
 from wtforms.validators import Length
 
 from portal import clock
+from portal.declarations.status import Known
 from portal.enrollment import ending, management
 from portal.enrollment.case import Case
 from portal.enrollment.errors import CommandForbidden, ConfirmationWrong, DeviceGone, RemovalsHeld
 from portal.extensions import cases, current_portal, db_session, transaction
-from portal.models import Certificate, Command, Device
+from portal.models import Certificate, Command, DeclarativeState, Device
 from portal.web import visits
 from portal.web.helpdesk import blueprint, device_elsewhere
 from portal.web.helpdesk.device_elsewhere import MessageForm
 
 NOTICE = "device_notice"
+REPORTED = ("device.model.marketing-name", "passcode.is-present", "passcode.is-compliant", "mdm.enrollment-type")
+"""What the page shows of a device's reports; model and iOS are there anyway."""
 WARN_BEFORE = timedelta(days=60)
 """How long before a device's certificate runs out its page says so."""
 
@@ -133,6 +136,7 @@ def _page(device_id: str, form: ConfirmForm, message: MessageForm | None = None)
         commands=commands,
         removals=[each for each in commands if ending.is_removal(each, current_portal.settings)],
         managed=device.enrolled_at is not None and device.ended_at is None,
+        reported=_reported(device),
         silent=ending.silent(device, current_portal.settings, now),
         admin=visits.here().person.role == "admin",
         enrollment_profile=current_portal.settings.enrollment_profile,
@@ -140,6 +144,15 @@ def _page(device_id: str, form: ConfirmForm, message: MessageForm | None = None)
         now=now,
         notice=session.pop(NOTICE, None),
     )
+
+
+def _reported(device: Device) -> tuple[datetime, dict[str, Any]] | None:
+    """When the device reported by itself last, and what; None if it never did."""
+    state = db_session.get(DeclarativeState, device.id)
+    if state is None or state.reported_at is None:
+        return None
+    values = Known(**state.known).values
+    return state.reported_at, {name: values[name] for name in REPORTED if name in values}
 
 
 def _until(certificate: dict[str, Any]) -> datetime | None:

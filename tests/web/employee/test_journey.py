@@ -22,7 +22,7 @@ def test_an_employee_enrolls_from_link_to_managed_device(app, browser, company):
     invitation = company.invite(company.person())
     browser.walk_to("profile", invitation)
     lines = phone(app).install(browser.download())
-    assert lines[-1] == "commands answered: DeviceInformation, ProfileList"
+    assert lines[-1] == "commands answered: DeviceInformation, ProfileList, DeclarativeManagement"
     browser.get("/enroll/finish")
     assert browser.heading == "You are ready for work"
     assert "erika@work.example.com" in browser.text
