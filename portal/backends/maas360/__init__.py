@@ -27,7 +27,7 @@ from portal.backends.base import (
     Parcel,
     ParcelRefused,
 )
-from portal.backends.maas360 import actions, following
+from portal.backends.maas360 import actions, arrivals, following
 from portal.backends.maas360.client import Client, Refused
 from portal.backends.maas360.following import Follower
 from portal.backends.maas360.records import UserRecord
@@ -103,7 +103,7 @@ class MaaS360Backend:
             if not any(user.active for user in found):
                 raise HandoverRefused("inactive_there")
             self._join_group(person)
-            return following.managed_names(self.client, addresses)
+            return arrivals.managed_names(self.client, addresses)
         except Refused as refusal:
             raise BackendDown(f"refused_{refusal.code}") from None
 

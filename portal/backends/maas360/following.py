@@ -1,31 +1,25 @@
 """The worker's part: MaaS360 tells nothing by itself, so it is asked.
 
-Who was handed over is looked for by their address, often at first, then more and more seldom; an action that was
-accepted is asked about; and every quarter of an hour all devices are read page by page, for who left and what changed.
-A device that MaaS360 does not list any more has only gone silent: nothing ends because an answer is missing.
+Who was handed over is looked for by their address (``arrivals``), often at first, then more and more seldom; an action
+that was accepted is asked about; and every quarter of an hour all devices are read page by page, for who left and what
+changed. A device that MaaS360 does not list any more has only gone silent: nothing ends because an answer is missing.
 """
 
-import hashlib
-import hmac
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from portal import clock
-from portal.audit.links import key_for
 from portal.backends.base import BackendDown
-from portal.backends.maas360 import actions
+from portal.backends.maas360 import actions, arrivals
+from portal.backends.maas360.arrivals import SERVER
 from portal.backends.maas360.client import Client, Refused
-from portal.backends.maas360.names import Vocabulary
-from portal.backends.maas360.records import DeviceRecord
 from portal.database import Database
 from portal.enrollment import commands, handover
 from portal.enrollment.case import Case
@@ -38,7 +32,6 @@ from portal.storage import brake
 from portal.storage.cases import Cases, Given
 from portal.vault import Vault
 
-SERVER = "maas360"
 LOOKS = (
     (timedelta(minutes=2), timedelta(seconds=5)),
     (timedelta(minutes=15), timedelta(seconds=15)),
@@ -53,8 +46,6 @@ AGAIN_SECONDS = 60
 """After a sweep that did not come to its end."""
 BELIEVED_AFTER = 4
 """Sweeps in a row that tell of many devices which left."""
-LATE = timedelta(days=1)
-"""How long a device is looked for whose request was ended meanwhile."""
 LET_GO_AGAIN = timedelta(hours=6)
 LET_GO_FOR = timedelta(days=60)
 FOLLOWED = timedelta(days=1)
@@ -110,47 +101,26 @@ class Follower:
 
     def _arrivals(self, database: Database, given: Given) -> int:
         with database.session() as session:
-            query = _handed_over().where(*_awaited(clock.now()))
+            query = arrivals.handed_over().where(*arrivals.awaited_now(clock.now()))
             awaited = {row.id: row for row in session.execute(query)}
         count = 0
         for profile_id in self._due({name: row.issued_at for name, row in awaited.items()}):
-            count += self._look_for(database, given, awaited[profile_id], _arrive)
+            count += arrivals.look_for(self._client, database, given, awaited[profile_id], arrivals.arrive)
         return count
 
     def _late(self, database: Database, given: Given) -> int:
         """A device may come after its request was ended, or its owner disabled: it is let go there at once."""
         with database.session() as session:
             now = clock.now()
-            query = _handed_over().where(
-                (EnrollmentRequest.ended_at > now - LATE) | Person.disabled_at.is_not(None),
-                IssuedProfile.issued_at > now - LATE,
+            query = arrivals.handed_over().where(
+                (EnrollmentRequest.ended_at > now - arrivals.LATE) | Person.disabled_at.is_not(None),
+                IssuedProfile.issued_at > now - arrivals.LATE,
                 IssuedProfile.authenticated_at.is_(None),
                 IssuedProfile.refused_at.is_(None),
             )
             awaited = {row.id: row for row in session.execute(query)}
         due = self._due({name: row.issued_at for name, row in awaited.items()})
-        return sum(self._look_for(database, given, awaited[name], _let_go) for name in due)
-
-    def _look_for(self, database: Database, given: Given, awaited: Any, found: "Found") -> bool:
-        """Whether the device of one person who was handed over was ``found``, by their addresses."""
-        with database.session() as session:
-            addresses = _addresses(session, awaited)
-        try:
-            seen = [as_seen(each, self._client.names) for each in _devices(self._client, addresses)]
-        except Refused as refusal:  # their address may be what MaaS360 cannot take
-            log.warning("maas360.search_refused code=%d", refusal.code)
-            return False
-        if not any(each.managed for each in seen):
-            return False
-        with database.transaction() as session:
-            case = Cases(session, given).of_profile(awaited.id)
-            if case is None:
-                return False
-            seen = [replace(each, server_id_hash=_hash(session, each.server_id)) for each in seen]
-            taken = _taken(session, seen)
-            new = [each for each in seen if each.server_id_hash not in taken and handover.is_the_new_one(case, each)]
-            new.sort(key=lambda each: each.registered_at or case.now)
-            return bool(new) and found(case, new[0])
+        return sum(arrivals.look_for(self._client, database, given, awaited[name], arrivals.let_go) for name in due)
 
     # --- what was asked for ------------------------------------------------------------------------------------------
 
@@ -195,7 +165,7 @@ class Follower:
         known = {given.vault.open(row.server_id_sealed).decode(): row for row in managed if row.server_id_sealed}
         seen: dict[str, Seen] = {}
         for record in self._client.all_devices() if known else ():
-            told = as_seen(record, self._client.names)
+            told = arrivals.as_seen(record, self._client.names)
             before = seen.get(record.server_id)
             if record.server_id in known and (before is None or told.managed or before.ends is not None):
                 seen[record.server_id] = told  # listed twice, it is managed if one of both says so
@@ -248,7 +218,7 @@ def _next_due(session: Session, now: datetime) -> datetime | None:
         select(func.max(IssuedProfile.issued_at))
         .select_from(IssuedProfile)
         .join(EnrollmentRequest, EnrollmentRequest.profile_id == IssuedProfile.id)
-        .where(*_awaited(now))
+        .where(*arrivals.awaited_now(now))
     )
     if newest is None:
         return None
@@ -258,39 +228,6 @@ def _next_due(session: Session, now: datetime) -> datetime | None:
 def _interval(age: timedelta) -> timedelta:
     """How long to wait between two looks for what is awaited for so long."""
     return next((interval for until, interval in LOOKS if age < until), LOOKS[-1][1])
-
-
-def managed_names(client: Client, addresses: Iterable[str]) -> list[str]:
-    """What MaaS360 calls the devices that it manages for whoever has one of ``addresses``. Raises BackendDown."""
-    found = _devices(client, addresses)
-    return [each.server_id for each in found if client.names.means("status.managed", each.managed_status)]
-
-
-def as_seen(record: DeviceRecord, names: Vocabulary) -> Seen:
-    """A device of MaaS360 in the portal's words."""
-    status = record.managed_status
-    left, removed = names.means("status.left", status), names.means("status.removed", status)
-    told = {
-        "ManagedStatus": status,
-        "Ownership": record.ownership,
-        "EnrollmentMode": record.mode,
-        "Policy": record.policy,
-        "Compliance": record.compliance,
-        "PasscodeCompliance": record.passcode,
-        "SelectiveWipe": "" if names.means("wipe.none", record.wipe) else record.wipe,
-    }
-    return Seen(
-        server_id=record.server_id,
-        managed=names.means("status.managed", status),
-        ends=Reason.LEFT if left else Reason.REMOVED_THERE if removed else None,
-        supervised=record.supervised,
-        wiped=names.means("wipe.done", record.wipe) if record.wipe else None,
-        product_name=record.model[:64] or None,
-        os_version=record.os_version[:32] or None,
-        attributes={key: value for key, value in told.items() if value},
-        registered_at=record.registered_at,
-        last_seen_at=min(record.last_reported_at, clock.now()) if record.last_reported_at else None,
-    )
 
 
 def let_go_again(cases: Cases) -> int:
@@ -321,75 +258,6 @@ def _still_to_go(now: datetime) -> ColumnElement[bool]:
     """Asked to leave and still managed, or given up here and perhaps managed there."""
     given_up = (Device.end_reason == Reason.GIVEN_UP) & (Device.ended_at > now - LET_GO_FOR)
     return (Device.ended_at.is_(None) & Device.leaving_at.is_not(None)) | given_up
-
-
-Found = Callable[[Case, Seen], bool]
-
-
-def _arrive(case: Case, seen: Seen) -> bool:
-    policy = case.settings.maas360.policy
-    return handover.arrived(case, seen, [Order("ChangePolicy", {"Policy": policy})] if policy else []) is not None
-
-
-def _let_go(case: Case, seen: Seen) -> bool:
-    return handover.arrived_too_late(case, seen)
-
-
-def _handed_over() -> Any:
-    return (
-        select(
-            IssuedProfile.id,
-            IssuedProfile.issued_at,
-            EnrollmentRequest.managed_apple_account,
-            Person.email,
-            Person.id.label("person_id"),
-        )
-        .join(EnrollmentRequest, EnrollmentRequest.id == IssuedProfile.request_id)
-        .join(Person, Person.id == EnrollmentRequest.person_id)
-        .where(IssuedProfile.server == SERVER)
-    )
-
-
-def _addresses(session: Session, awaited: Any) -> list[str]:
-    """Somebody's addresses by which their device can be told from others'."""
-    email = str(awaited.email)
-    same = select(Person.id).where(func.lower(Person.email) == email.lower(), Person.id != awaited.person_id)
-    shared = session.scalar(same.where(Person.erased_at.is_(None)).limit(1)) is not None
-    return [awaited.managed_apple_account] if shared else [awaited.managed_apple_account, email]
-
-
-def _hash(session: Session, server_id: str) -> str | None:
-    """Under what nobody else's device is known; keyed, since a name may be made from a serial number."""
-    key = key_for(session)
-    return hmac.new(key.secret, f"device {server_id}".encode(), hashlib.sha256).hexdigest() if key else None
-
-
-def _taken(session: Session, seen: list[Seen]) -> set[str | None]:
-    """Those that are some living enrollment's device already."""
-    hashes = [each.server_id_hash for each in seen]
-    living = select(Device.server_id_hash).where(Device.ended_at.is_(None), Device.server_id_hash.in_(hashes))
-    return set(session.scalars(living))
-
-
-def _awaited(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Requests whose person was handed over, and whose device did not come yet."""
-    return (
-        IssuedProfile.server == SERVER,
-        IssuedProfile.superseded_at.is_(None),
-        IssuedProfile.refused_at.is_(None),
-        IssuedProfile.id == EnrollmentRequest.profile_id,
-        EnrollmentRequest.enrolled_at.is_(None),
-        EnrollmentRequest.ended_at.is_(None),
-        EnrollmentRequest.expires_at > now,
-    )
-
-
-def _devices(client: Client, addresses: Iterable[str]) -> list[DeviceRecord]:
-    """Each once, of whoever has one of ``addresses``."""
-    found: dict[str, DeviceRecord] = {}
-    for address in dict.fromkeys(each.casefold() for each in addresses if each):
-        found |= {each.server_id: each for each in client.devices_of(address) if each.server_id}
-    return list(found.values())
 
 
 def _learned(database: Database, given: Given, device_id: str, before: dict[str, str], seen: Seen) -> bool:
