@@ -143,6 +143,15 @@ class Event(StrEnum):
 
     DISCOVERY_CHECKED = "discovery.checked", N_("Service discovery checked")
 
+    POLICY_MADE = "policy.made", N_("Policy begun")
+    POLICY_CHANGED = "policy.changed", N_("Policy renamed")
+    POLICY_PUBLISHED = "policy.published", N_("Policy published")
+    POLICY_STOPPED = "policy.stopped", N_("Trial of a policy stopped")
+    POLICY_AUDIENCE = "policy.audience", N_("Who gets a policy changed")
+    POLICY_ENDED = "policy.ended", N_("Policy ended")
+    POLICY_FAILED = "policy.failed", N_("Policy not taken by the device"), Actor.DEVICE
+    LIST_SAVED = "policy.list", N_("List of people for policies saved")
+
     KEYS_ROTATED = "keys.rotated", N_("Keys changed")
 
     SIGNER_RENEWED = "signer.renewed", N_("Profile signer renewed")

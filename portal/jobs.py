@@ -15,6 +15,7 @@ from portal.backends.base import Backend
 from portal.backends.nanomdm import events
 from portal.credentials import sign_in, throttle
 from portal.credentials.base import AccountProblem, SourceUnavailable
+from portal.database import Database
 from portal.models import IssuedProfile, Person
 from portal.notifications import alerts, outbox
 from portal.notifications.email import open_transport
@@ -22,7 +23,7 @@ from portal.notifications.sms import open_gateway
 from portal.people import leavers
 from portal.services import Portal
 from portal.settings import Settings
-from portal.storage import campaigns, retention, rounds, terms
+from portal.storage import campaigns, policy_rounds, retention, rounds, terms
 from portal.storage.cases import Cases, Given
 from portal.vault import Vault, read_keys
 
@@ -67,8 +68,13 @@ class Worker:
         """Take up what the device management told, and hand waiting commands to it."""
         backend = self.backend
         backend.take_up(self.database, self.vault, self.live.current)
-        dispatch.work(self.database, backend)
+        dispatch.work(self.database, backend, self._fill)
         self._come_back()
+
+    def _fill(self, database: Database, command_id: int) -> bytes | None:
+        """See dispatch.Fill."""
+        with database.transaction() as session:
+            return policy_rounds.filled(Cases(session, Given(self.live.current, self.vault)), command_id)
 
     def _come_back(self) -> None:
         """What waits for less than a minute is not left to the next one."""
@@ -99,6 +105,8 @@ class Worker:
         now, settings = clock.now(), self.settings
         self.invite_many()
         self.look_for_leavers()
+        policy_rounds.plan(self.database, settings, now)
+        policy_rounds.tell(self.database, Given(settings, self.vault), now)
         for each in (rounds.of_disabled_people, rounds.go_on, rounds.refresh_quiet, self.backend.look_after):
             with self.database.transaction() as session:  # each its own: nobody waits for what another locked
                 each(Cases(session, Given(settings, self.vault), now))

@@ -43,11 +43,15 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One command on its way to a device: its property list, whole, as the device will get it."""
+    """One command on its way to a device: its property list, whole, as the device will get it.
+
+    ``profile``: which profile of a policy is still to be put into it.
+    """
 
     enrollment_id: str
     command_uuid: str
     payload: bytes
+    profile: str | None = None
 
 
 class BackendDown(Exception):

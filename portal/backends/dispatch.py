@@ -6,6 +6,8 @@ asks whether it is back, at growing waits, and the others wait behind it: nothin
 """
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -25,7 +27,11 @@ AT_A_TIME = 500
 log = logging.getLogger("portal.dispatch")
 
 
-def work(database: Database, backend: Backend) -> int:
+Fill = Callable[[Database, int], bytes | None]
+"""What puts the profile of a policy into a command, by its id; None if nobody wants it any more."""
+
+
+def work(database: Database, backend: Backend, fill: Fill) -> int:
     """Hand over every command that is due; how many were. Stops at the first that shows the backend to be down."""
     count = 0
     while count < AT_A_TIME:
@@ -34,6 +40,11 @@ def work(database: Database, backend: Backend) -> int:
             break
         command_id, parcel = claimed
         began = clock.now()
+        if backend.keeps_queue and parcel.profile is not None:
+            payload = fill(database, command_id)
+            if payload is None:
+                continue
+            parcel = replace(parcel, payload=payload)
         try:
             problem = backend.hand_over(parcel)
         except BackendDown as down:
@@ -77,7 +88,7 @@ def _claim(database: Database, backend: Backend) -> tuple[int, Parcel] | None:
         command, enrollment_id = row
         command.next_attempt_at = now + LEASE
         command.attempts += 1
-        return command.id, Parcel(enrollment_id, command.uuid, command.payload)
+        return command.id, Parcel(enrollment_id, command.uuid, command.payload, command.profile)
 
 
 def _theirs(backend: Backend) -> ColumnElement[bool]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cryptography import x509
 
+from portal.declarations import speaking
 from portal.enrollment import allowed, commands, devices, ending
 from portal.enrollment.case import Case
 from portal.enrollment.devices import DeviceReport
@@ -48,10 +49,13 @@ def authenticate(case: Case, topic: str, message: dict[str, Any]) -> Device:
     A device that is refused removes its enrollment. If it was managed, that is over, here as there.
     """
     try:
-        return _authenticate(case, topic, message)
+        device = _authenticate(case, topic, message)
     except DeviceRefused as refusal:
         devices.ended_by_refusal(case, refusal.reason)
         raise
+    if device.enrolled_at is not None:
+        speaking.begins_anew(case)
+    return device
 
 
 def _authenticate(case: Case, topic: str, message: dict[str, Any]) -> Device:
@@ -124,6 +128,12 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
     case.record(ANSWERED[command.status], command.request_type)
     if status == "Acknowledged":
         _apply(case, command, allowed.without_identifiers(message))
+    if command.profile is not None:
+        speaking.answered(case, command)
+    elif command.request_type == commands.DECLARE and outcome in ("error", "format_error"):
+        speaking.told_nothing(case)
+    elif command.request_type == "DeviceInformation" and outcome == "acknowledged":
+        speaking.announce(case)  # it said just now what it is
 
 
 RESULTS: dict[str, tuple[str, type]] = {

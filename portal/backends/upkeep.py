@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, aliased
 
 from portal.backends.base import Backend, BackendDown, ParcelRefused
 from portal.database import Database, lock_name
+from portal.declarations import speaking
 from portal.enrollment import commands, ending
 from portal.enrollment.case import Case
 from portal.enrollment.commands import Order
@@ -92,6 +93,8 @@ def _ask_anew(case: Case, command: Command) -> None:
     case.record(Event.COMMAND_ANSWER_LOST, kind)
     if ending.is_removal(command, case.settings):
         ending.ask(case, ending.Reason.WIPED, Actor.SYSTEM)
+    elif command.profile is not None:
+        speaking.lost(case, command)
     elif (put_off or kind not in ONCE) and not commands.waiting(case, device, kind):
         keys = {key: value for key, value in commands.keys_of(command).items() if key != "RequestType"}
         commands.order(case, device, Order(kind, keys))

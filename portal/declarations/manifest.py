@@ -6,7 +6,7 @@ what it has needs to be remembered here: the same content has the same token.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,11 +22,16 @@ ORGANIZATION = "com.apple.management.organization-info"
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """``identifier`` is the portal's own name for it, the same for as long as it means the same."""
+    """``identifier`` is the portal's own name for it, the same for as long as it means the same.
+
+    ``payload`` may be made when it is fetched, and hold what is another each time; then ``content`` is a hash of what
+    it stands for.
+    """
 
     type: str
     identifier: str
-    payload: Mapping[str, Any]
+    payload: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+    content: str = ""
 
     @property
     def kind(self) -> str:
@@ -36,19 +41,23 @@ class Declaration:
     @property
     def server_token(self) -> str:
         """Another one for every other content."""
-        return _digest([self.type, self.identifier, self.payload])
+        return _digest([self.type, self.identifier, self.content or self.payload])
 
     def answer(self) -> bytes:
         """The declaration as a device fetches it (JSON)."""
         told = {"Type": self.type, "Identifier": self.identifier, "ServerToken": self.server_token}
-        return _json({**told, "Payload": self.payload})
+        return _json({**told, "Payload": self.payload() if callable(self.payload) else self.payload})
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything that one device is told."""
 
-    declarations: tuple[Declaration, ...]
+    declarations: tuple[Declaration, ...] = ()
+
+    def with_(self, more: Sequence[Declaration]) -> "Manifest":
+        """The same and ``more``."""
+        return Manifest((*self.declarations, *more))
 
     @property
     def token(self) -> str:
@@ -84,6 +93,11 @@ def basic(company: str, email: str, subscribed: Sequence[str]) -> Manifest:
             Declaration(ACTIVATION, "activation", {"StandardConfigurations": [name]}),
         )
     )
+
+
+def activation(identifier: str) -> Declaration:
+    """What makes one configuration count: one for each, so that none fails because of another."""
+    return Declaration(ACTIVATION, f"activation.{identifier}", {"StandardConfigurations": [identifier]})
 
 
 def _json(value: object) -> bytes:

@@ -22,12 +22,15 @@ from portal.models import (
     Command,
     DeclarativeState,
     Device,
+    DevicePolicy,
     EnrollmentRequest,
     IssuedProfile,
     OutboxMessage,
     Person,
     Terms,
 )
+from portal.policies.composing import Grant
+from portal.policies.content import Part
 from portal.settings import Settings
 from portal.vault import Vault
 
@@ -95,6 +98,22 @@ class Store(Protocol):
 
     def declarative_state(self, device: Device) -> DeclarativeState:
         """What a device reported by declarative management; made when it is first asked for."""
+        ...
+
+    def granted(self, person_id: str) -> Sequence[Grant]:
+        """The policies that somebody gets, each in the version that is theirs, by name."""
+        ...
+
+    def policy_parts(self, policy_id: str, version: int) -> Sequence[Part]:
+        """What a version of a policy is made of, with its secrets."""
+        ...
+
+    def device_policies(self, device: Device) -> Sequence[DevicePolicy]:
+        """What became of each policy on a device."""
+        ...
+
+    def remove(self, row: object) -> None:
+        """Keep a row no longer."""
         ...
 
     def removal_passes(self, actor: str) -> bool:

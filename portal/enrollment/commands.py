@@ -53,7 +53,24 @@ def declare(case: Case, device: Device) -> Command:
     return _queue(case, device, {"RequestType": DECLARE})
 
 
-def _queue(case: Case, device: Device, sent: dict[str, Any]) -> Command:
+def install_profile_of_policy(case: Case, device: Device, name: str) -> Command:
+    """Queue the installation of what a policy gives the device under ``name``; its content is put in when it is sent."""
+    return _queue(case, device, {"RequestType": "InstallProfile"}, name)
+
+
+def remove_profile_of_policy(case: Case, device: Device, name: str, identifier: str) -> Command:
+    """Queue its removal."""
+    return _queue(case, device, {"RequestType": "RemoveProfile", "Identifier": identifier}, name)
+
+
+def with_payload(command: Command, profile: bytes) -> bytes:
+    """A command as the device gets it, with a profile in it."""
+    body = plistlib.loads(command.payload)
+    body["Command"]["Payload"] = profile
+    return plistlib.dumps(body)
+
+
+def _queue(case: Case, device: Device, sent: dict[str, Any], profile: str | None = None) -> Command:
     command_uuid = str(uuid.uuid4()).upper()
     body = {"CommandUUID": command_uuid, "Command": sent}
     command = Command(
@@ -64,6 +81,7 @@ def _queue(case: Case, device: Device, sent: dict[str, Any]) -> Command:
         status="queued",
         created_at=case.now,
         next_attempt_at=case.now,
+        profile=profile,
     )
     case.store.add(command)
     case.record(Event.COMMAND_QUEUED, command.request_type)

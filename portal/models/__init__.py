@@ -17,6 +17,7 @@ from portal.models.people import (
     SignInAttempt,
     Visit,
 )
+from portal.models.policies import DevicePolicy, Membership, Policy, PolicyAudience, PolicyVersion
 from portal.models.tokens import ApiToken
 
 __all__ = [
@@ -32,15 +33,20 @@ __all__ = [
     "Command",
     "DeclarativeState",
     "Device",
+    "DevicePolicy",
     "DiscoveryCheck",
     "EnrollmentRequest",
     "IssuedProfile",
     "LocalAccount",
+    "Membership",
     "OutboxMessage",
     "Passkey",
     "PasskeyChallenge",
     "PasswordLink",
     "Person",
+    "Policy",
+    "PolicyAudience",
+    "PolicyVersion",
     "PortalState",
     "RequestLink",
     "SearchWord",

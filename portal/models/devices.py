@@ -92,7 +92,8 @@ class Command(Base):
     It is ``queued``, then ``sent`` (the device, or the backend that keeps its queue, has it), perhaps ``not_now``, then
     ``acknowledged``, ``error``, ``format_error``, ``answer_lost``, ``failed`` (the backend does not take it) or
     ``dropped`` (the enrollment ended first). ``handed_at``: the worker gave it to the backend, or woke the device, or
-    need not do so any more. ``receipt``: what a server that enrolls devices by itself calls it.
+    need not do so any more. ``receipt``: what a server that enrolls devices by itself calls it. ``profile``: which
+    profile of a policy is put into it when it is sent, so that no secret of it waits here.
     """
 
     __tablename__ = "commands"
@@ -115,19 +116,29 @@ class Command(Base):
     last_error: Mapped[str | None] = mapped_column(String(200), info=personal())
     sent_at: Mapped[datetime | None]
     receipt: Mapped[str | None] = mapped_column(String(64))
+    profile: Mapped[str | None] = mapped_column(String(64))
     answered_at: Mapped[datetime | None]
     errors: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), info=personal())
 
 
 class DeclarativeState(Base):
-    """What a device reported of itself by declarative management, and of which declarations it was told last."""
+    """What a device reported of itself by declarative management, and of which declarations it was told last.
+
+    ``due_at``: since when it is to be told of something new. ``fetched``: the token of the list it fetched last.
+    ``profiles``: by identifier what was sent of a policy to
+    a device that knows no declarations.
+    """
 
     __tablename__ = "declarative_states"
+    __table_args__ = (_part("ix_declarative_states_due", "due_at IS NOT NULL", "due_at"),)
 
     device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
     announced: Mapped[str | None] = mapped_column(String(64))
     announced_at: Mapped[datetime | None]
+    due_at: Mapped[datetime | None]
+    fetched: Mapped[str | None] = mapped_column(String(64))
     known: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, info=personal({}))
+    profiles: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}", info=personal({}))
     reported_at: Mapped[datetime | None]
 
 

@@ -38,6 +38,7 @@ from portal.settings.schema import (
     Notifications,
     Oidc,
     Passcode,
+    Policies,
     Profile,
     Proxy,
     Queue,
@@ -93,6 +94,7 @@ class Settings(BaseSettings):
     texts: Texts
     scep: Scep
     mdm: Mdm
+    policies: Policies
     nanomdm: NanoMdm
     maas360: MaaS360
     mail: Mail

@@ -294,6 +294,10 @@ class Mdm(Section):
     declarative: bool
 
 
+class Policies(Section):
+    enabled: bool
+
+
 class NanoMdm(Section):
     api_url: str = Field(pattern=r"^https?://[^\s/]+")
     api_key: str = Field(repr=False)

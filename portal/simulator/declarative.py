@@ -5,10 +5,12 @@ Facts: Apple, "Integrating declarative management"; the schema's ``declarative/p
 """
 
 import json
+import plistlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from portal.pki import cms
 from portal.simulator.model import Model
 from portal.simulator.scep_client import InstallationFailed
 
@@ -19,6 +21,13 @@ KNOWN = {
     "com.apple.activation.simple": (15, 0),
     "com.apple.configuration.management.status-subscriptions": (15, 0),
     "com.apple.configuration.passcode.settings": (15, 0),
+    "com.apple.configuration.legacy": (15, 0),
+    "com.apple.configuration.account.mail": (15, 0),
+    "com.apple.configuration.account.exchange": (15, 0),
+    "com.apple.configuration.account.caldav": (15, 0),
+    "com.apple.configuration.account.carddav": (15, 0),
+    "com.apple.asset.useridentity": (15, 0),
+    "com.apple.asset.credential.userpassword": (15, 0),
     "com.apple.management.organization-info": (15, 0),
 }
 """Types that this iPhone understands in user enrollment, since which iOS."""
@@ -34,8 +43,34 @@ REPORTABLE = {
     "app.managed.list": (17, 2),
 }
 
+USABLE_PAYLOADS = frozenset(
+    {
+        "com.apple.applicationaccess",
+        "com.apple.caldav.account",
+        "com.apple.carddav.account",
+        "com.apple.eas.account",
+        "com.apple.extensiblesso",
+        "com.apple.ldap.account",
+        "com.apple.mail.managed",
+        "com.apple.mobiledevice.passwordpolicy",
+        "com.apple.security.pem",
+        "com.apple.security.pkcs1",
+        "com.apple.security.pkcs12",
+        "com.apple.security.root",
+        "com.apple.security.scep",
+        "com.apple.subscribedcalendar.account",
+        "com.apple.vpn.managed.applayer",
+        "com.apple.webClip.managed",
+        "com.apple.wifi.managed",
+    }
+)
+"""What this iPhone takes in a profile; one of any other type makes it refuse the profile whole."""
+FORBIDDEN_RESTRICTIONS = ("allowCamera", "allowEraseContentAndSettings", "allowAppRemoval", "allowUIAppInstallation")
+
 Ask = Callable[[str, bytes | None], bytes]
 """Sends a check-in for an endpoint, perhaps with Data; what it is answered. Raises KeyError for 404."""
+Get = Callable[[str], bytes]
+"""A plain GET of an address. Raises KeyError for anything but 200."""
 
 
 @dataclass
@@ -44,6 +79,7 @@ class Declared:
 
     model: Model
     ask: Ask
+    get: Get
     token: str = ""
     held: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     """By kind and identifier."""
@@ -54,6 +90,14 @@ class Declared:
     invalid: set[str] = field(default_factory=set)
     """Identifiers of declarations that it does not accept."""
     reported: bool = False
+    profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Installed by declaration: by the declaration's identifier."""
+    credentials: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Fetched for accounts: by the asset's identifier."""
+    problems: dict[str, str] = field(default_factory=dict)
+    """What it could not apply: by identifier Apple's code."""
+    _told_values: dict[str, Any] = field(default_factory=dict)
+    _told_states: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def look(self, data: bytes | None) -> None:
         """The command to look came, perhaps with the tokens. Raises InstallationFailed for what no iPhone takes."""
@@ -66,18 +110,34 @@ class Declared:
             self.report()
 
     def report(self, full: bool = False) -> None:
-        """Tell what it is and what became of the declarations."""
+        """Tell what it is and what became of the declarations: the first time and with ``full`` all, else what changed."""
         items: dict[str, Any] = {}
-        if full or not self.reported:
+        full_ = full or not self.reported
+        if full_:
             _put(items, "management.client-capabilities", self._capabilities())
+            self._told_values, self._told_states = {}, {}
         for name in self._subscribed():
-            if name in self.supported and name in self.values:
+            if name in self.supported and name in self.values and self._told_values.get(name) != self.values[name]:
                 _put(items, name, self.values[name])
-        _put(items, "management.declarations", self._states())
-        report = {"StatusItems": items, "Errors": [], "FullReport": full or not self.reported}
+                self._told_values[name] = self.values[name]
+        _put(items, "management.declarations", self._changes())
+        report = {"StatusItems": items, "Errors": [], "FullReport": full_}
         if self.ask("status", json.dumps(report).encode()):
             raise InstallationFailed("a report is answered with nothing")
         self.reported = True
+
+    def _changes(self) -> dict[str, list[dict[str, Any]]]:
+        states = self._states()
+        now = {f"{name} {each['identifier']}": each for name, listed in states.items() for each in listed}
+        changed: dict[str, list[dict[str, Any]]] = {name: [] for name in states}
+        for key, each in now.items():
+            if self._told_states.get(key) != each:
+                changed[key.split(" ")[0]].append(each)
+        for key in set(self._told_states) - set(now):
+            name, _, identifier = key.partition(" ")
+            changed[name].append({"identifier": identifier, "_removed": True})
+        self._told_states = now
+        return changed
 
     @property
     def supported(self) -> list[str]:
@@ -104,6 +164,7 @@ class Declared:
             if self.held.get((kind, identifier), {}).get("ServerToken") != token:
                 self._fetch(kind, identifier, token)
         self.held = {key: each for key, each in self.held.items() if key in wanted}
+        self._apply()
         self.token = str(answer["DeclarationsToken"])
 
     def _fetch(self, kind: str, identifier: str, token: str) -> None:
@@ -117,6 +178,32 @@ class Declared:
         if same != (identifier, token, [kind]) or not isinstance(told.get("Payload"), dict):
             raise InstallationFailed(f"{identifier} is not what the manifest lists")
         self.held[kind, identifier] = told
+
+    def _apply(self) -> None:
+        """Do what is declared: install profiles, set up accounts; take away what is declared no more."""
+        named = {identifier: each for (_, identifier), each in self.held.items()}
+        self.profiles = {name: each for name, each in self.profiles.items() if name in named}
+        self.credentials = {name: each for name, each in self.credentials.items() if name in named}
+        self.problems = {}
+        for (kind, identifier), each in self.held.items():
+            if kind == "configuration" and self._is_active(kind, identifier):
+                try:
+                    self._apply_one(identifier, each, named)
+                except (KeyError, InstallationFailed) as problem:
+                    self.problems[identifier] = f"Error.{type(problem).__name__}"
+
+    def _apply_one(self, identifier: str, told: dict[str, Any], named: dict[str, dict[str, Any]]) -> None:
+        if told["Type"].endswith(".legacy"):
+            if self.profiles.get(identifier, {}).get("token") != told["ServerToken"]:
+                profile = read_profile(self.get(told["Payload"]["ProfileURL"]))
+                self.profiles[identifier] = {"token": told["ServerToken"], "profile": profile}
+        elif ".account." in told["Type"]:
+            for reference in _references(told["Payload"]):
+                asset = named[reference]
+                if asset["Type"].endswith("userpassword") and reference not in self.credentials:
+                    self.credentials[reference] = _json(self.get(asset["Payload"]["Reference"]["DataURL"]))
+                    if not self.credentials[reference].get("UserName"):
+                        raise InstallationFailed("credentials without a user name")
 
     def _subscribed(self) -> list[str]:
         return [
@@ -135,9 +222,11 @@ class Declared:
         states: dict[str, list[dict[str, Any]]] = {name.lower(): [] for name in KINDS}
         for (kind, identifier), each in self.held.items():
             since = KNOWN.get(each["Type"])
-            good = since is not None and self._version >= since and identifier not in self.invalid
+            refused = identifier in self.invalid or identifier in self.problems
+            good = since is not None and self._version >= since and not refused
             used = self._is_active(kind, identifier)
-            code = "Error.UnknownDeclarationType" if since is None else "Error.ConfigurationCannotBeApplied"
+            code = self.problems.get(identifier, "Error.ConfigurationCannotBeApplied")
+            code = "Error.UnknownDeclarationType" if since is None else code
             reasons = [] if good and used else [{"code": code if used else "Info.NotReferencedByActivation"}]
             name = next(key for key, word in KINDS.items() if word == kind).lower()
             states[name].append(
@@ -176,3 +265,36 @@ def _json(content: bytes) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise InstallationFailed("an answer of declarative management has to be an object")
     return told
+
+
+def read_profile(content: bytes) -> dict[str, Any]:
+    """A profile, signed or not, if an iPhone takes it in user enrollment. Raises InstallationFailed."""
+    try:
+        plain = content if content.lstrip()[:1] == b"<" else cms.verify(content).content
+        profile: dict[str, Any] = plistlib.loads(plain, fmt=plistlib.FMT_XML)
+    except (cms.CmsError, plistlib.InvalidFileException, ValueError) as error:
+        raise InstallationFailed("the profile cannot be read") from error
+    payloads, uuids = profile["PayloadContent"], set()
+    for payload in payloads:
+        if payload["PayloadType"] not in USABLE_PAYLOADS:
+            raise InstallationFailed(f"{payload['PayloadType']} is not allowed in user enrollment")
+        if payload["PayloadUUID"] in uuids:
+            raise InstallationFailed("a PayloadUUID stands there twice")
+        uuids.add(payload["PayloadUUID"])
+        if any(key in payload for key in FORBIDDEN_RESTRICTIONS):
+            raise InstallationFailed("a restriction that is not allowed in user enrollment")
+    for payload in payloads:
+        identity = payload.get("PayloadCertificateUUID")
+        if identity is not None and identity not in uuids:
+            raise InstallationFailed("an identity that is not in the profile")
+    return profile
+
+
+def _references(payload: dict[str, Any]) -> list[str]:
+    found = []
+    for key, value in payload.items():
+        if isinstance(value, dict):
+            found += _references(value)
+        elif key.endswith("AssetReference"):
+            found.append(str(value))
+    return found

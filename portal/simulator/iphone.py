@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from portal.pki import cms
 from portal.pki.authority import Identity
 from portal.simulator import scep_client
-from portal.simulator.declarative import Declared
+from portal.simulator.declarative import Declared, read_profile
 from portal.simulator.model import FIRST_WITHOUT_PROFILES, Model
 from portal.simulator.scep_client import InstallationFailed, expect
 
@@ -182,7 +182,15 @@ class IPhone:
             "passcode.is-present": True,
             "passcode.is-compliant": True,
         }
-        return Declared(self.model, self._ask_declared, values=told)
+        return Declared(self.model, self._ask_declared, self._get_declared, values=told)
+
+    def _get_declared(self, url: str) -> bytes:
+        """What a declaration refers to: a plain GET, as one that carries nothing but its address."""
+        _check_url(url)
+        answer = self.http.get(url)
+        if answer.status_code != 200:
+            raise KeyError(url)
+        return answer.content
 
     def _ask_declared(self, endpoint: str, data: bytes | None) -> bytes:
         message: dict[str, Any] = {"MessageType": "DeclarativeManagement", "Endpoint": endpoint}
@@ -228,8 +236,10 @@ class IPhone:
         return _refusal(f"{kind} is not allowed in user enrollment.")
 
     def _install(self, content: bytes) -> dict[str, Any]:
-        plain = content if content.lstrip()[:1] == b"<" else cms.verify(content).content
-        profile = plistlib.loads(plain, fmt=plistlib.FMT_XML)
+        try:
+            profile = read_profile(content)
+        except InstallationFailed as problem:
+            return _refusal(str(problem))
         keys = ("PayloadIdentifier", "PayloadDisplayName", "PayloadUUID")
         self.profiles[profile["PayloadIdentifier"]] = {key: profile[key] for key in keys if key in profile}
         return {"Status": "Acknowledged"}

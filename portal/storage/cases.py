@@ -28,6 +28,7 @@ from portal.models import (
     Command,
     DeclarativeState,
     Device,
+    DevicePolicy,
     EnrollmentRequest,
     IssuedProfile,
     OutboxMessage,
@@ -37,8 +38,10 @@ from portal.models import (
 )
 from portal.notifications import outbox
 from portal.people import accounts
+from portal.policies.composing import Grant
+from portal.policies.content import Part
 from portal.settings import Settings
-from portal.storage import brake, terms
+from portal.storage import brake, policies, terms
 from portal.vault import Vault, token_hash
 
 COMMANDS_QUEUED = "commands_queued"
@@ -337,6 +340,22 @@ class Cases:
             self.session.add(state)
         return state
 
+    def granted(self, person_id: str) -> Sequence[Grant]:
+        """See Store."""
+        return policies.granted(self.session, person_id)
+
+    def policy_parts(self, policy_id: str, version: int) -> Sequence[Part]:
+        """See Store."""
+        return policies.opened(self.session, self.services.vault, policy_id, version)
+
+    def device_policies(self, device: Device) -> Sequence[DevicePolicy]:
+        """See Store."""
+        return self.session.scalars(_DEVICE_POLICIES, {"device": device.id}).all()
+
+    def remove(self, row: object) -> None:
+        """See Store."""
+        self.session.delete(row)
+
     def removal_passes(self, actor: str) -> bool:
         """See Store."""
         return brake.passes(self.session, actor, self.now)
@@ -397,6 +416,7 @@ _BY_PROFILE = {
     for column in (IssuedProfile.id, IssuedProfile.ticket_hash, IssuedProfile.challenge_hash)
 }
 """By column of a profile: how its request is locked, and how it is read with its device."""
+_DEVICE_POLICIES = select(DevicePolicy).where(DevicePolicy.device_id == bindparam("device"))
 _OPEN_COMMANDS = (
     select(Command)
     .where(Command.device_id == bindparam("device"), Command.status.in_(commands.OPEN))

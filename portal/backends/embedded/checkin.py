@@ -27,10 +27,8 @@ def handle(case: Case, topic: str, message: dict[str, Any]) -> bytes:
         identity.device_of(case, text(message, "EnrollmentID"))
         identity.must_go_on(case)
         return speaking.answer(case, message)
-    device = speaker(case, topic, message)
-    if kind == "Authenticate" and device.enrolled_at is not None:
-        speaking.told_nothing(case)  # it begins anew, with nothing declared
-    elif kind == "CheckOut":
+    speaker(case, topic, message)
+    if kind == "CheckOut":
         messages.check_out(case)
     elif kind == "TokenUpdate":
         messages.token_update(case, topic, message)

@@ -5,7 +5,6 @@ from typing import Any
 from portal.backends import messages
 from portal.backends.embedded import identity
 from portal.declarations import speaking
-from portal.enrollment import commands
 from portal.enrollment.case import Case
 from portal.models import Command, Device
 from portal.plists import text
@@ -25,24 +24,16 @@ def handle(case: Case, message: dict[str, Any] | None) -> bytes:
     if message is None:
         messages.unreadable(case)
     else:
-        before = device.attributes
         messages.report(case, message)
-        if message["Status"] in ("Error", "CommandFormatError"):
-            _not_taken(case, device, message)
-        if device.attributes is not before:  # it said just now what it is
-            speaking.announce(case)
     put_off = message is not None and message["Status"] == "NotNow"
-    command = _next(case, device, with_put_off=not put_off)
-    if command is None or device.ended_at is not None:
-        return b""
-    command.status, command.sent_at, command.handed_at = "sent", case.now, command.handed_at or case.now
-    return command.payload
-
-
-def _not_taken(case: Case, device: Device, message: dict[str, Any]) -> None:
-    command = case.store.command(device, text(message, "CommandUUID"))
-    if command is not None and command.request_type == commands.DECLARE:
-        speaking.told_nothing(case)
+    while (command := _next(case, device, with_put_off=not put_off)) is not None and device.ended_at is None:
+        body = speaking.filled(case, command)
+        command.handed_at = command.handed_at or case.now
+        if body is not None:
+            command.status, command.sent_at = "sent", case.now
+            return body
+        command.status = "dropped"
+    return b""
 
 
 def _next(case: Case, device: Device, with_put_off: bool) -> Command | None:

@@ -1,0 +1,106 @@
+"""Policies: what they are made of, version by version; who gets them; what became of them on each device."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Connection, ForeignKey, Index, String, event, inspect, select, update
+from sqlalchemy.orm import Mapped, Mapper, mapped_column
+
+from portal import clock
+from portal.models.base import BELONGS, Base, new_id
+from portal.models.devices import DeclarativeState, Device
+from portal.models.enrollment import EnrollmentRequest
+from portal.models.people import Person
+
+IN_POLICIES = ("username", "name", "email", "managed_apple_account")
+"""What of a person may stand in a policy."""
+
+
+class Policy(Base):
+    """A named set of settings for work. ``version``: the one that everybody gets who gets it; None: none was published.
+
+    ``pilot_version``: a newer one that only the pilot group gets. ``changed_at``: when what devices get changed last.
+    ``archived_at``: it is over; nobody gets it, its versions stay for the record.
+    """
+
+    __tablename__ = "policies"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(String(80))
+    version: Mapped[int | None]
+    pilot_version: Mapped[int | None]
+    draft_sealed: Mapped[bytes | None]
+    draft_at: Mapped[datetime | None]
+    draft_by: Mapped[str | None] = mapped_column(String(40))
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+    archived_at: Mapped[datetime | None]
+
+
+class PolicyVersion(Base):
+    """What was published once; it never changes.
+
+    ``content_sealed`` is all of it; ``outline`` what tells which device gets what, without any secret.
+    """
+
+    __tablename__ = "policy_versions"
+
+    policy_id: Mapped[str] = mapped_column(ForeignKey("policies.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    content_sealed: Mapped[bytes]
+    outline: Mapped[list[Any]] = mapped_column(JSON)
+    restored_from: Mapped[int | None]
+    published_at: Mapped[datetime]
+    published_by: Mapped[str] = mapped_column(String(40))
+
+
+class PolicyAudience(Base):
+    """One line of who gets a policy.
+
+    ``side``: ``in``, ``out`` (an exception to the former) or ``pilot``; ``kind``: ``everybody``, ``group`` (``value``
+    is its name) or ``person`` (``value`` is the person's id).
+    """
+
+    __tablename__ = "policy_audience"
+    __table_args__ = (Index("ix_policy_audience_kind_value", "kind", "value"),)
+
+    policy_id: Mapped[str] = mapped_column(ForeignKey("policies.id"), primary_key=True)
+    side: Mapped[str] = mapped_column(String(8), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(12), primary_key=True)
+    value: Mapped[str] = mapped_column(String(255), primary_key=True, default="")
+
+
+class Membership(Base):
+    """Somebody is in a group: of the directory, of a sign-in provider, or in a list that admins keep (``source``)."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (Index("ix_memberships_name", "name", "person_id"), {"info": {BELONGS: True}})
+
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), primary_key=True)
+    source: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+
+
+class DevicePolicy(Base):
+    """What became of one policy on one device (``policies.outcome``)."""
+
+    __tablename__ = "device_policies"
+    __table_args__ = (Index("ix_device_policies_policy_id", "policy_id", "state"), {"info": {BELONGS: True}})
+
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    policy_id: Mapped[str] = mapped_column(ForeignKey("policies.id"), primary_key=True)
+    version: Mapped[int]
+    state: Mapped[str] = mapped_column(String(12))
+    reason: Mapped[str | None] = mapped_column(String(120))
+    at: Mapped[datetime]
+
+
+@event.listens_for(Person, "after_update")
+def _their_devices_are_looked_at(_mapper: Mapper[Person], connection: Connection, person: Person) -> None:
+    """Whoever changes what stands in a policy: the person's devices are compared, and told if they have to be."""
+    state = inspect(person)
+    if any(state.attrs[name].history.has_changes() for name in IN_POLICIES):
+        theirs = select(Device.id).join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
+        theirs = theirs.where(EnrollmentRequest.person_id == person.id, Device.ended_at.is_(None))
+        marked = update(DeclarativeState).where(DeclarativeState.device_id.in_(theirs)).values(due_at=clock.now())
+        connection.execute(marked)

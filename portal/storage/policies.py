@@ -1,0 +1,313 @@
+"""Policies as they are kept: written as drafts, published as versions that never change; who gets which."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.events import Event
+from portal.models import DevicePolicy, Membership, Policy, PolicyAudience, PolicyVersion
+from portal.policies import content, native
+from portal.policies.composing import Grant
+from portal.policies.content import Outline, Part, outline_from
+from portal.vault import Vault
+
+IN, OUT, PILOT = "in", "out", "pilot"
+EVERYBODY, GROUP, PERSON = "everybody", "group", "person"
+LONGEST_NAME = 80
+DIGEST_KEY = "digests of policies"
+
+
+class NameTaken(Exception):
+    """Another policy has that name."""
+
+
+class NothingNew(Exception):
+    """The draft is what was published already, or there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of an audience; see PolicyAudience."""
+
+    side: str
+    kind: str
+    value: str = ""
+
+
+# --- what a person gets ------------------------------------------------------------------------------------------
+
+
+def granted(session: Session, person_id: str) -> list[Grant]:
+    """The policies that somebody gets, each in the version that is theirs, by name."""
+    rows = session.execute(_GRANTED, {"person": person_id}).all()
+    sides: dict[tuple[Any, ...], set[str]] = {}
+    for policy_id, name, version, pilot_version, side in rows:
+        sides.setdefault((policy_id, name, version, pilot_version), set()).add(side)
+    found = (grant(session, *policy, theirs) for policy, theirs in sides.items())
+    return sorted((each for each in found if each is not None), key=lambda each: (each.name.casefold(), each.policy_id))
+
+
+def grant(
+    session: Session, policy_id: str, name: str, version: int | None, pilot_version: int | None, sides: set[str]
+) -> Grant | None:
+    """What somebody on these sides of a policy's audience gets of it."""
+    if IN not in sides or OUT in sides:
+        return None
+    pilot = pilot_version is not None and PILOT in sides
+    number = pilot_version if pilot else version
+    return Grant(policy_id, name, number, outlines(session, policy_id, number), pilot) if number is not None else None
+
+
+def outlines(session: Session, policy_id: str, number: int) -> tuple[Outline, ...]:
+    """What is told of a version without opening it; it never changes, so it is remembered."""
+    known = _outlines()
+    if (policy_id, number) not in known:
+        told = session.get_one(PolicyVersion, (policy_id, number)).outline
+        if len(known) >= MOST_REMEMBERED:
+            known.clear()
+        known[policy_id, number] = tuple(outline_from(each) for each in told)
+    return known[policy_id, number]
+
+
+MOST_REMEMBERED = 500
+
+
+@lru_cache(maxsize=1)
+def _outlines() -> dict[tuple[str, int], tuple[Outline, ...]]:
+    return {}
+
+
+def opened(session: Session, vault: Vault, policy_id: str, number: int) -> tuple[Part, ...]:
+    """The parts of a version, with their secrets. Raises VaultError."""
+    return content.read(vault.open(session.get_one(PolicyVersion, (policy_id, number)).content_sealed))
+
+
+_GRANTED = (
+    select(Policy.id, Policy.name, Policy.version, Policy.pilot_version, PolicyAudience.side)
+    .join(PolicyAudience, PolicyAudience.policy_id == Policy.id)
+    .where(
+        Policy.archived_at.is_(None),
+        or_(Policy.version.is_not(None), Policy.pilot_version.is_not(None)),
+        or_(
+            PolicyAudience.kind == EVERYBODY,
+            and_(PolicyAudience.kind == PERSON, PolicyAudience.value == bindparam("person")),
+            and_(
+                PolicyAudience.kind == GROUP,
+                PolicyAudience.value.in_(
+                    select(Membership.name).where(Membership.person_id == bindparam("person")).scalar_subquery()
+                ),
+            ),
+        ),
+    )
+)
+
+
+# --- the policies themselves -------------------------------------------------------------------------------------
+
+
+def living(session: Session) -> list[Policy]:
+    """Every policy that is not over, by name."""
+    return sorted(
+        session.scalars(select(Policy).where(Policy.archived_at.is_(None))), key=lambda each: each.name.casefold()
+    )
+
+
+def find(session: Session, policy_id: str) -> Policy | None:
+    """A policy that is not over, to look at."""
+    found = session.get(Policy, policy_id)
+    return found if found is not None and found.archived_at is None else None
+
+
+def locked(session: Session, policy_id: str) -> Policy | None:
+    """The same, locked until the transaction ends, to change it."""
+    query = select(Policy).where(Policy.id == policy_id, Policy.archived_at.is_(None))
+    return session.scalar(query.with_for_update().execution_options(populate_existing=True))
+
+
+def create(session: Session, name: str, actor: str, now: datetime) -> Policy:
+    """A policy with nothing in it, for nobody. Raises NameTaken."""
+    _check_name(session, name, None)
+    made = Policy(name=name, created_at=now, changed_at=now)
+    session.add(made)
+    session.flush()
+    _record(session, made, Event.POLICY_MADE, actor, now)
+    return made
+
+
+def rename(session: Session, policy: Policy, name: str, actor: str, now: datetime) -> None:
+    """Call it otherwise; devices show the name. Raises NameTaken."""
+    if name == policy.name:
+        return
+    _check_name(session, name, policy.id)
+    before, policy.name, policy.changed_at = policy.name, name, now
+    _record(session, policy, Event.POLICY_CHANGED, actor, now, before=before)
+
+
+def archive(session: Session, policy: Policy, actor: str, now: datetime) -> None:
+    """Take it from everybody, for good."""
+    policy.archived_at = policy.changed_at = now
+    _record(session, policy, Event.POLICY_ENDED, actor, now)
+
+
+def draft(vault: Vault, policy: Policy) -> tuple[Part, ...] | None:
+    """What is being written, if anything. Raises VaultError."""
+    return content.read(vault.open(policy.draft_sealed)) if policy.draft_sealed is not None else None
+
+
+def newest(session: Session, policy: Policy) -> int | None:
+    """The number of the version published last, whoever gets it."""
+    return session.scalar(select(func.max(PolicyVersion.number)).where(PolicyVersion.policy_id == policy.id))
+
+
+def current(session: Session, vault: Vault, policy: Policy) -> tuple[Part, ...]:
+    """What one goes on writing from: the draft, else the newest version, else nothing."""
+    written = draft(vault, policy)
+    number = newest(session, policy) if written is None else None
+    return written if written is not None else opened(session, vault, policy.id, number) if number else ()
+
+
+def save_draft(vault: Vault, policy: Policy, parts: Sequence[Part], actor: str, now: datetime) -> None:
+    """Keep what is being written; nobody gets it."""
+    policy.draft_sealed = vault.seal(content.write(parts))
+    policy.draft_at, policy.draft_by = now, actor
+
+
+def drop_draft(policy: Policy) -> None:
+    """Forget it."""
+    policy.draft_sealed = policy.draft_at = policy.draft_by = None
+
+
+def publish(
+    session: Session, vault: Vault, policy: Policy, actor: str, now: datetime, *, pilot: bool, restored: int | None = None
+) -> PolicyVersion:
+    """Make the draft the next version: for everybody who gets the policy, or for its pilot group first.
+
+    Raises NothingNew.
+    """
+    written = draft(vault, policy)
+    before = newest(session, policy)
+    if written is None or (before is not None and written == opened(session, vault, policy.id, before)):
+        raise NothingNew
+    made = PolicyVersion(
+        policy_id=policy.id,
+        number=(before or 0) + 1,
+        content_sealed=vault.seal(content.write(written)),
+        outline=[each.as_json() for each in content.outline(written, vault.derive(DIGEST_KEY), native.can_be)],
+        restored_from=restored,
+        published_at=now,
+        published_by=actor,
+    )
+    session.add(made)
+    session.flush()
+    drop_draft(policy)
+    if pilot:
+        policy.pilot_version = made.number
+    else:
+        policy.version, policy.pilot_version = made.number, None
+    policy.changed_at = now
+    _record(session, policy, Event.POLICY_PUBLISHED, actor, now, version=made.number, pilot=pilot)
+    return made
+
+
+def restore(session: Session, vault: Vault, policy: Policy, number: int, actor: str, now: datetime) -> PolicyVersion:
+    """Publish an old version's content as a new one. Raises NothingNew."""
+    save_draft(vault, policy, opened(session, vault, policy.id, number), actor, now)
+    return publish(session, vault, policy, actor, now, pilot=False, restored=number)
+
+
+def settle_pilot(session: Session, policy: Policy, to_all: bool, actor: str, now: datetime) -> None:
+    """The pilot's version goes to everybody, or the pilot is stopped: its group gets the version before again."""
+    if policy.pilot_version is None:
+        return
+    version = policy.pilot_version
+    if to_all:
+        policy.version = version
+    policy.pilot_version, policy.changed_at = None, now
+    _record(session, policy, Event.POLICY_PUBLISHED if to_all else Event.POLICY_STOPPED, actor, now, version=version)
+
+
+def versions(session: Session, policy: Policy) -> list[PolicyVersion]:
+    """Every version, the newest first."""
+    query = select(PolicyVersion).where(PolicyVersion.policy_id == policy.id).order_by(PolicyVersion.number.desc())
+    return list(session.scalars(query))
+
+
+def audience(session: Session, policy_id: str) -> list[Line]:
+    """Who gets a policy."""
+    query = select(PolicyAudience).where(PolicyAudience.policy_id == policy_id)
+    rows = session.scalars(query.order_by(PolicyAudience.side, PolicyAudience.kind, PolicyAudience.value))
+    return [Line(each.side, each.kind, each.value) for each in rows]
+
+
+def set_audience(session: Session, policy: Policy, lines: Iterable[Line], actor: str, now: datetime) -> None:
+    """Let exactly these get it."""
+    wanted, before = set(lines), set(audience(session, policy.id))
+    if wanted == before:
+        return
+    session.execute(delete(PolicyAudience).where(PolicyAudience.policy_id == policy.id))
+    if wanted:
+        rows = [{"policy_id": policy.id, "side": e.side, "kind": e.kind, "value": e.value} for e in wanted]
+        session.execute(insert(PolicyAudience), rows)
+    policy.changed_at = now
+    told = [f"{each.side} {each.kind} {each.value}".strip() for each in sorted(wanted - before, key=repr)[:20]]
+    gone = [f"{each.side} {each.kind} {each.value}".strip() for each in sorted(before - wanted, key=repr)[:20]]
+    _record(session, policy, Event.POLICY_AUDIENCE, actor, now, added=told, removed=gone)
+
+
+def counts(session: Session) -> dict[str, dict[str, int]]:
+    """By policy: how many managed devices are in which state."""
+    from portal.models import Device
+
+    query = (
+        select(DevicePolicy.policy_id, DevicePolicy.state, func.count())
+        .join(Device, Device.id == DevicePolicy.device_id)
+        .where(Device.ended_at.is_(None))
+        .group_by(DevicePolicy.policy_id, DevicePolicy.state)
+    )
+    found: dict[str, dict[str, int]] = {}
+    for policy_id, state, count in session.execute(query):
+        found.setdefault(policy_id, {})[state] = count
+    return found
+
+
+def _check_name(session: Session, name: str, own_id: str | None) -> None:
+    taken = select(Policy.id).where(func.lower(Policy.name) == name.lower(), Policy.archived_at.is_(None))
+    if session.scalar(taken.where(Policy.id != own_id) if own_id else taken) is not None:
+        raise NameTaken
+
+
+def _record(session: Session, policy: Policy, event: Event, actor: str, now: datetime, **detail: Any) -> None:
+    told: Mapping[str, Any] = {"policy": policy.id, "name": policy.name, **detail}
+    audit.record(session, audit.SETTINGS, event, now, actor=actor, detail=dict(told))
+
+
+# --- groups ------------------------------------------------------------------------------------------------------
+
+
+def set_groups(session: Session, person_id: str, source: str, names: Iterable[str]) -> bool:
+    """Somebody is in exactly these groups of a source; whether that is new. Names that are too long are left out."""
+    wanted = {full for name in names if len(full := f"{source}:{name}") <= LONGEST_GROUP}
+    theirs = (Membership.person_id == person_id, Membership.source == source)
+    before = set(session.scalars(select(Membership.name).where(*theirs)))
+    if wanted == before:
+        return False
+    session.execute(delete(Membership).where(*theirs, Membership.name.in_(before - wanted)))
+    if wanted - before:
+        rows = [{"person_id": person_id, "source": source, "name": name} for name in sorted(wanted - before)]
+        session.execute(insert(Membership), rows)
+    return True
+
+
+LONGEST_GROUP = 255
+
+
+def groups(session: Session) -> list[tuple[str, int]]:
+    """Every group that somebody is in, and how many are."""
+    query = select(Membership.name, func.count()).group_by(Membership.name).order_by(Membership.name)
+    return [(row[0], row[1]) for row in session.execute(query)]

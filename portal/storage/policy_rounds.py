@@ -1,0 +1,226 @@
+"""The worker's part of policies: whose device has something new is found for all at once, then each is told.
+
+Finding it reads every managed device and its owner in pages, compares tokens, and writes one mark for those that
+changed: no device is locked for it and none that has what it should is touched. Told are those with a mark, a few at a
+time, each in its case: whoever dies in between goes on where it stopped.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from portal.database import Database
+from portal.declarations import granted, speaking
+from portal.declarations.manifest import Manifest
+from portal.models import (
+    Command,
+    DeclarativeState,
+    Device,
+    EnrollmentRequest,
+    Membership,
+    Person,
+    Policy,
+    PolicyAudience,
+    PortalState,
+)
+from portal.policies import composing
+from portal.policies.composing import Composition, Grant
+from portal.policies.variables import Recipient
+from portal.settings import Settings
+from portal.storage import policies
+from portal.storage.cases import Cases, Services
+
+PLANNED = "policies_planned"
+"""Where it is kept for what all devices were compared last."""
+PAGE = 1000
+TOLD_AT_A_TIME = 100
+MOST_TOLD = 1000
+"""In one round of the worker; the rest in the next."""
+
+
+def plan(database: Database, settings: Settings, now: datetime) -> int:
+    """Mark every device that is to have something else than it was told; how many were. Nothing if nothing changed."""
+    with database.session() as session:
+        wanted = _fingerprint(session, settings)
+        state = session.get(PortalState, PLANNED)
+        if state is not None and state.value == wanted:
+            return 0
+        first = state is None and wanted == _nothing(settings)
+    count, after = 0, ""
+    while not first:  # the first time there is nothing to compare with
+        with database.transaction() as session:
+            rows = _page(session, after)
+            if not rows:
+                break
+            after = rows[-1].id
+            changed = list(_changed(session, settings, rows))
+            _mark(session, [row.id for row in changed], now)
+            count += len(changed)
+    with database.transaction() as session:
+        kept = session.get(PortalState, PLANNED) or PortalState(name=PLANNED)
+        kept.value = wanted
+        session.add(kept)
+    return count
+
+
+def tell(database: Database, services: Services, now: datetime) -> int:
+    """Tell devices with a mark; how many were."""
+    told = 0
+    while told < MOST_TOLD:
+        with database.transaction() as session:
+            query = select(DeclarativeState.device_id).where(DeclarativeState.due_at.is_not(None))
+            found = list(Cases(session, services, now).of_devices(query.order_by("due_at").limit(TOLD_AT_A_TIME)))
+            for case in found:
+                if not speaking.announce(case) and case.device is not None:
+                    case.store.declarative_state(case.device).due_at = None
+        told += len(found)
+        if len(found) < TOLD_AT_A_TIME:
+            break
+    return told
+
+
+def mark_person(session: Session, person_id: str, now: datetime) -> None:
+    """What somebody gets may be another now: their devices are looked at."""
+    theirs = select(Device.id).join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
+    ids = session.scalars(theirs.where(EnrollmentRequest.person_id == person_id, *_MANAGED)).all()
+    _mark(session, list(ids), now)
+
+
+def mark_group(session: Session, name: str, now: datetime) -> None:
+    """Who is in a group changed: the policies that go to it are compared anew."""
+    of_it = select(PolicyAudience.policy_id).where(PolicyAudience.kind == policies.GROUP, PolicyAudience.value == name)
+    session.execute(update(Policy).where(Policy.id.in_(of_it)).values(changed_at=now))
+
+
+def filled(cases: Cases, command_id: int) -> bytes | None:
+    """A command as it is sent, for a backend with a queue of its own; it is dropped if nobody wants it any more."""
+    device_id = cases.session.scalar(select(Command.device_id).where(Command.id == command_id))
+    case = cases.of_device(device_id) if device_id is not None else None
+    command = cases.session.get(Command, command_id, populate_existing=True)
+    if case is None or command is None or command.status != "queued":
+        return None
+    body = speaking.filled(case, command)
+    if body is None:
+        command.status, command.handed_at = "dropped", cases.now
+    return body
+
+
+_MANAGED = (Device.enrolled_at.is_not(None), Device.ended_at.is_(None), Device.server.is_(None))
+
+
+def _fingerprint(session: Session, settings: Settings) -> str:
+    """Another one when all devices are to be compared again."""
+    if not settings.policies.enabled:
+        return _nothing(settings)
+    rows = session.execute(select(Policy.id, Policy.changed_at).order_by(Policy.id)).all()
+    return _digest([_nothing(settings), [[row[0], row[1].isoformat()] for row in rows]])
+
+
+def _nothing(settings: Settings) -> str:
+    company = settings.company
+    return _digest([company.name, company.support_email, settings.mdm.declarative])
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _page(session: Session, after: str) -> Sequence[Row[Any]]:
+    query = (
+        select(
+            Device.id,
+            Device.os_version,
+            EnrollmentRequest.person_id,
+            Person.username,
+            Person.name,
+            Person.email,
+            Person.managed_apple_account,
+            DeclarativeState.announced,
+            DeclarativeState.known,
+        )
+        .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
+        .join(Person, Person.id == EnrollmentRequest.person_id)
+        .outerjoin(DeclarativeState, DeclarativeState.device_id == Device.id)
+        .where(Device.id > after, *_MANAGED, Device.leaving_at.is_(None))
+        .order_by(Device.id)
+        .limit(PAGE)
+    )
+    return session.execute(query).all()
+
+
+def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]]) -> Iterator[Row[Any]]:
+    grants = _grants(session, {row.person_id for row in rows}) if settings.policies.enabled else {}
+    for row in rows:
+        ios = speaking.version_of(row.os_version)
+        declared = speaking.declares(settings, ios)
+        known = row.known or {}
+        told = speaking.basic(settings, ios, known.get("supported"))
+        recipient = Recipient(row.email, row.managed_apple_account or "", row.username, row.name)
+        composition = composing.compose(grants.get(row.person_id, []), recipient, ios, declared)
+        if declared:
+            told = told.with_(tuple(granted.declarations(composition.items)))
+        if _is_new(row.announced, told, composition, declared):
+            yield row
+
+
+def _is_new(announced: str | None, told: Manifest, composition: Composition, declared: bool) -> bool:
+    nothing = not told.declarations and not composition.items
+    return not (announced is None and nothing) and announced != speaking.token_of(told, composition, declared)
+
+
+def _grants(session: Session, people: set[str]) -> dict[str, list[Grant]]:
+    """What each of these people gets: three statements, however many they are."""
+    query = select(Policy).where(
+        Policy.archived_at.is_(None), or_(Policy.version.is_not(None), Policy.pilot_version.is_not(None))
+    )
+    living = sorted(session.scalars(query), key=lambda each: (each.name.casefold(), each.id))
+    lines = session.scalars(
+        select(PolicyAudience).where(
+            PolicyAudience.policy_id.in_([each.id for each in living]),
+            or_(PolicyAudience.kind != policies.PERSON, PolicyAudience.value.in_(people)),
+        )
+    ).all()
+    groups: dict[str, set[str]] = {}
+    for person_id, name in session.execute(
+        select(Membership.person_id, Membership.name).where(Membership.person_id.in_(people))
+    ):
+        groups.setdefault(person_id, set()).add(name)
+    found: dict[str, list[Grant]] = {}
+    for policy in living:
+        sides = _sides([line for line in lines if line.policy_id == policy.id])
+        for person_id in people:
+            theirs = sides["everybody"] | sides.get(f"person:{person_id}", set())
+            for name in groups.get(person_id, ()):
+                theirs = theirs | sides.get(f"group:{name}", set())
+            if not theirs:
+                continue
+            granted_ = policies.grant(session, policy.id, policy.name, policy.version, policy.pilot_version, theirs)
+            if granted_ is not None:
+                found.setdefault(person_id, []).append(granted_)
+    return found
+
+
+def _sides(lines: Sequence[PolicyAudience]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {"everybody": set()}
+    for line in lines:
+        key = "everybody" if line.kind == policies.EVERYBODY else f"{line.kind}:{line.value}"
+        found.setdefault(key, set()).add(line.side)
+    return found
+
+
+def _mark(session: Session, ids: list[str], now: datetime) -> None:
+    if not ids:
+        return
+    session.execute(update(DeclarativeState).where(DeclarativeState.device_id.in_(ids)).values(due_at=now))
+    known = set(session.scalars(select(DeclarativeState.device_id).where(DeclarativeState.device_id.in_(ids))))
+    missing = [each for each in ids if each not in known]
+    if missing:
+        session.execute(
+            insert(DeclarativeState),
+            [{"device_id": each, "known": {}, "profiles": {}, "due_at": now} for each in missing],
+        )
