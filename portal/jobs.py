@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from huey.api import Huey
 
 
-MAIL, DEVICES = "deliver", "manage"
-"""What a nudge can be about: mail to send, or messages of devices and commands for them."""
+MAIL, DEVICES, POLICIES = "deliver", "manage", "declare"
+"""What a nudge can be about: mail to send, messages of devices and commands for them, or what devices are to have."""
 SHORTEST_WAIT = timedelta(seconds=1)
 KEEP_EXPIRED_PROFILES = timedelta(hours=1)
 
@@ -49,6 +49,7 @@ class Worker:
         self.database, self.vault, self.live = self.portal.database, self.portal.vault, self.portal.live
         self.queue = _queue(settings.queue.redis_url, settings.data, self.vault)
         deliver = self.queue.task(name=MAIL)(self.deliver)
+        self.queue.task(name=POLICIES)(self.declare)
         self._manage_later = self.queue.task(name=DEVICES)(self.manage)
         self._manage_at = clock.now()
         self.queue.periodic_task(crontab(minute="*"), name="every_minute")(self.every_minute)
@@ -105,8 +106,7 @@ class Worker:
         now, settings = clock.now(), self.settings
         self.invite_many()
         self.look_for_leavers()
-        policy_rounds.plan(self.database, settings, now)
-        policy_rounds.tell(self.database, Given(settings, self.vault), now)
+        self.find_new_policies()
         for each in (rounds.of_disabled_people, rounds.go_on, rounds.refresh_quiet, self.backend.look_after):
             with self.database.transaction() as session:  # each its own: nobody waits for what another locked
                 each(Cases(session, Given(settings, self.vault), now))
@@ -127,6 +127,17 @@ class Worker:
                 .where(IssuedProfile.expires_at < now - KEEP_EXPIRED_PROFILES, IssuedProfile.server.is_(None))
                 .values(content_sealed=None)
             )
+
+    def declare(self) -> None:
+        """Policies changed: tell whose device has something new, and wake it."""
+        if self.find_new_policies():
+            self.manage()
+
+    def find_new_policies(self) -> int:
+        """Look whose device is to have something else than it was told, and tell it; how many were."""
+        settings, now = self.settings, clock.now()
+        policy_rounds.plan(self.database, settings, now)
+        return policy_rounds.tell(self.database, Given(settings, self.vault), now)
 
     def invite_many(self) -> None:
         """Go on with the campaigns; while the directory is out of reach they wait."""
@@ -173,7 +184,7 @@ def _nudging(redis_url: str, data: Path, secret_keys: tuple[str, ...]) -> dict[s
 
     def nothing() -> None: ...
 
-    return {name: queue.task(name=name)(nothing) for name in (MAIL, DEVICES)}
+    return {name: queue.task(name=name)(nothing) for name in (MAIL, DEVICES, POLICIES)}
 
 
 def _queue(redis_url: str, data: Path, vault: Vault) -> "Huey":

@@ -36,7 +36,9 @@ def sign(vault: Vault, reference: Reference, now: datetime) -> str:
     """The end of the address, good until ``LIFETIME`` after ``now``."""
     until = int((now + LIFETIME).timestamp())
     token = reference.token[:TOKEN_CHARACTERS]
-    return MARK + str(_serializer(vault).dumps([until, reference.device_id, reference.identifier, reference.part, token]))
+    return MARK + str(
+        _serializer(vault).dumps([until, reference.device_id, reference.identifier, reference.part, token])
+    )
 
 
 def read(vault: Vault, text: str, now: datetime) -> Reference | None:

@@ -317,4 +317,3 @@ def _state(case: Case) -> DeclarativeState:
 def _device(case: Case) -> Device:
     assert case.device is not None
     return case.device
-

@@ -54,7 +54,7 @@ def declare(case: Case, device: Device) -> Command:
 
 
 def install_profile_of_policy(case: Case, device: Device, name: str) -> Command:
-    """Queue the installation of what a policy gives the device under ``name``; its content is put in when it is sent."""
+    """Queue the installation of what a policy gives it under ``name``; the content is put in when it is sent."""
     return _queue(case, device, {"RequestType": "InstallProfile"}, name)
 
 

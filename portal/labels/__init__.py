@@ -3,6 +3,7 @@
 from portal.labels.devices import ATTRIBUTE, COMMAND, COMMAND_STATE, DISCOVERY, FORBIDDEN, OUTAGE
 from portal.labels.forms import FIELD
 from portal.labels.mails import ALERT, LEFT, SECURITY, TO_DO
+from portal.labels.policies import PART, PART_FIELD, PART_LEAD, PART_PROBLEM, POLICY_STATE, VALUE, VARIABLE
 from portal.labels.requests import AGE, ATTENTION, CAMPAIGN, LINE, LIST, SOURCE, STATUS, STEP
 from portal.labels.settings import CHOICE, PAGE, PAGE_LEAD, PROBLEM, SETTING, SETTING_HELP
 from portal.labels.trail import ACTOR, EVENT, FACTOR, GROUP, REASON, ROLE
@@ -29,6 +30,11 @@ __all__ = [
     "OUTAGE",
     "PAGE",
     "PAGE_LEAD",
+    "PART",
+    "PART_FIELD",
+    "PART_LEAD",
+    "PART_PROBLEM",
+    "POLICY_STATE",
     "PROBLEM",
     "REASON",
     "ROLE",
@@ -39,4 +45,6 @@ __all__ = [
     "STATUS",
     "STEP",
     "TO_DO",
+    "VALUE",
+    "VARIABLE",
 ]

@@ -16,6 +16,7 @@ PAGE = Labels(
         "notifications": N_("Notifications"),
         "backend": N_("Certificates and devices"),
         "maas360": N_("MaaS360"),
+        "policies": N_("Policies"),
         "texts": N_("Texts"),
         "retention": N_("Keeping and erasing"),
     }
@@ -39,6 +40,7 @@ PAGE_LEAD = Labels(
             "Apple's push certificate, who signs the profiles that iPhones install, and what old clients may use."
         ),
         "maas360": N_("The device management that enrolls your people's devices when everything is answered here."),
+        "policies": N_("Whether the portal itself gives devices settings for work."),
         "texts": N_("Your own words in the privacy notice, the overview, the end, and in mails."),
         "retention": N_("When personal details are forgotten. The audit trail stays, without them."),
     },
@@ -70,6 +72,7 @@ SETTING = Labels(
         "profile.signing_identity": N_("Signing certificate with its key"),
         "mdm.push_identity": N_("Apple's push certificate with its key"),
         "mdm.refresh_hours": N_("Hours until a quiet device is asked how it is"),
+        "policies.enabled": N_("Give devices policies"),
         "mdm.declarative": N_("Devices report by themselves"),
         "maas360.host": N_("Address of its web services"),
         "maas360.billing_id": N_("Billing ID"),
@@ -227,6 +230,10 @@ SETTING_HELP = Labels(
         ),
         "mdm.refresh_hours": N_(
             "1 to 720. Its answer shows that it is still there, and brings what got lost on the way."
+        ),
+        "policies.enabled": N_(
+            "Admins then write policies under Policies, and devices get them. Switched off again, they are taken from "
+            "every device."
         ),
         "mdm.declarative": N_(
             "From iOS 15 on they tell what changed (iOS, passcode, work apps), and what became of what is declared."

@@ -29,6 +29,7 @@ GROUP = Labels(
         "second_factor.": N_("Second factors"),
         "keys.": N_("Keys"),
         "discovery.": N_("Service discovery"),
+        "policy.": N_("Policies"),
     }
 )
 """Beginnings of events, to search by."""

@@ -16,7 +16,8 @@ FORBIDDEN = frozenset({"unreadable", "too_large", "no_payload", "removal", "unkn
                        "forbidden"})  # fmt: skip
 """Problems for which nobody gets the profile."""
 BROKEN = frozenset({"missing", "wrong_type", "not_a_choice", "out_of_range", "certificate_elsewhere", "outer_identity",
-                    "needs_uuid", "twice"})  # fmt: skip
+                    "needs_uuid", "twice", "nothing_enabled", "password_with_oauth", "host_missing", "sso_needs",
+                    "no_password"})  # fmt: skip
 """Problems for which a part of it would not work."""
 NOTED = frozenset({"ignored", "removed", "unknown_key", "newer_ios", "deprecated"})
 """What is no reason not to use it."""
@@ -146,6 +147,24 @@ def _together(kind: str, values: dict[str, Any], certificates: set[str]) -> Iter
     eap = values.get("EAPClientConfiguration")
     if isinstance(eap, dict) and str(eap.get("TLSMinimumVersion")) == "1.3" and not eap.get("OuterIdentity"):
         yield Problem(kind, "EAPClientConfiguration.OuterIdentity", "outer_identity")
+    if kind == "com.apple.eas.account":
+        yield from _exchange(kind, values)
+    if kind == "com.apple.extensiblesso":
+        missing = {"Credential": ("Hosts", "Realm"), "Redirect": ("URLs",)}.get(str(values.get("Type")), ())
+        yield from (Problem(kind, each, "sso_needs", str(values["Type"])) for each in missing if not values.get(each))
+    closed = kind == "com.apple.wifi.managed" and values.get("EncryptionType") in ("WEP", "WPA", "WPA2", "WPA3")
+    if closed and not values.get("Password") and not values.get("EAPClientConfiguration"):
+        yield Problem(kind, "Password", "no_password")
     needed = NEEDS_UUID.get(kind)
     if needed is not None and not values.get(needed):
         yield Problem(kind, needed, "needs_uuid")
+
+
+def _exchange(kind: str, values: dict[str, Any]) -> Iterator[Problem]:
+    switches = ("EnableMail", "EnableContacts", "EnableCalendars", "EnableReminders", "EnableNotes")
+    if not any(values.get(each, True) for each in switches):
+        yield Problem(kind, "EnableMail", "nothing_enabled")
+    if values.get("OAuth") is True and values.get("Password"):
+        yield Problem(kind, "Password", "password_with_oauth")
+    if not values.get("Host") and (values.get("OAuth") is not True or values.get("OAuthSignInURL")):
+        yield Problem(kind, "Host", "host_missing")

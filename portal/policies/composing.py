@@ -97,9 +97,7 @@ def compose(grants: Sequence[Grant], recipient: Recipient, ios: tuple[int, ...],
     return Composition(tuple(items), tuple(left), tuple(contradictions))
 
 
-def _fits(
-    grant: Grant, part: Outline, recipient: Recipient, ios: tuple[int, ...], left: list[LeftOut]
-) -> bool:
+def _fits(grant: Grant, part: Outline, recipient: Recipient, ios: tuple[int, ...], left: list[LeftOut]) -> bool:
     if ios < part.since:
         left.append(LeftOut(grant.policy_id, part.uuid, "old_ios", ".".join(map(str, part.since))))
         return False

@@ -40,6 +40,7 @@ PAGES: dict[str, tuple[str, ...]] = {
         "scep.accept_legacy",
     ),
     "maas360": ("maas360",),
+    "policies": ("policies",),
     "texts": ("texts",),
     "retention": ("retention",),
 }

@@ -110,7 +110,7 @@ class Declared:
             self.report()
 
     def report(self, full: bool = False) -> None:
-        """Tell what it is and what became of the declarations: the first time and with ``full`` all, else what changed."""
+        """Tell what it is and what became of the declarations: all the first time and with ``full``, else changes."""
         items: dict[str, Any] = {}
         full_ = full or not self.reported
         if full_:

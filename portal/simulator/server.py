@@ -64,7 +64,7 @@ class Server:
             self.flask("setup")
             return
         data = Path(self.environment["PORTAL_DATA_DIR"])
-        (data / "demo.toml").write_text(f'demo = true\npublic_url = "{self.url}"\n')
+        (data / "demo.toml").write_text(f'demo = true\npublic_url = "{self.url}"\n[policies]\nenabled = true\n')
         self.flask("setup")
         self.flask("demo-people")
 

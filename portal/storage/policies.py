@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, or_, select
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -49,8 +49,19 @@ def granted(session: Session, person_id: str) -> list[Grant]:
     sides: dict[tuple[Any, ...], set[str]] = {}
     for policy_id, name, version, pilot_version, side in rows:
         sides.setdefault((policy_id, name, version, pilot_version), set()).add(side)
-    found = (grant(session, *policy, theirs) for policy, theirs in sides.items())
+    found = (grant(session, policy[0], policy[1], policy[2], policy[3], theirs) for policy, theirs in sides.items())
     return sorted((each for each in found if each is not None), key=lambda each: (each.name.casefold(), each.policy_id))
+
+
+def matched(session: Session, person_id: str) -> dict[str, list[Line]]:
+    """By policy: the lines of its audience that speak of somebody, also those that take it from them again."""
+    query = _GRANTED.with_only_columns(
+        Policy.id, PolicyAudience.side, PolicyAudience.kind, PolicyAudience.value, maintain_column_froms=True
+    )
+    found: dict[str, list[Line]] = {}
+    for policy_id, side, kind, value in session.execute(query, {"person": person_id}):
+        found.setdefault(policy_id, []).append(Line(side, kind, value))
+    return found
 
 
 def grant(
@@ -184,7 +195,14 @@ def drop_draft(policy: Policy) -> None:
 
 
 def publish(
-    session: Session, vault: Vault, policy: Policy, actor: str, now: datetime, *, pilot: bool, restored: int | None = None
+    session: Session,
+    vault: Vault,
+    policy: Policy,
+    actor: str,
+    now: datetime,
+    *,
+    pilot: bool,
+    restored: int | None = None,
 ) -> PolicyVersion:
     """Make the draft the next version: for everybody who gets the policy, or for its pilot group first.
 
@@ -305,6 +323,26 @@ def set_groups(session: Session, person_id: str, source: str, names: Iterable[st
 
 
 LONGEST_GROUP = 255
+
+
+LIST = "list"
+"""The source of groups that admins keep."""
+
+
+def set_list(session: Session, name: str, people: set[str], actor: str, now: datetime) -> None:
+    """These people, and nobody else, are on a list; an empty one is gone."""
+    full = f"{LIST}:{name}"
+    before = set(session.scalars(select(Membership.person_id).where(Membership.name == full)))
+    if before == people:
+        return
+    session.execute(delete(Membership).where(Membership.name == full, Membership.person_id.in_(before - people)))
+    if people - before:
+        rows = [{"person_id": each, "source": LIST, "name": full} for each in sorted(people - before)]
+        session.execute(insert(Membership), rows)
+    of_it = select(PolicyAudience.policy_id).where(PolicyAudience.kind == GROUP, PolicyAudience.value == full)
+    session.execute(update(Policy).where(Policy.id.in_(of_it)).values(changed_at=now))
+    detail = {"list": name, "added": len(people - before), "removed": len(before - people)}
+    audit.record(session, audit.SETTINGS, Event.LIST_SAVED, now, actor=actor, detail=detail)
 
 
 def groups(session: Session) -> list[tuple[str, int]]:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from portal.database import Database
+from portal.database import Database, lock_name
 from portal.declarations import granted, speaking
 from portal.declarations.manifest import Manifest
 from portal.models import (
@@ -62,6 +62,7 @@ def plan(database: Database, settings: Settings, now: datetime) -> int:
             _mark(session, [row.id for row in changed], now)
             count += len(changed)
     with database.transaction() as session:
+        lock_name(session, PLANNED)
         kept = session.get(PortalState, PLANNED) or PortalState(name=PLANNED)
         kept.value = wanted
         session.add(kept)
@@ -89,12 +90,6 @@ def mark_person(session: Session, person_id: str, now: datetime) -> None:
     theirs = select(Device.id).join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
     ids = session.scalars(theirs.where(EnrollmentRequest.person_id == person_id, *_MANAGED)).all()
     _mark(session, list(ids), now)
-
-
-def mark_group(session: Session, name: str, now: datetime) -> None:
-    """Who is in a group changed: the policies that go to it are compared anew."""
-    of_it = select(PolicyAudience.policy_id).where(PolicyAudience.kind == policies.GROUP, PolicyAudience.value == name)
-    session.execute(update(Policy).where(Policy.id.in_(of_it)).values(changed_at=now))
 
 
 def filled(cases: Cases, command_id: int) -> bytes | None:

@@ -72,8 +72,14 @@ def init_app(app: Flask) -> None:
 
     @app.context_processor
     def signed_in() -> dict[str, object]:
-        company = current_portal.settings.company
-        return {"demo": current_portal.settings.demo, "company": company, "logo": logo_of(company.logo)}
+        settings = current_portal.settings
+        company = settings.company
+        return {
+            "demo": settings.demo,
+            "company": company,
+            "logo": logo_of(company.logo),
+            "policies_open": settings.policies.enabled,
+        }
 
 
 def area() -> str:

@@ -12,7 +12,9 @@ EVERYBODY = (Line("in", "everybody"),)
 
 
 def wifi(ssid="Work", password="secret for Wi-Fi", **more) -> Part:
-    return new_part("com.apple.wifi.managed", {"SSID_STR": ssid, "EncryptionType": "WPA2", "Password": password, **more})
+    return new_part(
+        "com.apple.wifi.managed", {"SSID_STR": ssid, "EncryptionType": "WPA2", "Password": password, **more}
+    )
 
 
 def mail(**more) -> Part:

@@ -22,7 +22,9 @@ def enrolled(app, company):
 
 
 def test_a_policy_reaches_a_phone_and_is_reported(held_policies, enrolled):
-    policy = held_policies.make("Basics", wifi(), mail(), passcode(), restrictions(allowOpenFromManagedToUnmanaged=False))
+    policy = held_policies.make(
+        "Basics", wifi(), mail(), passcode(), restrictions(allowOpenFromManagedToUnmanaged=False)
+    )
     held, device = enrolled()
     assert held_policies.states(device) == {policy: ("applied", None)}
     told = {kind: each for (_, kind), each in held.declared.held.items()}

@@ -1,0 +1,272 @@
+"""Policies: what they are called and made of, who gets them, what became of them."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from flask import abort, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from sqlalchemy import select
+
+from portal import clock, jobs, people
+from portal.extensions import current_portal, db_session, transaction
+from portal.models import Person, Policy, PolicyVersion
+from portal.policies import content, native
+from portal.policies.content import Part
+from portal.storage import policies
+from portal.storage.policies import EVERYBODY, GROUP, IN, OUT, PERSON, PILOT, Line, NameTaken, NothingNew
+from portal.web import visits
+from portal.web.admin import blueprint
+from portal.web.admin.settings_pages import SaveForm
+from portal.web.limits import whole_number
+from portal.web.staff.proof import fresh_proof
+
+NOTICE = "policy_notice"
+MOST_PEOPLE = 500
+"""By name in one audience; more belong into a list."""
+SIDES = (IN, OUT, PILOT)
+
+
+def is_open() -> bool:
+    """Whether the portal itself has policies for devices."""
+    return current_portal.settings.policies.enabled and not current_portal.backend.does.policies
+
+
+def must_be_open() -> None:
+    """404 in a closed room."""
+    if not is_open():
+        abort(404)
+
+
+@blueprint.get("/policies")
+def policy_list() -> ResponseReturnValue:
+    """Every policy, with how many devices are in which state."""
+    return _list()
+
+
+def _list(name: str = "", problem: str | None = None) -> str:
+    found = policies.living(db_session) if is_open() else []
+    return render_template(
+        "admin/policies.html",
+        open=is_open(),
+        elsewhere=current_portal.backend.elsewhere if current_portal.backend.does.policies else None,
+        policies=found,
+        counts=policies.counts(db_session) if found else {},
+        audiences={each.id: policies.audience(db_session, each.id) for each in found},
+        name=name,
+        problem=problem,
+        notice=session.pop(NOTICE, None),
+    )
+
+
+@blueprint.post("/policies")
+def make_policy() -> ResponseReturnValue:
+    """A new one, with nothing in it, for nobody."""
+    must_be_open()
+    must_be_ours()
+    name = request.form.get("name", "").strip()
+    problem = _name_problem(name)
+    if problem is None:
+        try:
+            with transaction():
+                made = policies.create(db_session, name, visits.actor_here(), clock.now())
+                policy_id = made.id
+            return redirect(url_for("admin.policy_page", policy_id=policy_id), 303)
+        except NameTaken:
+            problem = "taken"
+    return _list(name, problem), 422
+
+
+@blueprint.get("/policies/<policy_id>")
+def policy_page(policy_id: str) -> ResponseReturnValue:
+    """One policy."""
+    return show(policy_id)
+
+
+def show(policy_id: str, problem: str | None = None, detail: str = "") -> str:
+    """The page of a policy, perhaps with what went wrong (``problem`` and what it is about)."""
+    must_be_open()
+    policy = policies.find(db_session, policy_id)
+    if policy is None:
+        abort(404)
+    parts = policies.current(db_session, current_portal.vault, policy)
+    lines = policies.audience(db_session, policy_id)
+    ids = [each.value for each in lines if each.kind == PERSON]
+    named = db_session.execute(select(Person.id, Person.username).where(Person.id.in_(ids), Person.erased_at.is_(None)))
+    names: dict[str, str] = {row[0]: row[1] for row in named}
+    return render_template(
+        "admin/policy.html",
+        policy=policy,
+        parts=parts,
+        native=native.can_be,
+        published=policies.newest(db_session, policy),
+        versions=policies.versions(db_session, policy),
+        everybody=any((each.side, each.kind) == (IN, EVERYBODY) for each in lines),
+        groups=policies.groups(db_session),
+        chosen={side: [each.value for each in lines if (each.side, each.kind) == (side, GROUP)] for side in SIDES},
+        named={
+            side: [
+                names[each.value] for each in lines if (each.side, each.kind) == (side, PERSON) and each.value in names
+            ]
+            for side in SIDES
+        },
+        counts=policies.counts(db_session).get(policy_id, {}),
+        problem=problem,
+        detail=detail,
+        notice=session.pop(NOTICE, None),
+    )
+
+
+@blueprint.post("/policies/<policy_id>/name")
+def rename_policy(policy_id: str) -> ResponseReturnValue:
+    """Call it otherwise."""
+    name = request.form.get("name", "").strip()
+    problem = _name_problem(name)
+    if problem is not None:
+        must_be_ours()
+        return show(policy_id, problem), 422
+    try:
+        return change(policy_id, "named", lambda each: policies.rename(db_session, each, name, *_by()))
+    except NameTaken:
+        return show(policy_id, "taken"), 422
+
+
+@blueprint.post("/policies/<policy_id>/publish")
+@fresh_proof()
+def publish_policy(policy_id: str) -> ResponseReturnValue:
+    """The draft becomes a version, for all or for the pilot group; or it is thrown away."""
+    what = request.form.get("what", "")
+    if what == "drop":
+        return change(policy_id, "dropped", policies.drop_draft)
+    pilot = what == "pilot"
+
+    def publish(policy: Policy) -> None:
+        policies.publish(db_session, current_portal.vault, policy, *_by(), pilot=pilot)
+
+    try:
+        return change(policy_id, "pilot" if pilot else "published", publish)
+    except NothingNew:
+        return show(policy_id, "nothing_new"), 422
+
+
+@blueprint.post("/policies/<policy_id>/pilot")
+@fresh_proof()
+def settle_pilot(policy_id: str) -> ResponseReturnValue:
+    """What the pilot group has goes to all, or is stopped."""
+    to_all = request.form.get("what") == "all"
+    notice = "published" if to_all else "stopped"
+    return change(policy_id, notice, lambda each: policies.settle_pilot(db_session, each, to_all, *_by()))
+
+
+@blueprint.post("/policies/<policy_id>/restore/<number>")
+@fresh_proof()
+def restore_policy(policy_id: str, number: str) -> ResponseReturnValue:
+    """An old version becomes the newest."""
+    wanted = _version(policy_id, number).number
+
+    def restore(policy: Policy) -> None:
+        policies.restore(db_session, current_portal.vault, policy, wanted, *_by())
+
+    try:
+        return change(policy_id, "restored", restore)
+    except NothingNew:
+        return show(policy_id, "nothing_new"), 422
+
+
+@blueprint.post("/policies/<policy_id>/end")
+@fresh_proof()
+def end_policy(policy_id: str) -> ResponseReturnValue:
+    """It is taken from everybody, for good."""
+    change(policy_id, "ended", lambda each: policies.archive(db_session, each, *_by()))
+    return redirect(url_for("admin.policy_list"), 303)
+
+
+@blueprint.get("/policies/<policy_id>/versions/<number>")
+def policy_version(policy_id: str, number: str) -> ResponseReturnValue:
+    """What was published once, without its secrets."""
+    must_be_open()
+    version = _version(policy_id, number)
+    parts = policies.opened(db_session, current_portal.vault, policy_id, version.number)
+    policy = db_session.get_one(Policy, policy_id)
+    shown = [(each, [(path, _shown(each, path, value)) for path, value in content.walk(each.values)]) for each in parts]
+    return render_template("admin/policy_version.html", policy=policy, version=version, parts=shown)
+
+
+def _shown(part: Part, path: str, value: object) -> object:
+    """A value as it may be read again; None for a secret."""
+    if content.is_secret(part.type, path):
+        return None
+    return _bytes(len(value)) if isinstance(value, bytes) else value
+
+
+def _bytes(count: int) -> str:
+    return str(gettext("a file of %(count)s bytes", count=count))
+
+
+@blueprint.post("/policies/<policy_id>/audience")
+@fresh_proof()
+def set_audience(policy_id: str) -> ResponseReturnValue:
+    """Who gets it, who does not after all, and who gets new versions first."""
+    must_be_ours()
+    must_be_open()
+    lines = [Line(IN, EVERYBODY)] if request.form.get("everybody") == "yes" else []
+    known = {name for name, _ in policies.groups(db_session)}
+    kept = {each.value for each in policies.audience(db_session, policy_id) if each.kind == GROUP}
+    for side in SIDES:
+        chosen = request.form.getlist(f"{side}.group")
+        lines += [Line(side, GROUP, each) for each in chosen if each in known | kept]
+        names = request.form.get(f"{side}.people", "").replace(",", "\n").split()
+        if len(names) > MOST_PEOPLE:
+            return show(policy_id, "too_many_people"), 422
+        for name in names:
+            person = people.by_username(db_session, name)
+            if person is None:
+                return show(policy_id, "nobody", name), 422
+            lines.append(Line(side, PERSON, person.id))
+    return change(policy_id, "audience", lambda each: policies.set_audience(db_session, each, lines, *_by()))
+
+
+# --- what the pages about policies share ---------------------------------------------------------------------------
+
+
+def change(policy_id: str, notice: str, act: Callable[[Policy], object]) -> ResponseReturnValue:
+    """Let ``act`` change the locked policy, and go back to its page; devices are told soon."""
+    must_be_open()
+    must_be_ours()
+    with transaction():
+        policy = policies.locked(db_session, policy_id)
+        if policy is None:
+            abort(404)
+        act(policy)
+    session[NOTICE] = notice
+    jobs.nudge(current_portal.settings, jobs.POLICIES)
+    return redirect(url_for("admin.policy_page", policy_id=policy_id), 303)
+
+
+def save_parts(policy: Policy, parts: list[Part]) -> None:
+    """The draft is these parts now."""
+    policies.save_draft(current_portal.vault, policy, parts, visits.actor_here(), clock.now())
+
+
+def _by() -> tuple[str, datetime]:
+    return visits.actor_here(), clock.now()
+
+
+def must_be_ours() -> None:
+    """400 for a form that did not come from our own page."""
+    if not SaveForm().validate_on_submit():
+        abort(400)
+
+
+def _name_problem(name: str) -> str | None:
+    if not name:
+        return "name"
+    return "long" if len(name) > policies.LONGEST_NAME or not name.isprintable() else None
+
+
+def _version(policy_id: str, number: str) -> PolicyVersion:
+    wanted = whole_number(number)
+    found = db_session.get(PolicyVersion, (policy_id, wanted)) if wanted is not None else None
+    if found is None or policies.find(db_session, policy_id) is None:
+        abort(404)
+    return found

@@ -1,0 +1,189 @@
+"""The parts of a policy: added, edited, uploaded, taken out; checked before they are kept."""
+
+import hashlib
+
+from flask import abort, render_template, request
+from flask.typing import ResponseReturnValue
+
+from portal.enrollment import allowed
+from portal.enrollment.errors import CommandForbidden
+from portal.extensions import current_portal, db_session
+from portal.models import Policy
+from portal.policies import catalogue, checking, content, forms, uploading
+from portal.policies.checking import BROKEN, FORBIDDEN, Problem
+from portal.policies.content import MERGED, MOST_PARTS, Part
+from portal.policies.forms import Entered
+from portal.policies.variables import NAMES, unknown_in
+from portal.storage import policies
+from portal.web.admin import blueprint
+from portal.web.admin.policy_pages import change, must_be_open, must_be_ours, save_parts, show
+
+
+@blueprint.get("/policies/<policy_id>/parts")
+def choose_part(policy_id: str) -> ResponseReturnValue:
+    """Which kind to add."""
+    policy, parts = _draft(policy_id)
+    there = {each.type for each in parts}
+    offered = [each for each in forms.offered() if each not in MERGED or each not in there]
+    known = catalogue.load().payloads
+    return render_template(
+        "admin/policy_parts.html",
+        policy=policy,
+        front=[each for each in offered if each in forms.FOR_PEOPLE],
+        behind=[(each, known[each].title) for each in offered if each not in forms.FOR_PEOPLE],
+    )
+
+
+@blueprint.route("/policies/<policy_id>/parts/new/<kind>", methods=["GET", "POST"])
+def new_part(policy_id: str, kind: str) -> ResponseReturnValue:
+    """A part that was not there."""
+    if kind not in forms.offered():
+        abort(404)
+    policy, parts = _draft(policy_id)
+    if request.method == "GET":
+        return _form(policy, parts, Part("", kind, forms.BEGINNINGS.get(kind, {})), new=True)
+    return _save(policy, parts, None, kind)
+
+
+@blueprint.route("/policies/<policy_id>/parts/<uuid>", methods=["GET", "POST"])
+def edit_part(policy_id: str, uuid: str) -> ResponseReturnValue:
+    """One that is there."""
+    policy, parts = _draft(policy_id)
+    part = next((each for each in parts if each.uuid == uuid), None)
+    if part is None:
+        abort(404)
+    if request.method == "GET":
+        return _form(policy, parts, part, new=False)
+    return _save(policy, parts, part, part.type)
+
+
+@blueprint.post("/policies/<policy_id>/parts/<uuid>/remove")
+def remove_part(policy_id: str, uuid: str) -> ResponseReturnValue:
+    """Take it out of the draft."""
+
+    def remove(policy: Policy) -> None:
+        parts = policies.current(db_session, current_portal.vault, policy)
+        save_parts(policy, [each for each in parts if each.uuid != uuid])
+
+    return change(policy_id, "part_removed", remove)
+
+
+@blueprint.post("/policies/<policy_id>/upload")
+def upload_parts(policy_id: str) -> ResponseReturnValue:
+    """Take over everything in a .mobileconfig."""
+    must_be_ours()
+    _, parts = _draft(policy_id)
+    upload = request.files.get("profile")
+    body = upload.stream.read(allowed.LARGEST_PROFILE + 1) if upload is not None else b""
+    try:
+        profile = allowed.open_profile(body).values
+    except CommandForbidden as refusal:
+        return show(policy_id, refusal.reason), 422
+    found = _worst(checking.check(profile))
+    if found is not None:
+        return show(policy_id, found.problem, " ".join(filter(None, (found.payload, found.key, found.detail)))), 422
+    added = uploading.parts_of(profile)
+    clash = {each.type for each in added if each.type in MERGED} & {each.type for each in parts}
+    if clash or len(parts) + len(added) > MOST_PARTS:
+        return show(policy_id, "twice" if clash else "too_many"), 422
+
+    def add(policy: Policy) -> None:
+        save_parts(policy, [*policies.current(db_session, current_portal.vault, policy), *added])
+
+    return change(policy_id, "uploaded", add)
+
+
+def _save(policy: Policy, parts: list[Part], before: Part | None, kind: str) -> ResponseReturnValue:
+    must_be_ours()
+    entered = Entered(
+        text=lambda name: request.form.get(name, ""),
+        several=request.form.getlist,
+        file=lambda name: request.files[name].stream.read(forms.LARGEST_FILE + 1) if name in request.files else b"",
+    )
+    values, problems = forms.read(kind, before, entered)
+    part = Part(before.uuid, kind, values) if before is not None else content.new_part(kind, values)
+    after = [part if each.uuid == part.uuid else each for each in parts] if before is not None else [*parts, part]
+    if before is not None and request.form.get("seen") != _seen(before):
+        problems[""] = "changed"
+    if before is None and (kind in MERGED and kind in {each.type for each in parts}):
+        problems[""] = "twice"
+    if len(after) > MOST_PARTS:
+        problems[""] = "too_many"
+    found = [each for each in _check(after) if each.payload == kind]
+    for each in found:
+        if each.problem in FORBIDDEN | BROKEN:
+            problems.setdefault(each.key, each.problem)
+    if problems:
+        return _form(policy, parts, part, new=before is None, problems=problems, shown_before=before), 422
+
+    def save(locked: Policy) -> None:
+        now = policies.current(db_session, current_portal.vault, locked)
+        there = any(each.uuid == part.uuid for each in now)
+        save_parts(locked, [part if each.uuid == part.uuid else each for each in now] if there else [*now, part])
+
+    return change(policy.id, "part_saved", save)
+
+
+def _form(
+    policy: Policy,
+    parts: list[Part],
+    part: Part,
+    *,
+    new: bool,
+    problems: dict[str, str] | None = None,
+    shown_before: Part | None = None,
+) -> str:
+    front, behind = forms.fields(part.type)
+    set_ = {path for path, _ in content.walk(part.values)}
+    return render_template(
+        "admin/policy_part.html",
+        policy=policy,
+        part=part,
+        new=new,
+        seen=_seen(shown_before or part),
+        front=front,
+        behind=behind,
+        behind_used=bool({each.path for each in behind} & (set_ | set(problems or {}))),
+        shown={each.path: forms.shown(each, part.values, part.type) for each in (*front, *behind)},
+        problems=problems or {},
+        identities=[each for each in parts if each.type in forms.IDENTITIES],
+        anchors=[each for each in parts if each.type in forms.CERTIFICATES],
+        vpns=[each for each in parts if each.type == forms.VPN],
+        variables=NAMES,
+        notes=[each for each in _check([*parts, part]) if each.payload == part.type and not new],
+        title=name_of,
+    )
+
+
+def name_of(part: Part) -> str:
+    """What tells a part from others of its kind."""
+    keys = ("SSID_STR", "EmailAccountDescription", "UserDefinedName", "Label", "Host", "IncomingMailServerHostName",
+            "CalDAVHostName", "CardDAVHostName", "SubCalAccountHostName", "ExtensionIdentifier",
+            "PayloadContent.URL", "PayloadDisplayName", "PayloadCertificateFileName")  # fmt: skip
+    return next((str(found) for key in keys if (found := content.at(part.values, key))), "")
+
+
+def _check(parts: list[Part]) -> list[Problem]:
+    """Everything that can be said of these parts as one profile; what looks like a variable and is none, too."""
+    payloads = [{**each.values, "PayloadType": each.type, "PayloadUUID": each.uuid} for each in parts]
+    found = checking.check({"PayloadType": "Configuration", "PayloadContent": payloads})
+    for each in parts:
+        for name in sorted(unknown_in(each.type, each.values, content.is_secret)):
+            found.append(Problem(each.type, "", "unknown_variable", f"{{{name}}}"))
+    return [each for each in found if each.payload != content.PASSCODE]
+
+
+def _worst(problems: list[Problem]) -> Problem | None:
+    return next((each for each in problems if each.problem in FORBIDDEN | BROKEN), None)
+
+
+def _draft(policy_id: str) -> tuple[Policy, list[Part]]:
+    must_be_open()
+    policy = policies.find(db_session, policy_id)
+    if policy is None:
+        abort(404)
+    return policy, list(policies.current(db_session, current_portal.vault, policy))
+
+
+def _seen(part: Part) -> str:
+    return hashlib.sha256(content.write([part])).hexdigest()[:16]
