@@ -30,6 +30,7 @@ OPENED_WITH = {
     "mdm": ("backend",),
     "nanomdm": ("backend",),
     "maas360": ("backend",),
+    "policies": ("directory", "sources", "reachable"),
 }
 """By section of the settings: what was opened with them and is opened anew when they change."""
 
@@ -88,7 +89,7 @@ class Portal:
             return None
         from portal.credentials.directory import Directory  # what only some portals use is only loaded there
 
-        return Directory(self.settings.ldap)
+        return Directory(self.settings.ldap, with_groups=self.settings.policies.enabled)
 
     @cached_property
     def sources(self) -> Sources:

@@ -30,7 +30,10 @@ class AccountProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a source tells of a person. ``subject`` is its stable key for them; names and addresses may change."""
+    """What a source tells of a person. ``subject`` is its stable key for them; names and addresses may change.
+
+    ``groups``: those that they are in; None if they were not asked for.
+    """
 
     source: str
     subject: str
@@ -41,6 +44,7 @@ class Found:
     locale: str | None = None
     managed_apple_account: str | None = None
     role: str = "employee"
+    groups: frozenset[str] | None = None
 
 
 class PasswordSource(Protocol):

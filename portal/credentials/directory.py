@@ -34,8 +34,10 @@ class Directory:
 
     name = DIRECTORY
 
-    def __init__(self, settings: Ldap) -> None:
+    def __init__(self, settings: Ldap, with_groups: bool = False) -> None:
+        """``with_groups``: tell of everybody in which groups they are."""
         self._settings = settings
+        self._with_groups = with_groups
         self.connections = Connections(settings)
 
     def check(self, username: str, password: str, found: Callable[[str], None] = lambda _subject: None) -> Found | None:
@@ -146,7 +148,8 @@ class Directory:
         """What the entry tells. ``strict``: refuse accounts that may not sign in. Raises AccountProblem."""
         chosen = self._settings
         groups: set[str] = set()
-        if chosen.required_group or chosen.helpdesk_group or chosen.admin_group:
+        asked = self._with_groups or chosen.required_group or chosen.helpdesk_group or chosen.admin_group
+        if asked:
             groups = self._groups(connection, entry.dn)
         if strict:
             _check_usable(entry, datetime.now(UTC))
@@ -165,6 +168,7 @@ class Directory:
             locale=entry.text(chosen.locale_attribute),
             managed_apple_account=entry.text(chosen.managed_apple_account_attribute),
             role=_role(groups, chosen),
+            groups=frozenset(groups) if asked else None,
         )
 
     def _subject(self, entry: Entry) -> str:

@@ -310,6 +310,7 @@ class Provider:
             locale=_text(claims, chosen.locale_claim),
             managed_apple_account=_text(claims, chosen.managed_apple_account_claim),
             role=role,
+            groups=frozenset(groups) if chosen.groups_claim else None,
         )
         known |= {str(claims["acr"])} if claims.get("acr") else set()
         self.tells_time = self.tells_time or "auth_time" in claims

@@ -11,7 +11,16 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.events import Event
-from portal.models import DevicePolicy, Membership, Policy, PolicyAudience, PolicyVersion
+from portal.models import (
+    DeclarativeState,
+    Device,
+    DevicePolicy,
+    EnrollmentRequest,
+    Membership,
+    Policy,
+    PolicyAudience,
+    PolicyVersion,
+)
 from portal.policies import content, native
 from portal.policies.composing import Grant
 from portal.policies.content import Outline, Part, outline_from
@@ -280,8 +289,6 @@ def set_audience(session: Session, policy: Policy, lines: Iterable[Line], actor:
 
 def counts(session: Session) -> dict[str, dict[str, int]]:
     """By policy: how many managed devices are in which state."""
-    from portal.models import Device
-
     query = (
         select(DevicePolicy.policy_id, DevicePolicy.state, func.count())
         .join(Device, Device.id == DevicePolicy.device_id)
@@ -320,6 +327,13 @@ def set_groups(session: Session, person_id: str, source: str, names: Iterable[st
         rows = [{"person_id": person_id, "source": source, "name": name} for name in sorted(wanted - before)]
         session.execute(insert(Membership), rows)
     return True
+
+
+def mark(session: Session, person_id: str, now: datetime) -> None:
+    """What somebody gets may be another now: the worker looks at their devices."""
+    theirs = select(Device.id).join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
+    theirs = theirs.where(EnrollmentRequest.person_id == person_id, Device.ended_at.is_(None))
+    session.execute(update(DeclarativeState).where(DeclarativeState.device_id.in_(theirs)).values(due_at=now))
 
 
 LONGEST_GROUP = 255

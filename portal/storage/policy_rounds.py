@@ -85,13 +85,6 @@ def tell(database: Database, services: Services, now: datetime) -> int:
     return told
 
 
-def mark_person(session: Session, person_id: str, now: datetime) -> None:
-    """What somebody gets may be another now: their devices are looked at."""
-    theirs = select(Device.id).join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
-    ids = session.scalars(theirs.where(EnrollmentRequest.person_id == person_id, *_MANAGED)).all()
-    _mark(session, list(ids), now)
-
-
 def filled(cases: Cases, command_id: int) -> bytes | None:
     """A command as it is sent, for a backend with a queue of its own; it is dropped if nobody wants it any more."""
     device_id = cases.session.scalar(select(Command.device_id).where(Command.id == command_id))

@@ -43,8 +43,8 @@ def restrictions(**values) -> Part:
 class Policies:
     """What an admin does with policies, and what the worker makes of it."""
 
-    def __init__(self, portal):
-        self.portal = portal
+    def __init__(self, portal, ticks):
+        self.portal, self.ticks = portal, ticks
 
     def make(self, name, *parts, audience=EVERYBODY, pilot=False):
         """A published policy; its id."""
@@ -57,6 +57,7 @@ class Policies:
 
     def publish(self, policy_id, *parts, pilot=False):
         """Its next version."""
+        self.ticks.forward(seconds=1)
         with self.portal.database.transaction() as session:
             policy = policies.locked(session, policy_id)
             policies.save_draft(self.portal.vault, policy, parts, "admin:test", clock.now())
@@ -64,6 +65,7 @@ class Policies:
 
     def change(self, policy_id, act, *arguments, **named):
         """Let ``act`` change a policy."""
+        self.ticks.forward(seconds=1)
         with self.portal.database.transaction() as session:
             return act(session, policies.locked(session, policy_id), *arguments, "admin:test", clock.now(), **named)
 
@@ -90,7 +92,7 @@ class Policies:
 
 
 @pytest.fixture
-def held_policies(company, configure):
+def held_policies(company, configure, clock):
     """The room, open."""
     configure(policies__enabled=True)
-    return Policies(company.portal)
+    return Policies(company.portal, clock)
