@@ -59,13 +59,14 @@ def read(content: bytes) -> tuple[Part, ...]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
+        told = {key: _plain(each) for key, each in value.items()}
+        return {"$keys": told} if any(key.startswith("$") for key in told) else told
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     if isinstance(value, bytes):
         return {"$data": base64.b64encode(value).decode()}
     if isinstance(value, datetime):
-        return {"$date": value.astimezone(UTC).isoformat()}
+        return {"$date": (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat()}
     return value
 
 
@@ -75,6 +76,7 @@ def _rich(value: Any) -> Any:
             return base64.b64decode(value["$data"])
         if value.keys() == {"$date"}:
             return datetime.fromisoformat(value["$date"])
+        value = value["$keys"] if value.keys() == {"$keys"} else value
         return {key: _rich(each) for key, each in value.items()}
     return [_rich(each) for each in value] if isinstance(value, list) else value
 

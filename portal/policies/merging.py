@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 STRICT_WHEN_FALSE = ("allow",)
+MOST_MINUTES = 15
+"""What a declaration may say at most."""
 STRICT_WHEN_TRUE = ("force", "require", "safariForce")
 
 
@@ -46,5 +48,6 @@ def passcode(said: Sequence[Mapping[str, Any]]) -> int | None:
 
     Any value only takes away "Never" from Auto-Lock in user enrollment.
     """
-    asked = [values["maxInactivity"] for values in said if values.get("maxInactivity")]
-    return min(asked) if asked else None
+    asked = [values.get("maxInactivity") for values in said]
+    minutes = [each for each in asked if isinstance(each, int) and not isinstance(each, bool) and each > 0]
+    return min(*minutes, MOST_MINUTES) if minutes else None

@@ -158,6 +158,8 @@ def _reported(device: Device) -> tuple[datetime, dict[str, Any]] | None:
 
 def _policies(device: Device) -> list[tuple[str, DevicePolicy]]:
     """What became of each policy on the device, by the policy's name."""
+    if not current_portal.settings.policies.enabled:
+        return []
     query = select(Policy.name, DevicePolicy).join(DevicePolicy, DevicePolicy.policy_id == Policy.id)
     rows = db_session.execute(query.where(DevicePolicy.device_id == device.id).order_by(Policy.name))
     return [(row[0], row[1]) for row in rows]
