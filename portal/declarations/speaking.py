@@ -60,8 +60,8 @@ def token_of(declared: Manifest, composition: Composition, as_declarations: bool
 
 
 def declares(settings: Settings, ios: tuple[int, ...]) -> bool:
-    """Whether a device with that iOS is told declarations."""
-    return settings.mdm.declarative and ios >= FIRST_IOS
+    """Whether a device with that iOS is told declarations; only the portal's own device management does."""
+    return settings.mdm.declarative and settings.mdm.backend == "embedded" and ios >= FIRST_IOS
 
 
 def basic(settings: Settings, ios: tuple[int, ...], supported: Sequence[str] | None) -> Manifest:

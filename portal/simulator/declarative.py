@@ -278,9 +278,10 @@ def read_profile(content: bytes) -> dict[str, Any]:
     for payload in payloads:
         if payload["PayloadType"] not in USABLE_PAYLOADS:
             raise InstallationFailed(f"{payload['PayloadType']} is not allowed in user enrollment")
-        if payload["PayloadUUID"] in uuids:
+        name = payload.get("PayloadUUID")
+        if name is not None and name in uuids:
             raise InstallationFailed("a PayloadUUID stands there twice")
-        uuids.add(payload["PayloadUUID"])
+        uuids.add(name)
         if any(key in payload for key in FORBIDDEN_RESTRICTIONS):
             raise InstallationFailed("a restriction that is not allowed in user enrollment")
     for payload in payloads:
