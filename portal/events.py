@@ -150,6 +150,7 @@ class Event(StrEnum):
     POLICY_AUDIENCE = "policy.audience", N_("Who gets a policy changed")
     POLICY_ENDED = "policy.ended", N_("Policy ended")
     POLICY_FAILED = "policy.failed", N_("Policy not taken by the device"), Actor.DEVICE
+    POLICIES_AGAIN = "policies.again", N_("Policies sent to the device again")
     LIST_SAVED = "policy.list", N_("List of people for policies saved")
 
     KEYS_ROTATED = "keys.rotated", N_("Keys changed")

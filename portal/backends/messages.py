@@ -130,8 +130,11 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
         _apply(case, command, allowed.without_identifiers(message))
     if command.profile is not None:
         speaking.answered(case, command)
-    elif command.request_type == commands.DECLARE and outcome in ("error", "format_error"):
-        speaking.told_nothing(case)
+    elif command.request_type == commands.DECLARE:
+        if outcome == "acknowledged":
+            speaking.will_look(case)
+        elif outcome != "not_now":
+            speaking.told_nothing(case)
     elif command.request_type == "DeviceInformation" and outcome == "acknowledged":
         speaking.announce(case)  # it said just now what it is
 

@@ -48,8 +48,9 @@ def to(case: Case, ios: tuple[int, ...], declared: bool) -> Granted:
     """What ``case.device`` gets."""
     if not case.settings.policies.enabled:
         return Granted((), Composition(), declared)
+    again = case.store.declarative_state(_device(case)).again or 0
     grants = tuple(case.store.granted(case.request.person_id))
-    return Granted(grants, composing.compose(grants, recipient(case), ios, declared), declared)
+    return Granted(grants, composing.compose(grants, recipient(case), ios, declared, again), declared)
 
 
 def recipient(case: Case) -> Recipient:

@@ -16,8 +16,9 @@ from portal.declarations import addresses, granted, manifest, status
 from portal.declarations.granted import Document, Granted, Maker
 from portal.declarations.manifest import Manifest
 from portal.declarations.status import BadReport, Known
-from portal.enrollment import commands
+from portal.enrollment import commands, management
 from portal.enrollment.case import Case
+from portal.enrollment.errors import DeviceGone
 from portal.events import Actor, Event
 from portal.models import Command, DeclarativeState, Device, DevicePolicy
 from portal.plists import BadPlist, text
@@ -30,6 +31,8 @@ FIRST_IOS = (15,)
 LONGEST_ENDPOINT = 160
 ANNOUNCE_AGAIN = timedelta(hours=1)
 """What a device says of itself makes the portal announce anew no more often than that."""
+COMES_WITHIN = timedelta(hours=1)
+"""A device that took the command to look comes for the list at once; who does not in that time is reminded."""
 
 log = logging.getLogger("portal.declarations")
 
@@ -60,8 +63,8 @@ def token_of(declared: Manifest, composition: Composition, as_declarations: bool
 
 
 def declares(settings: Settings, ios: tuple[int, ...]) -> bool:
-    """Whether a device with that iOS is told declarations; only the portal's own device management does."""
-    return settings.mdm.declarative and settings.mdm.backend == "embedded" and ios >= FIRST_IOS
+    """Whether a device with that iOS is told declarations."""
+    return settings.mdm.declarative and ios >= FIRST_IOS
 
 
 def basic(settings: Settings, ios: tuple[int, ...], supported: Sequence[str] | None) -> Manifest:
@@ -99,7 +102,8 @@ def answer(case: Case, message: dict[str, Any]) -> bytes:
     if endpoint == "tokens":
         return now.manifest.tokens(case.now)
     if endpoint == "declaration-items":
-        _state(case).fetched = now.manifest.token
+        state = _state(case)
+        state.fetched, state.due_at = now.manifest.token, None
         _note_outcomes(case, now)
         return now.manifest.items()
     if endpoint == "status":
@@ -114,7 +118,7 @@ def answer(case: Case, message: dict[str, Any]) -> bytes:
 def document(case: Case, reference: addresses.Reference) -> Document:
     """What a signed address gives ``case.device``. Raises NothingThere if it is not for it, or not any more."""
     device = _device(case)
-    if device.enrolled_at is None or device.ended_at is not None or device.leaving_at is not None:
+    if not managed(device):
         raise NothingThere
     now = wanted(case)
     item = now.granted.item(reference.identifier) if now.granted.declared else None
@@ -165,8 +169,7 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
     asks for those of the moment, however late the command comes.
     """
     device = _device(case)
-    managed = device.enrolled_at is not None and device.ended_at is None and device.leaving_at is None
-    if not managed or device.server is not None:
+    if not managed(device):
         return False
     state, now = _state(case), now or wanted(case)
     state.due_at = None
@@ -181,6 +184,33 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
     return True
 
 
+def will_look(case: Case) -> None:
+    """``case.device`` took the command to look: if it does not come for the list, it is reminded, ever more rarely."""
+    state = _state(case)
+    if state.fetched != state.announced:
+        since = case.now - (state.announced_at or case.now)
+        state.due_at = case.now + max(COMES_WITHIN, since)
+
+
+def remind(case: Case) -> None:
+    """``case.device`` was told everything; if it did not come for it, it is told once more."""
+    device, state = _device(case), _state(case)
+    state.due_at = None
+    told = managed(device) and state.announced is not None and declares(case.settings, version_of(device.os_version))
+    if told and state.fetched != state.announced:
+        _have_it_look(case, device)
+
+
+def send_again(case: Case, actor: Actor | str) -> None:
+    """Have ``case.device`` get every policy anew, as if each had changed. Raises DeviceGone."""
+    if not managed(management.managed(case)):
+        raise DeviceGone
+    state = _state(case)
+    state.again = (state.again or 0) + 1
+    case.record(Event.POLICIES_AGAIN, actor=actor)
+    announce(case)
+
+
 def told_nothing(case: Case) -> None:
     """``case.device`` did not take the command to look, or begins anew: what was declared is announced again."""
     state = _state(case)
@@ -191,6 +221,12 @@ def begins_anew(case: Case) -> None:
     """The same, and nothing of what it was sent before is there any more."""
     told_nothing(case)
     _state(case).profiles = {}
+
+
+def managed(device: Device) -> bool:
+    """Whether the portal tells a device anything: not before it is enrolled, not on its way out, not elsewhere."""
+    there = device.enrolled_at is not None and device.ended_at is None and device.leaving_at is None
+    return there and device.server is None
 
 
 def version_of(told: str | None) -> tuple[int, ...]:

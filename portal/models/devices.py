@@ -124,9 +124,9 @@ class Command(Base):
 class DeclarativeState(Base):
     """What a device reported of itself by declarative management, and of which declarations it was told last.
 
-    ``due_at``: since when it is to be told of something new. ``fetched``: the token of the list it fetched last.
-    ``profiles``: by identifier what was sent of a policy to
-    a device that knows no declarations.
+    ``due_at``: when it is to be told of something new, or to be reminded. ``fetched``: the token of the list it fetched
+    last. ``profiles``: by identifier what was sent of a policy to a device that knows no declarations. ``again``: how
+    often helpdesk had everything sent anew.
     """
 
     __tablename__ = "declarative_states"
@@ -137,6 +137,7 @@ class DeclarativeState(Base):
     announced_at: Mapped[datetime | None]
     due_at: Mapped[datetime | None]
     fetched: Mapped[str | None] = mapped_column(String(64))
+    again: Mapped[int] = mapped_column(default=0, server_default="0")
     known: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, info=personal({}))
     profiles: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}", info=personal({}))
     reported_at: Mapped[datetime | None]

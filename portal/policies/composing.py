@@ -7,7 +7,7 @@ its parts, and what of the person is put in. So what is declared can be compared
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -80,8 +80,13 @@ class Composition:
         return [each for each in self.items if policy_id in each.policies]
 
 
-def compose(grants: Sequence[Grant], recipient: Recipient, ios: tuple[int, ...], declared: bool) -> Composition:
-    """What a device with that iOS gets. ``declared``: it takes declarations, not only profiles."""
+def compose(
+    grants: Sequence[Grant], recipient: Recipient, ios: tuple[int, ...], declared: bool, again: int = 0
+) -> Composition:
+    """What a device with that iOS gets. ``declared``: it takes declarations, not only profiles.
+
+    ``again``: how often everything was asked to be sent anew; each time all tokens are others.
+    """
     left: list[LeftOut] = []
     usable = [(grant, [part for part in grant.parts if _fits(grant, part, recipient, ios, left)]) for grant in grants]
     items = [*_passcode(usable)]
@@ -94,6 +99,8 @@ def compose(grants: Sequence[Grant], recipient: Recipient, ios: tuple[int, ...],
         together = [part for part in own if part not in alone]
         if together:
             items.append(_item(f"policy.{grant.policy_id}", Kind.PROFILE, grant, together, recipient))
+    if again:
+        items = [replace(each, token=_token(str(again), each.token)) for each in items]
     return Composition(tuple(items), tuple(left), tuple(contradictions))
 
 

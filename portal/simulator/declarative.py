@@ -96,8 +96,9 @@ class Declared:
     """Fetched for accounts: by the asset's identifier."""
     problems: dict[str, str] = field(default_factory=dict)
     """What it could not apply: by identifier Apple's code."""
+    _credential_tokens: dict[str, str] = field(default_factory=dict)
     _told_values: dict[str, Any] = field(default_factory=dict)
-    _told_states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _told_states: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def look(self, data: bytes | None) -> None:
         """The command to look came, perhaps with the tokens. Raises InstallationFailed for what no iPhone takes."""
@@ -107,37 +108,28 @@ class Declared:
             raise InstallationFailed("no usable DeclarationsToken")
         if token != self.token:
             self._take(_json(self.ask("declaration-items", None)))
+        if not self.reported or self._told_states != self._states():
             self.report()
 
     def report(self, full: bool = False) -> None:
         """Tell what it is and what became of the declarations: all the first time and with ``full``, else changes."""
         items: dict[str, Any] = {}
         full_ = full or not self.reported
+        told_values, told_states = ({}, {}) if full_ else (self._told_values, self._told_states)
         if full_:
             _put(items, "management.client-capabilities", self._capabilities())
-            self._told_values, self._told_states = {}, {}
-        for name in self._subscribed():
-            if name in self.supported and name in self.values and self._told_values.get(name) != self.values[name]:
-                _put(items, name, self.values[name])
-                self._told_values[name] = self.values[name]
-        _put(items, "management.declarations", self._changes())
+        values = {
+            name: self.values[name] for name in self._subscribed() if name in self.supported and name in self.values
+        }
+        for name, value in values.items():
+            if name not in told_values or told_values[name] != value:
+                _put(items, name, value)
+        states = self._states()
+        _put(items, "management.declarations", _changes(told_states, states))
         report = {"StatusItems": items, "Errors": [], "FullReport": full_}
         if self.ask("status", json.dumps(report).encode()):
             raise InstallationFailed("a report is answered with nothing")
-        self.reported = True
-
-    def _changes(self) -> dict[str, list[dict[str, Any]]]:
-        states = self._states()
-        now = {f"{name} {each['identifier']}": each for name, listed in states.items() for each in listed}
-        changed: dict[str, list[dict[str, Any]]] = {name: [] for name in states}
-        for key, each in now.items():
-            if self._told_states.get(key) != each:
-                changed[key.split(" ")[0]].append(each)
-        for key in set(self._told_states) - set(now):
-            name, _, identifier = key.partition(" ")
-            changed[name].append({"identifier": identifier, "_removed": True})
-        self._told_states = now
-        return changed
+        self.reported, self._told_values, self._told_states = True, values, states
 
     @property
     def supported(self) -> list[str]:
@@ -184,6 +176,7 @@ class Declared:
         named = {identifier: each for (_, identifier), each in self.held.items()}
         self.profiles = {name: each for name, each in self.profiles.items() if name in named}
         self.credentials = {name: each for name, each in self.credentials.items() if name in named}
+        self._credential_tokens = {name: each for name, each in self._credential_tokens.items() if name in named}
         self.problems = {}
         for (kind, identifier), each in self.held.items():
             if kind == "configuration" and self._is_active(kind, identifier):
@@ -200,10 +193,12 @@ class Declared:
         elif ".account." in told["Type"]:
             for reference in _references(told["Payload"]):
                 asset = named[reference]
-                if asset["Type"].endswith("userpassword") and reference not in self.credentials:
+                token = asset["ServerToken"]
+                if asset["Type"].endswith("userpassword") and self._credential_tokens.get(reference) != token:
                     self.credentials[reference] = _json(self.get(asset["Payload"]["Reference"]["DataURL"]))
                     if not self.credentials[reference].get("UserName"):
                         raise InstallationFailed("credentials without a user name")
+                    self._credential_tokens[reference] = token
 
     def _subscribed(self) -> list[str]:
         return [
@@ -248,6 +243,19 @@ class Declared:
             "supported-features": {},
             "supported-payloads": {"declarations": declarations, "status-items": self.supported},
         }
+
+
+def _changes(
+    before: dict[str, list[dict[str, Any]]], states: dict[str, list[dict[str, Any]]]
+) -> dict[str, list[dict[str, Any]]]:
+    """What of the declarations' states was not told like that, and which are gone."""
+    changed = {}
+    for name, listed in states.items():
+        known = {each["identifier"]: each for each in before.get(name, [])}
+        gone = known.keys() - {each["identifier"] for each in listed}
+        changed[name] = [each for each in listed if known.get(each["identifier"]) != each]
+        changed[name] += [{"identifier": identifier, "_removed": True} for identifier in sorted(gone)]
+    return changed
 
 
 def _put(items: dict[str, Any], name: str, value: Any) -> None:

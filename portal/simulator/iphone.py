@@ -165,9 +165,9 @@ class IPhone:
             order = plistlib.loads(answer.content, fmt=plistlib.FMT_XML)
             answered.append(order["Command"]["RequestType"])
             report = {"CommandUUID": order["CommandUUID"], **self.obey(order["Command"])}
-        looks, self._looks = self._looks, []
-        for data in looks:  # a phone looks at what is declared when it has answered
-            self.declared.look(data)
+        while self._looks:  # a phone looks at what is declared when it has answered, and again if that did not work
+            self.declared.look(self._looks[0])
+            del self._looks[0]
         return answered
 
     @cached_property

@@ -70,15 +70,15 @@ def plan(database: Database, settings: Settings, now: datetime) -> int:
 
 
 def tell(database: Database, services: Services, now: datetime) -> int:
-    """Tell devices with a mark; how many were."""
+    """Tell devices whose mark is due; how many were."""
     told = 0
     while told < MOST_TOLD:
         with database.transaction() as session:
-            query = select(DeclarativeState.device_id).where(DeclarativeState.due_at.is_not(None))
+            query = select(DeclarativeState.device_id).where(DeclarativeState.due_at <= now)
             found = list(Cases(session, services, now).of_devices(query.order_by("due_at").limit(TOLD_AT_A_TIME)))
             for case in found:
-                if not speaking.announce(case) and case.device is not None:
-                    case.store.declarative_state(case.device).due_at = None
+                if not speaking.announce(case):
+                    speaking.remind(case)
         told += len(found)
         if len(found) < TOLD_AT_A_TIME:
             break
@@ -130,6 +130,7 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
             Person.managed_apple_account,
             DeclarativeState.announced,
             DeclarativeState.known,
+            DeclarativeState.again,
         )
         .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
         .join(Person, Person.id == EnrollmentRequest.person_id)
@@ -149,7 +150,7 @@ def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]]) -> 
         known = row.known or {}
         told = speaking.basic(settings, ios, known.get("supported"))
         recipient = Recipient(row.email, row.managed_apple_account or "", row.username, row.name)
-        composition = composing.compose(grants.get(row.person_id, []), recipient, ios, declared)
+        composition = composing.compose(grants.get(row.person_id, []), recipient, ios, declared, row.again or 0)
         if declared:
             told = told.with_(tuple(granted.declarations(composition.items)))
         if _is_new(row.announced, told, composition, declared):

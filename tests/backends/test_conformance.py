@@ -1,4 +1,4 @@
-"""What every backend has to do. A new one is a house in ``houses.py`` and a line in ``HOUSES``."""
+"""What every backend has to do. A new one is a house in ``houses.py`` and a line in its ``HOUSES``."""
 
 import plistlib
 
@@ -20,14 +20,12 @@ from tests.factories import phone_key, queue_command
 from tests.pages import Browser
 from tests.tools import needs_nanomdm
 
-HOUSES = {"embedded": houses.embedded, "nanomdm": houses.delegated}
 OUT_OF_REACH = (httpx.ConnectError, InstallationFailed)
 
 
 @pytest.fixture(params=["embedded", pytest.param("nanomdm", marks=needs_nanomdm)])
 def house(request, make_app, tmp_path):
-    folder = () if request.param == "embedded" else (tmp_path,)
-    with HOUSES[request.param](make_app, *folder) as made:
+    with houses.HOUSES[request.param](make_app, tmp_path) as made:
         yield made
 
 
@@ -243,9 +241,9 @@ def test_messages_that_come_twice_count_once(house):
     for speak in (phone.authenticate, phone.authenticate, phone.token_update, phone.token_update):
         speak()
     house.until(lambda: house.company.status(invitation) == "enrolled" and house.pending() == 0)
-    assert house.connect(phone) == list(house.first)
+    assert house.connect(phone) == houses.FIRST
     assert (count(house, invitation, "device.authenticated"), count(house, invitation, "device.enrolled")) == (1, 1)
-    assert len(house.commands()) == len(house.first)
+    assert len(house.commands()) == len(houses.FIRST)
 
 
 def test_the_same_command_is_taken_once(house):

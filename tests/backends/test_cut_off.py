@@ -58,9 +58,7 @@ class Life:
 
     def connect(self) -> None:
         self.house.until(lambda: self.house.company.status(self.invitation) == "enrolled")
-        self.house.until(lambda: not self.house.commands("queued"))
-        self.phone.connect()
-        self.house.until(lambda: not self.house.commands("sent"))
+        self.house.connect(self.phone)
 
     def lock(self) -> None:
         with self.house.portal.database.transaction() as session:
@@ -114,10 +112,10 @@ def test_nothing_is_lost_wherever_it_is_cut_off(house, way, what):
     for life in lives:
         assert house.company.status(life.invitation) == "removed"
         kinds = [kind for kind, _ in house.company.events(life.invitation)]
-        wanted = {"device.authenticated": 1, "device.enrolled": 1, "device.left": 1, "command.acknowledged": 4}
+        wanted = {"device.authenticated": 1, "device.enrolled": 1, "device.left": 1, "command.acknowledged": 5}
         assert {kind: kinds.count(kind) for kind in wanted} == wanted
     assert {each.status for each in house.commands()} == {"acknowledged"}
-    assert len(house.commands()) == 4 * len(lives)
+    assert len(house.commands()) == 5 * len(lives)
     assert house.pending() == 0
 
 

@@ -72,10 +72,12 @@ def relay() -> ResponseReturnValue:
     def take(case: Case, message: dict[str, object] | None) -> bytes:
         if message is None:
             raise BadPlist("not a property list that a device would send")
+        if message.get("MessageType") == checkins.DECLARES:  # the portal declares, whoever keeps the queue
+            return checkins.handle(case, topic(), message)
         passed.append(checkins.speaker(case, topic(), message).profile_id)
         return b""
 
-    answer = signed(take)
+    answer = signed(take, JSON)
     if passed:
         try:
             current_portal.backend.pass_on(request.get_data(), request.headers.get("Mdm-Signature", ""), passed[0])

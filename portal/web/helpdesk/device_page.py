@@ -12,6 +12,7 @@ from wtforms import StringField
 from wtforms.validators import Length
 
 from portal import clock
+from portal.declarations import speaking
 from portal.declarations.status import Known
 from portal.enrollment import ending, management
 from portal.enrollment.case import Case
@@ -49,6 +50,12 @@ def lock_device(device_id: str) -> ResponseReturnValue:
 def read_device(device_id: str) -> ResponseReturnValue:
     """Read everything again."""
     return _do(device_id, "read", lambda case, _typed, actor: management.read(case, actor))
+
+
+@blueprint.post("/devices/<device_id>/policies")
+def send_policies(device_id: str) -> ResponseReturnValue:
+    """Send every policy again."""
+    return _do(device_id, "policies", lambda case, _typed, actor: speaking.send_again(case, actor))
 
 
 @blueprint.post("/devices/<device_id>/remove-work-data")
