@@ -108,9 +108,10 @@ def _reseal(session: Session, keys: vault.Vault) -> int:
         for column in table.columns:
             if not isinstance(column.type, LargeBinary) or not column.name.endswith("sealed"):
                 continue
-            key = next(iter(table.primary_key.columns))
-            for identifier, sealed in session.execute(select(key, column).where(column.is_not(None))).all():
-                session.execute(update(table).where(key == identifier).values({column: keys.reseal(sealed)}))
+            key = list(table.primary_key.columns)
+            for *identifier, sealed in session.execute(select(*key, column).where(column.is_not(None))).all():
+                its_row = [part == value for part, value in zip(key, identifier, strict=True)]
+                session.execute(update(table).where(*its_row).values({column: keys.reseal(sealed)}))
                 count += 1
     return count
 

@@ -310,7 +310,7 @@ class Provider:
             locale=_text(claims, chosen.locale_claim),
             managed_apple_account=_text(claims, chosen.managed_apple_account_claim),
             role=role,
-            groups=frozenset(groups) if chosen.groups_claim else None,
+            groups=frozenset(groups) if chosen.groups_claim and not _left_out(claims, chosen.groups_claim) else None,
         )
         known |= {str(claims["acr"])} if claims.get("acr") else set()
         self.tells_time = self.tells_time or "auth_time" in claims
@@ -356,3 +356,9 @@ def _text(claims: Mapping[str, Any], name: str) -> str | None:
 
 def _is_time(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _left_out(claims: Mapping[str, Any], name: str) -> bool:
+    """Whether a claim has to be fetched elsewhere (OpenID Connect Core, section 5.6.2; Entra ID for many groups)."""
+    elsewhere = claims.get("_claim_names")
+    return name not in claims and ((isinstance(elsewhere, dict) and name in elsewhere) or bool(claims.get("hasgroups")))

@@ -12,6 +12,7 @@ from portal.declarations.manifest import Declaration, activation
 from portal.enrollment.case import Case
 from portal.models import Device
 from portal.policies import composing, native, rendering
+from portal.policies.accepting import CANNOT_BE_WRITTEN
 from portal.policies.composing import Composition, Grant, Item, Kind
 from portal.policies.content import Part
 from portal.policies.variables import Recipient
@@ -21,6 +22,10 @@ IDENTITY, CREDENTIAL = "com.apple.asset.useridentity", "com.apple.asset.credenti
 FIRST_WITHOUT_PROOF = (17, 0)
 """Since then an asset can say that a plain GET fetches it."""
 JSON_TYPE, PROFILE_TYPE = "application/json", "application/x-apple-aspen-config"
+
+
+class CannotBeMade(Exception):
+    """What was published cannot be written for this device; nobody else's messages may suffer from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,8 @@ class Granted:
 
 
 def to(case: Case, ios: tuple[int, ...], declared: bool) -> Granted:
-    """What ``case.device`` gets."""
-    if not case.settings.policies.enabled:
+    """What ``case.device`` gets: nothing whose owner may not work here any more, and is about to be asked to leave."""
+    if not case.settings.policies.enabled or case.request.person.disabled_at is not None:
         return Granted((), Composition(), declared)
     again = case.store.declarative_state(_device(case)).again or 0
     grants = tuple(case.store.granted(case.request.person_id))
@@ -54,9 +59,9 @@ def to(case: Case, ios: tuple[int, ...], declared: bool) -> Granted:
 
 
 def recipient(case: Case) -> Recipient:
-    """Whose device it is, as far as a policy may know them."""
+    """Whose device it is, as far as a policy may know them; the account is the one on the device."""
     person = case.request.person
-    return Recipient(person.email, person.managed_apple_account or "", person.username, person.name)
+    return Recipient(person.email, case.request.managed_apple_account, person.username, person.name)
 
 
 def declarations(items: tuple[Item, ...], make: Callable[[Item], "Maker"] | None = None) -> Iterator[Declaration]:
@@ -91,7 +96,13 @@ class Maker:
     ios: tuple[int, ...]
 
     def configuration(self) -> Mapping[str, Any]:
-        """The payload of its configuration."""
+        """The payload of its configuration. Raises CannotBeMade."""
+        try:
+            return self._configuration()
+        except CANNOT_BE_WRITTEN as error:
+            raise CannotBeMade(self.item.identifier) from error
+
+    def _configuration(self) -> Mapping[str, Any]:
         if self.item.kind is Kind.PASSCODE:
             return native.passcode((self.item.values or {}).get("minutes"))
         if self.item.kind is Kind.ACCOUNT:
@@ -110,7 +121,13 @@ class Maker:
         return native.account(part.type, part.values)
 
     def profile(self) -> bytes:
-        """The profile that the item is (a property list)."""
+        """The profile that the item is (a property list). Raises CannotBeMade."""
+        try:
+            return self._profile()
+        except CANNOT_BE_WRITTEN as error:
+            raise CannotBeMade(self.item.identifier) from error
+
+    def _profile(self) -> bytes:
         item, settings = self.item, self.case.settings
         identifier = profile_identifier(self.case, item.identifier)
         name = next((each.name for each in self.granted.grants if each.policy_id == item.policies[0]), "")

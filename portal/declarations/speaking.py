@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from portal.declarations import addresses, granted, manifest, status
-from portal.declarations.granted import Document, Granted, Maker
+from portal.declarations.granted import CannotBeMade, Document, Granted, Maker
 from portal.declarations.manifest import Manifest
 from portal.declarations.status import BadReport, Known
 from portal.enrollment import commands, management
@@ -98,6 +98,8 @@ def answer(case: Case, message: dict[str, Any]) -> bytes:
     endpoint = text(message, "Endpoint", LONGEST_ENDPOINT)
     if endpoint == "status" and not case.settings.mdm.declarative:
         return b""  # the room is closed: nothing is taken any more
+    if endpoint in ("declaration-items", "status"):
+        _locked(case)
     now = wanted(case)
     if endpoint == "tokens":
         return now.manifest.tokens(case.now)
@@ -112,7 +114,11 @@ def answer(case: Case, message: dict[str, Any]) -> bytes:
     found = now.manifest.find(parts[1], parts[2]) if len(parts) == 3 and parts[0] == "declaration" else None
     if found is None:
         raise NothingThere
-    return found.answer()
+    try:
+        return found.answer()
+    except CannotBeMade as problem:
+        log.exception("policies.cannot_be_made item=%s", problem)
+        raise NothingThere from None
 
 
 def document(case: Case, reference: addresses.Reference) -> Document:
@@ -124,7 +130,11 @@ def document(case: Case, reference: addresses.Reference) -> Document:
     item = now.granted.item(reference.identifier) if now.granted.declared else None
     if item is None or item.token[: addresses.TOKEN_CHARACTERS] != reference.token:
         raise NothingThere
-    found = Maker(case, now.granted, item, version_of(device.os_version)).document(reference.part)
+    try:
+        found = Maker(case, now.granted, item, version_of(device.os_version)).document(reference.part)
+    except CannotBeMade as problem:
+        log.exception("policies.cannot_be_made item=%s", problem)
+        raise NothingThere from None
     if found is None:
         raise NothingThere
     return found
@@ -171,7 +181,8 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
     device = _device(case)
     if not managed(device):
         return False
-    state, now = _state(case), now or wanted(case)
+    state = _state(case) if now is not None else _locked(case)
+    now = now or wanted(case)
     state.due_at = None
     nothing = not now.manifest.declarations and not now.granted.composition.items
     if state.announced == now.token or (state.announced is None and nothing):
@@ -186,7 +197,7 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
 
 def will_look(case: Case) -> None:
     """``case.device`` took the command to look: if it does not come for the list, it is reminded, ever more rarely."""
-    state = _state(case)
+    state = _locked(case)
     if state.fetched != state.announced:
         since = case.now - (state.announced_at or case.now)
         state.due_at = case.now + max(COMES_WITHIN, since)
@@ -194,7 +205,7 @@ def will_look(case: Case) -> None:
 
 def remind(case: Case) -> None:
     """``case.device`` was told everything; if it did not come for it, it is told once more."""
-    device, state = _device(case), _state(case)
+    device, state = _device(case), _locked(case)
     state.due_at = None
     told = managed(device) and state.announced is not None and declares(case.settings, version_of(device.os_version))
     if told and state.fetched != state.announced:
@@ -256,22 +267,29 @@ def _send_profiles(case: Case, state: DeclarativeState, now: Wanted) -> None:
 
 
 def filled(case: Case, command: Command) -> bytes | None:
-    """A command as it is sent: with the profile of a policy in it as that is now. None if it is not wanted any more."""
+    """A command as it is sent: with the profile of a policy in it as that is now. None if it is not wanted any more, or
+    cannot be made."""
     if command.profile is None or command.request_type != "InstallProfile":
         return command.payload
     now, state = wanted(case), _state(case)
     item = now.granted.item(command.profile) if not now.granted.declared else None
     if item is None:
         return None
-    state.profiles = state.profiles | {command.profile: {"token": item.token, "state": State.SENT.value, "reason": ""}}
+    became = {"token": item.token, "state": State.SENT.value, "reason": ""}
+    profile = None
+    try:
+        profile = Maker(case, now.granted, item, version_of(_device(case).os_version)).profile()
+    except CannotBeMade as problem:
+        log.exception("policies.cannot_be_made item=%s", problem)
+        became |= {"state": State.FAILED.value, "reason": "cannot_be_made"}
+    state.profiles = state.profiles | {command.profile: became}
     _note_outcomes(case, now)
-    profile = Maker(case, now.granted, item, version_of(_device(case).os_version)).profile()
-    return commands.with_payload(command, profile)
+    return commands.with_payload(command, profile) if profile is not None else None
 
 
 def answered(case: Case, command: Command) -> None:
     """``case.device`` answered a command with a profile of a policy."""
-    state, identifier = _state(case), command.profile
+    state, identifier = _locked(case), command.profile
     if identifier is None or command.status == "not_now":
         return
     done = command.status == "acknowledged"
@@ -318,7 +336,8 @@ def _note_outcomes(case: Case, now: Wanted) -> None:
         if (row.version, row.state, row.reason or "") == (each.version, each.state, each.reason):
             continue
         row.version, row.state, row.reason, row.at = each.version, each.state.value, each.reason or None, case.now
-        if each.state is State.FAILED:
+        if each.state is State.FAILED and row.failed_version != each.version:
+            row.failed_version = each.version
             detail = {"policy": names[each.policy_id], "reason": each.reason}
             case.record(Event.POLICY_FAILED, actor=Actor.DEVICE, detail=detail)
     for row in before.values():
@@ -344,6 +363,11 @@ def _told(case: Case, now: Wanted) -> Mapping[str, Told]:
         elif state.fetched == now.manifest.token:
             found[item.identifier] = Told(item.token, State.SENT)
     return found
+
+
+def _locked(case: Case) -> DeclarativeState:
+    """The state, locked: before anything is read that its mark is about."""
+    return case.store.declarative_state(_device(case), lock=True)
 
 
 def _state(case: Case) -> DeclarativeState:

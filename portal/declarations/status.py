@@ -51,6 +51,7 @@ SINCE: dict[str, tuple[int, ...]] = {
 """Since which iOS user enrollment allows each of both."""
 VERSION = "device.operating-system.version"
 _A_VERSION = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}")
+_A_CODE = re.compile(r"[A-Za-z0-9._-]{1,80}")
 VALID = ("valid", "invalid", "unknown")
 MOST_REASONS = 3
 _KINDS = ("activations", "configurations", "assets", "management")
@@ -207,7 +208,7 @@ def _reasons(told: Any) -> list[str]:
     """Apple's codes; what it says beside them is free text, which may name anything."""
     found = told if isinstance(told, list) else []
     codes = (each.get("code") for each in found[:MOST_REASONS] if isinstance(each, dict))
-    return [text(code) for code in codes if isinstance(code, str)]
+    return [code for code in codes if isinstance(code, str) and _A_CODE.fullmatch(code)]
 
 
 def is_version(told: str) -> bool:

@@ -140,9 +140,10 @@ def open_profile(content: object) -> Profile:
         values = plists.read(cms.verify(content, largest=LARGEST_PROFILE).content if is_signed else content, once=True)
         if not plists.text(values, "PayloadIdentifier", 255):
             raise CommandForbidden("InstallProfile", "unreadable")
-    except (plists.BadPlist, cms.CmsError, KeyError, TypeError):
+        written = plistlib.dumps(values)  # also what is signed: what cannot be written may not be understood
+    except (plists.BadPlist, cms.CmsError, KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise CommandForbidden("InstallProfile", "unreadable") from None
-    return Profile(values, content if is_signed else plistlib.dumps(values))
+    return Profile(values, content if is_signed else written)
 
 
 def _refuse(request_type: str, reason: str, parts: set[Any]) -> None:

@@ -96,8 +96,11 @@ class Store(Protocol):
         """One command of a device, whatever became of it."""
         ...
 
-    def declarative_state(self, device: Device) -> DeclarativeState:
-        """What a device reported by declarative management; made when it is first asked for."""
+    def declarative_state(self, device: Device, *, lock: bool = False) -> DeclarativeState:
+        """What a device reported by declarative management; made when it is first asked for.
+
+        ``lock``: a mark that is set meanwhile waits until what it is about was decided, and stays.
+        """
         ...
 
     def granted(self, person_id: str) -> Sequence[Grant]:

@@ -189,6 +189,18 @@ PART_PROBLEM = Labels(
         "too_long": N_("That is too long."),
         "too_large": N_("The file is too large."),
         "secret_again": N_("Enter this again: where it is sent, or how, has changed."),
+        "secret_upload_again": N_(
+            "This part came from a file, with a secret that has no field here. To change where it is sent, upload it "
+            "again."
+        ),
+        "trusted_by": N_(
+            "Another part sends a secret by this certificate. Add the new certificate beside this one and choose it "
+            "there: then the secret is asked for again."
+        ),
+        "changed": N_("Somebody else changed this meanwhile. Open it again."),
+        "control_character": N_("There are characters in it that cannot be sent."),
+        "cannot_be_written": N_("It cannot be written as a profile."),
+        "uuid_twice": N_("Two payloads in the file have the same PayloadUUID."),
         "subject": N_("Write it like O=Example, CN={username}."),
         "fingerprint": N_("Enter the fingerprint in hexadecimal digits."),
         "certificate": N_("That is no certificate. Upload a PEM or DER file."),

@@ -12,8 +12,8 @@ from portal.models.devices import DeclarativeState, Device
 from portal.models.enrollment import EnrollmentRequest
 from portal.models.people import Person
 
-IN_POLICIES = ("username", "name", "email", "managed_apple_account")
-"""What of a person may stand in a policy."""
+IN_POLICIES = ("username", "name", "email", "disabled_at")
+"""What of a person may stand in a policy, or decide whether they get any."""
 
 
 class Policy(Base):
@@ -82,7 +82,10 @@ class Membership(Base):
 
 
 class DevicePolicy(Base):
-    """What became of one policy on one device (``policies.outcome``)."""
+    """What became of one policy on one device (``policies.outcome``).
+
+    ``failed_version``: the last one whose failing was told; a device that changes its mind fills no trail.
+    """
 
     __tablename__ = "device_policies"
     __table_args__ = (Index("ix_device_policies_policy_id", "policy_id", "state"), {"info": {BELONGS: True}})
@@ -92,6 +95,7 @@ class DevicePolicy(Base):
     version: Mapped[int]
     state: Mapped[str] = mapped_column(String(12))
     reason: Mapped[str | None] = mapped_column(String(120))
+    failed_version: Mapped[int | None]
     at: Mapped[datetime]
 
 

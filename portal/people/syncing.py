@@ -59,8 +59,7 @@ def sync(session: Session, settings: Settings, found: Found, now: datetime) -> t
     if changes & SIGN_INS_END_WITH and "added" not in changes:
         people.end_sign_ins(session, person)
     session.flush()
-    told = found.groups is not None and settings.policies.enabled
-    if told and policies.set_groups(session, person.id, found.source, found.groups or ()):
+    if settings.policies.enabled and policies.set_groups(session, person.id, found.source, found.groups):
         policies.mark(session, person.id, now)
     return person, changes
 

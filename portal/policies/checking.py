@@ -17,7 +17,7 @@ FORBIDDEN = frozenset({"unreadable", "too_large", "no_payload", "removal", "unkn
 """Problems for which nobody gets the profile."""
 BROKEN = frozenset({"missing", "wrong_type", "not_a_choice", "out_of_range", "certificate_elsewhere", "outer_identity",
                     "needs_uuid", "twice", "nothing_enabled", "password_with_oauth", "host_missing", "sso_needs",
-                    "no_password"})  # fmt: skip
+                    "no_password", "too_many", "uuid_twice", "control_character", "cannot_be_written"})  # fmt: skip
 """Problems for which a part of it would not work."""
 NOTED = frozenset({"ignored", "removed", "unknown_key", "newer_ios", "deprecated"})
 """What is no reason not to use it."""
@@ -149,6 +149,8 @@ def _together(kind: str, values: dict[str, Any], certificates: set[str]) -> Iter
         yield Problem(kind, "EAPClientConfiguration.OuterIdentity", "outer_identity")
     if kind == "com.apple.eas.account":
         yield from _exchange(kind, values)
+    if kind == "com.apple.security.scep" and not _is_subject(_inside(values, "PayloadContent").get("Subject", [])):
+        yield Problem(kind, "PayloadContent.Subject", "wrong_type", "array")
     if kind == "com.apple.extensiblesso":
         missing = {"Credential": ("Hosts", "Realm"), "Redirect": ("URLs",)}.get(str(values.get("Type")), ())
         yield from (Problem(kind, each, "sso_needs", str(values["Type"])) for each in missing if not values.get(each))
@@ -158,6 +160,23 @@ def _together(kind: str, values: dict[str, Any], certificates: set[str]) -> Iter
     needed = NEEDS_UUID.get(kind)
     if needed is not None and not values.get(needed):
         yield Problem(kind, needed, "needs_uuid")
+
+
+def _inside(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _is_subject(value: object) -> bool:
+    """Levels of pairs: ``[[["O", "Example"]], [["CN", "..."]]]``."""
+    return isinstance(value, list) and all(
+        isinstance(level, list)
+        and level
+        and all(
+            isinstance(pair, list) and len(pair) == 2 and all(isinstance(each, str) for each in pair) for pair in level
+        )
+        for level in value
+    )
 
 
 def _exchange(kind: str, values: dict[str, Any]) -> Iterator[Problem]:

@@ -59,7 +59,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A part that a device does not get: ``old_ios`` (``detail``: the iOS it needs) or ``no_value`` (of a variable)."""
+    """A part that a device does not get: ``old_ios`` (``detail``: the iOS it needs), ``no_value`` (of a variable), or
+    ``needs`` (``detail``: the type of a part that it refers to and that is left out)."""
 
     policy_id: str
     uuid: str
@@ -88,7 +89,7 @@ def compose(
     ``again``: how often everything was asked to be sent anew; each time all tokens are others.
     """
     left: list[LeftOut] = []
-    usable = [(grant, [part for part in grant.parts if _fits(grant, part, recipient, ios, left)]) for grant in grants]
+    usable = [(grant, _whole(grant, recipient, ios, left)) for grant in grants]
     items = [*_passcode(usable)]
     merged, contradictions = _restrictions(usable)
     items += merged
@@ -102,6 +103,19 @@ def compose(
     if again:
         items = [replace(each, token=_token(str(again), each.token)) for each in items]
     return Composition(tuple(items), tuple(left), tuple(contradictions))
+
+
+def _whole(grant: Grant, recipient: Recipient, ios: tuple[int, ...], left: list[LeftOut]) -> list[Outline]:
+    """The parts of a policy that fit, without those that refer to one that does not."""
+    found = [part for part in grant.parts if _fits(grant, part, recipient, ios, left)]
+    while len(found) < len(grant.parts):
+        gone = {part.uuid: part.type for part in grant.parts} | dict.fromkeys((part.uuid for part in found), "")
+        lost = [(part, next((gone[each] for each in part.needs if gone.get(each)), "")) for part in found]
+        if not any(needed for _, needed in lost):
+            break
+        left += [LeftOut(grant.policy_id, part.uuid, "needs", needed) for part, needed in lost if needed]
+        found = [part for part, needed in lost if not needed]
+    return found
 
 
 def _fits(grant: Grant, part: Outline, recipient: Recipient, ios: tuple[int, ...], left: list[LeftOut]) -> bool:

@@ -8,10 +8,12 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from portal.policies import catalogue
@@ -22,8 +24,22 @@ RESTRICTIONS = catalogue.RESTRICTIONS
 MERGED = (PASSCODE, RESTRICTIONS)
 """Kinds of which a person gets one, made of those of all their policies."""
 MOST_PARTS = 40
-SECRET_ENDINGS = ("Password", "Secret", "Challenge", "HeaderMagic")
-_IDENTITY = ("com.apple.security.pkcs12", "PayloadContent")
+_SECRET = re.compile(
+    r"password|passphrase|passcode|secret|challenge|token|authorization|credential|cookie|bearer|headermagic|psk"
+    r"|(?:api|private|shared|access)[-_ ]?key",
+    re.IGNORECASE,
+)
+"""Names under which something secret stands, Apple's and those of apps and servers that an upload may hold."""
+_NO_SECRET = re.compile(r"(?:URL|UUID|Type|Method|Name|Identifier|Count|Date|Source|Encryption)$")
+_OTHER_SECRETS = frozenset(
+    {
+        ("com.apple.security.pkcs12", "PayloadContent"),
+        ("com.apple.security.acme", "ClientIdentifier"),
+        ("com.apple.eas.account", "Certificate"),
+    }
+)
+_HEADERS = re.compile(r"HTTPHeader", re.IGNORECASE)
+"""Of a dictionary of HTTP headers every one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,10 @@ class Part:
         """What Apple calls this kind."""
         known = catalogue.load().payloads.get(self.type)
         return known.title if known is not None else self.type
+
+
+REFERS = re.compile(r"Certificate(?:Anchor)?UUID$|TLSTrustedCertificates$")
+"""Keys whose values are PayloadUUIDs of other payloads in the same profile."""
 
 
 def new_part(kind: str, values: Mapping[str, Any]) -> Part:
@@ -81,27 +101,68 @@ def _rich(value: Any) -> Any:
     return [_rich(each) for each in value] if isinstance(value, list) else value
 
 
+@lru_cache(maxsize=4096)
 def is_secret(kind: str, path: str) -> bool:
-    """Whether what stands at this dotted path of a payload is never shown again."""
-    name = path.rpartition(".")[2]
-    return name.endswith(SECRET_ENDINGS) or (kind, path) == _IDENTITY or name in ("Certificate",)
+    """Whether what stands at this dotted path of a payload is never shown again, and nothing is put into it.
+
+    A switch is no secret, whatever it is called.
+    """
+    if (kind, path) in _OTHER_SECRETS:
+        return True
+    key = _key(kind, path)
+    if key is not None and key.type in ("boolean", "integer", "real", "date"):
+        return False
+    *around, name = [part for part in path.split(".") if not part.isdigit()]
+    if any(_HEADERS.search(each) for each in around):
+        return True
+    return bool(_SECRET.search(name)) and not _NO_SECRET.search(name)
 
 
-def secrets(part: Part) -> Iterator[tuple[str, Any]]:
+def _key(kind: str, path: str) -> catalogue.Key | None:
+    """What Apple says of the key at a dotted path; None if it does not know it."""
+    payload = catalogue.load().payloads.get(kind)
+    keys, found = payload.keys if payload is not None else {}, None
+    for name in path.split("."):
+        if name.isdigit() and found is not None and found.type == "array":
+            found = next(iter(found.keys.values()), None)
+        else:
+            found = keys.get(name)
+        if found is None:
+            return None
+        keys = found.keys
+    return found
+
+
+def holds_secret(kind: str, path: str, value: object) -> bool:
+    """The same of a value that stands there: a switch and nothing are no secrets."""
+    return not isinstance(value, bool) and value not in ("", b"") and is_secret(kind, path)
+
+
+def secrets(part: Part) -> dict[str, Any]:
     """The secrets of a part, by dotted path."""
-    for path, value in walk(part.values):
-        if is_secret(part.type, path) and not isinstance(value, bool):
-            yield path, value
+    return {path: value for path, value in walk(part.values) if holds_secret(part.type, path, value)}
 
 
 def walk(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that is no dictionary, by its dotted path; lists as they are."""
+    """Every value that is no dictionary, by its dotted path; lists as they are, unless they hold dictionaries."""
     for key, value in values.items():
         here = f"{prefix}.{key}" if prefix else str(key)
         if isinstance(value, Mapping):
             yield from walk(value, here)
+        elif isinstance(value, list) and any(isinstance(each, Mapping | list) for each in value):
+            yield from walk({str(number): each for number, each in enumerate(value)}, here)
         else:
             yield here, value
+
+
+def references(part: Part) -> set[str]:
+    """The PayloadUUIDs of parts that this one refers to: identities, certificates."""
+    found: set[str] = set()
+    for path, value in walk(part.values):
+        *_, name = [each for each in path.split(".") if not each.isdigit()]
+        if REFERS.search(name):
+            found |= {each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)}
+    return found
 
 
 def at(values: Mapping[str, Any], path: str) -> Any:
@@ -124,7 +185,8 @@ def put(values: dict[str, Any], path: str, value: Any) -> None:
 class Outline:
     """What decides about one part: which content it is (``digest``), whose data it needs, since which iOS it works.
 
-    ``native``: it can be declared by itself; ``values``: only of parts that are merged.
+    ``native``: it can be declared by itself; ``values``: only of parts that are merged; ``needs``: the parts of the
+    same policy that it refers to.
     """
 
     uuid: str
@@ -134,6 +196,7 @@ class Outline:
     since: tuple[int, ...]
     native: bool
     values: Mapping[str, Any] | None = None
+    needs: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """To be kept; ``outline_from`` is the way back."""
@@ -145,17 +208,19 @@ class Outline:
             "since": list(self.since),
             "native": self.native,
             "values": self.values,
+            "needs": list(self.needs),
         }
 
 
 def outline_from(told: Mapping[str, Any]) -> Outline:
     """What ``Outline.as_json`` wrote."""
-    return Outline(**{**told, "variables": tuple(told["variables"]), "since": tuple(told["since"])})
+    lists = {name: tuple(told.get(name, ())) for name in ("variables", "since", "needs")}
+    return Outline(**{**told, **lists})
 
 
 def outline(parts: Sequence[Part], key: bytes, native: Callable[[Part], bool]) -> list[Outline]:
     """What is told of ``parts``; ``key`` keeps anybody from guessing a secret by its digest."""
-    made = []
+    made, names = [], {each.uuid for each in parts}
     for each in parts:
         known = catalogue.load().payloads[each.type]
         content = write([each])
@@ -168,6 +233,7 @@ def outline(parts: Sequence[Part], key: bytes, native: Callable[[Part], bool]) -
                 since=tuple(int(number) for number in known.since.split(".")),
                 native=native(each),
                 values=dict(each.values) if each.type in MERGED else None,
+                needs=tuple(sorted(references(each) & names)),
             )
         )
     return made

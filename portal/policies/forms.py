@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
-from portal.policies import catalogue
+from portal.policies import catalogue, holding
 from portal.policies.catalogue import Key
-from portal.policies.content import PASSCODE, RESTRICTIONS, Part, at, is_secret, put, walk
+from portal.policies.content import PASSCODE, RESTRICTIONS, Part, at, is_secret, put
 
 WIFI, EXCHANGE, MAIL = "com.apple.wifi.managed", "com.apple.eas.account", "com.apple.mail.managed"
 CALENDAR, CONTACTS = "com.apple.caldav.account", "com.apple.carddav.account"
@@ -196,13 +196,6 @@ LARGEST_ICON = 400
 """Pixels, each way."""
 LARGEST_FILE = 200_000
 """Bytes of an uploaded certificate or picture."""
-SENT_TO = re.compile(
-    r"host|server|url|ssid|remote|address|port\b|portnumber|ssl|auth|encryption|trusted|anchor|domain|realm|vpnuuid|"
-    r"bundle|identifier|certificate|type|name",
-    re.IGNORECASE,
-)
-"""Keys that say where a secret goes and how safely: it is asked for again when one of them becomes another."""
-NOT_SENT_TO = re.compile(r"description|AccountName|UserDefinedName", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +325,6 @@ def read(kind: str, before: Part | None, entered: Entered) -> tuple[dict[str, An
     front, behind = fields(kind)
     values = _copy(before.values) if before is not None else _copy({PASSCODE: BEGINNINGS[PASSCODE]}.get(kind, {}))
     problems: dict[str, str] = {}
-    kept: list[str] = []
     for field in (*front, *behind):
         try:
             value = _entered(field, entered)
@@ -342,8 +334,6 @@ def read(kind: str, before: Part | None, entered: Entered) -> tuple[dict[str, An
         if value is None and field.kind in ("secret", "file"):
             if entered.text(f"forget.{field.path}"):
                 _drop(values, field.path)
-            elif at(values, field.path) is not None and is_secret(kind, field.path):
-                kept.append(field.path)
         elif value is None:
             _drop(values, field.path)
         else:
@@ -354,20 +344,14 @@ def read(kind: str, before: Part | None, entered: Entered) -> tuple[dict[str, An
     if kind == ROOT and isinstance(content, bytes):
         values["PayloadContent"] = as_der(content) or content
     problems = _files(kind, values) | problems
-    if before is not None and kept and _goes_elsewhere(kind, before.values, values):
-        problems |= dict.fromkeys(kept, "secret_again")
+    if before is not None:
+        there = {field.path for field in (*front, *behind)}
+        for path in holding.sent_elsewhere(before, Part(before.uuid, kind, values)):
+            if path in there:
+                problems.setdefault(path, "secret_again")
+            else:  # from an upload: there is no field to enter it again
+                problems.setdefault("", "secret_upload_again")
     return values, problems
-
-
-def _goes_elsewhere(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    def target(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            path: value
-            for path, value in walk(values)
-            if SENT_TO.search(path) and not NOT_SENT_TO.search(path) and not is_secret(kind, path)
-        }
-
-    return target(before) != target(after)
 
 
 def _entered(field: Field, entered: Entered) -> Any:
@@ -406,7 +390,7 @@ def _as(field: Field, text: str) -> Any:
 
 
 def _number(text: str) -> int:
-    if not text.lstrip("-").isdigit() or len(text) > 12:
+    if not re.fullmatch(r"-?[0-9]{1,12}", text):
         raise Wrong("number")
     return int(text)
 

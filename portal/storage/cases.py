@@ -332,9 +332,9 @@ class Cases:
             found = self.session.scalar(select(Command).where(Command.uuid == uuid, Command.device_id == device.id))
         return found
 
-    def declarative_state(self, device: Device) -> DeclarativeState:
+    def declarative_state(self, device: Device, *, lock: bool = False) -> DeclarativeState:
         """See Store."""
-        state = self.session.get(DeclarativeState, device.id)
+        state = self.session.get(DeclarativeState, device.id, with_for_update=True if lock else None)
         if state is None:
             state = DeclarativeState(device_id=device.id, known={})
             self.session.add(state)

@@ -10,6 +10,7 @@ from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, updat
 from sqlalchemy.orm import Session
 
 from portal import audit
+from portal.database import lock_name
 from portal.events import Event
 from portal.models import (
     DeclarativeState,
@@ -21,7 +22,8 @@ from portal.models import (
     PolicyAudience,
     PolicyVersion,
 )
-from portal.policies import content, native
+from portal.policies import accepting, content, native
+from portal.policies.checking import Problem
 from portal.policies.composing import Grant
 from portal.policies.content import Outline, Part, outline_from
 from portal.vault import Vault
@@ -38,6 +40,18 @@ class NameTaken(Exception):
 
 class NothingNew(Exception):
     """The draft is what was published already, or there is none."""
+
+
+class NotUsable(Exception):
+    """Something in the draft would not work on any device; ``problem`` says what."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.problem)
+        self.problem = problem
+
+
+class ChangedMeanwhile(Exception):
+    """It is not what whoever decided had seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +109,7 @@ def outlines(session: Session, policy_id: str, number: int) -> tuple[Outline, ..
     return known[policy_id, number]
 
 
-MOST_REMEMBERED = 500
+MOST_REMEMBERED = 5000
 
 
 @lru_cache(maxsize=1)
@@ -185,10 +199,15 @@ def newest(session: Session, policy: Policy) -> int | None:
     return session.scalar(select(func.max(PolicyVersion.number)).where(PolicyVersion.policy_id == policy.id))
 
 
+def in_use(policy: Policy) -> int | None:
+    """The number of the version that is on trial, else of the one that everybody has."""
+    return policy.pilot_version or policy.version
+
+
 def current(session: Session, vault: Vault, policy: Policy) -> tuple[Part, ...]:
-    """What one goes on writing from: the draft, else the newest version, else nothing."""
+    """What one goes on writing from: the draft, else the version in use, else nothing."""
     written = draft(vault, policy)
-    number = newest(session, policy) if written is None else None
+    number = in_use(policy) if written is None else None
     return written if written is not None else opened(session, vault, policy.id, number) if number else ()
 
 
@@ -211,16 +230,42 @@ def publish(
     now: datetime,
     *,
     pilot: bool,
-    restored: int | None = None,
 ) -> PolicyVersion:
     """Make the draft the next version: for everybody who gets the policy, or for its pilot group first.
 
-    Raises NothingNew.
+    Raises NothingNew, NotUsable.
     """
     written = draft(vault, policy)
-    before = newest(session, policy)
-    if written is None or (before is not None and written == opened(session, vault, policy.id, before)):
+    if written is None:
         raise NothingNew
+    made = _next(session, vault, policy, written, actor, now, pilot=pilot)
+    drop_draft(policy)
+    return made
+
+
+def restore(session: Session, vault: Vault, policy: Policy, number: int, actor: str, now: datetime) -> PolicyVersion:
+    """Publish an old version's content as a new one; a draft stays as it is. Raises NothingNew, NotUsable."""
+    written = opened(session, vault, policy.id, number)
+    return _next(session, vault, policy, written, actor, now, pilot=False, restored=number)
+
+
+def _next(
+    session: Session,
+    vault: Vault,
+    policy: Policy,
+    written: tuple[Part, ...],
+    actor: str,
+    now: datetime,
+    *,
+    pilot: bool,
+    restored: int | None = None,
+) -> PolicyVersion:
+    used, before = in_use(policy), newest(session, policy)
+    if used is not None and written == opened(session, vault, policy.id, used):
+        raise NothingNew
+    wrong = accepting.worst(accepting.problems(written))
+    if wrong is not None:
+        raise NotUsable(wrong)
     made = PolicyVersion(
         policy_id=policy.id,
         number=(before or 0) + 1,
@@ -232,7 +277,6 @@ def publish(
     )
     session.add(made)
     session.flush()
-    drop_draft(policy)
     if pilot:
         policy.pilot_version = made.number
     else:
@@ -240,12 +284,6 @@ def publish(
     policy.changed_at = now
     _record(session, policy, Event.POLICY_PUBLISHED, actor, now, version=made.number, pilot=pilot)
     return made
-
-
-def restore(session: Session, vault: Vault, policy: Policy, number: int, actor: str, now: datetime) -> PolicyVersion:
-    """Publish an old version's content as a new one. Raises NothingNew."""
-    save_draft(vault, policy, opened(session, vault, policy.id, number), actor, now)
-    return publish(session, vault, policy, actor, now, pilot=False, restored=number)
 
 
 def settle_pilot(session: Session, policy: Policy, to_all: bool, actor: str, now: datetime) -> None:
@@ -265,6 +303,15 @@ def versions(session: Session, policy: Policy) -> list[PolicyVersion]:
     return list(session.scalars(query))
 
 
+def audiences(session: Session) -> dict[str, list[Line]]:
+    """Who gets which policy."""
+    found: dict[str, list[Line]] = {}
+    query = select(PolicyAudience).order_by(PolicyAudience.side, PolicyAudience.kind, PolicyAudience.value)
+    for each in session.scalars(query):
+        found.setdefault(each.policy_id, []).append(Line(each.side, each.kind, each.value))
+    return found
+
+
 def audience(session: Session, policy_id: str) -> list[Line]:
     """Who gets a policy."""
     query = select(PolicyAudience).where(PolicyAudience.policy_id == policy_id)
@@ -282,8 +329,10 @@ def set_audience(session: Session, policy: Policy, lines: Iterable[Line], actor:
         rows = [{"policy_id": policy.id, "side": e.side, "kind": e.kind, "value": e.value} for e in wanted]
         session.execute(insert(PolicyAudience), rows)
     policy.changed_at = now
-    told = [f"{each.side} {each.kind} {each.value}".strip() for each in sorted(wanted - before, key=repr)[:20]]
-    gone = [f"{each.side} {each.kind} {each.value}".strip() for each in sorted(before - wanted, key=repr)[:20]]
+    told, gone = (
+        [f"{each.side} {each.kind} {each.value}".strip() for each in sorted(some, key=repr)]
+        for some in (wanted - before, before - wanted)
+    )
     _record(session, policy, Event.POLICY_AUDIENCE, actor, now, added=told, removed=gone)
 
 
@@ -302,6 +351,7 @@ def counts(session: Session) -> dict[str, dict[str, int]]:
 
 
 def _check_name(session: Session, name: str, own_id: str | None) -> None:
+    lock_name(session, "names of policies")
     taken = select(Policy.id).where(func.lower(Policy.name) == name.lower(), Policy.archived_at.is_(None))
     if session.scalar(taken.where(Policy.id != own_id) if own_id else taken) is not None:
         raise NameTaken
@@ -315,11 +365,15 @@ def _record(session: Session, policy: Policy, event: Event, actor: str, now: dat
 # --- groups ------------------------------------------------------------------------------------------------------
 
 
-def set_groups(session: Session, person_id: str, source: str, names: Iterable[str]) -> bool:
-    """Somebody is in exactly these groups of a source; whether that is new. Names that are too long are left out."""
-    wanted = {full for name in names if len(full := f"{source}:{name}") <= LONGEST_GROUP}
-    theirs = (Membership.person_id == person_id, Membership.source == source)
+def set_groups(session: Session, person_id: str, source: str, names: Iterable[str] | None) -> bool:
+    """Somebody is in exactly these groups of a source, and in none of a source that they were of before; whether that
+    is new. ``names`` None: the source did not tell. Those that are too long, or cannot be shown, are left out."""
+    theirs = (Membership.person_id == person_id, Membership.source != LIST)
     before = set(session.scalars(select(Membership.name).where(*theirs)))
+    if names is None:
+        wanted = {full for full in before if full.startswith(f"{source}:")}
+    else:
+        wanted = {full for name in names if len(full := f"{source}:{name}") <= LONGEST_GROUP and full.isprintable()}
     if wanted == before:
         return False
     session.execute(delete(Membership).where(*theirs, Membership.name.in_(before - wanted)))
@@ -332,13 +386,29 @@ def set_groups(session: Session, person_id: str, source: str, names: Iterable[st
 def mark(session: Session, person_id: str, now: datetime) -> None:
     """What somebody gets may be another now: the worker looks at their devices."""
     theirs = select(Device.id).join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
-    theirs = theirs.where(EnrollmentRequest.person_id == person_id, Device.ended_at.is_(None))
-    session.execute(update(DeclarativeState).where(DeclarativeState.device_id.in_(theirs)).values(due_at=now))
+    managed = (Device.enrolled_at.is_not(None), Device.ended_at.is_(None), Device.server.is_(None))
+    theirs = theirs.where(EnrollmentRequest.person_id == person_id, *managed)
+    mark_devices(session, session.scalars(theirs).all(), now)
+
+
+def mark_devices(session: Session, ids: Sequence[str], now: datetime) -> None:
+    """The worker looks at these devices; locked in the order in which whoever tells them locks them."""
+    if not ids:
+        return
+    query = select(DeclarativeState.device_id).where(DeclarativeState.device_id.in_(ids))
+    in_order = query.join(Device, Device.id == DeclarativeState.device_id).order_by(Device.request_id)
+    known = set(session.scalars(in_order.with_for_update(of=DeclarativeState)))
+    session.execute(update(DeclarativeState).where(DeclarativeState.device_id.in_(known)).values(due_at=now))
+    missing = [{"device_id": each, "known": {}, "profiles": {}, "due_at": now} for each in ids if each not in known]
+    if missing:
+        session.execute(insert(DeclarativeState), missing)
 
 
 LONGEST_GROUP = 255
 
 
+MOST_TOLD = 500
+"""Names in one entry of the trail, each way."""
 LIST = "list"
 """The source of groups that admins keep."""
 
@@ -355,7 +425,13 @@ def set_list(session: Session, name: str, people: set[str], actor: str, now: dat
         session.execute(insert(Membership), rows)
     of_it = select(PolicyAudience.policy_id).where(PolicyAudience.kind == GROUP, PolicyAudience.value == full)
     session.execute(update(Policy).where(Policy.id.in_(of_it)).values(changed_at=now))
-    detail = {"list": name, "added": len(people - before), "removed": len(before - people)}
+    came, went = sorted(people - before), sorted(before - people)
+    detail = {
+        "list": name,
+        "added": len(came),
+        "removed": len(went),
+        "who": {"in": came[:MOST_TOLD], "out": went[:MOST_TOLD]},
+    }
     audit.record(session, audit.SETTINGS, Event.LIST_SAVED, now, actor=actor, detail=detail)
 
 
@@ -363,3 +439,8 @@ def groups(session: Session) -> list[tuple[str, int]]:
     """Every group that somebody is in, and how many are."""
     query = select(Membership.name, func.count()).group_by(Membership.name).order_by(Membership.name)
     return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def count_groups(session: Session) -> int:
+    """How many groups are known."""
+    return session.scalar(select(func.count(Membership.name.distinct()))) or 0

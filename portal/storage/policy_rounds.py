@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, or_, select
 from sqlalchemy.orm import Session
 
 from portal.database import Database, lock_name
@@ -59,7 +59,7 @@ def plan(database: Database, settings: Settings, now: datetime) -> int:
                 break
             after = rows[-1].id
             changed = list(_changed(session, settings, rows))
-            _mark(session, [row.id for row in changed], now)
+            policies.mark_devices(session, [row.id for row in changed], now)
             count += len(changed)
     with database.transaction() as session:
         lock_name(session, PLANNED)
@@ -127,7 +127,8 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
             Person.username,
             Person.name,
             Person.email,
-            Person.managed_apple_account,
+            EnrollmentRequest.managed_apple_account,
+            Person.disabled_at,
             DeclarativeState.announced,
             DeclarativeState.known,
             DeclarativeState.again,
@@ -149,8 +150,9 @@ def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]]) -> 
         declared = speaking.declares(settings, ios)
         known = row.known or {}
         told = speaking.basic(settings, ios, known.get("supported"))
-        recipient = Recipient(row.email, row.managed_apple_account or "", row.username, row.name)
-        composition = composing.compose(grants.get(row.person_id, []), recipient, ios, declared, row.again or 0)
+        theirs = grants.get(row.person_id, []) if row.disabled_at is None else []
+        recipient = Recipient(row.email, row.managed_apple_account, row.username, row.name)
+        composition = composing.compose(theirs, recipient, ios, declared, row.again or 0)
         if declared:
             told = told.with_(tuple(granted.declarations(composition.items)))
         if _is_new(row.announced, told, composition, declared):
@@ -200,16 +202,3 @@ def _sides(lines: Sequence[PolicyAudience]) -> dict[str, set[str]]:
         key = "everybody" if line.kind == policies.EVERYBODY else f"{line.kind}:{line.value}"
         found.setdefault(key, set()).add(line.side)
     return found
-
-
-def _mark(session: Session, ids: list[str], now: datetime) -> None:
-    if not ids:
-        return
-    session.execute(update(DeclarativeState).where(DeclarativeState.device_id.in_(ids)).values(due_at=now))
-    known = set(session.scalars(select(DeclarativeState.device_id).where(DeclarativeState.device_id.in_(ids))))
-    missing = [each for each in ids if each not in known]
-    if missing:
-        session.execute(
-            insert(DeclarativeState),
-            [{"device_id": each, "known": {}, "profiles": {}, "due_at": now} for each in missing],
-        )

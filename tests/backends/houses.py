@@ -124,12 +124,16 @@ class House:
         answered: list[str] = []
         for _ in range(MOST_CONNECTIONS):
             self.until(lambda: not self.commands("queued") or not self.portal.backend.keeps_queue)
-            waited = self._waiting(phone)
-            answered += phone.connect()
-            self.until(lambda: self.pending() == 0 and not waited & self._waiting(phone, "sent"))
+            answered += self._connect_once(phone)
             if not self._waiting(phone):
                 return answered
         raise AssertionError(f"after {answered} there is always something more")
+
+    def _connect_once(self, phone: IPhone) -> list[str]:
+        waited = self._waiting(phone)
+        answered = phone.connect()
+        self.until(lambda: self.pending() == 0 and not waited & self._waiting(phone, "sent"))
+        return answered
 
     def _waiting(self, phone: IPhone, *states: str) -> set[int]:
         """The commands that it would fetch, or in these states."""

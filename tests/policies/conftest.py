@@ -1,5 +1,7 @@
 """Policies by hand: made, published and given, without the pages."""
 
+from dataclasses import replace
+
 import pytest
 
 from portal import clock
@@ -7,6 +9,8 @@ from portal.policies.content import Part, new_part
 from portal.storage import policies, policy_rounds
 from portal.storage.cases import Given
 from portal.storage.policies import Line
+from tests.factories import phone
+from tests.pages import Browser
 
 EVERYBODY = (Line("in", "everybody"),)
 
@@ -96,3 +100,17 @@ def held_policies(company, configure, clock):
     """The room, open."""
     configure(policies__enabled=True)
     return Policies(company.portal, clock)
+
+
+@pytest.fixture
+def enrolled(app, company):
+    """Enrolls somebody's phone; the phone and its device."""
+
+    def enroll(username="erika", number=0, ios=None, person=None):
+        invitation = company.invite(person or company.person(username))
+        held = phone(app, number)
+        held.model = replace(held.model, os_version=ios) if ios else held.model
+        held.install(Browser(app).walk_to("profile", invitation).download())
+        return held, company.device(invitation).id
+
+    return enroll

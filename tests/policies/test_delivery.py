@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
 from sqlalchemy import select
 
 from portal import people
@@ -12,19 +11,6 @@ from portal.storage.policies import Line
 from tests.factories import phone
 from tests.pages import Browser
 from tests.policies.conftest import EVERYBODY, mail, passcode, restrictions, wifi
-
-
-@pytest.fixture
-def enrolled(app, company):
-    """Enrolls somebody's phone; the phone and its device."""
-
-    def enroll(username="erika", number=0):
-        invitation = company.invite(company.person(username))
-        held = phone(app, number)
-        held.install(Browser(app).walk_to("profile", invitation).download())
-        return held, company.device(invitation).id
-
-    return enroll
 
 
 def test_a_policy_reaches_a_phone_and_is_reported(held_policies, enrolled):

@@ -1,5 +1,6 @@
 """Policies: what they are called and made of, who gets them, what became of them."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import datetime
 
@@ -14,7 +15,19 @@ from portal.models import Person, Policy, PolicyVersion
 from portal.policies import content, native
 from portal.policies.content import Part
 from portal.storage import policies
-from portal.storage.policies import EVERYBODY, GROUP, IN, OUT, PERSON, PILOT, Line, NameTaken, NothingNew
+from portal.storage.policies import (
+    EVERYBODY,
+    GROUP,
+    IN,
+    OUT,
+    PERSON,
+    PILOT,
+    ChangedMeanwhile,
+    Line,
+    NameTaken,
+    NothingNew,
+    NotUsable,
+)
 from portal.web import visits
 from portal.web.admin import blueprint
 from portal.web.admin.settings_pages import SaveForm
@@ -24,6 +37,8 @@ from portal.web.staff.proof import fresh_proof
 NOTICE = "policy_notice"
 MOST_PEOPLE = 500
 """By name in one audience; more belong into a list."""
+MOST_GROUPS = 60
+"""To choose from on one page; others are written by name."""
 SIDES = (IN, OUT, PILOT)
 
 
@@ -52,7 +67,7 @@ def _list(name: str = "", problem: str | None = None) -> str:
         elsewhere=current_portal.backend.elsewhere if current_portal.backend.does.policies else None,
         policies=found,
         counts=policies.counts(db_session) if found else {},
-        audiences={each.id: policies.audience(db_session, each.id) for each in found},
+        audiences=policies.audiences(db_session) if found else {},
         name=name,
         problem=problem,
         notice=session.pop(NOTICE, None),
@@ -100,10 +115,13 @@ def show(policy_id: str, problem: str | None = None, detail: str = "") -> str:
         parts=parts,
         native=native.can_be,
         published=policies.newest(db_session, policy),
+        seen=_seen(policy),
         versions=policies.versions(db_session, policy),
         everybody=any((each.side, each.kind) == (IN, EVERYBODY) for each in lines),
-        groups=policies.groups(db_session),
+        groups=_groups(lines),
         chosen={side: [each.value for each in lines if (each.side, each.kind) == (side, GROUP)] for side in SIDES},
+        many_groups=policies.count_groups(db_session) > MOST_GROUPS,
+        audience_seen=_audience_seen(lines),
         named={
             side: [
                 names[each.value] for each in lines if (each.side, each.kind) == (side, PERSON) and each.value in names
@@ -141,12 +159,42 @@ def publish_policy(policy_id: str) -> ResponseReturnValue:
     pilot = what == "pilot"
 
     def publish(policy: Policy) -> None:
+        if request.form.get("seen") != _seen(policy):
+            raise ChangedMeanwhile
         policies.publish(db_session, current_portal.vault, policy, *_by(), pilot=pilot)
 
+    return _publish(policy_id, "pilot" if pilot else "published", publish)
+
+
+def _publish(policy_id: str, notice: str, publish: Callable[[Policy], None]) -> ResponseReturnValue:
     try:
-        return change(policy_id, "pilot" if pilot else "published", publish)
+        return change(policy_id, notice, publish)
     except NothingNew:
         return show(policy_id, "nothing_new"), 422
+    except ChangedMeanwhile:
+        return show(policy_id, "changed"), 409
+    except NotUsable as refused:
+        wrong = refused.problem
+        return show(policy_id, wrong.problem, " ".join(filter(None, (wrong.payload, wrong.key, wrong.detail)))), 422
+
+
+def _seen(policy: Policy) -> str:
+    """Which draft somebody looks at."""
+    return hashlib.sha256(policy.draft_sealed).hexdigest()[:16] if policy.draft_sealed is not None else ""
+
+
+def _audience_seen(lines: list[Line]) -> str:
+    """Which audience somebody looks at."""
+    return hashlib.sha256(repr(sorted(map(repr, lines))).encode()).hexdigest()[:16]
+
+
+def _groups(lines: list[Line]) -> list[tuple[str, int]]:
+    """The groups to choose from, with how many are in each: those that are chosen, also if nobody is in them, and as
+    many others as a page can hold."""
+    known = dict(policies.groups(db_session))
+    chosen = sorted({each.value for each in lines if each.kind == GROUP})
+    others = [name for name in known if name not in chosen][:MOST_GROUPS]
+    return [(name, known.get(name, 0)) for name in sorted([*chosen, *others])]
 
 
 @blueprint.post("/policies/<policy_id>/pilot")
@@ -167,10 +215,7 @@ def restore_policy(policy_id: str, number: str) -> ResponseReturnValue:
     def restore(policy: Policy) -> None:
         policies.restore(db_session, current_portal.vault, policy, wanted, *_by())
 
-    try:
-        return change(policy_id, "restored", restore)
-    except NothingNew:
-        return show(policy_id, "nothing_new"), 422
+    return _publish(policy_id, "restored", restore)
 
 
 @blueprint.post("/policies/<policy_id>/end")
@@ -194,7 +239,7 @@ def policy_version(policy_id: str, number: str) -> ResponseReturnValue:
 
 def _shown(part: Part, path: str, value: object) -> object:
     """A value as it may be read again; None for a secret."""
-    if content.is_secret(part.type, path):
+    if content.holds_secret(part.type, path, value):
         return None
     return _bytes(len(value)) if isinstance(value, bytes) else value
 
@@ -223,7 +268,17 @@ def set_audience(policy_id: str) -> ResponseReturnValue:
             if person is None:
                 return show(policy_id, "nobody", name), 422
             lines.append(Line(side, PERSON, person.id))
-    return change(policy_id, "audience", lambda each: policies.set_audience(db_session, each, lines, *_by()))
+        for name in request.form.get(f"{side}.more", "").splitlines()[:MOST_GROUPS]:
+            if name.strip() and name.strip() not in known:
+                return show(policy_id, "no_group", name.strip()), 422
+            lines += [Line(side, GROUP, name.strip())] if name.strip() else []
+
+    def save(policy: Policy) -> None:
+        if request.form.get("seen") != _audience_seen(policies.audience(db_session, policy_id)):
+            raise ChangedMeanwhile
+        policies.set_audience(db_session, policy, lines, *_by())
+
+    return _publish(policy_id, "audience", save)
 
 
 # --- what the pages about policies share ---------------------------------------------------------------------------

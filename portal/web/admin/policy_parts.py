@@ -1,6 +1,7 @@
 """The parts of a policy: added, edited, uploaded, taken out; checked before they are kept."""
 
 import hashlib
+import hmac
 
 from flask import abort, render_template, request
 from flask.typing import ResponseReturnValue
@@ -9,14 +10,18 @@ from portal.enrollment import allowed
 from portal.enrollment.errors import CommandForbidden
 from portal.extensions import current_portal, db_session
 from portal.models import Policy
-from portal.policies import catalogue, checking, content, forms, uploading
-from portal.policies.checking import BROKEN, FORBIDDEN, Problem
-from portal.policies.content import MERGED, MOST_PARTS, Part
+from portal.policies import accepting, catalogue, checking, content, forms, holding, uploading
+from portal.policies.checking import BROKEN, FORBIDDEN
+from portal.policies.content import MERGED, Part
 from portal.policies.forms import Entered
-from portal.policies.variables import NAMES, unknown_in
+from portal.policies.variables import NAMES
 from portal.storage import policies
 from portal.web.admin import blueprint
 from portal.web.admin.policy_pages import change, must_be_open, must_be_ours, save_parts, show
+
+
+class ChangedMeanwhile(Exception):
+    """Somebody else changed the part since the form was filled."""
 
 
 @blueprint.get("/policies/<policy_id>/parts")
@@ -79,13 +84,15 @@ def upload_parts(policy_id: str) -> ResponseReturnValue:
         profile = allowed.open_profile(body).values
     except CommandForbidden as refusal:
         return show(policy_id, refusal.reason), 422
-    found = _worst(checking.check(profile))
+    found, added = accepting.worst(checking.check(profile)), []
+    if found is None:
+        try:
+            added = uploading.parts_of(profile)
+        except uploading.UuidTwice:
+            return show(policy_id, "uuid_twice"), 422
+        found = accepting.worst(accepting.problems([*parts, *added]))
     if found is not None:
         return show(policy_id, found.problem, " ".join(filter(None, (found.payload, found.key, found.detail)))), 422
-    added = uploading.parts_of(profile)
-    clash = {each.type for each in added if each.type in MERGED} & {each.type for each in parts}
-    if clash or len(parts) + len(added) > MOST_PARTS:
-        return show(policy_id, "twice" if clash else "too_many"), 422
 
     def add(policy: Policy) -> None:
         save_parts(policy, [*policies.current(db_session, current_portal.vault, policy), *added])
@@ -103,25 +110,26 @@ def _save(policy: Policy, parts: list[Part], before: Part | None, kind: str) -> 
     values, problems = forms.read(kind, before, entered)
     part = Part(before.uuid, kind, values) if before is not None else content.new_part(kind, values)
     after = [part if each.uuid == part.uuid else each for each in parts] if before is not None else [*parts, part]
-    if before is not None and request.form.get("seen") != _seen(before):
+    if before is not None and request.form.get("seen") != seen(before):
         problems[""] = "changed"
-    if before is None and (kind in MERGED and kind in {each.type for each in parts}):
-        problems[""] = "twice"
-    if len(after) > MOST_PARTS:
-        problems[""] = "too_many"
-    found = [each for each in _check(after) if each.payload == kind]
-    for each in found:
-        if each.problem in FORBIDDEN | BROKEN:
+    if before is not None and holding.trusted_by(before, part, parts) is not None:
+        problems.setdefault("PayloadContent", "trusted_by")
+    for each in accepting.problems(after):
+        if each.payload in (kind, "") and each.problem in FORBIDDEN | BROKEN:
             problems.setdefault(each.key, each.problem)
     if problems:
         return _form(policy, parts, part, new=before is None, problems=problems, shown_before=before), 422
 
     def save(locked: Policy) -> None:
         now = policies.current(db_session, current_portal.vault, locked)
-        there = any(each.uuid == part.uuid for each in now)
-        save_parts(locked, [part if each.uuid == part.uuid else each for each in now] if there else [*now, part])
+        if before is not None and before not in now:
+            raise ChangedMeanwhile
+        save_parts(locked, [part if each.uuid == part.uuid else each for each in now] if before else [*now, part])
 
-    return change(policy.id, "part_saved", save)
+    try:
+        return change(policy.id, "part_saved", save)
+    except ChangedMeanwhile:
+        return _form(policy, parts, part, new=False, problems={"": "changed"}, shown_before=before), 422
 
 
 def _form(
@@ -140,7 +148,7 @@ def _form(
         policy=policy,
         part=part,
         new=new,
-        seen=_seen(shown_before or part),
+        seen=seen(shown_before or part),
         front=front,
         behind=behind,
         behind_used=bool({each.path for each in behind} & (set_ | set(problems or {}))),
@@ -150,7 +158,7 @@ def _form(
         anchors=[each for each in parts if each.type in forms.CERTIFICATES],
         vpns=[each for each in parts if each.type == forms.VPN],
         variables=NAMES,
-        notes=[each for each in _check([*parts, part]) if each.payload == part.type and not new],
+        notes=[] if new else [each for each in accepting.problems(parts) if each.payload == part.type],
         title=name_of,
     )
 
@@ -163,20 +171,6 @@ def name_of(part: Part) -> str:
     return next((str(found) for key in keys if (found := content.at(part.values, key))), "")
 
 
-def _check(parts: list[Part]) -> list[Problem]:
-    """Everything that can be said of these parts as one profile; what looks like a variable and is none, too."""
-    payloads = [{**each.values, "PayloadType": each.type, "PayloadUUID": each.uuid} for each in parts]
-    found = checking.check({"PayloadType": "Configuration", "PayloadContent": payloads})
-    for each in parts:
-        for name in sorted(unknown_in(each.type, each.values, content.is_secret)):
-            found.append(Problem(each.type, "", "unknown_variable", f"{{{name}}}"))
-    return [each for each in found if each.payload != content.PASSCODE]
-
-
-def _worst(problems: list[Problem]) -> Problem | None:
-    return next((each for each in problems if each.problem in FORBIDDEN | BROKEN), None)
-
-
 def _draft(policy_id: str) -> tuple[Policy, list[Part]]:
     must_be_open()
     policy = policies.find(db_session, policy_id)
@@ -185,5 +179,7 @@ def _draft(policy_id: str) -> tuple[Policy, list[Part]]:
     return policy, list(policies.current(db_session, current_portal.vault, policy))
 
 
-def _seen(part: Part) -> str:
-    return hashlib.sha256(content.write([part])).hexdigest()[:16]
+def seen(part: Part) -> str:
+    """Which content of a part a form was filled from; keyed, so that no secret can be guessed by it."""
+    key = current_portal.vault.derive("forms of policies")
+    return hmac.new(key, content.write([part]), hashlib.sha256).hexdigest()[:16]

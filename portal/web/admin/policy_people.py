@@ -16,6 +16,7 @@ from portal.storage.policies import LIST, OUT
 from portal.web import visits
 from portal.web.admin import blueprint
 from portal.web.admin.policy_pages import NOTICE, must_be_open, must_be_ours
+from portal.web.staff.proof import fresh_proof
 
 USUAL_IOS = "18.0"
 LONGEST_LIST_NAME = 60
@@ -42,7 +43,7 @@ def _result(person: Person, ios: tuple[int, ...]) -> dict[str, object]:
     settings = current_portal.settings
     grants = policies.granted(db_session, person.id)
     account = accounts.of(db_session, person, settings)
-    recipient = Recipient(person.email, person.managed_apple_account or "", person.username, person.name)
+    recipient = Recipient(person.email, account or "", person.username, person.name)
     matched = policies.matched(db_session, person.id)
     names = {each.id: each.name for each in policies.living(db_session)}
     return {
@@ -65,6 +66,7 @@ def policy_lists() -> ResponseReturnValue:
 
 
 @blueprint.post("/policies/lists")
+@fresh_proof()
 def save_policy_list() -> ResponseReturnValue:
     """These people are on a list; nobody: it is gone."""
     must_be_open()
