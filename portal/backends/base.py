@@ -175,8 +175,9 @@ class Backend(Protocol):
         """The worker's part, each minute: find what got lost on the way; how much of it was put right."""
         ...
 
-    def pass_on(self, message: bytes, signature: str, profile_id: str) -> None:
-        """Hand on a device's check-in, as it was signed, once it is settled that it speaks for this profile.
+    def pass_on(self, message: bytes, signature: str, profile_id: str, kind: str) -> bytes:
+        """Hand on a device's message of this media type, as it was signed, once it is settled that it speaks for this
+        profile; what it is answered.
 
         Only asked of a backend that keeps a queue of its own. Raises BackendDown.
         """

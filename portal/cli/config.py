@@ -1,30 +1,38 @@
-"""Commands for the settings: as a file, compared, brought in, and undone where they lock everybody out."""
+"""Commands for the settings and policies: as a file, compared, brought in; and settings that lock out undone."""
 
 import json
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from flask.cli import AppGroup
 from sqlalchemy.orm import Session
 
-from portal import clock
+from portal import clock, jobs
 from portal.cli.common import fail
 from portal.events import Actor
 from portal.extensions import current_portal
+from portal.policies import portable as policies_portable
+from portal.policies.portable import NotReadable, Written
 from portal.settings import portable, saving
 from portal.settings.overlay import NotValid
 from portal.settings.saving import Editor, LocksOut
+from portal.storage import policy_files
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-config = AppGroup("config", help="The settings that count now.")
+config = AppGroup("config", help="The settings that count now, and the policies.")
 
 
 @config.command("export", with_appcontext=True)
 def export() -> None:
-    """Print every setting that can be changed while the portal runs, as TOML; secrets by reference."""
+    """Print every setting that can be changed at run time, and every policy, as TOML; secrets by reference."""
     current_portal.refresh(0)
-    click.echo(portable.export(current_portal.settings), nl=False)
+    with current_portal.database.session() as session:
+        written = policy_files.all_written(session, current_portal.vault)
+    policies = {policies_portable.TABLE: [policies_portable.table(each) for each in written]} if written else {}
+    click.echo(portable.export(current_portal.settings, policies), nl=False)
 
 
 @config.command("diff", with_appcontext=True)
@@ -32,14 +40,21 @@ def export() -> None:
 def diff(file: Path) -> None:
     """Say what FILE would change; exit status 1 if anything."""
     current_portal.refresh(0)
+    now = current_portal.settings
     try:
-        now = current_portal.settings
-        changes = portable.differences(portable.read(file.read_text("utf-8"), now), now)
+        values, policies = _read(file)
+        changes = portable.differences(values, now)
+        with current_portal.database.session() as session:
+            of_policies = policy_files.differences(session, current_portal.vault, policies)
     except NotValid as refused:
-        fail("\n".join(f"{each.name}: {each.says}" for each in refused.problems))
-    for name, (now, then) in changes.items():
-        click.echo(f"{name}: {json.dumps(now)} -> {json.dumps(then)}")
-    if changes:
+        fail(_says(refused))
+    except NotReadable as refused:
+        fail(str(refused))
+    for name, (before, then) in changes.items():
+        click.echo(f"{name}: {json.dumps(before)} -> {json.dumps(then)}")
+    for name, what in of_policies:
+        click.echo(f"policy {json.dumps(name)}: {what}")
+    if changes or of_policies:
         sys.exit(1)
 
 
@@ -48,19 +63,28 @@ def diff(file: Path) -> None:
 @click.option("--dry-run", is_flag=True, help="Only check.")
 @click.option("--force", is_flag=True, help="Even if no admin could sign in any more.")
 def import_(file: Path, dry_run: bool, force: bool) -> None:
-    """Save the settings in FILE; all of them or, if one is wrong, none."""
+    """Save the settings and publish the policies in FILE; all of them or, if one is wrong, none."""
     current_portal.refresh(0)
+    vault = current_portal.vault
     try:
-        values = portable.read(file.read_text("utf-8"), current_portal.settings)
+        values, policies = _read(file)
         with current_portal.database.transaction() as session:
             changed = saving.save(_editor(session), saving.IMPORT, values, confirmed=force)
+            published = policy_files.bring_in(session, vault, policies, Actor.COMMAND, clock.now())
             if dry_run:
                 session.rollback()
     except NotValid as refused:
-        fail("\n".join(f"{each.name}: {each.says}" for each in refused.problems))
+        fail(_says(refused))
+    except NotReadable as refused:
+        fail(str(refused))
     except LocksOut:
         fail("With these settings no admin could sign in any more. Nothing was changed; --force does it nevertheless.")
     click.echo(f"{len(changed)} settings {'would change' if dry_run else 'changed'}.")
+    if policies:
+        count = len({name for name, _ in published})
+        click.echo(f"{count} policies {'would change' if dry_run else 'changed'}.")
+    if published and not dry_run:
+        jobs.nudge(current_portal.settings, jobs.POLICIES)
 
 
 @config.command("reset", with_appcontext=True)
@@ -71,6 +95,22 @@ def reset(setting: str) -> None:
         prefix = "" if setting == "all" else setting
         names = saving.reset(_editor(session), prefix)
     click.echo("\n".join(names) if names else "Nothing was saved there.")
+
+
+def _read(file: Path) -> tuple[dict[str, Any], list[Written]]:
+    """The settings and the policies of a file. Raises NotValid, NotReadable."""
+    tree = portable.parse(file.read_text("utf-8"))
+    told = tree.pop(policies_portable.TABLE, [])
+    if not isinstance(told, list):
+        raise NotReadable(policies_portable.TABLE, "it is an array of tables")
+    with current_portal.database.session() as session:
+        held = lambda name: policy_files.held(session, current_portal.vault, name)  # noqa: E731
+        policies = policies_portable.read(told, held, os.environ)
+    return portable.read(tree, current_portal.settings), policies
+
+
+def _says(refused: NotValid) -> str:
+    return "\n".join(f"{each.name}: {each.says}" for each in refused.problems)
 
 
 def _editor(session: Session) -> Editor:

@@ -30,7 +30,7 @@ def show(device_id: str) -> None:
         device = session.get(Device, device_id)
         if device is None:
             fail(f"There is no device {device_id!r}.")
-        click.echo(json.dumps(reports.of_device(device), indent=2))
+        click.echo(json.dumps(reports.of_device(session, device), indent=2))
 
 
 @device_group.command("command", with_appcontext=True)

@@ -11,7 +11,7 @@ from portal.events import Event
 from portal.models import ApiToken
 from portal.vault import token_hash
 
-SCOPES = ("requests", "devices", "metrics")
+SCOPES = ("requests", "devices", "policies", "metrics")
 PREFIX = "ept_"
 """Lets scanners for leaked secrets recognize one."""
 TOKEN_BYTES = 32

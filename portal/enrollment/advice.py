@@ -1,5 +1,6 @@
 """What helpdesk says on the phone: where a request stands, since when, why. Codes; templates put them into words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,7 +9,8 @@ from portal.enrollment import passcode as passcodes
 from portal.enrollment.case import Case
 from portal.enrollment.journey import Attention, Status, Step, Waiting
 from portal.events import Actor, Event
-from portal.models import AuditEvent, EnrollmentRequest, OutboxMessage
+from portal.models import AuditEvent, DevicePolicy, EnrollmentRequest, OutboxMessage
+from portal.policies.outcome import State
 from portal.settings.schema import Passcode
 
 BY_THE_EMPLOYEE = (Actor.EMPLOYEE, Actor.DEVICE)
@@ -28,13 +30,20 @@ class Advice:
     step: Step | None = None
 
 
-def give(case: Case, events: list[AuditEvent], mails: list[OutboxMessage], attention: tuple[Attention, ...]) -> Advice:
-    """The one sentence on top of a request's page."""
+def give(
+    case: Case,
+    events: list[AuditEvent],
+    mails: list[OutboxMessage],
+    attention: tuple[Attention, ...],
+    policies: Sequence[tuple[str, DevicePolicy]] = (),
+) -> Advice:
+    """The one sentence on top of a request's page. ``policies``: by name what became of each on the device."""
     request, rules, now, facts = case.request, case.settings.passcode, case.now, case.facts
     status, step = journey.status(facts, now), journey.current_step(facts, now)
     moved = next((each.at for each in reversed(events) if each.actor in BY_THE_EMPLOYEE), request.created_at)
     if status in (Status.CANCELLED, Status.REMOVED, Status.ENROLLED, Status.EXPIRED, Status.CORPORATE):
-        return _settled(request, events, attention, status, moved)
+        said = _settled(request, events, attention, status, moved)
+        return _with_policies(said, policies) if said.code == Status.ENROLLED.value else said
     if status is Status.REFUSED:
         return Advice(
             "refused", facts.refused_at or moved, reason=request.profile.refused_reason if request.profile else None
@@ -69,6 +78,16 @@ def _settled(
     if status is Status.REMOVED:
         reason = next((each.reason for each in reversed(events) if each.kind == Event.DEVICE_LEFT), None)
     return Advice(status.value, since or moved, reason=reason)
+
+
+def _with_policies(said: Advice, policies: Sequence[tuple[str, DevicePolicy]]) -> Advice:
+    """Enrolled, and of its policies one failed, or one did not come yet."""
+    for code, states in (("policy_failed", (State.FAILED,)), ("policy_waiting", (State.WAITING, State.SENT))):
+        found = [(name, each) for name, each in policies if each.state in states]
+        if found:
+            name, oldest = min(found, key=lambda one: one[1].at)
+            return Advice(code, oldest.at, reason=name)
+    return said
 
 
 def _with_a_profile(facts: journey.Facts, moved: datetime, now: datetime) -> Advice:

@@ -109,7 +109,7 @@ def is_secret(kind: str, path: str) -> bool:
     """
     if (kind, path) in _OTHER_SECRETS:
         return True
-    key = _key(kind, path)
+    key = key_of(kind, path)
     if key is not None and key.type in ("boolean", "integer", "real", "date"):
         return False
     *around, name = [part for part in path.split(".") if not part.isdigit()]
@@ -118,7 +118,7 @@ def is_secret(kind: str, path: str) -> bool:
     return bool(_SECRET.search(name)) and not _NO_SECRET.search(name)
 
 
-def _key(kind: str, path: str) -> catalogue.Key | None:
+def key_of(kind: str, path: str) -> catalogue.Key | None:
     """What Apple says of the key at a dotted path; None if it does not know it."""
     payload = catalogue.load().payloads.get(kind)
     keys, found = payload.keys if payload is not None else {}, None

@@ -18,22 +18,29 @@ from portal.settings.overlay import NotValid, Problem
 STORED = {"stored": True}
 
 
-def export(settings: Settings) -> str:
-    """Every setting that can be changed while the portal runs, as TOML."""
+def export(settings: Settings, more: Mapping[str, Any] | None = None) -> str:
+    """Every setting that can be changed while the portal runs, as TOML; ``more`` stands behind them."""
     tree: dict[str, Any] = {}
     for name in overlay.names():
         section, _, key = name.rpartition(".")
         value = _hide(name, overlay.value_of(settings, name))
         (tree.setdefault(section, {}) if section else tree)[key] = value
-    return tomli_w.dumps(tree, multiline_strings=True)
+    return tomli_w.dumps({**tree, **(more or {})}, multiline_strings=True)
 
 
-def read(text: str, settings: Settings, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The values in a TOML file, secrets filled in: section.key -> JSON. Raises NotValid."""
+def parse(text: str) -> dict[str, Any]:
+    """A TOML file as it stands. Raises NotValid."""
     try:
-        tree = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise NotValid([Problem("file", "toml", str(error))]) from None
+
+
+def read(
+    told: str | Mapping[str, Any], settings: Settings, environment: Mapping[str, str] = os.environ
+) -> dict[str, Any]:
+    """The values in a TOML file (its text, or parsed), secrets filled in: section.key -> JSON. Raises NotValid."""
+    tree = parse(told) if isinstance(told, str) else told
     values: dict[str, Any] = {}
     for name, value in _flat(tree).items():
         if name not in set(overlay.names()):

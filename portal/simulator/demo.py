@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
 import sys
 import tempfile
@@ -25,6 +26,8 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a service manager, a terminal that is closed."""
 
 
+FINISHED = ("enrolled", "applied")
+"""What helpdesk sees in the end: the request's status, and that of the demo's policy on the device."""
 BACKENDS = ("embedded", "nanomdm", "maas360")
 
 
@@ -41,11 +44,12 @@ def walk(backend: str = "embedded") -> int:
             print(f"portal: {server.url}")
             if backend == "nanomdm":
                 print("NanoMDM manages the devices; they are not woken, so they look for commands by themselves")
+            _give_policies(server, data)
             accounts = json.loads(server.flask("demo-accounts", "--json"))
             first, second = [each for each in accounts if each["managed_apple_account"]][:2]
             states = [_with_a_profile(server, data, first), _from_settings(server, data, second)]
             server.flask("audit", "verify")
-            return 0 if states == ["enrolled", "enrolled"] else 1
+            return 0 if states == [FINISHED, FINISHED] else 1
 
 
 @contextlib.contextmanager
@@ -58,8 +62,8 @@ def _portal(data: Path, backend: str) -> Iterator[Server]:
         yield server
 
 
-def _with_a_profile(server: Server, data: Path, account: dict[str, str]) -> str:
-    """iOS 17: everything in Safari, a profile, its installation. Returns the status that helpdesk sees."""
+def _with_a_profile(server: Server, data: Path, account: dict[str, str]) -> tuple[str, ...]:
+    """iOS 17: everything in Safari, a profile, its installation. Returns what helpdesk sees of it."""
     print("\n== iOS 17, with a profile from Safari")
     invitation = _invite(server, account)
     employee = Employee(server.url, print)
@@ -73,7 +77,7 @@ def _with_a_profile(server: Server, data: Path, account: dict[str, str]) -> str:
     return _report(server, invitation)
 
 
-def _from_settings(server: Server, data: Path, account: dict[str, str]) -> str:
+def _from_settings(server: Server, data: Path, account: dict[str, str]) -> tuple[str, ...]:
     """iOS 18: the questions in Safari, then Settings, where only the sign-in is asked again."""
     print("\n== iOS 18, from Settings")
     invitation = _invite(server, account)
@@ -90,11 +94,22 @@ def _from_settings(server: Server, data: Path, account: dict[str, str]) -> str:
     return _report(server, invitation)
 
 
+def _give_policies(server: Server, data: Path) -> None:
+    """What the demo company gives to people's iPhones, published once; the password of its Wi-Fi is made here."""
+    kept = data / "demo-wifi-password"
+    if not kept.exists():
+        kept.touch(0o600)
+        kept.write_text(secrets.token_urlsafe(12))
+        server.environment["DEMO_WIFI_PASSWORD"] = kept.read_text()
+        server.flask("config", "import", str(ROOT / "config" / "demo-policies.toml"))
+
+
 def _settle(server: Server, invitation: dict[str, str], iphone: IPhone) -> None:
     """A delegated backend hears of the device, and the portal of it from there, a moment later."""
     for _ in range(SETTLE_TRIES):
         seen = json.loads(server.flask("status", invitation["id"], "--json"))
-        if seen["device"] and seen["device"]["attributes"] and seen["device"]["profiles"]:
+        device = seen["device"]
+        if device and device["attributes"] and device["profiles"] and set(device["policies"].values()) == {"applied"}:
             return
         answered = iphone.connect()
         if answered:
@@ -112,11 +127,15 @@ def _passcode(data: Path, account: dict[str, str]) -> str:
     return demo_mail(data)(f"{account['username']}@")
 
 
-def _report(server: Server, invitation: dict[str, str]) -> str:
+def _report(server: Server, invitation: dict[str, str]) -> tuple[str, ...]:
+    """What helpdesk sees: the status of the request, and what became of each policy."""
     seen = json.loads(server.flask("status", invitation["id"], "--json"))
     print(json.dumps(seen["device"], indent=2))
+    policies = (seen["device"] or {}).get("policies", {})
+    for name, state in policies.items():
+        print(f"policy: {name} {state}")
     print(f"status: {seen['status']}")
-    return str(seen["status"])
+    return str(seen["status"]), *policies.values()
 
 
 def serve(port: int) -> int:
@@ -128,6 +147,7 @@ def serve(port: int) -> int:
         signal.signal(number, _interrupt)
     try:
         server.prepare()
+        _give_policies(server, data)
         server.start()
         _introduce(server, data)
         while server.web and server.worker and server.web.poll() is None and server.worker.poll() is None:

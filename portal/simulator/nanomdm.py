@@ -40,9 +40,9 @@ class NanoMdm:
         return {"api_url": self.url, "api_key": self.api_key, "webhook_secret": self.webhook_secret}
 
     def environment(self) -> dict[str, str]:
-        """The same as variables; devices report to it directly, without a proxy that asks the portal about them."""
+        """The same as variables; devices report to the portal, which passes on what NanoMDM is to hear."""
         named = {f"PORTAL_NANOMDM_{name.upper()}": str(value) for name, value in self.settings().items()}
-        return {"PORTAL_MDM_BACKEND": "nanomdm", "PORTAL_NANOMDM_SERVER_URL": f"{self.url}/mdm", **named}
+        return {"PORTAL_MDM_BACKEND": "nanomdm", **named}
 
     def start(self, ca_pem: bytes) -> None:
         """Start it, with the devices' CA, and wait until it answers. Raises NotStarted."""

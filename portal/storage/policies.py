@@ -336,6 +336,13 @@ def set_audience(session: Session, policy: Policy, lines: Iterable[Line], actor:
     _record(session, policy, Event.POLICY_AUDIENCE, actor, now, added=told, removed=gone)
 
 
+def on_device(session: Session, device_id: str) -> list[tuple[str, DevicePolicy]]:
+    """What became of each policy on a device, by the policy's name."""
+    query = select(Policy.name, DevicePolicy).join(DevicePolicy, DevicePolicy.policy_id == Policy.id)
+    rows = session.execute(query.where(DevicePolicy.device_id == device_id).order_by(Policy.name))
+    return [(row[0], row[1]) for row in rows]
+
+
 def counts(session: Session) -> dict[str, dict[str, int]]:
     """By policy: how many managed devices are in which state."""
     query = (

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.enrollment import journey
 from portal.models import Device, EnrollmentRequest
+from portal.storage import policies
 
 
 def of_request(session: Session, request: EnrollmentRequest, now: datetime) -> dict[str, Any]:
@@ -24,11 +25,11 @@ def of_request(session: Session, request: EnrollmentRequest, now: datetime) -> d
             {"at": event.at.isoformat(), "kind": event.kind, "reason": event.reason}
             for event in audit.timeline(session, request.id)
         ],
-        "device": of_device(session.scalar(newest.limit(1))),
+        "device": of_device(session, session.scalar(newest.limit(1))),
     }
 
 
-def of_device(device: Device | None) -> dict[str, Any] | None:
+def of_device(session: Session, device: Device | None) -> dict[str, Any] | None:
     """The little that is known of a device."""
     if device is None:
         return None
@@ -48,5 +49,6 @@ def of_device(device: Device | None) -> dict[str, Any] | None:
         "profiles": device.profiles,
         "apps": device.apps,
         "certificates": device.certificates,
+        "policies": {name: each.state for name, each in policies.on_device(session, device.id)},
         "leaving_reason": device.leaving_reason,
     }

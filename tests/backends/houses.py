@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ class DelegatedHouse(House):
 
     name = "nanomdm"
 
-    def __init__(self, app: Flask, nanomdm: NanoMdm, proxy: Proxy) -> None:
+    def __init__(self, app: Flask, nanomdm: NanoMdm, proxy: Proxy | None) -> None:
         super().__init__(app)
         self.nanomdm, self.proxy = nanomdm, proxy
         self.portal_is_down = False
@@ -206,7 +207,7 @@ class DelegatedHouse(House):
 
     def mounts(self) -> dict[str, httpx.BaseTransport]:
         """Phones try again when a connection does not come about; so far nothing was said."""
-        return {self.proxy.url: httpx.HTTPTransport(verify=False, retries=2)}
+        return {self.proxy.url: httpx.HTTPTransport(verify=False, retries=2)} if self.proxy else {}
 
     def pending(self) -> int:
         with self.portal.database.session() as session:
@@ -223,16 +224,18 @@ class DelegatedHouse(House):
 
 
 @contextlib.contextmanager
-def delegated(make_app: Callable[..., Flask], folder: Path, **settings: Any) -> Iterator[DelegatedHouse]:
-    """A portal served on loopback, with NanoMDM and nginx around it."""
+def delegated(
+    make_app: Callable[..., Flask], folder: Path, *, with_proxy: bool = True, **settings: Any
+) -> Iterator[DelegatedHouse]:
+    """A portal served on loopback, with NanoMDM and nginx around it; without, it passes everything on by itself."""
     held: list[DelegatedHouse] = []
     server = make_server("127.0.0.1", 0, lambda environ, start: held[0].serve(environ, start), threaded=True)
     storage, drop = _storage()
     nanomdm = NanoMdm(folder / "nanomdm", f"http://127.0.0.1:{server.port}/hooks/nanomdm", storage)
-    proxy = Proxy(folder / "nginx", server.port, nanomdm.port)
+    proxy = Proxy(folder / "nginx", server.port, nanomdm.port) if with_proxy else None
     app = make_app(
         mdm={"backend": "nanomdm", "topic": "", "push_identity": "", "refresh_hours": 24},
-        nanomdm={**nanomdm.settings(), "server_url": f"{proxy.url}/mdm", "timeout_seconds": 5},
+        nanomdm={**nanomdm.settings(), "server_url": f"{proxy.url}/mdm" if proxy else "", "timeout_seconds": 5},
         **settings,
     )
     clock.use(None)
@@ -243,11 +246,13 @@ def delegated(make_app: Callable[..., Flask], folder: Path, **settings: Any) -> 
     try:
         thread.start()
         nanomdm.start(house.portal.authority.ca.certificate.public_bytes(Encoding.PEM))
-        proxy.start()
+        if proxy is not None:
+            proxy.start()
         yield house
     finally:
         quick.undo()
-        proxy.stop()
+        if proxy is not None:
+            proxy.stop()
         nanomdm.stop()
         server.shutdown()
         server.server_close()
@@ -303,4 +308,4 @@ def embedded(make_app: Callable[..., Flask], _folder: Path, **settings: Any) -> 
         house.close()
 
 
-HOUSES = {"embedded": embedded, "nanomdm": delegated}
+HOUSES = {"embedded": embedded, "nanomdm": delegated, "passed on": partial(delegated, with_proxy=False)}

@@ -233,12 +233,16 @@ def test_an_old_certificate_is_refused_without_unenrolling(delegated, profile_dr
     assert ask(delegated, profile_driven).status_code == 403
 
 
-def test_the_portal_itself_takes_no_messages_then(delegated, profile_driven):
-    profile_driven.mdm = {key: f"{BASE}/mdm/{name}" for key, name in
-                          (("ServerURL", "connect"), ("CheckInURL", "checkin"))} | {"Topic": "x"}  # fmt: skip
+def test_what_the_portal_passes_on_itself_is_signed_by_who_it_is_from(delegated, profile_driven):
+    before = list(delegated.api.handed_on)
     for url, kind in (("/mdm/checkin", CHECKIN), ("/mdm/connect", CONNECT)):
         answer = delegated.client.put(url, data=b"x", headers={"Content-Type": kind}, base_url=BASE)
-        assert answer.status_code == 503
+        assert answer.status_code == 403
+    other = plistlib.dumps({"Status": "Idle", "EnrollmentID": "somebody-else"})
+    headers = {"Content-Type": CONNECT, "Mdm-Signature": profile_driven.signature(other)}
+    answer = delegated.client.put("/mdm/connect", data=other, headers=headers, base_url=BASE)
+    assert answer.status_code == 403
+    assert delegated.api.handed_on == before
 
 
 def test_with_devices_of_its_own_nobody_is_asked(app):

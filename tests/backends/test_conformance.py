@@ -23,7 +23,7 @@ from tests.tools import needs_nanomdm
 OUT_OF_REACH = (httpx.ConnectError, InstallationFailed)
 
 
-@pytest.fixture(params=["embedded", pytest.param("nanomdm", marks=needs_nanomdm)])
+@pytest.fixture(params=["embedded", *(pytest.param(name, marks=needs_nanomdm) for name in ("nanomdm", "passed on"))])
 def house(request, make_app, tmp_path):
     with houses.HOUSES[request.param](make_app, tmp_path) as made:
         yield made

@@ -71,7 +71,7 @@ class EmbeddedBackend:
         """See Backend; who did not come for a command is woken again."""
         return upkeep.wake_again(cases.session, cases.now) if self.wakes_devices else 0
 
-    def pass_on(self, message: bytes, signature: str, profile_id: str) -> None:
+    def pass_on(self, message: bytes, signature: str, profile_id: str, kind: str) -> bytes:
         """See Backend; its devices' messages go no further."""
         raise BackendDown("own_devices")
 

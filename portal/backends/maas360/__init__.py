@@ -231,7 +231,7 @@ class MaaS360Backend:
         """See Backend. Raises ManagedElsewhere."""
         raise ManagedElsewhere
 
-    def pass_on(self, message: bytes, signature: str, profile_id: str) -> None:
+    def pass_on(self, message: bytes, signature: str, profile_id: str, kind: str) -> bytes:
         """See Backend; its devices do not come this way."""
         raise BackendDown("own_devices")
 

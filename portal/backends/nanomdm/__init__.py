@@ -32,7 +32,6 @@ FAILURES_TO_PAUSE = 3
 PAUSE_SECONDS = 10
 HEALTH_SECONDS = 3.0
 """How old the answer to "is it up" may be."""
-CHECKIN_TYPE = "application/x-apple-aspen-mdm-checkin"
 HEALTH_TIMEOUT_SECONDS = 2.0
 ENROLLMENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """Several ids in one address are separated by commas: one id must never become two."""
@@ -121,12 +120,13 @@ class NanoMdmBackend:
         """See Backend; lost answers and webhooks are found."""
         return upkeep.reconcile(cases)
 
-    def pass_on(self, message: bytes, signature: str, profile_id: str) -> None:
+    def pass_on(self, message: bytes, signature: str, profile_id: str, kind: str) -> bytes:
         """See Backend; the query tells its webhook whose device it is."""
-        headers = {"Content-Type": CHECKIN_TYPE, "Mdm-Signature": signature}
+        headers = {"Content-Type": kind, "Mdm-Signature": signature}
         answer = self._ask("PUT", f"/mdm?{urlencode({events.REFERENCE: profile_id})}", message, headers=headers)
         if answer.status_code != 200:
             raise BackendDown(f"status_{answer.status_code}")
+        return answer.content
 
     def take_push_certificate(self, identity: str) -> None:
         """See Backend; it keeps the certificate under its topic."""

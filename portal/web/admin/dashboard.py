@@ -6,9 +6,10 @@ from flask.typing import ResponseReturnValue
 from portal import clock, jobs
 from portal.extensions import current_portal, db_session, transaction
 from portal.pki import uploads
-from portal.storage import brake, statistics
+from portal.storage import brake, policies, statistics
 from portal.web import spreadsheets, visits
 from portal.web.admin import blueprint, checklist
+from portal.web.admin.policy_pages import is_open
 from portal.web.admin.settings_pages import SaveForm
 from portal.web.staff.proof import fresh_proof
 
@@ -21,11 +22,14 @@ def dashboard() -> ResponseReturnValue:
     numbers = statistics.gather(db_session, clock.now())
     highest = max([1, *(max(invited, enrolled) for _, invited, enrolled in numbers.days)])
     todo = checklist.items()
+    given = policies.living(db_session) if is_open() else []
     return render_template(
         "admin/dashboard.html",
         numbers=numbers,
         highest=highest,
         todo=todo,
+        policies=given,
+        policy_counts=policies.counts(db_session) if given else {},
         signer_days=_signer_days(),
         push_days=_push_days(),
         hold=brake.held(db_session),
@@ -85,6 +89,10 @@ def dashboard_csv() -> ResponseReturnValue:
     rows += [("past step", step.value, count) for step, count in numbers.funnel]
     rows += [("stopped at", step.value, count) for step, count in numbers.stopped]
     rows += [("refused", f"{kind} {reason}".strip(), count) for kind, reason, count in numbers.reasons]
+    if is_open():
+        counts = policies.counts(db_session)
+        for policy in policies.living(db_session):
+            rows += [(f"policy {policy.name}", state, count) for state, count in counts.get(policy.id, {}).items()]
     rows += [("iOS", version, count) for version, count in numbers.ios]
     rows += [("language", language, count) for language, count in numbers.languages]
     return Response(

@@ -41,6 +41,6 @@ def _scope(_error: Exception) -> ResponseReturnValue:
     return refuse("insufficient_scope", "The token is good, but not for this.", 403)
 
 
-from portal.web.api import devices_api, metrics, requests_api  # noqa: E402  (the views register themselves on the blueprint)
+from portal.web.api import devices_api, metrics, policies_api, requests_api  # noqa: E402  (the views register themselves on the blueprint)
 
-__all__ = ["blueprint", "caller", "devices_api", "metrics", "refuse", "requests_api"]
+__all__ = ["blueprint", "caller", "devices_api", "metrics", "policies_api", "refuse", "requests_api"]

@@ -23,7 +23,9 @@ def read_device(device_id: str) -> ResponseReturnValue:
     caller("devices")
     device = db_session.get(Device, device_id)
     return (
-        refuse("not_found", "There is no such device.", 404) if device is None else jsonify(reports.of_device(device))
+        refuse("not_found", "There is no such device.", 404)
+        if device is None
+        else jsonify(reports.of_device(db_session, device))
     )
 
 

@@ -3,6 +3,7 @@
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from flask import Response
@@ -14,7 +15,8 @@ from portal.enrollment import journey
 from portal.extensions import current_portal, db_session
 from portal.models import BackendEvent, Command, Device, EnrollmentRequest, IssuedProfile, OutboxMessage
 from portal.pki import uploads
-from portal.storage import brake, states
+from portal.policies.outcome import State
+from portal.storage import brake, policies, states
 from portal.web.api import blueprint, caller
 
 OPEN_COMMANDS = ("queued", "sent", "not_now")
@@ -38,6 +40,8 @@ def metrics() -> ResponseReturnValue:
     lines += [f'portal_requests{{status="{each.value}"}} {counts.get(each.value, 0)}' for each in journey.Status]
     for name, (says, value) in _gauges(now).items():
         lines += [f"# HELP {name} {says}", f"# TYPE {name} gauge", f"{name} {value:g}"]
+    if current_portal.settings.policies.enabled:
+        lines += _policies()
     lines += [
         "# HELP portal_scep_refused_total Refused requests for certificates that belong to no enrollment request."
     ]
@@ -45,6 +49,18 @@ def metrics() -> ResponseReturnValue:
     refused = tallies.of(db_session, tallies.SCEP_REFUSED)
     lines += [f'portal_scep_refused_total{{reason="{reason}"}} {each.count}' for reason, each in refused.items()]
     return Response("\n".join(lines) + "\n", mimetype="text/plain; version=0.0.4")
+
+
+def _policies() -> Iterator[str]:
+    """On how many managed devices each policy is in which state."""
+    yield "# HELP portal_policy_devices Managed devices by policy and what became of it there."
+    yield "# TYPE portal_policy_devices gauge"
+    counts = policies.counts(db_session)
+    for policy in policies.living(db_session):
+        name = policy.name.replace("\\", "\\\\").replace('"', '\\"')  # it has no line breaks
+        for state in State:
+            count = counts.get(policy.id, {}).get(state.value, 0)
+            yield f'portal_policy_devices{{policy="{name}",state="{state.value}"}} {count}'
 
 
 def _gauges(now: datetime) -> dict[str, tuple[str, float]]:

@@ -23,13 +23,12 @@ from portal.extensions import current_portal, transaction
 from portal.models import IssuedProfile
 from portal.web.apple import blueprint, provider_sign_in
 from portal.web.apple.enroll import bearer
-from portal.web.apple.mdm import UNENROLL, UNENROLL_CODE, sign_in_again, speaking, token_shown
+from portal.web.apple.mdm import CHECKIN_TYPE, UNENROLL, UNENROLL_CODE, sign_in_again, speaking, token_shown
 
 REFERENCE = "X-Enrollment-Reference"
 """Answer header: whose device it is by its certificate; the proxy puts it in the query, whatever the device says."""
 REFUSAL = "X-Enrollment-Refusal"
 """Answer header of a 403: Apple's code that ends an account-driven enrollment."""
-CHECKIN_TYPE = "application/x-apple-aspen-mdm-checkin"
 
 log = logging.getLogger("portal.mdm")
 

@@ -29,12 +29,13 @@ from portal.enrollment.journey import Way
 from portal.extensions import cases, current_portal, transaction
 from portal.models import AccessToken
 from portal.pki import cms
-from portal.plists import BadPlist, read
+from portal.plists import BadPlist, read, text
 from portal.web.apple import blueprint, machine_info, provider_sign_in
 from portal.web.apple.challenges import Handle, challenge
 from portal.web.apple.enroll import bearer
 
 XML, JSON = "application/xml", "application/json"
+CHECKIN_TYPE, CONNECT_TYPE = "application/x-apple-aspen-mdm-checkin", "application/x-apple-aspen-mdm"
 UNENROLL = 401
 NOT_MANAGED = 410
 """Apple's answer to UserAuthenticate where users are not managed."""
@@ -47,19 +48,21 @@ log = logging.getLogger("portal.mdm")
 
 @blueprint.put("/mdm/checkin")
 def checkin() -> ResponseReturnValue:
-    """Authenticate, TokenUpdate, CheckOut."""
+    """Authenticate, TokenUpdate, CheckOut, DeclarativeManagement."""
+    if current_portal.backend.keeps_queue:
+        return relay() if current_portal.backend.elsewhere is None else _elsewhere()
 
     def take(case: Case, message: dict[str, object] | None) -> bytes:
         if message is None:
             raise BadPlist("not a property list that a device would send")
         return checkins.handle(case, topic(), message)
 
-    return signed(take, JSON) if not current_portal.backend.keeps_queue else _elsewhere()
+    return signed(take, JSON)
 
 
 @blueprint.put("/mdm/relay")
 def relay() -> ResponseReturnValue:
-    """A check-in for a delegated backend, which the proxy in front of it sends here first.
+    """A check-in for a delegated backend, which comes here first, through the proxy in front of both or directly.
 
     Such a backend believes what a device calls itself. So who speaks is settled here, and the name is taken before the
     backend hears it: nobody takes over another's queue or push token by calling himself by its EnrollmentID, and what
@@ -78,12 +81,18 @@ def relay() -> ResponseReturnValue:
         return b""
 
     answer = signed(take, JSON)
-    if passed:
-        try:
-            current_portal.backend.pass_on(request.get_data(), request.headers.get("Mdm-Signature", ""), passed[0])
-        except BackendDown as down:
-            return _refuse(f"device management does not answer: {down.reason}", 503)
-    return answer
+    return _pass_on(passed[0], CHECKIN_TYPE) if passed else answer
+
+
+def _pass_on(profile_id: str, kind: str) -> ResponseReturnValue:
+    """What the delegated backend answers to this message, whose sender was made sure of."""
+    try:
+        content = current_portal.backend.pass_on(
+            request.get_data(), request.headers.get("Mdm-Signature", ""), profile_id, kind
+        )
+    except BackendDown as down:
+        return _refuse(f"device management does not answer: {down.reason}", 503)
+    return Response(content, content_type=XML if content else "text/plain")
 
 
 @blueprint.get("/mdm/declared/<reference>")
@@ -107,14 +116,32 @@ def declared(reference: str) -> ResponseReturnValue:
 @blueprint.put("/mdm/connect")
 def connect() -> ResponseReturnValue:
     """One report, the next command."""
-
     if current_portal.backend.keeps_queue:
-        return _elsewhere()
+        return _connect_through()
     try:
         return signed(connects.handle)
     except RequestEntityTooLarge:
         _give_up_the_answer()
         raise
+
+
+def _connect_through() -> ResponseReturnValue:
+    """The same for a delegated backend, where no proxy sends its devices there directly.
+
+    The portal stands in the way of each message then; with the proxy it is only asked about it.
+    """
+    if current_portal.backend.elsewhere is not None:
+        return _elsewhere()
+    passed: list[str] = []
+
+    def take(case: Case, message: dict[str, object] | None) -> bytes:
+        device = identity.device_of(case, text(message or {}, "EnrollmentID"), unnamed=message is None)
+        identity.must_go_on(case)
+        passed.append(device.profile_id)
+        return b""
+
+    answer = signed(take)
+    return _pass_on(passed[0], CONNECT_TYPE) if passed else answer
 
 
 def _give_up_the_answer() -> None:

@@ -18,7 +18,8 @@ from portal.enrollment import ending, management
 from portal.enrollment.case import Case
 from portal.enrollment.errors import CommandForbidden, ConfirmationWrong, DeviceGone, RemovalsHeld
 from portal.extensions import cases, current_portal, db_session, transaction
-from portal.models import Certificate, Command, DeclarativeState, Device, DevicePolicy, Policy
+from portal.models import Certificate, Command, DeclarativeState, Device, DevicePolicy
+from portal.storage import policies
 from portal.web import visits
 from portal.web.helpdesk import blueprint, device_elsewhere
 from portal.web.helpdesk.device_elsewhere import MessageForm
@@ -144,7 +145,7 @@ def _page(device_id: str, form: ConfirmForm, message: MessageForm | None = None)
         removals=[each for each in commands if ending.is_removal(each, current_portal.settings)],
         managed=device.enrolled_at is not None and device.ended_at is None,
         reported=_reported(device),
-        policies=_policies(device),
+        policies=policies_of(device),
         silent=ending.silent(device, current_portal.settings, now),
         admin=visits.here().person.role == "admin",
         enrollment_profile=current_portal.settings.enrollment_profile,
@@ -163,13 +164,9 @@ def _reported(device: Device) -> tuple[datetime, dict[str, Any]] | None:
     return state.reported_at, {name: values[name] for name in REPORTED if name in values}
 
 
-def _policies(device: Device) -> list[tuple[str, DevicePolicy]]:
-    """What became of each policy on the device, by the policy's name."""
-    if not current_portal.settings.policies.enabled:
-        return []
-    query = select(Policy.name, DevicePolicy).join(DevicePolicy, DevicePolicy.policy_id == Policy.id)
-    rows = db_session.execute(query.where(DevicePolicy.device_id == device.id).order_by(Policy.name))
-    return [(row[0], row[1]) for row in rows]
+def policies_of(device: Device) -> list[tuple[str, DevicePolicy]]:
+    """What became of each policy on the device, by the policy's name; nothing in a closed room."""
+    return policies.on_device(db_session, device.id) if current_portal.settings.policies.enabled else []
 
 
 def _until(certificate: dict[str, Any]) -> datetime | None:

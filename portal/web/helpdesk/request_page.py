@@ -22,6 +22,7 @@ from portal.people import STAFF_ROLES
 from portal.storage import search
 from portal.web import visits
 from portal.web.helpdesk import blueprint
+from portal.web.helpdesk.device_page import policies_of
 
 NOTICE = "helpdesk_notice"
 
@@ -194,7 +195,7 @@ def _facts(request_id: str) -> dict[str, object]:
         "steps": _steps(known, facts),
         "open": known.enrolled_at is None and not over,
         "closed": known.ended_at is not None or known.enrolled_at is not None,
-        "advice": advice.give(cases().view(known), events, mails, attention),
+        "advice": advice.give(cases().view(known), events, mails, attention, policies_of(device) if device else ()),
         "attention": attention,
         "events": list(reversed(events)),
         "actors": people.names_of_actors(db_session, (each.actor for each in events)),

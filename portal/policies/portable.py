@@ -1,0 +1,163 @@
+"""Policies in the TOML file of the settings: what each is called, who gets it, and its parts. Secrets by reference.
+
+A part's values are those of Apple's payload; bytes stand as ``{ data = "..." }`` (Base64), a secret as
+``{ stored = true }`` (the one this portal holds), ``{ env = "NAME" }`` or ``{ file = "/path" }``, never itself.
+"""
+
+import base64
+import binascii
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from portal.policies import accepting, catalogue, content, holding
+from portal.policies.content import Part
+
+STORED = {"stored": True}
+TABLE = "policy"
+"""What the array of tables is called in the file."""
+LARGEST_FILE = 200_000
+
+
+class NotReadable(Exception):
+    """A policy in the file cannot be taken: ``where`` it is wrong (its name and the path), and what."""
+
+    def __init__(self, where: str, says: str) -> None:
+        super().__init__(f"{where}: {says}")
+        self.where, self.says = where, says
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One policy as a file says it. ``audience``: lines such as ``everybody``, ``group oidc:Sales``,
+    ``person erika``, ``except group list:Interns``, ``trial person max``."""
+
+    name: str
+    audience: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+
+def table(policy: Written) -> dict[str, Any]:
+    """A policy as a table of the file."""
+    parts = [{"id": each.uuid, "type": each.type, "values": _told(each.type, each.values)} for each in policy.parts]
+    return {"name": policy.name, "audience": list(policy.audience), "part": parts}
+
+
+def _told(kind: str, value: Any, path: str = "") -> Any:
+    if isinstance(value, Mapping):
+        return {key: _told(kind, each, f"{path}.{key}" if path else str(key)) for key, each in value.items()}
+    if path and content.holds_secret(kind, path, value):
+        return dict(STORED)
+    if isinstance(value, list):
+        return [_told(kind, each, f"{path}.{number}") for number, each in enumerate(value)]
+    return {"data": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+
+
+def read(told: Sequence[Any], held: Callable[[str], Sequence[Part]], environment: Mapping[str, str]) -> list[Written]:
+    """The policies of a file, checked. ``held``: the parts that the portal has of a policy now. Raises NotReadable."""
+    found = [_policy(each, held, environment) for each in told]
+    names = [each.name.casefold() for each in found]
+    twice = next((each.name for each in found if names.count(each.name.casefold()) > 1), None)
+    if twice is not None:
+        raise NotReadable(twice, "this policy stands there twice")
+    return found
+
+
+def _policy(told: Any, held: Callable[[str], Sequence[Part]], environment: Mapping[str, str]) -> Written:
+    name = told.get("name") if isinstance(told, dict) else None
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise NotReadable(TABLE, "each policy needs a name")
+    unknown = set(told) - {"name", "audience", "part"}
+    if unknown:
+        raise NotReadable(name, f"there is no {sorted(unknown)[0]} in a policy")
+    audience, parts = told.get("audience", []), told.get("part", [])
+    if not isinstance(audience, list) or not all(isinstance(each, str) for each in audience):
+        raise NotReadable(name, "audience is a list of lines")
+    if not isinstance(parts, list) or not all(isinstance(each, dict) for each in parts):
+        raise NotReadable(name, "part is an array of tables")
+    before = {each.uuid: each for each in held(name)}
+    made = tuple(_part(name, each, before, environment) for each in parts)
+    for each in made:
+        other = holding.trusted_by(before[each.uuid], each, made) if each.uuid in before else None
+        if (
+            other is not None
+            and content.secrets(other).items() <= content.secrets(before.get(other.uuid, each)).items()
+        ):
+            raise NotReadable(f"{name}, {each.type}", "another part sends a stored secret by this certificate")
+    wrong = accepting.worst(accepting.problems(made)) if made else None
+    if wrong is not None:
+        place = " ".join(filter(None, (wrong.payload, wrong.key)))
+        raise NotReadable(f"{name}, {place}", wrong.problem.replace("_", " "))
+    return Written(name.strip(), tuple(audience), made)
+
+
+def _part(policy: str, told: dict[str, Any], held: Mapping[str, Part], environment: Mapping[str, str]) -> Part:
+    kind, values = told.get("type"), told.get("values", {})
+    where = f"{policy}, {kind}"
+    if not isinstance(kind, str) or kind not in catalogue.load().usable():
+        raise NotReadable(where, "no payload that a policy may carry")
+    if not isinstance(values, dict):
+        raise NotReadable(where, "values is a table")
+    before = held.get(str(told.get("id", "")))
+    before = before if before is not None and before.type == kind else None
+    reader = _Reader(where, kind, before, environment)
+    part = Part(before.uuid if before is not None else _uuid(where, told.get("id")), kind, reader.read(values, ""))
+    if before is not None and set(holding.sent_elsewhere(before, part)) & reader.stored:
+        raise NotReadable(where, "a stored secret would be sent elsewhere, or less safely; say where it stands")
+    return part
+
+
+def _uuid(where: str, told: Any) -> str:
+    if told is None:
+        return str(uuid.uuid4()).upper()
+    try:
+        return str(uuid.UUID(str(told))).upper()
+    except ValueError:
+        raise NotReadable(where, "id is a UUID") from None
+
+
+class _Reader:
+    """Reads the values of one part; ``stored``: the secrets that stay as they are."""
+
+    def __init__(self, where: str, kind: str, before: Part | None, environment: Mapping[str, str]) -> None:
+        self.where, self.kind, self.environment = where, kind, environment
+        self.held = content.secrets(before) if before is not None else {}
+        self.stored: set[str] = set()
+
+    def read(self, value: Any, path: str) -> Any:
+        """A value as a payload has it."""
+        if isinstance(value, dict):
+            if set(value) == {"data"} and isinstance(value["data"], str):
+                return self._data(path, value["data"])
+            if path and len(value) == 1 and set(value) <= {"stored", "env", "file"}:
+                return self._secret(path, value)
+            return {key: self.read(each, f"{path}.{key}" if path else str(key)) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.read(each, f"{path}.{number}") for number, each in enumerate(value)]
+        if path and isinstance(value, str) and value and content.is_secret(self.kind, path):
+            raise NotReadable(f"{self.where}, {path}", "a secret stands in the file by reference, never itself")
+        return value if not isinstance(value, datetime) or value.tzinfo else value.replace(tzinfo=UTC)
+
+    def _data(self, path: str, text: str) -> bytes:
+        try:
+            return base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            raise NotReadable(f"{self.where}, {path}", "data is Base64") from None
+
+    def _secret(self, path: str, reference: dict[str, Any]) -> Any:
+        where = f"{self.where}, {path}"
+        key = content.key_of(self.kind, path)
+        is_data = key is not None and key.type == "data"
+        if reference == STORED and path in self.held:
+            self.stored.add(path)
+            return self.held[path]
+        if reference.get("env") in self.environment:
+            found = self.environment[reference["env"]]
+            return self._data(path, found) if is_data else found
+        file = Path(str(reference.get("file", "")))
+        if "file" in reference and file.is_file() and file.stat().st_size <= LARGEST_FILE:
+            return file.read_bytes() if is_data else file.read_text("utf-8").strip()
+        raise NotReadable(where, "nothing stands where this points to")
