@@ -5,7 +5,6 @@ its parts, and what of the person is put in. So what is declared can be compared
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -156,8 +155,10 @@ def _merged(identifier: str, kind: Kind, grants: Sequence[Grant], values: Mappin
 
 
 def _item(identifier: str, kind: Kind, grant: Grant, parts: Sequence[Outline], recipient: Recipient) -> Item:
-    says = [[part.uuid, part.digest, [recipient.value(name) for name in part.variables]] for part in parts]
-    named = [*says, grant.name] if kind is Kind.PROFILE else says  # a profile shows its policy's name
+    says: tuple[Any, ...] = tuple(
+        (part.uuid, part.digest, tuple(recipient.value(name) for name in part.variables)) for part in parts
+    )
+    named = (*says, grant.name) if kind is Kind.PROFILE else says  # a profile shows its policy's name
     return Item(
         identifier,
         kind,
@@ -169,5 +170,5 @@ def _item(identifier: str, kind: Kind, grant: Grant, parts: Sequence[Outline], r
 
 
 def _token(identifier: str, says: object) -> str:
-    content = json.dumps([REVISION, identifier, says], sort_keys=True, default=str)
-    return hashlib.sha256(content.encode()).hexdigest()
+    content = repr((REVISION, identifier, sorted(says.items()) if isinstance(says, Mapping) else says))
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
