@@ -150,6 +150,10 @@ class Event(StrEnum):
     POLICY_AUDIENCE = "policy.audience", N_("Who gets a policy changed")
     POLICY_ENDED = "policy.ended", N_("Policy ended")
     POLICY_FAILED = "policy.failed", N_("Policy not taken by the device"), Actor.DEVICE
+    APPLE_KEY_MADE = "apple.key", N_("Key for Apple Business made")
+    APPLE_TOKEN_SAVED = "apple.token", N_("Server token of Apple Business saved")
+    APPLE_TOKEN_FORGOTTEN = "apple.forgotten", N_("Server token of Apple Business forgotten")
+    ACCOUNT_VOUCHED = "account.vouched", N_("Sign-in with the Managed Apple Account vouched for"), Actor.DEVICE
     POLICIES_AGAIN = "policies.again", N_("Policies sent to the device again")
     LIST_SAVED = "policy.list", N_("List of people for policies saved")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import update
 
 from portal import audit, clock, people
+from portal.apple_business import service
 from portal.backends import dispatch, upkeep
 from portal.backends.base import Backend
 from portal.backends.nanomdm import events
@@ -23,7 +24,7 @@ from portal.notifications.sms import open_gateway
 from portal.people import leavers
 from portal.services import Portal
 from portal.settings import Settings
-from portal.storage import campaigns, policy_rounds, retention, rounds, terms
+from portal.storage import apple_business, campaigns, policy_rounds, retention, rounds, terms
 from portal.storage.cases import Cases, Given
 from portal.vault import Vault, read_keys
 
@@ -112,6 +113,7 @@ class Worker:
                 each(Cases(session, Given(settings, self.vault), now))
         with self.database.transaction() as session:
             events.forget(session, now)
+        self.ask_apple()
         if self.backend.elsewhere is None:
             upkeep.give_push_certificate(self.database, self.backend, settings, now)
         self.manage()
@@ -138,6 +140,21 @@ class Worker:
         settings, now = self.settings, clock.now()
         policy_rounds.plan(self.database, settings, now)
         return policy_rounds.tell(self.database, Given(settings, self.vault), now)
+
+    def ask_apple(self) -> None:
+        """Once a day: whether Apple Business still knows the server token."""
+        now = clock.now()
+        with self.database.session() as session:
+            token = apple_business.token(session, self.vault) if apple_business.due(session, now) else None
+        if token is None:
+            return
+        server, problem = None, ""
+        try:
+            server = service.ask(self.live.current.mdm.apple_business, token)
+        except service.Unavailable as unavailable:
+            problem = unavailable.code
+        with self.database.transaction() as session:
+            apple_business.asked(session, server, problem, now)
 
     def invite_many(self) -> None:
         """Go on with the campaigns; while the directory is out of reach they wait."""

@@ -12,6 +12,7 @@ LAYERS = [
     {"models"},
     {
         "enrollment",
+        "apple_business",
         "declarations",
         "policies",
         "people",

@@ -12,6 +12,7 @@ from datetime import datetime
 from email.message import EmailMessage
 from typing import Any, Protocol
 
+from portal.apple_business.vouching import Voucher
 from portal.enrollment import journey
 from portal.enrollment.errors import RequestEnded, StepOutOfOrder
 from portal.enrollment.journey import Facts, Step, Walk
@@ -94,6 +95,10 @@ class Store(Protocol):
 
     def command(self, device: Device, uuid: str | None) -> Command | None:
         """One command of a device, whatever became of it."""
+        ...
+
+    def voucher(self) -> Voucher | None:
+        """What signs tokens for Apple, if Apple Business knows this portal. Raises VaultError."""
         ...
 
     def declarative_state(self, device: Device, *, lock: bool = False) -> DeclarativeState:

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from portal.apple_business.vouching import CAPABILITY
 from portal.backends.base import Management
 from portal.enrollment import journey
 from portal.enrollment.case import Case
@@ -59,6 +60,8 @@ class Contents:
     ca: x509.Certificate
     root: x509.Certificate | None = None
     way: Way = Way.PROFILE
+    vouches: bool = False
+    """Devices may ask for a token when their owner signs in with the account."""
 
 
 def build(contents: Contents) -> bytes:
@@ -120,6 +123,7 @@ def _mdm_payload(contents: Contents, identity_uuid: str) -> dict[str, object]:
         "CheckInURL": contents.management.checkin_url,
         "SignMessage": True,
         "CheckOutWhenRemoved": True,
+        **({"ServerCapabilities": [CAPABILITY]} if contents.vouches else {}),
     }
 
 
@@ -155,6 +159,8 @@ class ProfileIssuer:
     display_name: str
     description: str
     consent: Mapping[str, str]
+    vouches: bool = False
+    """Whether the portal answers when Apple asks who manages the device."""
 
 
 def issue(case: Case, issuer: ProfileIssuer, way: Way = Way.PROFILE, ticket: str = "") -> str:
@@ -209,6 +215,7 @@ def _sign(issuer: ProfileIssuer, rules: Settings, profile_id: str, account: str,
         ca=issuer.authority.ca.certificate,
         root=issuer.authority.ca.certificate if own_signer else None,
         way=way,
+        vouches=issuer.vouches,
     )
     signer = issuer.signer
     try:

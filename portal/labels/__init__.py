@@ -1,5 +1,6 @@
 """What every code that a person may read is called: tables of marked texts, by topic."""
 
+from portal.labels.apple import APPLE_PROBLEM, APPLE_TOKEN_PROBLEM
 from portal.labels.devices import ATTRIBUTE, COMMAND, COMMAND_STATE, DISCOVERY, FORBIDDEN, OUTAGE
 from portal.labels.forms import FIELD
 from portal.labels.mails import ALERT, LEFT, SECURITY, TO_DO
@@ -12,6 +13,8 @@ __all__ = [
     "ACTOR",
     "AGE",
     "ALERT",
+    "APPLE_PROBLEM",
+    "APPLE_TOKEN_PROBLEM",
     "ATTENTION",
     "ATTRIBUTE",
     "CAMPAIGN",

@@ -72,6 +72,7 @@ SETTING = Labels(
         "profile.signing_identity": N_("Signing certificate with its key"),
         "mdm.push_identity": N_("Apple's push certificate with its key"),
         "mdm.refresh_hours": N_("Hours until a quiet device is asked how it is"),
+        "mdm.apple_business": N_("Where Apple Business is asked about the server token"),
         "policies.enabled": N_("Give devices policies"),
         "mdm.declarative": N_("Devices report by themselves"),
         "maas360.host": N_("Address of its web services"),
@@ -231,6 +232,7 @@ SETTING_HELP = Labels(
         "mdm.refresh_hours": N_(
             "1 to 720. Its answer shows that it is still there, and brings what got lost on the way."
         ),
+        "mdm.apple_business": N_("Apple's own address; another one only for tests."),
         "policies.enabled": N_(
             "Admins then write policies under Policies, and devices get them. Switched off again, they are taken from "
             "every device."

@@ -34,6 +34,7 @@ PAGES: dict[str, tuple[str, ...]] = {
         "mdm.push_identity",
         "mdm.refresh_hours",
         "mdm.declarative",
+        "mdm.apple_business",
         "profile.signing_identity",
         "profile.signing_certificate",
         "profile.signing_key",

@@ -292,6 +292,7 @@ class Mdm(Section):
     push_server: str = Field(pattern=r"^https://[^\s/]+$")
     refresh_hours: int = Field(ge=1, le=720)
     declarative: bool
+    apple_business: str = Field(pattern=r"^https://[^\s/]+$")
 
 
 class Policies(Section):

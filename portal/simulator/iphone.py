@@ -55,6 +55,9 @@ class SignInAgain(Exception):
         self.challenge = challenge
 
 
+VOUCHES = "com.apple.mdm.token"
+
+
 @dataclass
 class IPhone:
     """One phone. ``install`` enrolls it; then ``connect`` serves the command queue and ``remove`` leaves."""
@@ -255,6 +258,17 @@ class IPhone:
         assert self.identity is not None
         data = self.identity.certificate.public_bytes(Encoding.DER)
         return {"CommonName": "Identity certificate", "Data": data, "IsIdentity": True}
+
+    def ask_for_token(self) -> bytes:
+        """Its owner signs in with the Managed Apple Account, and Apple asks who manages the phone: what it can show.
+
+        Only asked of a server that announced it.
+        """
+        if VOUCHES not in self.mdm.get("ServerCapabilities", []):
+            raise InstallationFailed("Apple asks who manages the phone, and its server does not say")
+        asked = {"MessageType": "GetToken", "TokenServiceType": "com.apple.maid"}
+        answer = self._send(self.mdm["CheckInURL"], CHECKIN_TYPE, asked)
+        return bytes(plistlib.loads(answer.content, fmt=plistlib.FMT_XML)["TokenData"])
 
     def remove(self) -> None:
         """The owner removes the profile in Settings: CheckOut, then everything is gone from the phone."""

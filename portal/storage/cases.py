@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from portal import audit, clock, people
+from portal.apple_business.vouching import Voucher
 from portal.database import lock_name
 from portal.enrollment import commands
 from portal.enrollment.access import LONGEST_TOKEN
@@ -41,7 +42,7 @@ from portal.people import accounts
 from portal.policies.composing import Grant
 from portal.policies.content import Part
 from portal.settings import Settings
-from portal.storage import brake, policies, terms
+from portal.storage import apple_business, brake, policies, terms
 from portal.vault import Vault, token_hash
 
 COMMANDS_QUEUED = "commands_queued"
@@ -331,6 +332,10 @@ class Cases:
         if found is None and uuid is not None:
             found = self.session.scalar(select(Command).where(Command.uuid == uuid, Command.device_id == device.id))
         return found
+
+    def voucher(self) -> Voucher | None:
+        """See Store."""
+        return apple_business.voucher(self.session, self.services.vault)
 
     def declarative_state(self, device: Device, *, lock: bool = False) -> DeclarativeState:
         """See Store."""

@@ -12,6 +12,7 @@ from portal import clock
 from portal.credentials.base import SourceUnavailable
 from portal.extensions import current_portal, db_session
 from portal.pki import uploads
+from portal.storage import apple_business
 from portal.web.rules import Rules, pages
 
 blueprint = pages("operations", __name__, Rules())
@@ -25,7 +26,7 @@ class NotReady(Exception):
         self.reason = reason
 
 
-NOT_ESSENTIAL = {"credentials", "backend", "push_certificate"}
+NOT_ESSENTIAL = {"credentials", "backend", "push_certificate", "apple_business"}
 """Without these the portal still serves: it explains the outage to people better than a proxy would."""
 RENEW_BEFORE = timedelta(days=30)
 
@@ -45,6 +46,7 @@ def readyz() -> ResponseReturnValue:
         "profile_signer": _check_signer,
         "backend": _check_backend,
         "push_certificate": _check_push_certificate,
+        "apple_business": _check_apple_business,
         "credentials": _check_credentials,
     }
     problems = {}
@@ -106,3 +108,15 @@ def _check_push_certificate() -> None:
     left = uploads.valid_until(identity) - clock.now()
     if left < RENEW_BEFORE:
         raise NotReady("expired" if left < timedelta() else "expires_soon")
+
+
+def _check_apple_business() -> None:
+    """That sign-ins with Managed Apple Accounts can be vouched for, for another while; if they are at all."""
+    known = apple_business.known(db_session)
+    if known is None or known.expires is None:
+        return
+    left = known.expires - clock.now()
+    if left < RENEW_BEFORE:
+        raise NotReady("expired" if left < timedelta() else "expires_soon")
+    if known.problem:
+        raise NotReady(known.problem)

@@ -3,8 +3,9 @@
 from portal import texts
 from portal.enrollment import profile as profiles
 from portal.enrollment.errors import BackendUnavailable
-from portal.extensions import current_portal
+from portal.extensions import current_portal, db_session
 from portal.pki.authority import Identity
+from portal.storage import apple_business
 from portal.web import i18n
 
 
@@ -24,6 +25,7 @@ def open_issuer() -> profiles.ProfileIssuer:
         description=_text("description", i18n.current()),
         consent={"default": _text("consent", "en")}
         | {language: _text("consent", language) for language in current_portal.settings.languages},
+        vouches=apple_business.vouches(db_session),
     )
 
 

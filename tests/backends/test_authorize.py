@@ -233,6 +233,19 @@ def test_an_old_certificate_is_refused_without_unenrolling(delegated, profile_dr
     assert ask(delegated, profile_driven).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        (saying("DeclarativeManagement", Endpoint="tokens"), 200),
+        (saying("GetToken", TokenServiceType="com.apple.maid"), 400),
+    ],
+    ids=["declarations", "token"],
+)
+def test_what_the_portal_answers_itself_never_gets_to_nanomdm(delegated, profile_driven, message, status):
+    assert relay(delegated, profile_driven, message).status_code == status
+    assert delegated.api.handed_on == []
+
+
 def test_what_the_portal_passes_on_itself_is_signed_by_who_it_is_from(delegated, profile_driven):
     before = list(delegated.api.handed_on)
     for url, kind in (("/mdm/checkin", CHECKIN), ("/mdm/connect", CONNECT)):

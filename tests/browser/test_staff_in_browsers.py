@@ -240,6 +240,7 @@ PAGES = {
     "/admin/tokens": "API tokens",
     "/admin/device-management": "Device management",
     "/admin/settings/backend": "Certificates and devices",
+    "/admin/apple-business": "Apple Business",
     "/admin/policies/catalogue": "What policies can do",
     "/admin/policies/catalogue/com.apple.wifi.managed": "Wi-Fi",
 }

@@ -1,15 +1,20 @@
 """Check-in messages of user-enrolled devices: Authenticate, TokenUpdate, CheckOut; the rest is declined."""
 
+import plistlib
 from typing import Any
 
+from portal.apple_business import vouching
 from portal.backends import messages
 from portal.backends.embedded import identity
 from portal.declarations import speaking
 from portal.enrollment.case import Case
+from portal.events import Event
 from portal.models import Device
 from portal.plists import text
 
 DECLARES = "DeclarativeManagement"
+ANSWERED_HERE = (DECLARES, vouching.MESSAGE)
+"""The portal answers these, whoever keeps the queue of commands."""
 
 
 class NotOffered(Exception):
@@ -19,20 +24,33 @@ class NotOffered(Exception):
 def handle(case: Case, topic: str, message: dict[str, Any]) -> bytes:
     """Take one check-in message of whoever signed with the case's certificate; the body that answers it.
 
-    Only declarative management has one. Raises DeviceRefused (recorded), NotIdentified, NotOffered, NothingThere,
-    BadPlist.
+    Only declarative management and tokens have one. Raises DeviceRefused (recorded), NotIdentified, NotOffered,
+    NothingThere, BadPlist.
     """
     kind = message.get("MessageType")
     if kind == DECLARES:
         identity.device_of(case, text(message, "EnrollmentID"))
         identity.must_go_on(case)
         return speaking.answer(case, message)
+    if kind == vouching.MESSAGE:
+        identity.device_of(case, text(message, "EnrollmentID"))
+        identity.must_go_on(case)
+        return _token(case, message)
     speaker(case, topic, message)
     if kind == "CheckOut":
         messages.check_out(case)
     elif kind == "TokenUpdate":
         messages.token_update(case, topic, message)
     return b""
+
+
+def _token(case: Case, message: dict[str, Any]) -> bytes:
+    """A token for Apple: its owner signs in with the Managed Apple Account. Raises NotOffered."""
+    voucher = case.store.voucher() if message.get("TokenServiceType") == vouching.SERVICE else None
+    if voucher is None:
+        raise NotOffered(vouching.MESSAGE)
+    case.record_once(Event.ACCOUNT_VOUCHED, vouching.SERVICE)
+    return plistlib.dumps({"TokenData": voucher.token(case.now)})
 
 
 def speaker(case: Case, topic: str, message: dict[str, Any]) -> Device:

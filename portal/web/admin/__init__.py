@@ -24,6 +24,7 @@ blueprint = pages(
 )
 
 from portal.web.admin import (  # noqa: E402  (the views register themselves on the blueprint)
+    apple_business_page,
     audit_trail,
     dashboard,
     device_management,
@@ -39,6 +40,7 @@ from portal.web.admin import (  # noqa: E402  (the views register themselves on 
 )
 
 __all__ = [
+    "apple_business_page",
     "audit_trail",
     "blueprint",
     "dashboard",

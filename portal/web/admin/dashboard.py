@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from portal import clock, jobs
 from portal.extensions import current_portal, db_session, transaction
 from portal.pki import uploads
-from portal.storage import brake, policies, statistics
+from portal.storage import apple_business, brake, policies, statistics
 from portal.web import spreadsheets, visits
 from portal.web.admin import blueprint, checklist
 from portal.web.admin.policy_pages import is_open
@@ -32,6 +32,7 @@ def dashboard() -> ResponseReturnValue:
         policy_counts=policies.counts(db_session) if given else {},
         signer_days=_signer_days(),
         push_days=_push_days(),
+        apple_days=_apple_days(),
         hold=brake.held(db_session),
         held=brake.waiting(db_session),
         enough_admins=brake.admins(db_session) >= brake.APPROVALS,
@@ -68,6 +69,12 @@ def _signer_days() -> int | None:
         return (current_portal.signer.certificate.not_valid_after_utc - clock.now()).days
     except (OSError, ValueError):
         return None
+
+
+def _apple_days() -> int | None:
+    """Days until the server token of Apple Business expires; None if there is none."""
+    known = apple_business.known(db_session)
+    return (known.expires - clock.now()).days if known is not None and known.expires is not None else None
 
 
 def _push_days() -> int | None:

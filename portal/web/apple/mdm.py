@@ -57,7 +57,7 @@ def checkin() -> ResponseReturnValue:
             raise BadPlist("not a property list that a device would send")
         return checkins.handle(case, topic(), message)
 
-    return signed(take, JSON)
+    return signed(take)
 
 
 @blueprint.put("/mdm/relay")
@@ -75,12 +75,12 @@ def relay() -> ResponseReturnValue:
     def take(case: Case, message: dict[str, object] | None) -> bytes:
         if message is None:
             raise BadPlist("not a property list that a device would send")
-        if message.get("MessageType") == checkins.DECLARES:  # the portal declares, whoever keeps the queue
+        if message.get("MessageType") in checkins.ANSWERED_HERE:
             return checkins.handle(case, topic(), message)
         passed.append(checkins.speaker(case, topic(), message).profile_id)
         return b""
 
-    answer = signed(take, JSON)
+    answer = signed(take)
     return _pass_on(passed[0], CHECKIN_TYPE) if passed else answer
 
 
@@ -176,11 +176,8 @@ def _elsewhere() -> ResponseReturnValue:
     return _refuse("devices are managed elsewhere", 503)  # the proxy should have sent the device to that backend
 
 
-def signed(take: Callable[[Case, dict[str, object] | None], bytes], kind: str = XML) -> ResponseReturnValue:
-    """Let ``take`` answer a message (None: unreadable) on its signer's case, once it is known who speaks.
-
-    ``kind``: the media type of an answer that says something.
-    """
+def signed(take: Callable[[Case, dict[str, object] | None], bytes]) -> ResponseReturnValue:
+    """Let ``take`` answer a message (None: unreadable) on its signer's case, once it is known who speaks."""
     body = request.get_data()
     message: dict[str, object] | None = None
     case: Case | None = None
@@ -210,6 +207,7 @@ def signed(take: Callable[[Case, dict[str, object] | None], bytes], kind: str = 
         return sign_in_again(case, refusal.reason)
     except DeviceRefused as refusal:
         return _unenroll(refusal.reason, case, message or {})
+    kind = JSON if (message or {}).get("MessageType") == checkins.DECLARES else XML
     return Response(answer, content_type=kind if answer else "text/plain")
 
 

@@ -1,0 +1,118 @@
+"""What is kept of Apple Business: the key pair and the server token, sealed, and what Apple said of it."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from portal import audit
+from portal.apple_business import server_token
+from portal.apple_business.server_token import ServerToken
+from portal.apple_business.service import Server
+from portal.apple_business.vouching import Voucher
+from portal.events import Event
+from portal.models import PortalState
+from portal.pki.authority import Identity
+from portal.vault import Vault
+
+KEY, TOKEN = "apple_business_key", "apple_business_token"
+LOOK_EVERY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What Apple said of the token: the server's names; ``problem`` if it did not say lately, and when it was asked."""
+
+    uuid: str = ""
+    name: str = ""
+    organization: str = ""
+    expires_at: str = ""
+    asked_at: str = ""
+    problem: str = ""
+
+    @property
+    def expires(self) -> datetime | None:
+        """When the token ends."""
+        return datetime.fromisoformat(self.expires_at) if self.expires_at else None
+
+
+def key(session: Session, vault: Vault) -> Identity | None:
+    """The key pair, if one was made. Raises VaultError."""
+    state = session.get(PortalState, KEY)
+    return server_token.identity(vault.open(state.sealed)) if state is not None and state.sealed else None
+
+
+def known(session: Session) -> Known | None:
+    """What is known of the token; None without one."""
+    state = session.get(PortalState, TOKEN)
+    return Known(**json.loads(state.value)) if state is not None and state.value else None
+
+
+def token(session: Session, vault: Vault) -> ServerToken | None:
+    """The token itself. Raises VaultError."""
+    state = session.get(PortalState, TOKEN)
+    return ServerToken(**json.loads(vault.open(state.sealed))) if state is not None and state.sealed else None
+
+
+def voucher(session: Session, vault: Vault) -> Voucher | None:
+    """What signs tokens for devices; None as long as Apple did not say what the server is called. Raises VaultError."""
+    told = known(session)
+    held = key(session, vault) if told is not None and told.uuid else None
+    return Voucher(held, told.uuid) if held is not None and told is not None else None
+
+
+def vouches(session: Session) -> bool:
+    """Whether there is such a voucher, without opening anything."""
+    told = known(session)
+    return told is not None and bool(told.uuid)
+
+
+def make_key(session: Session, vault: Vault, organization: str, actor: str, now: datetime) -> None:
+    """A key pair, unless there is one."""
+    state = session.get(PortalState, KEY) or PortalState(name=KEY)
+    if not state.sealed:
+        state.sealed = vault.seal(server_token.make_key(organization, now))
+        session.add(state)
+        audit.record(session, audit.SETTINGS, Event.APPLE_KEY_MADE, now, actor=actor)
+
+
+def keep(session: Session, vault: Vault, told: ServerToken, server: Server | None, problem: str, actor: str,
+         now: datetime) -> None:  # fmt: skip
+    """Use this token from now on; ``server``: what Apple said of it, or ``problem``, why it did not."""
+    state = session.get(PortalState, TOKEN) or PortalState(name=TOKEN)
+    state.sealed = vault.seal(told.as_json())
+    found = server or Server("", "", "")
+    state.value = _written(Known(found.uuid, found.name, found.organization, told.expires_at, now.isoformat(), problem))
+    session.add(state)
+    detail = {"server": found.name, "expires": told.expires_at}
+    audit.record(session, audit.SETTINGS, Event.APPLE_TOKEN_SAVED, now, actor=actor, detail=detail)
+
+
+def asked(session: Session, server: Server | None, problem: str, now: datetime) -> None:
+    """What Apple said when it was asked again; a problem leaves what is known."""
+    state, told = session.get(PortalState, TOKEN, with_for_update=True), known(session)
+    if state is None or told is None:
+        return
+    if server is not None:
+        told = replace(told, uuid=server.uuid, name=server.name, organization=server.organization)
+    state.value = _written(replace(told, asked_at=now.isoformat(), problem=problem))
+
+
+def due(session: Session, now: datetime) -> bool:
+    """Whether Apple is to be asked again."""
+    told = known(session)
+    return told is not None and now - datetime.fromisoformat(told.asked_at) >= LOOK_EVERY
+
+
+def forget(session: Session, actor: str, now: datetime) -> None:
+    """Give up token and key: devices that enroll from now on are not vouched for."""
+    for name in (KEY, TOKEN):
+        state = session.get(PortalState, name)
+        if state is not None:
+            session.delete(state)
+    audit.record(session, audit.SETTINGS, Event.APPLE_TOKEN_FORGOTTEN, now, actor=actor)
+
+
+def _written(told: Known) -> str:
+    return json.dumps(asdict(told))
