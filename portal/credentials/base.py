@@ -29,6 +29,19 @@ class AccountProblem(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How an account stands.
+
+    ``problem``: nothing if it can be used, else disabled, expired, must_change_password or not_found; ``subject``: whose
+    it is; ``groups``: None if they were not asked for.
+    """
+
+    problem: str
+    subject: str = ""
+    groups: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What a source tells of a person. ``subject`` is its stable key for them; names and addresses may change.
 

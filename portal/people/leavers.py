@@ -1,4 +1,4 @@
-"""Noticing that somebody's account was closed in the directory, although they never sign in here again.
+"""Noticing that an account was closed in the directory, or is in other groups, although nobody signs in here with it.
 
 Only what the directory says outright counts (the account is disabled, or has expired). Somebody who is not found may
 just have another username now: that alone never costs anybody their work data.
@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
 
 from portal.credentials.base import DIRECTORY, SourceUnavailable
 from portal.database import Database
 from portal.models import Device, EnrollmentRequest, Person
 from portal.people import LastAdmin, closing
-from portal.storage import brake
+from portal.storage import brake, policies
 from portal.storage.cases import Cases, Services
 
 if TYPE_CHECKING:
@@ -39,20 +40,29 @@ def look(database: Database, services: Services, directory: "Directory", now: da
     count = 0
     for person_id, username in _due(database, now):
         try:
-            problem = directory.standing(username)
+            standing = directory.standing(username)
         except SourceUnavailable as unavailable:
             log.warning("leavers.wait reason=%s", unavailable.reason)
             break
         with database.transaction() as session:
             person = session.get_one(Person, person_id)
             person.synced_at = now
-            if problem in CLOSED and person.disabled_at is None:
+            if standing.groups is not None and standing.subject == person.subject:
+                _follow_groups(session, services, person, standing.groups, now)
+            if standing.problem in CLOSED and person.disabled_at is None:
                 try:
                     closing.disable(Cases(session, services, now), person, "directory")
                     count += 1
                 except LastAdmin:
                     log.warning("leavers.last_admin person=%s", person_id)
     return count
+
+
+def _follow_groups(session: Session, services: Services, person: Person, groups: frozenset[str], now: datetime) -> None:
+    """Somebody who came into a group gets its policies without signing in here, and who left it loses them."""
+    told = services.settings.policies.enabled
+    if told and policies.set_groups(session, person.id, DIRECTORY, groups):
+        policies.mark(session, person.id, now)
 
 
 def _due(database: Database, now: datetime) -> list[tuple[str, str]]:

@@ -11,10 +11,11 @@ from sqlalchemy import select
 
 from portal.backends import topic_in_use
 from portal.credentials import api_tokens
-from portal.credentials.base import DIRECTORY, SourceUnavailable
+from portal.credentials.base import DIRECTORY, SourceUnavailable, Standing
 from portal.enrollment import allowed
 from portal.models import Command, Person
 from portal.people import leavers
+from portal.storage import policies
 from tests.factories import BASE, phone, push_identity
 from tests.pages import Browser
 
@@ -334,7 +335,7 @@ class Source:
         self.asked.append(username)
         if isinstance(self.told, Exception):
             raise self.told
-        return self.told
+        return self.told if isinstance(self.told, Standing) else Standing(self.told)
 
 
 @pytest.fixture
@@ -357,6 +358,24 @@ def is_disabled(portal):
 def test_only_a_closed_account_is_taken_as_closed(portal, of_the_directory, clock, standing, closed):
     assert leavers.look(portal.database, portal, Source(standing), clock()) == closed
     assert is_disabled(portal) == closed
+
+
+def test_groups_of_the_directory_are_followed_if_it_is_still_the_same_account(
+    portal, of_the_directory, configure, clock
+):
+    configure(policies__enabled=True)
+    with portal.database.session() as session:
+        subject = session.scalar(select(Person.subject).where(Person.username == "erika"))
+
+    def groups_after(subject, *groups):
+        clock.forward(minutes=61)
+        leavers.look(portal.database, portal, Source(Standing("", subject, frozenset(groups))), clock())
+        with portal.database.session() as session:
+            return [name for name, _ in policies.groups(session)]
+
+    assert groups_after(subject, "cn=vpn") == ["directory:cn=vpn"]
+    assert groups_after("somebody else", "cn=admins") == ["directory:cn=vpn"]
+    assert groups_after(subject) == []
 
 
 def test_nobody_is_asked_about_more_than_once_an_hour(portal, of_the_directory, clock):

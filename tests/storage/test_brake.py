@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from portal import audit, jobs, people
 from portal.credentials import api_tokens
+from portal.credentials.base import Standing
 from portal.enrollment import ending, management
 from portal.enrollment.errors import RemovalsHeld
 from portal.events import Event
@@ -60,7 +61,7 @@ class Closing:
     """A directory that calls everybody disabled."""
 
     def standing(self, username):
-        return "disabled"
+        return Standing("disabled")
 
 
 def all_from_the_directory(portal):
