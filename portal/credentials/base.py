@@ -32,8 +32,8 @@ class AccountProblem(Exception):
 class Standing:
     """How an account stands.
 
-    ``problem``: nothing if it can be used, else disabled, expired, must_change_password or not_found; ``subject``: whose
-    it is; ``groups``: None if they were not asked for.
+    ``problem``: nothing if it can be used, else disabled, expired, must_change_password or not_found; ``subject``:
+    whose it is; ``groups``: None if they were not asked for.
     """
 
     problem: str

@@ -31,12 +31,23 @@ ITEMS: dict[str, type] = {
 }
 """Values that are kept, and what each is. Serial number, UDID, battery and location are none, and user enrollment tells
 none of them."""
+ACCOUNTS = tuple(
+    f"account.list.{kind}"
+    for kind in ("caldav", "carddav", "exchange", "google", "ldap", "mail", "subscribed-calendar")
+)
+CERTIFICATES = "security.certificate.list"
 LISTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(ACCOUNTS, ("identifier", "declaration-identifier")),
+    CERTIFICATES: ("identifier", "declaration-identifier", "subject-summary"),
     "mdm.app": ("identifier", "state", "short-version"),
     "app.managed.list": ("identifier", "declaration-identifier", "state", "short-version"),
 }
 """Lists that are kept, and what of each entry; entries are told apart by ``identifier``."""
+OF_DECLARATIONS = frozenset({*ACCOUNTS, CERTIFICATES})
+"""Of these only what a declaration put there: nothing of an account or certificate of anybody's own ever stays."""
 SINCE: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(ACCOUNTS, (16, 0)),
+    CERTIFICATES: (17, 0),
     "device.model.identifier": (15, 0),
     "device.model.marketing-name": (15, 0),
     "device.operating-system.version": (15, 0),
@@ -113,7 +124,8 @@ def learn(known: Known, body: bytes) -> Known:
     for name, kept in LISTS.items():
         told = _at(items, name)
         if isinstance(told, list):
-            lists[name] = _merged(lists.get(name, {}), told, kept)
+            own = [each for each in told if name not in OF_DECLARATIONS or _is_declared(each)]
+            lists[name] = _merged(lists.get(name, {}), own, kept)
     declarations = _declarations(known.declarations, _at(items, DECLARATIONS))
     return replace(known, values=values, lists=lists, declarations=declarations)
 
@@ -165,6 +177,11 @@ def _supported(capabilities: dict[str, Any]) -> tuple[str, ...]:
     told = _at(capabilities, "supported-payloads.status-items")
     names = {name for name in told if isinstance(name, str)} if isinstance(told, list) else set()
     return tuple(sorted(names & {*ITEMS, *LISTS}))
+
+
+def _is_declared(entry: Any) -> bool:
+    """Whether a declaration put it there, or it is gone."""
+    return isinstance(entry, dict) and (bool(entry.get("declaration-identifier")) or entry.get("_removed") is True)
 
 
 def _merged(before: dict[str, dict[str, str]], told: list[Any], kept: tuple[str, ...]) -> dict[str, dict[str, str]]:

@@ -231,6 +231,18 @@ PART_PROBLEM = Labels(
     }
 )
 
+ACCOUNT = Labels(
+    {
+        "caldav": N_("Calendar account"),
+        "carddav": N_("Contacts account"),
+        "exchange": N_("Exchange account"),
+        "google": N_("Google account"),
+        "ldap": N_("Directory of contacts"),
+        "mail": N_("Mail account"),
+        "subscribed-calendar": N_("Subscribed calendar"),
+    }
+)
+
 POLICY_STATE = Labels(
     {
         "waiting": N_("waits for the device"),

@@ -41,6 +41,14 @@ REPORTABLE = {
     "passcode.is-compliant": (16, 0),
     "mdm.app": (16, 0),
     "app.managed.list": (17, 2),
+    "account.list.caldav": (16, 0),
+    "account.list.carddav": (16, 0),
+    "account.list.exchange": (16, 0),
+    "account.list.google": (16, 0),
+    "account.list.ldap": (16, 0),
+    "account.list.mail": (16, 0),
+    "account.list.subscribed-calendar": (16, 0),
+    "security.certificate.list": (17, 0),
 }
 
 USABLE_PAYLOADS = frozenset(
@@ -118,18 +126,35 @@ class Declared:
         told_values, told_states = ({}, {}) if full_ else (self._told_values, self._told_states)
         if full_:
             _put(items, "management.client-capabilities", self._capabilities())
-        values = {
-            name: self.values[name] for name in self._subscribed() if name in self.supported and name in self.values
-        }
+        has = self.values | self._lists()
+        values = {name: has[name] for name in self._subscribed() if name in self.supported and name in has}
         for name, value in values.items():
             if name not in told_values or told_values[name] != value:
-                _put(items, name, value)
+                _put(items, name, _difference(told_values.get(name, []), value) if isinstance(value, list) else value)
         states = self._states()
         _put(items, "management.declarations", _changes(told_states, states))
         report = {"StatusItems": items, "Errors": [], "FullReport": full_}
         if self.ask("status", json.dumps(report).encode()):
             raise InstallationFailed("a report is answered with nothing")
         self.reported, self._told_values, self._told_states = True, values, states
+
+    def _lists(self) -> dict[str, list[dict[str, str]]]:
+        """The accounts and certificates that it has by declarations, and one account of its owner's."""
+        lists: dict[str, list[dict[str, str]]] = {
+            "account.list.mail": [{"identifier": "own", "hostname": "imap.personal.example", "username": "private"}]
+        }
+        for (kind, identifier), each in self.held.items():
+            account = each["Type"].removeprefix("com.apple.configuration.account.")
+            if kind == "configuration" and account != each["Type"] and identifier not in self.problems:
+                entry = {"identifier": f"account {identifier}", "declaration-identifier": identifier}
+                lists.setdefault(f"account.list.{account}", []).append(entry)
+        certificates = lists.setdefault("security.certificate.list", [])
+        for identifier, installed in self.profiles.items():
+            for payload in installed["profile"]["PayloadContent"]:
+                if payload["PayloadType"].startswith("com.apple.security."):
+                    entry = {"identifier": payload["PayloadUUID"], "declaration-identifier": identifier}
+                    certificates.append(entry | {"subject-summary": payload["PayloadDisplayName"]})
+        return lists
 
     @property
     def supported(self) -> list[str]:
@@ -256,6 +281,14 @@ def _changes(
         changed[name] = [each for each in listed if known.get(each["identifier"]) != each]
         changed[name] += [{"identifier": identifier, "_removed": True} for identifier in sorted(gone)]
     return changed
+
+
+def _difference(before: list[dict[str, str]], now: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """The entries of a list that are new or changed, and which are gone."""
+    known = {each["identifier"]: each for each in before}
+    gone = known.keys() - {each["identifier"] for each in now}
+    changed: list[dict[str, Any]] = [each for each in now if known.get(each["identifier"]) != each]
+    return changed + [{"identifier": identifier, "_removed": True} for identifier in sorted(gone)]
 
 
 def _put(items: dict[str, Any], name: str, value: Any) -> None:

@@ -5,7 +5,8 @@ from dataclasses import replace
 from sqlalchemy import select
 
 from portal import people
-from portal.models import Command
+from portal.models import Command, DeclarativeState
+from portal.policies.content import new_part
 from portal.storage import policies
 from portal.storage.policies import Line
 from tests.factories import phone
@@ -30,6 +31,29 @@ def test_a_policy_reaches_a_phone_and_is_reported(held_policies, enrolled):
     who = next(each for each in told.values() if each["Type"].endswith("useridentity"))
     assert who["Payload"] == {"FullName": "Erika", "EmailAddress": "erika@example.com"}
     assert [each["UserName"] for each in held.declared.credentials.values()] == ["erika", "erika"]
+
+
+def test_accounts_and_certificates_are_known_as_far_as_policies_put_them_there(
+    held_policies, enrolled, app, company, clock
+):
+    root = new_part("com.apple.security.root", {"PayloadContent": b"0", "PayloadDisplayName": "Company CA"})
+    policy = held_policies.make("Basics", mail(), root)
+    _held, device = enrolled()
+    with company.portal.database.session() as session:
+        lists = session.get_one(DeclarativeState, device).known["lists"]
+    assert [each["declaration-identifier"].split(".")[0] for each in lists["account.list.mail"].values()] == ["account"]
+    assert [each["subject-summary"] for each in lists["security.certificate.list"].values()] == ["Company CA"]
+    assert "private" not in str(lists)
+    company.person("otto", "helpdesk")
+    otto = Browser(app).staff_sign_in("otto", clock())
+    otto.get(f"/helpdesk/devices/{device}")
+    assert "Work accounts Mail account" in otto.text
+    held_policies.audience(policy)
+    held_policies.round()
+    _held.connect()
+    with company.portal.database.session() as session:
+        lists = session.get_one(DeclarativeState, device).known["lists"]
+    assert (lists["account.list.mail"], lists["security.certificate.list"]) == ({}, {})
 
 
 def test_nothing_is_told_twice_and_only_what_changed_is_fetched(held_policies, enrolled):

@@ -13,7 +13,7 @@ from wtforms.validators import Length
 
 from portal import clock
 from portal.declarations import speaking
-from portal.declarations.status import Known
+from portal.declarations.status import ACCOUNTS, Known
 from portal.enrollment import ending, management
 from portal.enrollment.case import Case
 from portal.enrollment.errors import CommandForbidden, ConfirmationWrong, DeviceGone, RemovalsHeld
@@ -145,6 +145,7 @@ def _page(device_id: str, form: ConfirmForm, message: MessageForm | None = None)
         removals=[each for each in commands if ending.is_removal(each, current_portal.settings)],
         managed=device.enrolled_at is not None and device.ended_at is None,
         reported=_reported(device),
+        accounts=_accounts(device),
         policies=policies_of(device),
         silent=ending.silent(device, current_portal.settings, now),
         admin=visits.here().person.role == "admin",
@@ -162,6 +163,13 @@ def _reported(device: Device) -> tuple[datetime, dict[str, Any]] | None:
         return None
     values = Known(**state.known).values
     return state.reported_at, {name: values[name] for name in REPORTED if name in values}
+
+
+def _accounts(device: Device) -> list[str]:
+    """The kinds of accounts that policies set up on the device, by its own reports."""
+    state = db_session.get(DeclarativeState, device.id)
+    lists = Known(**state.known).lists if state is not None and state.known else {}
+    return [name.removeprefix("account.list.") for name in ACCOUNTS for _ in lists.get(name, {})]
 
 
 def policies_of(device: Device) -> list[tuple[str, DevicePolicy]]:
