@@ -49,9 +49,22 @@ CONTACTS = {
     "CardDAVHostName": "HostName",
     "CardDAVPort": "Port",
 }
-OF_THE_PERSON = {"EmailAddress", "EmailAccountName"}
+LDAP = {"LDAPAccountDescription": "VisibleName", "LDAPAccountHostName": "HostName"}
+SEARCHES = "LDAPSearchSettings"
+SEARCH = {
+    "LDAPSearchSettingDescription": "VisibleDescription",
+    "LDAPSearchSettingSearchBase": "SearchBase",
+    "LDAPSearchSettingScope": "Scope",
+}
+SCOPE = "LDAPSearchSettingScope"
+"""Before each value of the key of the same name in the payload; a declaration leaves it out."""
+SUBSCRIBED, CALENDAR_ADDRESS = "com.apple.subscribedcalendar.account", "SubCalAccountHostName"
+SUBSCRIPTION = {"SubCalAccountDescription": "VisibleName", CALENDAR_ADDRESS: "CalendarURL"}
+GOOGLE = {"AccountDescription": "VisibleName"}
+OF_THE_PERSON = {"EmailAddress", "EmailAccountName", "AccountName"}
 """Stand in the identity asset."""
-ALWAYS_TRUE = {"SSL", "IncomingMailServerUseSSL", "OutgoingMailServerUseSSL", "CalDAVUseSSL", "CardDAVUseSSL"}
+ALWAYS_TRUE = {"SSL", "IncomingMailServerUseSSL", "OutgoingMailServerUseSSL", "CalDAVUseSSL", "CardDAVUseSSL",
+               "LDAPAccountUseSSL", "SubCalAccountUseSSL"}  # fmt: skip
 """A declared account has no such switch: it is taken to be on, and what is off stays a payload."""
 
 
@@ -109,12 +122,20 @@ _KINDS = {
     "com.apple.eas.account": _Kind("account.exchange", EXCHANGE, "UserName", "Password"),
     "com.apple.caldav.account": _Kind("account.caldav", CALENDARS, "CalDAVUsername", "CalDAVPassword"),
     "com.apple.carddav.account": _Kind("account.carddav", CONTACTS, "CardDAVUsername", "CardDAVPassword"),
+    "com.apple.ldap.account": _Kind(
+        "account.ldap", LDAP, "LDAPAccountUserName", "LDAPAccountPassword", frozenset({SEARCHES})
+    ),
+    SUBSCRIBED: _Kind("account.subscribed-calendar", SUBSCRIPTION, "SubCalAccountUsername", "SubCalAccountPassword"),
+    "com.apple.google-oauth": _Kind("account.google", GOOGLE, "", ""),
 }
 ASSETS = {
     "com.apple.mail.managed": ("who", "in", "out"),
     "com.apple.eas.account": ("who", "in"),
     "com.apple.caldav.account": ("in",),
     "com.apple.carddav.account": ("in",),
+    "com.apple.ldap.account": ("in",),
+    SUBSCRIBED: ("in",),
+    "com.apple.google-oauth": ("who",),
 }
 """By payload: the names of its account's assets. An account may leave one unused."""
 REFERENCE = "AuthenticationCredentialsAssetReference"
@@ -127,6 +148,9 @@ def can_be(part: Part) -> bool:
     kind = _KINDS.get(part.type)
     if kind is None:
         return False
+    address = part.values.get(CALENDAR_ADDRESS)
+    if part.type == SUBSCRIBED and not (isinstance(address, str) and address.startswith("https://")):
+        return False  # a payload may have a host alone, or plain http
     known = {*kind.names, kind.username, kind.password, *kind.others, *OF_THE_PERSON, *ALWAYS_TRUE}
     return set(part.values) <= known and all(part.values.get(name) is not False for name in ALWAYS_TRUE)
 
@@ -143,19 +167,27 @@ def account(payload: str, values: Mapping[str, Any]) -> Account:
     for theirs, ours in kind.names.items():
         if theirs in values:
             put(said, ours, values[theirs])
-    identity = (str(values.get("EmailAccountName", "")), str(values.get("EmailAddress", "")))
+    name = values.get("EmailAccountName") or values.get("AccountName") or ""
+    identity = (str(name), str(values.get("EmailAddress", "")))
+    if SEARCHES in values:
+        said["SearchSettings"] = [_search(each) for each in values[SEARCHES]]
     assets, credentials = {}, {}
     if "who" in ASSETS[payload] and any(identity):
         assets["UserIdentityAssetReference"] = "who"
     if payload == "com.apple.mail.managed":
         credentials = _mail(said, values)
         assets |= {("IncomingServer." if name == "in" else "OutgoingServer.") + REFERENCE: name for name in credentials}
-    elif values.get(kind.username):
+    elif kind.username and values.get(kind.username):
         credentials["in"] = Credentials(str(values[kind.username]), str(values.get(kind.password, "")))
         assets[REFERENCE] = "in"
     if payload == "com.apple.eas.account":
         said["EnabledProtocolTypes"] = ["EAS"]
     return Account(said, identity, credentials, assets)
+
+
+def _search(told: Mapping[str, Any]) -> dict[str, str]:
+    """One node where a search of the directory begins."""
+    return {ours: str(told[theirs]).removeprefix(SCOPE) for theirs, ours in SEARCH.items() if theirs in told}
 
 
 def _mail(said: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Credentials]:

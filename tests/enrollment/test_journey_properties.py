@@ -57,7 +57,8 @@ facts = st.builds(
     enrolled_at=times,
     ended_at=times,
     end_reason=st.sampled_from([None, "cancelled", "removed"]),
-)
+).filter(lambda known: known.profile_issued_at is not None or known.profile_downloaded_at is None)
+"""Whatever is known, but for one thing that no row can say: a profile that was downloaded was issued."""
 
 
 @given(facts)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.policies import content, merging, native
-from portal.policies.content import Part, is_secret
+from portal.policies.content import Part, is_secret, new_part
 from portal.policies.variables import Recipient, fill, unknown_in, used_in
 
 ERIKA = Recipient("erika@example.com", "", "erika", 'Erika "<b>" & {username}')
@@ -60,3 +60,47 @@ def test_an_account_that_a_declaration_cannot_say_stays_a_payload():
     assert not native.can_be(Part("A", "com.apple.eas.account", {**told, "VPNUUID": "1"}))
     assert not native.can_be(Part("A", "com.apple.eas.account", {**told, "SSL": False}))
     assert not native.can_be(Part("A", WIFI, {}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "says", "credentials"),
+    [
+        (
+            "com.apple.ldap.account",
+            {"LDAPAccountHostName": "ldap.example.com", "LDAPAccountUserName": "u", "LDAPAccountPassword": "p",
+             "LDAPAccountUseSSL": True,
+             "LDAPSearchSettings": [{"LDAPSearchSettingSearchBase": "dc=example",
+                                     "LDAPSearchSettingScope": "LDAPSearchSettingScopeSubtree"}]},
+            {"HostName": "ldap.example.com", "SearchSettings": [{"SearchBase": "dc=example", "Scope": "Subtree"}]},
+            {"in": {"UserName": "u", "Password": "p"}},
+        ),
+        (
+            "com.apple.subscribedcalendar.account",
+            {"SubCalAccountHostName": "https://calendar.example.com/holidays.ics", "SubCalAccountDescription": "Days"},
+            {"CalendarURL": "https://calendar.example.com/holidays.ics", "VisibleName": "Days"},
+            {},
+        ),
+        ("com.apple.google-oauth", {"EmailAddress": "e@example.com", "AccountName": "E"}, {}, {}),
+    ],
+)  # fmt: skip
+def test_an_account_as_a_declaration_of_its_own(kind, values, says, credentials):
+    part = new_part(kind, values)
+    assert native.can_be(part)
+    made = native.account(kind, values)
+    assert made.payload == says
+    assert {name: each.document() for name, each in made.credentials.items()} == credentials
+    assert made.identity == (("E", "e@example.com") if kind.endswith("oauth") else ("", ""))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("com.apple.ldap.account", {"LDAPAccountHostName": "ldap.example.com", "LDAPAccountUseSSL": False}),
+        ("com.apple.ldap.account", {"LDAPAccountHostName": "ldap.example.com", "VPNUUID": "X"}),
+        ("com.apple.subscribedcalendar.account", {"SubCalAccountHostName": "calendar.example.com"}),
+        ("com.apple.subscribedcalendar.account", {"SubCalAccountHostName": "http://calendar.example.com"}),
+        ("com.apple.google-oauth", {"EmailAddress": "e@example.com", "CommunicationServiceRules": {}}),
+    ],
+)
+def test_what_a_declaration_could_not_say_stays_a_profile(kind, values):
+    assert not native.can_be(new_part(kind, values))
