@@ -154,6 +154,7 @@ class Event(StrEnum):
     APPLE_TOKEN_SAVED = "apple.token", N_("Server token of Apple Business saved")
     APPLE_TOKEN_FORGOTTEN = "apple.forgotten", N_("Server token of Apple Business forgotten")
     ACCOUNT_VOUCHED = "account.vouched", N_("Sign-in with the Managed Apple Account vouched for"), Actor.DEVICE
+    WORK_IDENTITY = "work.identity", N_("Identity for work issued to the device"), Actor.DEVICE
     POLICIES_AGAIN = "policies.again", N_("Policies sent to the device again")
     LIST_SAVED = "policy.list", N_("List of people for policies saved")
 

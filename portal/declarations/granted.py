@@ -11,9 +11,9 @@ from portal.declarations.addresses import Reference
 from portal.declarations.manifest import Declaration, activation
 from portal.enrollment.case import Case
 from portal.models import Device
-from portal.policies import composing, native, rendering
+from portal.policies import composing, native, own_authority, rendering
 from portal.policies.accepting import CANNOT_BE_WRITTEN
-from portal.policies.composing import Composition, Grant, Item, Kind
+from portal.policies.composing import Composition, Grant, Item, Kind, Since
 from portal.policies.content import Part
 from portal.policies.variables import Recipient
 
@@ -53,9 +53,11 @@ def to(case: Case, ios: tuple[int, ...], declared: bool) -> Granted:
     """What ``case.device`` gets: nothing whose owner may not work here any more, and is about to be asked to leave."""
     if not case.settings.policies.enabled or case.request.person.disabled_at is not None:
         return Granted((), Composition(), declared)
-    again = case.store.declarative_state(_device(case)).again or 0
+    device = _device(case)
+    again = case.store.declarative_state(device).again or 0
+    since = Since(again, own_authority.period(device.enrolled_at, case.now))
     grants = tuple(case.store.granted(case.request.person_id))
-    return Granted(grants, composing.compose(grants, recipient(case), ios, declared, again), declared)
+    return Granted(grants, composing.compose(grants, recipient(case), ios, declared, since), declared)
 
 
 def recipient(case: Case) -> Recipient:
@@ -164,7 +166,22 @@ class Maker:
         (policy_id,) = self.item.policies
         (grant,) = [each for each in self.granted.grants if each.policy_id == policy_id]
         by_uuid = {each.uuid: each for each in self.case.store.policy_parts(policy_id, grant.version)}
-        return rendering.filled([by_uuid[each] for each in self.item.parts], recipient(self.case))
+        parts = rendering.filled([by_uuid[each] for each in self.item.parts], recipient(self.case))
+        return [self._with_server(each) if own_authority.is_own(each) else each for each in parts]
+
+    def _with_server(self, part: Part) -> Part:
+        """A part that asks the portal's own authority, with a challenge for this device and content."""
+        reference = Reference(_device(self.case).id, self.item.identifier, part.uuid, self.item.token)
+        challenge = addresses.sign(self.case.vault, reference, self.case.now)
+        url = self.case.settings.url(own_authority.PATH)
+        return own_authority.with_server(part, url, challenge, self.case.store.work_authority_fingerprint())
+
+    def part(self, uuid: str) -> Part | None:
+        """One part of the item, variables filled in."""
+        (policy_id,) = self.item.policies
+        (grant,) = [each for each in self.granted.grants if each.policy_id == policy_id]
+        found = [each for each in self.case.store.policy_parts(policy_id, grant.version) if each.uuid == uuid]
+        return rendering.filled(found, recipient(self.case))[0] if found and uuid in self.item.parts else None
 
 
 def profile_identifier(case: Case, identifier: str) -> str:

@@ -22,8 +22,9 @@ from portal.enrollment.errors import DeviceGone
 from portal.events import Actor, Event
 from portal.models import Command, DeclarativeState, Device, DevicePolicy
 from portal.plists import BadPlist, text
-from portal.policies import outcome
+from portal.policies import outcome, own_authority
 from portal.policies.composing import Composition
+from portal.policies.content import Part
 from portal.policies.outcome import State, Told
 from portal.settings import Settings, version_key
 
@@ -188,6 +189,7 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
     if state.announced == now.token or (state.announced is None and nothing):
         return False
     state.announced, state.announced_at = now.token, case.now
+    case.store.revoke_work_certificates(device, _parts(now))
     _send_profiles(case, state, now)
     if now.granted.declared or state.fetched not in (None, Manifest().token):
         _have_it_look(case, device)
@@ -220,6 +222,23 @@ def send_again(case: Case, actor: Actor | str) -> None:
     state.again = (state.again or 0) + 1
     case.record(Event.POLICIES_AGAIN, actor=actor)
     announce(case)
+
+
+def identity_part(case: Case, reference: addresses.Reference) -> Part | None:
+    """The part of a policy for which ``case.device`` may have an identity by this challenge now; None for none."""
+    device = _device(case)
+    if not managed(device):
+        return None
+    now = wanted(case)
+    item = now.granted.item(reference.identifier)
+    if item is None or item.token[: addresses.TOKEN_CHARACTERS] != reference.token:
+        return None
+    part = Maker(case, now.granted, item, version_of(device.os_version)).part(reference.part)
+    return part if part is not None and own_authority.is_own(part) else None
+
+
+def _parts(now: Wanted) -> set[str]:
+    return {part for item in now.granted.composition.items for part in item.parts}
 
 
 def told_nothing(case: Case) -> None:

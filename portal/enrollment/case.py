@@ -6,7 +6,7 @@ knows how rows are kept: what else is needed of them a ``Store`` gives, in tests
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
@@ -95,6 +95,14 @@ class Store(Protocol):
 
     def command(self, device: Device, uuid: str | None) -> Command | None:
         """One command of a device, whatever became of it."""
+        ...
+
+    def work_authority_fingerprint(self) -> bytes:
+        """SHA-1 of the certificate of the authority for work identities, made when it is first needed."""
+        ...
+
+    def revoke_work_certificates(self, device: Device, parts: Collection[str]) -> None:
+        """What a device has for other parts of policies than these counts no more."""
         ...
 
     def voucher(self) -> Voucher | None:

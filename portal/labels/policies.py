@@ -15,7 +15,7 @@ PART = Labels(
         "com.apple.vpn.managed.applayer": N_("VPN for work apps"),
         "com.apple.security.root": N_("Certificate to trust"),
         "com.apple.security.pkcs12": N_("Identity from a file"),
-        "com.apple.security.scep": N_("Identity from a SCEP server"),
+        "com.apple.security.scep": N_("Identity of the device's own"),
         "com.apple.webClip.managed": N_("Web clip"),
         "com.apple.extensiblesso": N_("Single sign-on extension"),
     }
@@ -37,7 +37,9 @@ PART_LEAD = Labels(
         "com.apple.vpn.managed.applayer": N_("Only for work apps, accounts and the domains named here."),
         "com.apple.security.root": N_("Of the company's own authority, for its servers and networks."),
         "com.apple.security.pkcs12": N_("One certificate with its key, the same for everybody who gets the policy."),
-        "com.apple.security.scep": N_("A certificate of each device's own; its key never leaves the device."),
+        "com.apple.security.scep": N_(
+            "A certificate from this portal, or from another SCEP server; its key never leaves the device."
+        ),
         "com.apple.webClip.managed": N_("An icon on the Home Screen that opens a website."),
         "com.apple.extensiblesso": N_("An app that signs people in to websites and other work apps."),
     },
@@ -157,7 +159,7 @@ PART_FIELD = Labels(
         "SafariDomains": N_("Domains that Safari reaches through it"),
         "AssociatedDomains": N_("Domains that work apps reach through it"),
         "PayloadContent": N_("File"),
-        "PayloadContent.URL": N_("Address of the SCEP server"),
+        "PayloadContent.URL": N_("Address of the SCEP server, or “portal” for an identity from this portal itself"),
         "PayloadContent.Name": N_("Name of the authority there"),
         "PayloadContent.Subject": N_("Subject of the certificate"),
         "PayloadContent.SubjectAltName.rfc822Name": N_("E-mail address in the certificate"),

@@ -17,7 +17,7 @@ from portal.models.people import (
     SignInAttempt,
     Visit,
 )
-from portal.models.policies import DevicePolicy, Membership, Policy, PolicyAudience, PolicyVersion
+from portal.models.policies import DevicePolicy, Membership, Policy, PolicyAudience, PolicyVersion, WorkCertificate
 from portal.models.tokens import ApiToken
 
 __all__ = [
@@ -58,5 +58,6 @@ __all__ = [
     "Terms",
     "TermsDraft",
     "Visit",
+    "WorkCertificate",
     "new_id",
 ]

@@ -7,7 +7,7 @@ from sqlalchemy import JSON, Connection, ForeignKey, Index, String, event, inspe
 from sqlalchemy.orm import Mapped, Mapper, mapped_column
 
 from portal import clock
-from portal.models.base import BELONGS, Base, new_id
+from portal.models.base import BELONGS, Base, new_id, personal
 from portal.models.devices import DeclarativeState, Device
 from portal.models.enrollment import EnrollmentRequest
 from portal.models.people import Person
@@ -97,6 +97,26 @@ class DevicePolicy(Base):
     reason: Mapped[str | None] = mapped_column(String(120))
     failed_version: Mapped[int | None]
     at: Mapped[datetime]
+
+
+class WorkCertificate(Base):
+    """An identity for work that the portal's own authority issued to a device for one part of a policy.
+
+    ``challenge_hash``: of the SCEP challenge, which is used once; ``csr_sha256``: who asks again for the same gets the
+    same. The row stays when its person is forgotten: else it would no longer be on the list of those revoked.
+    """
+
+    __tablename__ = "work_certificates"
+
+    serial: Mapped[str] = mapped_column(String(48), primary_key=True)
+    challenge_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    csr_sha256: Mapped[str] = mapped_column(String(64))
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), index=True)
+    part: Mapped[str] = mapped_column(String(36))
+    der: Mapped[bytes] = mapped_column(info=personal(b""))
+    issued_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
 
 
 @event.listens_for(Person, "after_update")

@@ -69,14 +69,14 @@ class Authority:
         """
         subject = _name(common_name, organization)
         until = min(now + timedelta(days=days), self.ca.certificate.not_valid_after_utc)
-        builder = _builder(subject, self.ca.certificate.subject, public_key, now, until)
-        builder = (
-            builder.add_extension(x509.BasicConstraints(False, None), critical=True)
-            .add_extension(_key_usage(digital_signature=True, key_encipherment=True), critical=True)
+        made = builder(subject, self.ca.certificate.subject, public_key, now, until)
+        made = (
+            made.add_extension(x509.BasicConstraints(False, None), critical=True)
+            .add_extension(key_usage(digital_signature=True, key_encipherment=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-            .add_extension(_authority_key_id(self.ca.certificate), critical=False)
+            .add_extension(authority_key_id(self.ca.certificate), critical=False)
         )
-        return builder.sign(self.ca.key, hashes.SHA256())
+        return made.sign(self.ca.key, hashes.SHA256())
 
     def check(self, certificate: x509.Certificate, now: datetime) -> None:
         """Raises CertificateRejected unless this CA issued ``certificate`` and it is in date."""
@@ -90,20 +90,25 @@ class Authority:
 
 def create(session: Session, vault: Vault, organization: str, now: datetime) -> Authority:
     """Make and store the CA and the profile signer; both keys sealed."""
+    ca = new_root("Enrollment Portal CA", organization, now)
+    store_identity(session, vault, _CA, ca)
+    return Authority(ca, _new_signer(session, vault, ca, organization, now))
+
+
+def new_root(name: str, organization: str, now: datetime) -> Identity:
+    """A self-signed authority that can never vouch for a website or an address."""
     key = _new_key()
-    ca_name = _name("Enrollment Portal CA", organization)
+    ca_name = _name(name, organization)
     certificate = (
-        _builder(ca_name, ca_name, key.public_key(), now, now + CA_LIFETIME)
+        builder(ca_name, ca_name, key.public_key(), now, now + CA_LIFETIME)
         .add_extension(x509.BasicConstraints(True, 0), critical=True)
         .add_extension(
-            _key_usage(digital_signature=True, key_encipherment=True, key_cert_sign=True, crl_sign=True), critical=True
+            key_usage(digital_signature=True, key_encipherment=True, key_cert_sign=True, crl_sign=True), critical=True
         )
         .add_extension(x509.NameConstraints(None, _EVERY_HOST), critical=True)
         .sign(key, hashes.SHA256())
     )
-    ca = Identity(certificate, key)
-    _store(session, vault, _CA, ca)
-    return Authority(ca, _new_signer(session, vault, ca, organization, now))
+    return Identity(certificate, key)
 
 
 def renew_signer(session: Session, vault: Vault, held: Authority, organization: str, now: datetime) -> bool:
@@ -118,18 +123,19 @@ def _new_signer(session: Session, vault: Vault, ca: Identity, organization: str,
     key, name = _new_key(), _name("Enrollment Profile Signer", organization)
     until = min(now + SIGNER_LIFETIME, ca.certificate.not_valid_after_utc)
     certificate = (
-        _builder(name, ca.certificate.subject, key.public_key(), now, until)
+        builder(name, ca.certificate.subject, key.public_key(), now, until)
         .add_extension(x509.BasicConstraints(False, None), critical=True)
-        .add_extension(_key_usage(digital_signature=True), critical=True)
-        .add_extension(_authority_key_id(ca.certificate), critical=False)
+        .add_extension(key_usage(digital_signature=True), critical=True)
+        .add_extension(authority_key_id(ca.certificate), critical=False)
         .sign(ca.key, hashes.SHA256())
     )
     signer = Identity(certificate, key)
-    _store(session, vault, _SIGNER, signer)
+    store_identity(session, vault, _SIGNER, signer)
     return signer
 
 
-def _store(session: Session, vault: Vault, name: str, identity: Identity) -> None:
+def store_identity(session: Session, vault: Vault, name: str, identity: Identity) -> None:
+    """Keep it under that name, its key sealed."""
     pem = identity.certificate.public_bytes(Encoding.PEM).decode()
     der = identity.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     session.merge(PortalState(name=name, value=pem, sealed=vault.seal(der)))
@@ -137,7 +143,7 @@ def _store(session: Session, vault: Vault, name: str, identity: Identity) -> Non
 
 def load(session: Session, vault: Vault) -> Authority:
     """The stored authority. Raises AuthorityMissing."""
-    return Authority(_load(session, vault, _CA), _load(session, vault, _SIGNER))
+    return Authority(load_identity(session, vault, _CA), load_identity(session, vault, _SIGNER))
 
 
 def identity_from_pem(certificates: bytes, key: bytes) -> Identity:
@@ -151,7 +157,8 @@ def identity_from_pem(certificates: bytes, key: bytes) -> Identity:
     return Identity(chain[0], private, tuple(chain[1:]))
 
 
-def _load(session: Session, vault: Vault, name: str) -> Identity:
+def load_identity(session: Session, vault: Vault, name: str) -> Identity:
+    """What is kept under that name. Raises AuthorityMissing."""
     state = session.get(PortalState, name)
     if state is None or state.value is None or state.sealed is None:
         raise AuthorityMissing
@@ -180,9 +187,10 @@ def _name(common_name: str, organization: str) -> x509.Name:
     return x509.Name(attributes)
 
 
-def _builder(
+def builder(
     subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey, now: datetime, until: datetime
 ) -> x509.CertificateBuilder:
+    """What every certificate begins with."""
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -195,12 +203,14 @@ def _builder(
     )
 
 
-def _authority_key_id(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+def authority_key_id(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Which key of ``ca`` signed."""
     identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
 
 
-def _key_usage(**wanted: bool) -> x509.KeyUsage:
+def key_usage(**wanted: bool) -> x509.KeyUsage:
+    """Just these usages."""
     names = (
         "digital_signature",
         "content_commitment",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from portal.policies import catalogue, checking, content, native, rendering
+from portal.policies import catalogue, checking, content, native, own_authority, rendering
 from portal.policies.checking import BROKEN, FORBIDDEN, Problem
 from portal.policies.content import MERGED, MOST_PARTS, PASSCODE, Part
 from portal.policies.variables import Recipient, unknown_in
@@ -122,8 +122,10 @@ def _can_be_written(part: Part) -> bool:
         if native.can_be(part) and part.type != PASSCODE:
             made = native.account(filled.type, filled.values)
             json.dumps([made.payload, [each.document() for each in made.credentials.values()]])
-        content.outline([part], b"check", native.can_be)
-        json.dumps([each.as_json() for each in content.outline([part], b"check", native.can_be)])
+        if own_authority.is_own(filled):
+            own_authority.subject(filled.values).public_bytes()
+        told = content.outline([part], b"check", native.can_be, own_authority.is_own)
+        json.dumps([each.as_json() for each in told])
     except CANNOT_BE_WRITTEN:
         return False
     return True

@@ -81,11 +81,11 @@ class Composition:
 
 
 def compose(
-    grants: Sequence[Grant], recipient: Recipient, ios: tuple[int, ...], declared: bool, again: int = 0
+    grants: Sequence[Grant], recipient: Recipient, ios: tuple[int, ...], declared: bool, since: "Since | None" = None
 ) -> Composition:
     """What a device with that iOS gets. ``declared``: it takes declarations, not only profiles.
 
-    ``again``: how often everything was asked to be sent anew; each time all tokens are others.
+    ``since``: what happened to the device since it was enrolled.
     """
     left: list[LeftOut] = []
     usable = [(grant, _whole(grant, recipient, ios, left)) for grant in grants]
@@ -99,9 +99,27 @@ def compose(
         together = [part for part in own if part not in alone]
         if together:
             items.append(_item(f"policy.{grant.policy_id}", Kind.PROFILE, grant, together, recipient))
-    if again:
-        items = [replace(each, token=_token(str(again), each.token)) for each in items]
+    since = since or Since()
+    items = [replace(each, token=since.token(each.token, _renews(each, usable))) for each in items]
     return Composition(tuple(items), tuple(left), tuple(contradictions))
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What makes the same content another for one device. ``again``: how often everything was asked to be sent anew;
+    ``period``: how often what runs out was due for renewal."""
+
+    again: int = 0
+    period: int = 0
+
+    def token(self, token: str, renews: bool) -> str:
+        """The token of an item after that; as it was if nothing happened."""
+        told = (self.again, self.period if renews else 0)
+        return token if told == (0, 0) else _token(repr(told), token)
+
+
+def _renews(item: Item, usable: "Usable") -> bool:
+    return any(part.renews and part.uuid in item.parts for _, parts in usable for part in parts)
 
 
 def _whole(grant: Grant, recipient: Recipient, ios: tuple[int, ...], left: list[LeftOut]) -> list[Outline]:

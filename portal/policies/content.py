@@ -186,7 +186,7 @@ class Outline:
     """What decides about one part: which content it is (``digest``), whose data it needs, since which iOS it works.
 
     ``native``: it can be declared by itself; ``values``: only of parts that are merged; ``needs``: the parts of the
-    same policy that it refers to.
+    same policy that it refers to; ``renews``: it is another one after a while, since what it gives runs out.
     """
 
     uuid: str
@@ -197,6 +197,7 @@ class Outline:
     native: bool
     values: Mapping[str, Any] | None = None
     needs: tuple[str, ...] = ()
+    renews: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """To be kept; ``outline_from`` is the way back."""
@@ -209,6 +210,7 @@ class Outline:
             "native": self.native,
             "values": self.values,
             "needs": list(self.needs),
+            "renews": self.renews,
         }
 
 
@@ -218,7 +220,9 @@ def outline_from(told: Mapping[str, Any]) -> Outline:
     return Outline(**{**told, **lists})
 
 
-def outline(parts: Sequence[Part], key: bytes, native: Callable[[Part], bool]) -> list[Outline]:
+def outline(
+    parts: Sequence[Part], key: bytes, native: Callable[[Part], bool], renews: Callable[[Part], bool]
+) -> list[Outline]:
     """What is told of ``parts``; ``key`` keeps anybody from guessing a secret by its digest."""
     made, names = [], {each.uuid for each in parts}
     for each in parts:
@@ -234,6 +238,7 @@ def outline(parts: Sequence[Part], key: bytes, native: Callable[[Part], bool]) -
                 native=native(each),
                 values=dict(each.values) if each.type in MERGED else None,
                 needs=tuple(sorted(references(each) & names)),
+                renews=renews(each),
             )
         )
     return made

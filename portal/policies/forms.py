@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
-from portal.policies import catalogue, holding
+from portal.policies import catalogue, holding, own_authority
 from portal.policies.catalogue import Key
 from portal.policies.content import PASSCODE, RESTRICTIONS, Part, at, is_secret, put
 
@@ -182,7 +182,14 @@ BEGINNINGS: dict[str, dict[str, Any]] = {
     CONTACTS: {"CardDAVUseSSL": True, "CardDAVUsername": "{username}"},
     RESTRICTIONS: {"allowOpenFromManagedToUnmanaged": False, "requireManagedPasteboard": True},
     VPN: {"VPNType": "IKEv2"},
-    SCEP: {"PayloadContent": {"Keysize": 2048, "Key Usage": 5, "Subject": [[["CN", "{managed_apple_account}"]]]}},
+    SCEP: {
+        "PayloadContent": {
+            "URL": own_authority.OWN,
+            "Keysize": 2048,
+            "Key Usage": 5,
+            "Subject": [[["CN", "{managed_apple_account}"]]],
+        }
+    },
     WEB_CLIP: {"IsRemovable": True},
 }
 """What a new part begins with."""

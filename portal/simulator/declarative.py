@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from portal.pki import cms
+from portal.pki.authority import Identity
 from portal.simulator.model import Model
 from portal.simulator.scep_client import InstallationFailed
 
@@ -82,6 +83,8 @@ Ask = Callable[[str, bytes | None], bytes]
 """Sends a check-in for an endpoint, perhaps with Data; what it is answered. Raises KeyError for 404."""
 Get = Callable[[str], bytes]
 """A plain GET of an address. Raises KeyError for anything but 200."""
+Obtain = Callable[[dict[str, Any]], Identity]
+"""An identity from the SCEP server of a payload's settings. Raises InstallationFailed."""
 
 
 @dataclass
@@ -91,6 +94,7 @@ class Declared:
     model: Model
     ask: Ask
     get: Get
+    obtain: Obtain
     token: str = ""
     held: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     """By kind and identifier."""
@@ -105,6 +109,8 @@ class Declared:
     """Installed by declaration: by the declaration's identifier."""
     credentials: dict[str, dict[str, str]] = field(default_factory=dict)
     """Fetched for accounts: by the asset's identifier."""
+    identities: dict[str, Identity] = field(default_factory=dict)
+    """By PayloadUUID: those that it got over SCEP."""
     problems: dict[str, str] = field(default_factory=dict)
     """What it could not apply: by identifier Apple's code."""
     _credential_tokens: dict[str, str] = field(default_factory=dict)
@@ -217,6 +223,7 @@ class Declared:
         if told["Type"].endswith(".legacy"):
             if self.profiles.get(identifier, {}).get("token") != told["ServerToken"]:
                 profile = read_profile(self.get(told["Payload"]["ProfileURL"]))
+                self.identities |= identities_of(profile, self.obtain)
                 self.profiles[identifier] = {"token": told["ServerToken"], "profile": profile}
         elif ".account." in told["Type"]:
             for reference in _references(told["Payload"]):
@@ -333,6 +340,14 @@ def read_profile(content: bytes) -> dict[str, Any]:
         if identity is not None and identity not in uuids:
             raise InstallationFailed("an identity that is not in the profile")
     return profile
+
+
+def identities_of(profile: dict[str, Any], obtain: Obtain) -> dict[str, Identity]:
+    """What its SCEP payloads give, by PayloadUUID. Raises InstallationFailed."""
+    asked = [each for each in profile["PayloadContent"] if each["PayloadType"] == "com.apple.security.scep"]
+    return {
+        each["PayloadUUID"]: obtain(each["PayloadContent"]) for each in asked if each["PayloadContent"].get("Challenge")
+    }
 
 
 def _references(payload: dict[str, Any]) -> list[str]:

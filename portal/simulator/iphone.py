@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from portal.pki import cms
 from portal.pki.authority import Identity
 from portal.simulator import scep_client
-from portal.simulator.declarative import Declared, read_profile
+from portal.simulator.declarative import Declared, identities_of, read_profile
 from portal.simulator.model import FIRST_WITHOUT_PROFILES, Model
 from portal.simulator.scep_client import InstallationFailed, expect
 
@@ -65,6 +65,8 @@ class IPhone:
     model: Model = field(default_factory=Model)
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=TIMEOUT_SECONDS))
     key: rsa.RSAPrivateKey | None = None
+    work_key: rsa.RSAPrivateKey | None = None
+    """For identities of policies; a new one each time if none is given."""
     enrollment_id: str = ""
     identity: Identity | None = None
     mdm: dict[str, Any] = field(default_factory=dict)
@@ -185,7 +187,11 @@ class IPhone:
             "passcode.is-present": True,
             "passcode.is-compliant": True,
         }
-        return Declared(self.model, self._ask_declared, self._get_declared, values=told)
+        return Declared(self.model, self._ask_declared, self._get_declared, self._obtain_for_work, values=told)
+
+    def _obtain_for_work(self, settings: dict[str, Any]) -> Identity:
+        """An identity for a policy, with a key of its own."""
+        return scep_client.obtain(self.http, settings, self.work_key or rsa.generate_private_key(65537, 2048))
 
     def _get_declared(self, url: str) -> bytes:
         """What a declaration refers to: a plain GET, as one that carries nothing but its address."""
@@ -241,6 +247,7 @@ class IPhone:
     def _install(self, content: bytes) -> dict[str, Any]:
         try:
             profile = read_profile(content)
+            identities_of(profile, self._obtain_for_work)
         except InstallationFailed as problem:
             return _refusal(str(problem))
         keys = ("PayloadIdentifier", "PayloadDisplayName", "PayloadUUID")

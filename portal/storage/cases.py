@@ -3,11 +3,12 @@
 The lock of one enrollment is its request's row: whoever changes anything of it, or of its device, holds that.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from cryptography.hazmat.primitives import hashes
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
@@ -39,10 +40,11 @@ from portal.models import (
 )
 from portal.notifications import outbox
 from portal.people import accounts
+from portal.pki import work_authority
 from portal.policies.composing import Grant
 from portal.policies.content import Part
 from portal.settings import Settings
-from portal.storage import apple_business, brake, policies, terms
+from portal.storage import apple_business, brake, policies, terms, work_certificates
 from portal.vault import Vault, token_hash
 
 COMMANDS_QUEUED = "commands_queued"
@@ -332,6 +334,18 @@ class Cases:
         if found is None and uuid is not None:
             found = self.session.scalar(select(Command).where(Command.uuid == uuid, Command.device_id == device.id))
         return found
+
+    def work_authority_fingerprint(self) -> bytes:
+        """See Store."""
+        services = self.services
+        ca = work_authority.load(self.session, services.vault) or work_authority.make(
+            self.session, services.vault, services.settings.company.name, self.now
+        )
+        return ca.certificate.fingerprint(hashes.SHA1())  # noqa: S303  (what iOS reads as CAFingerprint)
+
+    def revoke_work_certificates(self, device: Device, parts: Collection[str]) -> None:
+        """See Store."""
+        work_certificates.revoke_others(self.session, device.id, parts, self.now)
 
     def voucher(self) -> Voucher | None:
         """See Store."""

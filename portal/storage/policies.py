@@ -22,7 +22,7 @@ from portal.models import (
     PolicyAudience,
     PolicyVersion,
 )
-from portal.policies import accepting, content, native
+from portal.policies import accepting, content, native, own_authority
 from portal.policies.checking import Problem
 from portal.policies.composing import Grant
 from portal.policies.content import Outline, Part, outline_from
@@ -243,6 +243,10 @@ def publish(
     return made
 
 
+def _outline(parts: Sequence[Part], vault: Vault) -> list[Outline]:
+    return content.outline(parts, vault.derive(DIGEST_KEY), native.can_be, own_authority.is_own)
+
+
 def restore(session: Session, vault: Vault, policy: Policy, number: int, actor: str, now: datetime) -> PolicyVersion:
     """Publish an old version's content as a new one; a draft stays as it is. Raises NothingNew, NotUsable."""
     written = opened(session, vault, policy.id, number)
@@ -270,7 +274,7 @@ def _next(
         policy_id=policy.id,
         number=(before or 0) + 1,
         content_sealed=vault.seal(content.write(written)),
-        outline=[each.as_json() for each in content.outline(written, vault.derive(DIGEST_KEY), native.can_be)],
+        outline=[each.as_json() for each in _outline(written, vault)],
         restored_from=restored,
         published_at=now,
         published_by=actor,

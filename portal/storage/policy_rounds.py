@@ -28,8 +28,8 @@ from portal.models import (
     PolicyAudience,
     PortalState,
 )
-from portal.policies import composing
-from portal.policies.composing import Composition, Grant
+from portal.policies import composing, own_authority
+from portal.policies.composing import Composition, Grant, Since
 from portal.policies.variables import Recipient
 from portal.settings import Settings
 from portal.storage import policies
@@ -46,7 +46,7 @@ MOST_TOLD = 1000
 def plan(database: Database, settings: Settings, now: datetime) -> int:
     """Mark every device that is to have something else than it was told; how many were. Nothing if nothing changed."""
     with database.session() as session:
-        wanted = _fingerprint(session, settings)
+        wanted = _fingerprint(session, settings, now)
         state = session.get(PortalState, PLANNED)
         if state is not None and state.value == wanted:
             return 0
@@ -58,7 +58,7 @@ def plan(database: Database, settings: Settings, now: datetime) -> int:
             if not rows:
                 break
             after = rows[-1].id
-            changed = list(_changed(session, settings, rows))
+            changed = list(_changed(session, settings, rows, now))
             policies.mark_devices(session, [row.id for row in changed], now)
             count += len(changed)
     with database.transaction() as session:
@@ -101,12 +101,13 @@ def filled(cases: Cases, command_id: int) -> bytes | None:
 _MANAGED = (Device.enrolled_at.is_not(None), Device.ended_at.is_(None), Device.server.is_(None))
 
 
-def _fingerprint(session: Session, settings: Settings) -> str:
-    """Another one when all devices are to be compared again."""
+def _fingerprint(session: Session, settings: Settings, now: datetime) -> str:
+    """Another one when all devices are to be compared again; each day, since some things run out."""
     if not settings.policies.enabled:
         return _nothing(settings)
     rows = session.execute(select(Policy.id, Policy.changed_at).order_by(Policy.id)).all()
-    return _digest([_nothing(settings), [[row[0], row[1].isoformat()] for row in rows]])
+    day = now.date().isoformat() if rows else ""
+    return _digest([_nothing(settings), day, [[row[0], row[1].isoformat()] for row in rows]])
 
 
 def _nothing(settings: Settings) -> str:
@@ -123,6 +124,7 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
         select(
             Device.id,
             Device.os_version,
+            Device.enrolled_at,
             EnrollmentRequest.person_id,
             Person.username,
             Person.name,
@@ -140,19 +142,21 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
         .order_by(Device.id)
         .limit(PAGE)
     )
-    return session.execute(query).all()
+    found: Sequence[Row[Any]] = session.execute(query).all()  # type: ignore[assignment]
+    return found
 
 
-def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]]) -> Iterator[Row[Any]]:
+def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]], now: datetime) -> Iterator[Row[Any]]:
     grants = _grants(session, {row.person_id for row in rows}) if settings.policies.enabled else {}
     for row in rows:
         ios = speaking.version_of(row.os_version)
         declared = speaking.declares(settings, ios)
         known = row.known or {}
         told = speaking.basic(settings, ios, known.get("supported"))
+        since = Since(row.again or 0, own_authority.period(row.enrolled_at, now))
         theirs = grants.get(row.person_id, []) if row.disabled_at is None else []
         recipient = Recipient(row.email, row.managed_apple_account, row.username, row.name)
-        composition = composing.compose(theirs, recipient, ios, declared, row.again or 0)
+        composition = composing.compose(theirs, recipient, ios, declared, since)
         if declared:
             told = told.with_(tuple(granted.declarations(composition.items)))
         if _is_new(row.announced, told, composition, declared):

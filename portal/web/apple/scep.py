@@ -5,7 +5,9 @@ import binascii
 import logging
 import re
 import time
+from collections.abc import Callable
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from flask import Response, request
 from flask.typing import ResponseReturnValue
@@ -15,7 +17,9 @@ from portal.enrollment import certificates
 from portal.enrollment.errors import ChallengeRefused
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.pki import scep as messages
+from portal.pki.authority import Identity
 from portal.pki.cms import CmsError
+from portal.pki.scep import CertificateRequest
 from portal.web.apple import blueprint
 
 FAILURE_SECONDS = 0.03
@@ -27,43 +31,57 @@ log = logging.getLogger("portal.scep")
 @blueprint.route("/scep", methods=["GET", "POST"])
 def scep() -> ResponseReturnValue:
     """GetCACaps, GetCACert and PKIOperation; clients may put the message into the query even of a POST."""
+    return serve(current_portal.authority.ca, _issue)
+
+
+def serve(ca: Identity, issue: Callable[[CertificateRequest], x509.Certificate]) -> ResponseReturnValue:
+    """SCEP of one authority; ``issue`` grants a request, or raises ChallengeRefused."""
     operation = request.args.get("operation", "")
     if operation == "GetCACaps":
         return _answer("\n".join(messages.CAPABILITIES).encode(), "text/plain")
     if operation == "GetCACert":
-        certificate = current_portal.authority.ca.certificate
-        return _answer(certificate.public_bytes(Encoding.DER), "application/x-x509-ca-cert")
+        return _answer(ca.certificate.public_bytes(Encoding.DER), "application/x-x509-ca-cert")
     if operation != "PKIOperation":
         return _refuse("unknown operation")
     message = _message()
     if message is None:
         return _refuse("no message")
     try:
-        reply = _certificate_reply(message)
+        reply = _certificate_reply(message, ca, issue)
     except CmsError as error:
         return _refuse(str(error))
     return _answer(reply, "application/x-pki-message")
 
 
-def _certificate_reply(body: bytes) -> bytes:
+def _issue(wanted: CertificateRequest) -> x509.Certificate:
+    """The identity of a device that enrolls. Raises ChallengeRefused."""
+    case = cases().of_challenge(wanted.challenge, wanted.common_names)
+    if case is None:
+        raise unknown(wanted)
+    return certificates.issue(case, current_portal.authority, wanted)
+
+
+def unknown(wanted: CertificateRequest) -> ChallengeRefused:
+    """A request that belongs to no enrollment: counted."""
+    reason = wanted.problem.reason if wanted.problem else "unknown_challenge"
+    tallies.add(db_session, tallies.SCEP_REFUSED + reason, clock.now())
+    return ChallengeRefused(reason)
+
+
+def _certificate_reply(body: bytes, ca: Identity, issue: Callable[[CertificateRequest], x509.Certificate]) -> bytes:
     """The CertRep for a PKIOperation, success or failure. Raises CmsError for what is no SCEP message."""
     began = time.monotonic()
     message = messages.read(body)
-    wanted = messages.open_request(message, current_portal.authority.ca, current_portal.settings.scep.accept_legacy)
+    wanted = messages.open_request(message, ca, current_portal.settings.scep.accept_legacy)
     try:
         with transaction():
-            case = cases().of_challenge(wanted.challenge, wanted.common_names)
-            if case is None:
-                reason = wanted.problem.reason if wanted.problem else "unknown_challenge"
-                tallies.add(db_session, tallies.SCEP_REFUSED + reason, clock.now())
-                raise ChallengeRefused(reason)
-            certificate = certificates.issue(case, current_portal.authority, wanted)
+            certificate = issue(wanted)
     except ChallengeRefused as refusal:
         log.warning("scep.refused reason=%s", refusal.reason)
         fail_info = wanted.problem.fail_info if wanted.problem else messages.FailInfo.BAD_REQUEST
         time.sleep(max(0.0, began + FAILURE_SECONDS - time.monotonic()))
-        return messages.failure(message, fail_info, current_portal.authority.ca)
-    return messages.success(message, certificate, current_portal.authority.ca)
+        return messages.failure(message, fail_info, ca)
+    return messages.success(message, certificate, ca)
 
 
 def _message() -> bytes | None:

@@ -1,0 +1,74 @@
+"""Identities for work from the portal's own authority: a SCEP part whose address is ``portal``.
+
+The part says only for whom: the address, a challenge for one device and the authority's fingerprint are put in when the
+profile is made. The authority is not that of the enrollment: nothing that it issues speaks for a device.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from portal.policies.content import Part, at
+
+SCEP, OWN = "com.apple.security.scep", "portal"
+ADDRESS = "PayloadContent.URL"
+PATH, LIST_PATH = "/scep/work", "/work-ca.crl"
+VALID_DAYS = 400
+RENEW_EVERY = timedelta(days=300)
+"""Since the enrollment: a device then fetches the profile anew and gets another certificate."""
+KEY_BITS = 2048
+SIGN_AND_ENCRYPT = 5
+KNOWN = {"CN": NameOID.COMMON_NAME, "O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
+         "L": NameOID.LOCALITY_NAME, "ST": NameOID.STATE_OR_PROVINCE_NAME, "C": NameOID.COUNTRY_NAME,
+         "2.5.4.5": NameOID.SERIAL_NUMBER}  # fmt: skip
+LONGEST = 64
+"""Characters of one value of a subject (RFC 5280, appendix A.1)."""
+
+
+def is_own(part: Part) -> bool:
+    """Whether the portal itself is to issue what the part asks for."""
+    return part.type == SCEP and at(part.values, ADDRESS) == OWN
+
+
+def period(enrolled_at: datetime | None, now: datetime) -> int:
+    """How often identities of a device were due for renewal."""
+    return max(0, (now - enrolled_at) // RENEW_EVERY) if enrolled_at is not None else 0
+
+
+def with_server(part: Part, url: str, challenge: str, fingerprint: bytes) -> Part:
+    """The part as a device gets it; ``fingerprint``: SHA-1 of the authority's certificate."""
+    own = dict(part.values.get("PayloadContent", {}))
+    content = own | {
+        "URL": url,
+        "Name": "work",
+        "Challenge": challenge,
+        "CAFingerprint": fingerprint,
+        "Keysize": KEY_BITS,
+        "Key Type": "RSA",
+        "Key Usage": SIGN_AND_ENCRYPT,
+    }
+    return Part(part.uuid, part.type, {**part.values, "PayloadContent": content})
+
+
+def subject(values: Mapping[str, Any]) -> x509.Name:
+    """The subject that a part says, variables filled in. Raises ValueError."""
+    levels = at(values, "PayloadContent.Subject") or []
+    return x509.Name(
+        [
+            x509.RelativeDistinguishedName(
+                [x509.NameAttribute(KNOWN[kind], str(value)[:LONGEST]) for kind, value in level if kind in KNOWN]
+            )
+            for level in levels
+            if any(kind in KNOWN for kind, _ in level)
+        ]
+    )
+
+
+def addresses(values: Mapping[str, Any]) -> list[str]:
+    """The e-mail addresses that stand beside the subject."""
+    told = at(values, "PayloadContent.SubjectAltName.rfc822Name")
+    found = told if isinstance(told, list) else [told]
+    return [each for each in found if isinstance(each, str) and "@" in each and each.isascii()]

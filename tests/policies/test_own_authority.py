@@ -1,0 +1,210 @@
+"""Identities for work from the portal's own authority: issued by a policy, for one device, and revoked with it."""
+
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from sqlalchemy import select
+
+from portal.declarations import addresses
+from portal.models import WorkCertificate
+from portal.policies import own_authority
+from portal.policies.content import new_part
+from portal.simulator import scep_client
+from portal.simulator.scep_client import InstallationFailed
+from portal.storage import work_certificates
+from tests.factories import BASE, phone_key
+from tests.policies.conftest import wifi
+
+SCEP = "com.apple.security.scep"
+
+
+def identity(**more):
+    """A part that asks the portal itself."""
+    content = {"URL": "portal", "Keysize": 2048, "Key Usage": 5,
+               "Subject": [[["O", "Example"]], [["CN", "{username}"]]],
+               "SubjectAltName": {"rfc822Name": "{email}"}}  # fmt: skip
+    return new_part(SCEP, {"PayloadContent": content | more})
+
+
+@pytest.fixture
+def given(held_policies, enrolled):
+    """Two people whose iPhones have one identity each, used by a Wi-Fi network."""
+    part = identity()
+    by_it = wifi("Secure", "", EncryptionType="None", PayloadCertificateUUID=part.uuid)
+    policy = held_policies.make("Secure Wi-Fi", part, by_it)
+    phones = {name: enrolled(name, number) for number, name in enumerate(("erika", "max"))}
+    return held_policies, policy, part, phones
+
+
+def held_by(phone, part):
+    return phone.declared.identities[part.uuid].certificate
+
+
+def revoked(app):
+    """The serial numbers on the list, which its authority signed."""
+    client = app.test_client()
+    ca = x509.load_der_x509_certificate(client.get("/work-ca.cer", base_url=BASE).data)
+    told = x509.load_der_x509_crl(client.get("/work-ca.crl", base_url=BASE).data)
+    assert told.is_signature_valid(ca.public_key())
+    return {each.serial_number for each in told}
+
+
+def test_each_device_gets_one_of_its_own_for_whom_it_is(given, app):
+    held_policies, policy, part, phones = given
+    found = {name: held_by(phone, part) for name, (phone, _) in phones.items()}
+    assert held_policies.states(phones["erika"][1]) == {policy: ("applied", None)}
+    certificate = found["erika"]
+    assert certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "erika"
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.RFC822Name) == ["erika@example.com"]
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    assert points[0].full_name[0].value == f"{BASE}/work-ca.crl"
+    ca = x509.load_der_x509_certificate(app.test_client().get("/work-ca.cer", base_url=BASE).data)
+    certificate.verify_directly_issued_by(ca)
+    assert found["max"].serial_number != certificate.serial_number
+    assert revoked(app) == set()
+
+
+def test_it_never_speaks_for_a_device(given, app, company):
+    _, _, part, phones = given
+    held, _ = phones["erika"]
+    with pytest.raises(ValueError, match=r"Issuer name|not match|subject"):
+        held_by(held, part).verify_directly_issued_by(company.portal.authority.ca.certificate)
+    body = b"<plist/>"
+    held.identity = held.declared.identities[part.uuid]
+    answer = app.test_client().put(
+        "/mdm/connect", data=body, headers={"Mdm-Signature": held.signature(body)}, base_url=BASE
+    )
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("way", ["policy", "leaves", "audience"])
+def test_it_is_revoked_when_it_is_over(given, app, company, way):
+    held_policies, policy, part, phones = given
+    held, _ = phones["erika"]
+    serials = {held_by(phone, part).serial_number for phone, _ in phones.values()}
+    if way == "leaves":
+        held.remove()
+        assert revoked(app) == {held_by(held, part).serial_number}
+        return
+    if way == "policy":
+        held_policies.publish(policy, wifi("Open"))
+    else:
+        held_policies.audience(policy)
+    held_policies.round()
+    assert revoked(app) == serials
+
+
+def test_it_is_renewed_in_time_and_the_old_one_revoked(given, app, clock):
+    held_policies, policy, part, phones = given
+    held, device = phones["erika"]
+    first = held_by(held, part)
+    assert first.not_valid_after_utc - clock() == timedelta(days=own_authority.VALID_DAYS)
+    clock.forward(days=299)
+    held_policies.round()
+    held.connect()
+    assert held_by(held, part) == first
+    clock.forward(days=2)
+    assert held_policies.round()[1] == 2
+    held.connect()
+    assert held_by(held, part) != first
+    assert revoked(app) == {first.serial_number}
+    assert held_policies.states(device) == {policy: ("applied", None)}
+
+
+def settings_of(given, name):
+    """The SCEP settings in the profile that somebody's phone got last."""
+    _, policy, _, phones = given
+    payloads = phones[name][0].declared.profiles[f"policy.{policy}"]["profile"]["PayloadContent"]
+    return next(each["PayloadContent"] for each in payloads if each["PayloadType"] == SCEP)
+
+
+def test_a_challenge_is_for_one_request_one_device_and_an_hour(given, clock):
+    held, device = given[3]["erika"]
+    settings = settings_of(given, "erika")
+    assert len(settings["Challenge"]) <= 255
+    other = phone_key(3)
+    with pytest.raises(InstallationFailed, match="SCEP refused"):  # used by the phone already
+        scep_client.obtain(held.http, settings, other)
+    vault = given[0].portal.vault
+    reference = addresses.read(vault, settings["Challenge"], clock())
+    assert reference.device_id == device
+    forged = settings | {"Challenge": settings["Challenge"][:-2] + "xx"}
+    with pytest.raises(InstallationFailed, match="SCEP refused"):
+        scep_client.obtain(held.http, forged, other)
+    fresh = settings | {"Challenge": addresses.sign(vault, reference, clock() + timedelta(seconds=5))}
+    clock.forward(hours=2)
+    with pytest.raises(InstallationFailed, match="SCEP refused"):
+        scep_client.obtain(held.http, fresh, other)
+
+
+def test_the_same_request_gets_the_same_again_and_its_subject_does_not_count(given, clock, portal):
+    held, device = given[3]["erika"]
+    settings = settings_of(given, "erika")
+    reference = addresses.read(portal.vault, settings["Challenge"], clock())
+    fresh = settings | {
+        "Challenge": addresses.sign(portal.vault, reference, clock() + timedelta(seconds=5)),
+        "Subject": [[["CN", "the boss"]]],
+    }
+    made = [scep_client.obtain(held.http, fresh, phone_key(3)).certificate for _ in range(2)]
+    assert made[0] == made[1]
+    assert made[0].subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "erika"
+    with portal.database.session() as session:
+        theirs = session.scalars(select(WorkCertificate).where(WorkCertificate.device_id == device)).all()
+        living = [each for each in theirs if each.revoked_at is None]
+        assert len(living) == 1
+        assert len(work_certificates.revoked(session, clock())) == 1
+
+
+def test_an_address_of_a_profile_is_no_challenge_and_the_other_way_round(given, app, clock, portal):
+    held, _ = given[3]["erika"]
+    settings = settings_of(given, "erika")
+    assert app.test_client().get(f"/mdm/declared/{settings['Challenge']}", base_url=BASE).status_code == 404
+    url = held.declared.held["configuration", f"policy.{given[1]}"]["Payload"]["ProfileURL"]
+    with pytest.raises(InstallationFailed, match="SCEP refused"):
+        scep_client.obtain(held.http, settings | {"Challenge": url.rpartition("/")[2]}, phone_key(3))
+
+
+def test_who_is_disabled_or_lost_the_policy_gets_none(given, clock, portal):
+    held_policies, policy, _, phones = given
+    held, _ = phones["erika"]
+    settings = settings_of(given, "erika")
+    reference = addresses.read(portal.vault, settings["Challenge"], clock())
+    held_policies.audience(policy)
+    fresh = settings | {"Challenge": addresses.sign(portal.vault, reference, clock())}
+    with pytest.raises(InstallationFailed, match="SCEP refused"):
+        scep_client.obtain(held.http, fresh, phone_key(3))
+
+
+def test_an_old_ios_gets_it_too(held_policies, enrolled, app):
+    part = identity()
+    policy = held_policies.make("Identity", part)
+    _held, device = enrolled(ios="14.8")
+    assert held_policies.states(device) == {policy: ("applied", None)}
+    with held_policies.portal.database.session() as session:
+        assert len(session.scalars(select(WorkCertificate)).all()) == 1
+
+
+def test_nothing_is_there_before_anybody_needs_it(app):
+    for path in ("/scep/work?operation=GetCACaps", "/work-ca.crl", "/work-ca.cer"):
+        assert app.test_client().get(path, base_url=BASE).status_code == 404
+
+
+def test_what_a_subject_cannot_say_is_left_out():
+    subject = [[["X", "odd"]], [["CN", "a" * 200]], [["O", "Ü"], ["OU", "Ö"]]]
+    names = {"rfc822Name": ["a@example.com", "none", "ü@example.com"]}
+    values = {"PayloadContent": {"Subject": subject, "SubjectAltName": names}}
+    name = own_authority.subject(values)
+    assert name.rfc4514_string() == f"O=Ü+OU=Ö,CN={'a' * 64}"
+    assert own_authority.addresses(values) == ["a@example.com"]
+    assert own_authority.subject({}).public_bytes()
+
+
+def test_the_fingerprint_is_that_of_the_authority(given, app):
+    ca = x509.load_der_x509_certificate(app.test_client().get("/work-ca.cer", base_url=BASE).data)
+    assert settings_of(given, "erika")["CAFingerprint"] == ca.fingerprint(hashes.SHA1())
