@@ -162,6 +162,8 @@ def _report(case: Case, data: object, before: Wanted) -> bytes:
     declared = {each.identifier for each in before.manifest.declarations}
     known = replace(known, declarations={name: each for name, each in known.declarations.items() if name in declared})
     state.known, state.reported_at = known.as_json(), case.now
+    if status.is_full(data) and declared - known.declarations.keys():
+        told_nothing(case)  # it lost something: it is told anew
     now = wanted(case)
     _note_outcomes(case, now)
     # Who reports does not fetch commands: when it was seen last says only when it connected.

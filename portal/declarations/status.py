@@ -106,6 +106,11 @@ def subscribable(version: tuple[int, ...], supported: Sequence[str] | None) -> l
     return sorted(name for name in known if supported is None or name in supported)
 
 
+def is_full(body: bytes) -> bool:
+    """Whether a report replaces everything before it. Raises BadReport."""
+    return _read(body).get("FullReport") is True
+
+
 def learn(known: Known, body: bytes) -> Known:
     """What is known after a report. Raises BadReport."""
     report = _read(body)

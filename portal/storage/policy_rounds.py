@@ -8,10 +8,10 @@ time, each in its case: whoever dies in between goes on where it stopped.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, or_, select
+from sqlalchemy import Row, or_, select, update
 from sqlalchemy.orm import Session
 
 from portal.database import Database, lock_name
@@ -21,6 +21,7 @@ from portal.models import (
     Command,
     DeclarativeState,
     Device,
+    DevicePolicy,
     EnrollmentRequest,
     Membership,
     Person,
@@ -30,6 +31,7 @@ from portal.models import (
 )
 from portal.policies import composing, own_authority
 from portal.policies.composing import Composition, Grant, Since
+from portal.policies.outcome import State
 from portal.policies.variables import Recipient
 from portal.settings import Settings
 from portal.storage import policies
@@ -39,6 +41,9 @@ PLANNED = "policies_planned"
 """Where it is kept for what all devices were compared last."""
 PAGE = 1000
 TOLD_AT_A_TIME = 100
+AGAIN_AFTER = timedelta(hours=20)
+MOST_AGAIN = 3
+"""How often what failed is sent again by itself."""
 MOST_TOLD = 1000
 """In one round of the worker; the rest in the next."""
 
@@ -66,7 +71,25 @@ def plan(database: Database, settings: Settings, now: datetime) -> int:
         kept = session.get(PortalState, PLANNED) or PortalState(name=PLANNED)
         kept.value = wanted
         session.add(kept)
+        _try_again(session, now)
     return count
+
+
+def _try_again(session: Session, now: datetime) -> None:
+    """What a device did not take is sent again the next day, a few times; then only if somebody asks for it."""
+    before = now - AGAIN_AFTER
+    failed = select(DevicePolicy.device_id).where(DevicePolicy.state == State.FAILED.value, DevicePolicy.at <= before)
+    query = (
+        select(DeclarativeState.device_id)
+        .join(Device, Device.id == DeclarativeState.device_id)
+        .where(DeclarativeState.device_id.in_(failed), DeclarativeState.again < MOST_AGAIN)
+        .where(DeclarativeState.announced_at <= before, *_MANAGED)
+        .order_by(Device.request_id)  # as whoever tells them locks them
+        .with_for_update(of=DeclarativeState)
+    )
+    again = {"again": DeclarativeState.again + 1, "due_at": now}
+    ids = session.scalars(query).all()
+    session.execute(update(DeclarativeState).where(DeclarativeState.device_id.in_(ids)).values(**again))
 
 
 def tell(database: Database, services: Services, now: datetime) -> int:

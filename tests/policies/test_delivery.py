@@ -140,6 +140,38 @@ def test_a_phone_that_does_not_take_it_is_known_and_why(held_policies, enrolled)
     assert held_policies.states(device) == {policy: ("failed", "Error.ConfigurationCannotBeApplied")}
 
 
+def test_what_failed_is_sent_again_the_next_day_a_few_times(held_policies, enrolled, clock):
+    policy = held_policies.make("Basics", wifi())
+    held, device = enrolled()
+    held.declared.invalid.add(f"policy.{policy}")
+    held.declared.report()
+    told = []
+    for _ in range(6):
+        clock.forward(days=1)
+        told.append(held_policies.round()[1])
+        held.connect()
+    assert told == [1, 1, 1, 0, 0, 0]
+    assert held_policies.states(device)[policy][0] == "failed"
+    held_policies.publish(policy, wifi("Better"))
+    held.declared.invalid.clear()
+    held_policies.round()
+    held.connect()
+    assert held_policies.states(device) == {policy: ("applied", None)}
+
+
+def test_a_phone_that_lost_what_it_was_told_gets_it_again_after_its_daily_report(held_policies, enrolled, clock):
+    policy = held_policies.make("Basics", wifi(), mail())
+    held, device = enrolled()
+    clock.forward(hours=24)
+    assert held_policies.round() == (0, 0)
+    held.declared.token, held.declared.held, held.declared.profiles = "", {}, {}
+    held.declared.report(full=True)
+    assert held_policies.states(device) == {policy: ("waiting", None)}
+    held.connect()
+    assert f"policy.{policy}" in held.declared.profiles
+    assert held_policies.states(device) == {policy: ("applied", None)}
+
+
 def test_policies_that_disagree_become_the_stricter_one(held_policies, enrolled):
     held_policies.make("Loose", restrictions(allowScreenShot=True, forceEncryptedBackup=False))
     held_policies.make("Strict", restrictions(allowScreenShot=False, forceEncryptedBackup=True))
