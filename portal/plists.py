@@ -29,6 +29,50 @@ def read(body: bytes, once: bool = False) -> dict[str, Any]:
     return value
 
 
+def read_message(body: bytes) -> dict[str, Any]:
+    """The same of a device's message, if every reader reads it alike: nothing but a property list's own elements.
+
+    Others may take what stands under a prefix, or beside an element within a key, for something that was not read
+    here. Raises BadPlist.
+    """
+    _Strict().parse(body)
+    return read(body)
+
+
+class _Strict:
+    """Refuses whatever readers of property lists may differ in."""
+
+    CONTAINERS = frozenset({"plist", "dict", "array"})
+    LEAVES = frozenset({"key", "string", "data", "date", "integer", "real", "true", "false"})
+
+    def __init__(self) -> None:
+        self.inside = ""
+
+    def parse(self, body: bytes) -> None:
+        """Raises BadPlist."""
+        parser = expat.ParserCreate()
+        parser.StartElementHandler, parser.EndElementHandler = self._begin, self._end
+        parser.CommentHandler = parser.ProcessingInstructionHandler = self._refuse
+        parser.StartCdataSectionHandler = parser.EntityDeclHandler = self._refuse
+        try:
+            parser.Parse(body, True)
+        except (expat.ExpatError, ValueError, LookupError) as error:
+            raise BadPlist("not an XML property list") from error
+
+    def _begin(self, name: str, attributes: dict[str, str]) -> None:
+        if self.inside or name not in self.CONTAINERS | self.LEAVES:
+            self._refuse()
+        if attributes and (name != "plist" or set(attributes) != {"version"}):
+            self._refuse()
+        self.inside = name if name in self.LEAVES else ""
+
+    def _end(self, _name: str) -> None:
+        self.inside = ""
+
+    def _refuse(self, *_: object) -> None:
+        raise BadPlist("not a plain property list")
+
+
 def check_bounds(value: Any) -> None:
     """Raises BadPlist for what is nested too deep or has too many values."""
     pending, nodes = [(value, 1)], 0

@@ -82,7 +82,10 @@ def read(content: bytes, held: Identity, now: datetime) -> ServerToken:
     """The token in a downloaded file (.p7m). Raises TokenRefused."""
     if len(content) > LARGEST:
         raise TokenRefused("large")
-    enveloped = email.message_from_bytes(content).get_payload(decode=True)
+    try:
+        enveloped = email.message_from_bytes(content).get_payload(decode=True)
+    except RecursionError:
+        raise TokenRefused("unreadable") from None
     if not isinstance(enveloped, bytes):
         raise TokenRefused("unreadable")
     try:
@@ -118,5 +121,8 @@ def _token(told: dict[str, object]) -> ServerToken:
         expires = datetime.fromisoformat(texts[4])
     except ValueError:
         raise TokenRefused("incomplete") from None
-    expires = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
-    return ServerToken(texts[0], texts[1], texts[2], texts[3], expires.astimezone(UTC).isoformat())
+    try:
+        expires = (expires if expires.tzinfo else expires.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise TokenRefused("incomplete") from None
+    return ServerToken(texts[0], texts[1], texts[2], texts[3], expires.isoformat())

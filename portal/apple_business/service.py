@@ -15,6 +15,8 @@ from portal.apple_business.server_token import LONGEST, ServerToken
 SESSION = "X-ADM-Auth-Session"
 HEADERS = {"X-Server-Protocol-Version": "3", "User-Agent": "enrollment-portal", "Accept": "application/json"}
 TIMEOUT_SECONDS = 10.0
+LARGEST = 64 * 1024
+"""Bytes of an answer."""
 REFUSED = {401: "token_refused", 403: "terms_or_token"}
 """403 is also Apple's answer as long as nobody agreed to new terms in Apple Business (``T_C_NOT_SIGNED``)."""
 
@@ -48,7 +50,7 @@ def ask(address: str, token: ServerToken, transport: httpx.BaseTransport | None 
     with httpx.Client(base_url=address, headers=HEADERS, timeout=TIMEOUT_SECONDS, transport=transport) as client:
         _, signed, _ = signer.prepare("GET", f"{address}/session", {}, "")
         session = _told(client, "/session", headers=signed).get("auth_session_token")
-        if not isinstance(session, str) or not session.isprintable():
+        if not isinstance(session, str) or not session.isprintable() or not session.isascii():
             raise Unavailable("unexpected")
         account = _told(client, "/account", headers={SESSION: session})
     uuid, name, organization = (account.get(key) for key in ("server_uuid", "server_name", "org_name"))
@@ -65,8 +67,8 @@ def _told(client: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
     if answer.status_code != 200:
         raise Unavailable(REFUSED.get(answer.status_code, "unexpected"))
     try:
-        told = answer.json()
-    except ValueError:
+        told = answer.json() if len(answer.content) <= LARGEST else None
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
         raise Unavailable("unexpected")

@@ -59,7 +59,8 @@ def authenticate(case: Case, topic: str, message: dict[str, Any]) -> Device:
 
 
 def _authenticate(case: Case, topic: str, message: dict[str, Any]) -> Device:
-    if any(key in message for key in HARDWARE_IDENTIFIERS):
+    known = {key.casefold() for key in message}
+    if any(key.casefold() in known for key in HARDWARE_IDENTIFIERS):
         # Not a user enrollment: the whole device would be managed, and its identifiers collected.
         devices.refused(case, "hardware_identifier")
     enrollment_id = text(message, "EnrollmentID")

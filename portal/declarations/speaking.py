@@ -187,7 +187,7 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
     state = _state(case) if now is not None else _locked(case)
     now = now or wanted(case)
     state.due_at = None
-    nothing = not now.manifest.declarations and not now.granted.composition.items
+    nothing = not now.manifest.declarations and not now.granted.composition.items and not state.profiles
     if state.announced == now.token or (state.announced is None and nothing):
         return False
     state.announced, state.announced_at = now.token, case.now

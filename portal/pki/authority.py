@@ -90,13 +90,13 @@ class Authority:
 
 def create(session: Session, vault: Vault, organization: str, now: datetime) -> Authority:
     """Make and store the CA and the profile signer; both keys sealed."""
-    ca = new_root("Enrollment Portal CA", organization, now)
+    ca = new_root("Enrollment Portal CA", organization, now, x509.NameConstraints(None, _EVERY_HOST))
     store_identity(session, vault, _CA, ca)
     return Authority(ca, _new_signer(session, vault, ca, organization, now))
 
 
-def new_root(name: str, organization: str, now: datetime) -> Identity:
-    """A self-signed authority that can never vouch for a website or an address."""
+def new_root(name: str, organization: str, now: datetime, bounds: x509.ExtensionType) -> Identity:
+    """A self-signed authority; ``bounds`` keep it from vouching for a website or an address."""
     key = _new_key()
     ca_name = _name(name, organization)
     certificate = (
@@ -105,7 +105,7 @@ def new_root(name: str, organization: str, now: datetime) -> Identity:
         .add_extension(
             key_usage(digital_signature=True, key_encipherment=True, key_cert_sign=True, crl_sign=True), critical=True
         )
-        .add_extension(x509.NameConstraints(None, _EVERY_HOST), critical=True)
+        .add_extension(bounds, critical=True)
         .sign(key, hashes.SHA256())
     )
     return Identity(certificate, key)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from portal.database import lock_name
 from portal.pki import authority
 from portal.pki.authority import AuthorityMissing, Identity
+from portal.policies.own_authority import Names
 from portal.vault import Vault
 
 NAME = "work_ca"
@@ -37,17 +38,19 @@ def make(session: Session, vault: Vault, organization: str, now: datetime) -> Id
     lock_name(session, NAME)
     held = load(session, vault)
     if held is None:
-        held = authority.new_root("Work Identities CA", organization, now)
+        # Only for clients; name constraints would make OpenSSL refuse a common name like first.last.
+        only = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        held = authority.new_root("Work Identities CA", organization, now, only)
         authority.store_identity(session, vault, NAME, held)
     return held
 
 
 def issue(
-    ca: Identity, key: rsa.RSAPublicKey, subject: x509.Name, emails: list[str], list_url: str, days: int, now: datetime
+    ca: Identity, key: rsa.RSAPublicKey, names: Names, list_url: str, days: int, now: datetime
 ) -> x509.Certificate:
-    """A certificate for client authentication."""
+    """A certificate for client authentication. Raises ValueError for names that it cannot hold."""
     until = min(now + timedelta(days=days), ca.certificate.not_valid_after_utc)
-    builder = authority.builder(subject, ca.certificate.subject, key, now, until)
+    builder = authority.builder(names.subject, ca.certificate.subject, key, now, until)
     builder = (
         builder.add_extension(x509.BasicConstraints(False, None), critical=True)
         .add_extension(authority.key_usage(digital_signature=True, key_encipherment=True), critical=True)
@@ -60,19 +63,18 @@ def issue(
             critical=False,
         )
     )
-    if emails:
-        names = x509.SubjectAlternativeName([x509.RFC822Name(each) for each in emails])
-        builder = builder.add_extension(names, critical=False)
+    if names.emails:
+        beside = x509.SubjectAlternativeName([x509.RFC822Name(each) for each in names.emails])
+        builder = builder.add_extension(beside, critical=False)
     return builder.sign(ca.key, hashes.SHA256())
 
 
 def revocation_list(ca: Identity, revoked: Iterable[tuple[int, datetime]], number: int, now: datetime) -> bytes:
     """The list (DER) of revoked certificates: serial numbers with when."""
-    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
-    builder = builder.last_update(now - authority.CLOCK_SKEW).next_update(now + LIST_LIFETIME)
+    entries = [x509.RevokedCertificateBuilder(serial, at).build() for serial, at in revoked]
+    builder = x509.CertificateRevocationListBuilder(
+        ca.certificate.subject, now - authority.CLOCK_SKEW, now + LIST_LIFETIME, [], entries
+    )  # all at once: adding them one by one copies the list each time
     builder = builder.add_extension(x509.CRLNumber(number), critical=False)
     builder = builder.add_extension(authority.authority_key_id(ca.certificate), critical=False)
-    for serial, at in revoked:
-        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(at)
-        builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.DER)

@@ -123,7 +123,7 @@ def _can_be_written(part: Part) -> bool:
             made = native.account(filled.type, filled.values)
             json.dumps([made.payload, [each.document() for each in made.credentials.values()]])
         if own_authority.is_own(filled):
-            own_authority.subject(filled.values).public_bytes()
+            own_authority.names(filled.values).subject.public_bytes()
         told = content.outline([part], b"check", native.can_be, own_authority.is_own)
         json.dumps([each.as_json() for each in told])
     except CANNOT_BE_WRITTEN:

@@ -43,11 +43,11 @@ def sent_elsewhere(before: Part, after: Part) -> list[str]:
     return kept if kept and _rest(before) != _rest(after) else []
 
 
-def trusted_by(before: Part, after: Part, parts: Sequence[Part]) -> Part | None:
-    """A part with secrets that goes by the certificate that ``before`` was, if that became another one."""
+def trusting(before: Part, after: Part, parts: Sequence[Part]) -> list[Part]:
+    """The parts with secrets that go by the certificate that ``before`` was, if that became another one."""
     if before.type not in CERTIFICATES or before.values == after.values:
-        return None
-    return next((each for each in parts if before.uuid in content.references(each) and content.secrets(each)), None)
+        return []
+    return [each for each in parts if before.uuid in content.references(each) and content.secrets(each)]
 
 
 def _rest(part: Part) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ profile is made. The authority is not that of the enrollment: nothing that it is
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,8 +25,6 @@ SIGN_AND_ENCRYPT = 5
 KNOWN = {"CN": NameOID.COMMON_NAME, "O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
          "L": NameOID.LOCALITY_NAME, "ST": NameOID.STATE_OR_PROVINCE_NAME, "C": NameOID.COUNTRY_NAME,
          "2.5.4.5": NameOID.SERIAL_NUMBER}  # fmt: skip
-LONGEST = 64
-"""Characters of one value of a subject (RFC 5280, appendix A.1)."""
 
 
 def is_own(part: Part) -> bool:
@@ -53,22 +52,37 @@ def with_server(part: Part, url: str, challenge: str, fingerprint: bytes) -> Par
     return Part(part.uuid, part.type, {**part.values, "PayloadContent": content})
 
 
-def subject(values: Mapping[str, Any]) -> x509.Name:
-    """The subject that a part says, variables filled in. Raises ValueError."""
+PRINTABLE = (NameOID.SERIAL_NUMBER, NameOID.COUNTRY_NAME)
+"""Kinds whose values are PrintableString (RFC 5280, appendix A.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Whom an identity is for."""
+
+    subject: x509.Name
+    emails: tuple[str, ...]
+
+
+def names(values: Mapping[str, Any]) -> Names:
+    """The subject and e-mail addresses that a part says, variables filled in.
+
+    Nothing is shortened: two people could become one. Raises ValueError for what no certificate can say.
+    """
     levels = at(values, "PayloadContent.Subject") or []
-    return x509.Name(
+    subject = x509.Name(
         [
             x509.RelativeDistinguishedName(
-                [x509.NameAttribute(KNOWN[kind], str(value)[:LONGEST]) for kind, value in level if kind in KNOWN]
+                [x509.NameAttribute(KNOWN[kind], str(value)) for kind, value in level if kind in KNOWN]
             )
             for level in levels
             if any(kind in KNOWN for kind, _ in level)
         ]
     )
-
-
-def addresses(values: Mapping[str, Any]) -> list[str]:
-    """The e-mail addresses that stand beside the subject."""
     told = at(values, "PayloadContent.SubjectAltName.rfc822Name")
-    found = told if isinstance(told, list) else [told]
-    return [each for each in found if isinstance(each, str) and "@" in each and each.isascii()]
+    emails = tuple(each for each in (told if isinstance(told, list) else [told]) if isinstance(each, str) and each)
+    if any(each.oid in PRINTABLE and not str(each.value).isascii() for each in subject):
+        raise ValueError("a value of the subject has to be ASCII")
+    for each in emails:
+        x509.RFC822Name(each)
+    return Names(subject, emails)

@@ -20,6 +20,8 @@ STORED = {"stored": True}
 TABLE = "policy"
 """What the array of tables is called in the file."""
 LARGEST_FILE = 200_000
+_OURS = uuid.UUID("b2f1c6a4-5b0e-4a37-9d55-0f2a7c8e9d14")
+"""Where the names begin of parts that have none of their own here."""
 
 
 class NotReadable(Exception):
@@ -79,44 +81,64 @@ def _policy(told: Any, held: Callable[[str], Sequence[Part]], environment: Mappi
     if not isinstance(parts, list) or not all(isinstance(each, dict) for each in parts):
         raise NotReadable(name, "part is an array of tables")
     before = {each.uuid: each for each in held(name)}
-    made = tuple(_part(name, each, before, environment) for each in parts)
+    ids = {str(each.get("id", "")): _id(name, number, each, before) for number, each in enumerate(parts)}
+    made, stored = [], {}
+    for number, each in enumerate(parts):
+        part, kept = _part(name, _id(name, number, each, before), each, before, environment)
+        made.append(Part(part.uuid, part.type, _follow("", part.values, ids)))
+        stored[part.uuid] = kept
     for each in made:
-        other = holding.trusted_by(before[each.uuid], each, made) if each.uuid in before else None
-        if (
-            other is not None
-            and content.secrets(other).items() <= content.secrets(before.get(other.uuid, each)).items()
-        ):
+        changed = before.get(each.uuid, each)
+        if any(stored[other.uuid] for other in holding.trusting(changed, each, made)):
             raise NotReadable(f"{name}, {each.type}", "another part sends a stored secret by this certificate")
     wrong = accepting.worst(accepting.problems(made)) if made else None
     if wrong is not None:
         place = " ".join(filter(None, (wrong.payload, wrong.key)))
         raise NotReadable(f"{name}, {place}", wrong.problem.replace("_", " "))
-    return Written(name.strip(), tuple(audience), made)
+    return Written(name.strip(), tuple(audience), tuple(made))
 
 
-def _part(policy: str, told: dict[str, Any], held: Mapping[str, Part], environment: Mapping[str, str]) -> Part:
+def _part(
+    policy: str, name: str, told: dict[str, Any], held: Mapping[str, Part], environment: Mapping[str, str]
+) -> tuple[Part, set[str]]:
+    """One part, and which of its secrets stay as they are."""
     kind, values = told.get("type"), told.get("values", {})
     where = f"{policy}, {kind}"
     if not isinstance(kind, str) or kind not in catalogue.load().usable():
         raise NotReadable(where, "no payload that a policy may carry")
     if not isinstance(values, dict):
         raise NotReadable(where, "values is a table")
-    before = held.get(str(told.get("id", "")))
+    before = held.get(name)
     before = before if before is not None and before.type == kind else None
     reader = _Reader(where, kind, before, environment)
-    part = Part(before.uuid if before is not None else _uuid(where, told.get("id")), kind, reader.read(values, ""))
+    part = Part(name, kind, reader.read(values, ""))
     if before is not None and set(holding.sent_elsewhere(before, part)) & reader.stored:
         raise NotReadable(where, "a stored secret would be sent elsewhere, or less safely; say where it stands")
-    return part
+    return part, reader.stored
 
 
-def _uuid(where: str, told: Any) -> str:
-    if told is None:
-        return str(uuid.uuid4()).upper()
+def _id(policy: str, number: int, told: dict[str, Any], held: Mapping[str, Part]) -> str:
+    """The PayloadUUID of a part: the one that it has here, else one made of where it stands in the file.
+
+    So the same file gives the same part again, and two policies with one id two.
+    """
+    told_id = told.get("id")
+    if told_id is None:
+        return str(uuid.uuid5(_OURS, f"{policy.casefold()} {number} {told.get('type')}")).upper()
     try:
-        return str(uuid.UUID(str(told))).upper()
+        name = str(uuid.UUID(str(told_id))).upper()
     except ValueError:
-        raise NotReadable(where, "id is a UUID") from None
+        raise NotReadable(f"{policy}, {told.get('type')}", "id is a UUID") from None
+    return name if name in held else str(uuid.uuid5(_OURS, f"{policy.casefold()} {name}")).upper()
+
+
+def _follow(key: str, value: Any, ids: Mapping[str, str]) -> Any:
+    """References to other parts, by the names that these have here."""
+    if isinstance(value, Mapping):
+        return {name: _follow(str(name), each, ids) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_follow(key, each, ids) for each in value]
+    return ids.get(value, value) if isinstance(value, str) and content.REFERS.search(key) else value
 
 
 class _Reader:
@@ -132,7 +154,8 @@ class _Reader:
         if isinstance(value, dict):
             if set(value) == {"data"} and isinstance(value["data"], str):
                 return self._data(path, value["data"])
-            if path and len(value) == 1 and set(value) <= {"stored", "env", "file"}:
+            secret = bool(path) and content.is_secret(self.kind, path)
+            if secret and len(value) == 1 and set(value) <= {"stored", "env", "file"}:
                 return self._secret(path, value)
             return {key: self.read(each, f"{path}.{key}" if path else str(key)) for key, each in value.items()}
         if isinstance(value, list):
@@ -154,10 +177,14 @@ class _Reader:
         if reference == STORED and path in self.held:
             self.stored.add(path)
             return self.held[path]
-        if reference.get("env") in self.environment:
-            found = self.environment[reference["env"]]
+        found = self.environment.get(str(reference.get("env", "")))
+        if found:
             return self._data(path, found) if is_data else found
         file = Path(str(reference.get("file", "")))
         if "file" in reference and file.is_file() and file.stat().st_size <= LARGEST_FILE:
-            return file.read_bytes() if is_data else file.read_text("utf-8").strip()
+            read = file.read_bytes()
+            try:
+                return read if is_data else read.decode().strip()
+            except UnicodeDecodeError:
+                raise NotReadable(where, "the file is no text") from None
         raise NotReadable(where, "nothing stands where this points to")

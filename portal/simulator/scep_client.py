@@ -24,7 +24,10 @@ class InstallationFailed(Exception):
 def obtain(http: httpx.Client, settings: dict[str, Any], key: rsa.RSAPrivateKey) -> Identity:
     """The certificate for ``key`` from the server of a SCEP payload's ``settings``. Raises InstallationFailed."""
     ca = fetch_ca(http, settings)
-    subject = x509.Name([x509.NameAttribute(_OIDS[kind], value) for [[kind, value]] in settings["Subject"]])
+    try:
+        subject = x509.Name([x509.NameAttribute(_OIDS[kind], value) for [[kind, value]] in settings["Subject"]])
+    except (KeyError, ValueError) as error:
+        raise InstallationFailed("a subject that no certificate can have") from error
     temporary = Identity(self_signed(subject, key), key)
     csr = certificate_request(subject, key, settings["Challenge"])
     message, nonce = scep.request(csr, ca, temporary, secrets.token_hex(16))

@@ -363,8 +363,7 @@ def counts(session: Session) -> dict[str, dict[str, int]]:
 
 def _check_name(session: Session, name: str, own_id: str | None) -> None:
     lock_name(session, "names of policies")
-    taken = select(Policy.id).where(func.lower(Policy.name) == name.lower(), Policy.archived_at.is_(None))
-    if session.scalar(taken.where(Policy.id != own_id) if own_id else taken) is not None:
+    if any(each.name.casefold() == name.casefold() and each.id != own_id for each in living(session)):
         raise NameTaken
 
 

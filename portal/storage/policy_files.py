@@ -65,7 +65,7 @@ def bring_in(
         policy = policies.locked(session, known.id) if known is not None else None
         policy = policy or policies.create(session, each.name, actor, now)
         policies.set_audience(session, policy, lines(session, each.name, each.audience), actor, now)
-        if each.parts:
+        if each.parts and {(each.name, "new"), (each.name, "content")} & set(changed):
             policies.save_draft(vault, policy, each.parts, actor, now)
             try:
                 policies.publish(session, vault, policy, actor, now, pilot=False)
@@ -99,12 +99,14 @@ def lines(session: Session, policy: str, audience: Sequence[str]) -> list[Line]:
     for line in audience:
         side = next((each for each, begins in SIDES.items() if begins and line.startswith(begins)), IN)
         kind, _, value = line.removeprefix(SIDES[side]).partition(" ")
-        if kind == PERSON and value:
+        if kind == PERSON and value.isprintable() and value:
             person = people.by_username(session, value)
             if person is None:
                 raise NotReadable(policy, f"nobody is known by the username {value}")
             found.append(Line(side, PERSON, person.id))
-        elif (kind == GROUP and value) or (kind == EVERYBODY and not value and side == IN):
+        elif (kind == GROUP and value and value.isprintable() and len(value) <= policies.LONGEST_GROUP) or (
+            kind == EVERYBODY and not value and side == IN
+        ):
             found.append(Line(side, kind, value))
         else:
             raise NotReadable(policy, f"this says nothing about who gets it: {line}")

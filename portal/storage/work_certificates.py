@@ -2,16 +2,15 @@
 
 import hashlib
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
-from portal.models import Device, WorkCertificate
-
-MOST_LISTED = 100_000
+from portal.models import Device, EnrollmentRequest, Person, WorkCertificate
 
 
 def of_challenge(session: Session, challenge: str) -> WorkCertificate | None:
@@ -43,17 +42,36 @@ def revoke_others(session: Session, device_id: str, wanted: Collection[str], now
     _revoke(session, device_id, now, WorkCertificate.part.not_in(wanted))
 
 
+_OVER = func.coalesce(WorkCertificate.revoked_at, Device.ended_at, Device.leaving_at, Person.disabled_at)
+"""When one counts no more: also all of a device that left or is asked to, and of whoever may not work here any more."""
+
+
 def revoked(session: Session, now: datetime) -> Sequence[tuple[int, datetime]]:
-    """Serial numbers of those that count no more, with when; also all of a device whose enrollment is over."""
-    query = (
-        select(WorkCertificate.serial, func.coalesce(WorkCertificate.revoked_at, Device.ended_at))
-        .join(Device, Device.id == WorkCertificate.device_id)
-        .where(WorkCertificate.expires_at > now)
-        .where(or_(WorkCertificate.revoked_at.is_not(None), Device.ended_at.is_not(None)))
-        .order_by(WorkCertificate.serial)
-        .limit(MOST_LISTED)
-    )
-    return [(int(row[0], 16), row[1]) for row in session.execute(query)]
+    """Serial numbers of those that count no more, with when."""
+    query = _with_owner(select(WorkCertificate.serial, _OVER)).where(WorkCertificate.expires_at > now)
+    rows = session.execute(query.where(_OVER.is_not(None)).order_by(WorkCertificate.serial))
+    return [(int(row[0], 16), row[1]) for row in rows]
+
+
+def stamp(session: Session, now: datetime) -> tuple[object, ...]:
+    """Another one as soon as the list of those revoked is another; also each hour."""
+    counted = select(func.count(_OVER), func.max(WorkCertificate.revoked_at), func.max(WorkCertificate.serial))
+    row = session.execute(_with_owner(counted).where(_OVER.is_not(None))).one()
+    return (*row, now.replace(minute=0, second=0, microsecond=0))
+
+
+def issued_lately(session: Session, device_id: str, part: str, now: datetime) -> int:
+    """How many a device got for a part within a day."""
+    query = select(func.count()).select_from(WorkCertificate)
+    theirs = (WorkCertificate.device_id == device_id, WorkCertificate.part == part)
+    return session.scalar(query.where(*theirs, WorkCertificate.issued_at > now - timedelta(days=1))) or 0
+
+
+def _with_owner(query: Any) -> Select[Any]:
+    query = query.join(Device, Device.id == WorkCertificate.device_id)
+    query = query.join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
+    joined: Select[Any] = query.join(Person, Person.id == EnrollmentRequest.person_id)
+    return joined
 
 
 def _revoke(session: Session, device_id: str, now: datetime, which: object) -> None:

@@ -246,6 +246,33 @@ def test_what_the_portal_answers_itself_never_gets_to_nanomdm(delegated, profile
     assert delegated.api.handed_on == []
 
 
+def prefixed(name):
+    """A message in which another reader finds a second name."""
+    body = plistlib.dumps(saying("TokenUpdate", Token=b"t", PushMagic="m")).decode()
+    return body.replace("</dict>", f"{name}</dict>").encode()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        '<a:key xmlns:a="x">UDID</a:key><a:string xmlns:a="x">E-2</a:string>',
+        "<key>UD<x/>ID</key><string>E-2</string>",
+        "<key>UD<!-- -->ID</key><string>E-2</string>",
+        "<key>UD<![CDATA[ID]]></key><string>E-2</string>",
+        "<key>UDID</key><string>E-2</string>",
+        "<key>udid</key><string>E-2</string>",
+        "<key>UserID</key><string>E-2</string>",
+    ],
+)
+@pytest.mark.parametrize("path", ["/mdm/relay", "/mdm/checkin", "/mdm/connect"])
+def test_nobody_calls_himself_by_another_name_for_nanomdm_alone(delegated, profile_driven, name, path):
+    body = prefixed(name)
+    headers = {"Mdm-Signature": profile_driven.signature(body), "Content-Type": CHECKIN}
+    answer = delegated.client.put(path, data=body, headers=headers, base_url=BASE)
+    assert answer.status_code in (400, 403)
+    assert delegated.api.handed_on == []
+
+
 def test_what_the_portal_passes_on_itself_is_signed_by_who_it_is_from(delegated, profile_driven):
     before = list(delegated.api.handed_on)
     for url, kind in (("/mdm/checkin", CHECKIN), ("/mdm/connect", CONNECT)):

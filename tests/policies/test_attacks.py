@@ -104,9 +104,9 @@ def test_another_certificate_asks_for_the_secrets_that_go_by_it():
     root = new_part(ROOT, {"PayloadContent": b"one"})
     by_it = wifi(EAPClientConfiguration={"UserPassword": "s", "PayloadCertificateAnchorUUID": [root.uuid]})
     other = content.Part(root.uuid, ROOT, {"PayloadContent": b"two"})
-    assert holding.trusted_by(root, other, [root, by_it]) is by_it
-    assert holding.trusted_by(root, root, [root, by_it]) is None
-    assert holding.trusted_by(root, other, [root, wifi()]) is None
+    assert holding.trusting(root, other, [root, by_it]) == [by_it]
+    assert holding.trusting(root, root, [root, by_it]) == []
+    assert holding.trusting(root, other, [root, wifi()]) == []
 
 
 @pytest.mark.parametrize(

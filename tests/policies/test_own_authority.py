@@ -1,20 +1,25 @@
 """Identities for work from the portal's own authority: issued by a policy, for one device, and revoked with it."""
 
+import subprocess
 from datetime import timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sqlalchemy import select
 
 from portal.declarations import addresses
+from portal.enrollment import management
 from portal.models import WorkCertificate
-from portal.policies import own_authority
+from portal.policies import accepting, own_authority
 from portal.policies.content import new_part
 from portal.simulator import scep_client
 from portal.simulator.scep_client import InstallationFailed
 from portal.storage import work_certificates
+from portal.storage.cases import Cases
+from portal.web.apple import work_scep
 from tests.factories import BASE, phone_key
 from tests.policies.conftest import wifi
 
@@ -195,14 +200,83 @@ def test_nothing_is_there_before_anybody_needs_it(app):
         assert app.test_client().get(path, base_url=BASE).status_code == 404
 
 
-def test_what_a_subject_cannot_say_is_left_out():
-    subject = [[["X", "odd"]], [["CN", "a" * 200]], [["O", "Ü"], ["OU", "Ö"]]]
-    names = {"rfc822Name": ["a@example.com", "none", "ü@example.com"]}
-    values = {"PayloadContent": {"Subject": subject, "SubjectAltName": names}}
-    name = own_authority.subject(values)
-    assert name.rfc4514_string() == f"O=Ü+OU=Ö,CN={'a' * 64}"
-    assert own_authority.addresses(values) == ["a@example.com"]
-    assert own_authority.subject({}).public_bytes()
+def test_a_subject_of_several_parts_without_what_it_cannot_say():
+    subject = [[["X", "odd"]], [["CN", "first.last"]], [["O", "Ü"], ["OU", "Ö"]]]
+    values = {"PayloadContent": {"Subject": subject, "SubjectAltName": {"rfc822Name": ["a@example.com"]}}}
+    names = own_authority.names(values)
+    assert (names.subject.rfc4514_string(), names.emails) == ("O=Ü+OU=Ö,CN=first.last", ("a@example.com",))
+    assert own_authority.names({}).subject.public_bytes()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"Subject": [[["CN", "a" * 65]]]},
+        {"Subject": [[["CN", "ß" * 33]]]},
+        {"Subject": [[["2.5.4.5", "ü"]]]},
+        {"SubjectAltName": {"rfc822Name": "Erika <erika@example.com>"}},
+        {"SubjectAltName": {"rfc822Name": "ü@example.com"}},
+    ],
+)
+def test_what_no_certificate_can_say_is_refused_and_never_shortened(content):
+    part = identity(**content)
+    with pytest.raises(ValueError):  # noqa: PT011
+        own_authority.names(part.values)
+    assert not accepting.usable(accepting.problems([part]))
+
+
+def test_a_name_that_no_certificate_can_hold_fails_for_that_person_alone(held_policies, enrolled, company):
+    policy = held_policies.make("Identity", identity(Subject=[[["CN", "{name}"]]]))
+    _held, device = enrolled(person=company.person("long", name="ß" * 40))
+    _other, fine = enrolled("max", 1)
+    assert held_policies.states(device)[policy][0] == "failed"
+    assert held_policies.states(fine) == {policy: ("applied", None)}
+
+
+def test_openssl_believes_it_whatever_the_person_is_called(held_policies, enrolled, company, app, tmp_path):
+    part = identity()
+    held_policies.make("Identity", part)
+    held, _ = enrolled(person=company.person("erika.muster"))
+    paths = [tmp_path / name for name in ("ca.pem", "leaf.pem", "crl.pem")]
+    client = app.test_client()
+    ca = x509.load_der_x509_certificate(client.get("/work-ca.cer", base_url=BASE).data)
+    told = x509.load_der_x509_crl(client.get("/work-ca.crl", base_url=BASE).data)
+    for path, each in zip(paths, (ca, held_by(held, part), told), strict=True):
+        path.write_bytes(each.public_bytes(Encoding.PEM))
+    now = str(int(held_policies.ticks().timestamp()))
+    command = ["openssl", "verify", "-purpose", "sslclient", "-crl_check", "-attime", now,
+               "-CAfile", paths[0], "-CRLfile", paths[2], paths[1]]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("way", ["asked", "disabled"])
+def test_who_is_on_the_way_out_is_on_the_list_before_the_phone_comes(given, app, portal, company, way, clock):
+    held, device = given[3]["erika"]
+    with portal.database.transaction() as session:
+        case = Cases(session, portal).of_device(device)
+        if way == "asked":
+            management.remove_work_data(case, management.name_of(case.device), "helpdesk:test")
+        else:
+            case.request.person.disabled_at = clock()
+    assert revoked(app) == {held_by(held, given[2]).serial_number}
+
+
+def test_a_device_gets_no_more_than_some_a_day(given, clock, portal):
+    held, _ = given[3]["erika"]
+    settings = settings_of(given, "erika")
+    reference = addresses.read(portal.vault, settings["Challenge"], clock())
+    made = 0
+    for number in range(work_scep.MOST_A_DAY + 2):
+        fresh = settings | {
+            "Challenge": addresses.sign(portal.vault, reference, clock() + timedelta(seconds=number + 1))
+        }
+        try:
+            scep_client.obtain(held.http, fresh, phone_key(3))
+            made += 1
+        except InstallationFailed:
+            pass
+    assert made == work_scep.MOST_A_DAY - 1  # the phone has one already
 
 
 def test_the_fingerprint_is_that_of_the_authority(given, app):

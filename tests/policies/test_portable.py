@@ -8,7 +8,7 @@ import pytest
 from portal.models import Device
 from portal.policies import portable
 from portal.policies.content import new_part
-from portal.policies.portable import NotReadable
+from portal.policies.portable import NotReadable, Written
 from portal.settings import ROOT
 from portal.storage import policies, policy_files
 from portal.storage.policies import Line
@@ -95,6 +95,9 @@ PART = {"type": "com.apple.wifi.managed", "values": {"SSID_STR": "Work", "Encryp
             "nothing stands",
         ),
         ({"name": "A", "part": [{"type": WEB_CLIP, "values": {"Icon": {"data": "no!"}}}]}, "Base64"),
+        ({"name": "A", "part": [PART | {"values": PART["values"] | {"Password": {"env": ["a"]}}}]}, "nothing stands"),
+        ({"name": "A", "part": [PART | {"values": {"SSID_STR": {"file": "/etc/hostname"}}}]}, "wrong type"),
+        ({"name": "A", "part": [PART | {"values": {"SSID_STR": {"env": "HOME"}}}]}, "wrong type"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said(told, says):
@@ -102,12 +105,44 @@ def test_what_is_wrong_in_a_file_is_said(told, says):
         portable.read([told], lambda _name: (), {})
 
 
+ROOT_PART = "com.apple.security.root"
+
+
+def test_a_stored_secret_does_not_go_by_another_certificate_whoever_stands_before_it():
+    root = new_part(ROOT_PART, {"PayloadContent": b"ours"})
+    trusts = {"EAPClientConfiguration": {"PayloadCertificateAnchorUUID": [root.uuid], "UserPassword": "secret"}}
+    real = wifi("Work", "kept", **trusts)
+    told = portable.table(Written("A", (), (root, real)))
+    told["part"][0]["values"]["PayloadContent"] = {"data": "dGhlaXJz"}
+    decoy = {"type": "com.apple.wifi.managed", "values": {
+        "SSID_STR": "Decoy", "EncryptionType": "WPA2", "Password": {"env": "P"},
+        "EAPClientConfiguration": {"PayloadCertificateAnchorUUID": [root.uuid]}}}  # fmt: skip
+    told["part"].insert(0, decoy)
+    with pytest.raises(NotReadable, match="stored secret by this certificate"):
+        portable.read([told], lambda _name: (root, real), {"P": "new password"})
+
+
+def test_the_same_part_in_two_policies_is_two_and_the_same_file_twice_the_same():
+    root = new_part(ROOT_PART, {"PayloadContent": b"ours"})
+    by_it = wifi(EAPClientConfiguration={"AcceptEAPTypes": [25], "PayloadCertificateAnchorUUID": [root.uuid]})
+    told = portable.table(Written("A", (), (root, by_it)))
+    told["part"][1]["values"]["Password"] = {"env": "P"}
+    copies = [portable.read([told | {"name": name}], lambda _name: (), {"P": "x"})[0].parts for name in ("B", "C", "B")]
+    assert copies[0] == copies[2]
+    assert len({each.uuid for parts in copies for each in parts}) == 4
+    trusted = copies[0][1].values["EAPClientConfiguration"]["PayloadCertificateAnchorUUID"]
+    assert trusted == [copies[0][0].uuid]
+    (kept,) = portable.read([told], lambda _name: (root, by_it), {"P": "x"})
+    assert [each.uuid for each in kept.parts] == [root.uuid, by_it.uuid]
+
+
 def test_a_policy_stands_once_in_a_file():
     with pytest.raises(NotReadable, match="twice"):
         portable.read([{"name": "A"}, {"name": "a"}], lambda _name: (), {})
 
 
-@pytest.mark.parametrize("line", ["", "nobody", "group", "person", "except everybody", "person unknown", "everybody x"])
+@pytest.mark.parametrize("line", ["", "nobody", "group", "person", "except everybody", "person unknown", "everybody x",
+                                  "group \ud800", "group a\x00b", "group " + "x" * 300, "person \ud800"])  # fmt: skip
 def test_a_line_that_says_nothing_about_who_gets_it(held_policies, line):
     with held_policies.portal.database.session() as session, pytest.raises(NotReadable):
         policy_files.lines(session, "A", [line])

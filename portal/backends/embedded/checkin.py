@@ -28,6 +28,8 @@ def handle(case: Case, topic: str, message: dict[str, Any]) -> bytes:
     NothingThere, BadPlist.
     """
     kind = message.get("MessageType")
+    if kind in ANSWERED_HERE:
+        identity.names_no_other(message)
     if kind == DECLARES:
         identity.device_of(case, text(message, "EnrollmentID"))
         identity.must_go_on(case)
@@ -46,6 +48,8 @@ def handle(case: Case, topic: str, message: dict[str, Any]) -> bytes:
 
 def _token(case: Case, message: dict[str, Any]) -> bytes:
     """A token for Apple: its owner signs in with the Managed Apple Account. Raises NotOffered."""
+    if case.device is None or not speaking.managed(case.device) or case.request.person.disabled_at is not None:
+        raise NotOffered(vouching.MESSAGE)  # on the way out
     voucher = case.store.voucher() if message.get("TokenServiceType") == vouching.SERVICE else None
     if voucher is None:
         raise NotOffered(vouching.MESSAGE)
@@ -63,6 +67,7 @@ def speaker(case: Case, topic: str, message: dict[str, Any]) -> Device:
         return messages.authenticate(case, topic, message)
     if kind not in ("TokenUpdate", "CheckOut"):
         raise NotOffered(kind or "no MessageType")
+    identity.names_no_other(message)
     device = identity.device_of(case, text(message, "EnrollmentID"))
     if kind != "CheckOut":
         identity.must_go_on(case)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from datetime import datetime
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -66,6 +67,18 @@ def _fingerprint(authority: Authority, signer: x509.Certificate, now: datetime) 
     except CertificateRejected as rejection:
         raise NotIdentified(str(rejection)) from None
     return signer.fingerprint(hashes.SHA256()).hex()
+
+
+OTHER_NAMES = frozenset(
+    {"udid", "serialnumber", "imei", "meid", "userid", "enrollmentuserid", "usershortname", "userlongname"}
+)
+"""Folded keys by which somebody else may take a message for another device's, or a user's."""
+
+
+def names_no_other(message: dict[str, Any]) -> None:
+    """A user-enrolled device calls itself by its EnrollmentID alone. Raises NotIdentified."""
+    if any(key.casefold() in OTHER_NAMES for key in message):
+        raise NotIdentified("another_name")
 
 
 def device_of(case: Case, enrollment_id: str | None, unnamed: bool = False) -> Device:

@@ -112,7 +112,7 @@ def _save(policy: Policy, parts: list[Part], before: Part | None, kind: str) -> 
     after = [part if each.uuid == part.uuid else each for each in parts] if before is not None else [*parts, part]
     if before is not None and request.form.get("seen") != seen(before):
         problems[""] = "changed"
-    if before is not None and holding.trusted_by(before, part, parts) is not None:
+    if before is not None and holding.trusting(before, part, parts):
         problems.setdefault("PayloadContent", "trusted_by")
     for each in accepting.problems(after):
         if each.payload in (kind, "") and each.problem in FORBIDDEN | BROKEN:

@@ -29,7 +29,7 @@ from portal.enrollment.journey import Way
 from portal.extensions import cases, current_portal, transaction
 from portal.models import AccessToken
 from portal.pki import cms
-from portal.plists import BadPlist, read, text
+from portal.plists import BadPlist, read_message, text
 from portal.web.apple import blueprint, machine_info, provider_sign_in
 from portal.web.apple.challenges import Handle, challenge
 from portal.web.apple.enroll import bearer
@@ -135,7 +135,10 @@ def _connect_through() -> ResponseReturnValue:
     passed: list[str] = []
 
     def take(case: Case, message: dict[str, object] | None) -> bytes:
-        device = identity.device_of(case, text(message or {}, "EnrollmentID"), unnamed=message is None)
+        if message is None:
+            raise BadPlist("not a property list that a device would send")
+        identity.names_no_other(message)
+        device = identity.device_of(case, text(message, "EnrollmentID"))
         identity.must_go_on(case)
         passed.append(device.profile_id)
         return b""
@@ -213,7 +216,7 @@ def signed(take: Callable[[Case, dict[str, object] | None], bytes]) -> ResponseR
 
 def _read(body: bytes) -> dict[str, object] | None:
     try:
-        return read(body)
+        return read_message(body)
     except BadPlist as problem:
         log.warning("mdm.unreadable problem=%r", str(problem))
         return None

@@ -1,6 +1,7 @@
 """The authority for work identities: SCEP by the challenge in a policy's profile, its certificate, who is revoked."""
 
 import hashlib
+import logging
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,6 +21,13 @@ from portal.storage import work_certificates
 from portal.web.apple import blueprint
 from portal.web.apple.scep import serve, unknown
 
+MOST_A_DAY = 20
+"""Identities for one part of a policy that a device gets."""
+LIST = "work_revocation_list"
+"""Where the portal keeps the list that it made last, with what it was made of."""
+
+log = logging.getLogger("portal.scep")
+
 
 @blueprint.route(own_authority.PATH, methods=["GET", "POST"])
 def work_scep() -> ResponseReturnValue:
@@ -31,9 +39,13 @@ def work_scep() -> ResponseReturnValue:
 def work_revocations() -> ResponseReturnValue:
     """Who is revoked, for a RADIUS server or a VPN gateway (RFC 5280)."""
     ca, now = _authority(), clock.now()
-    revoked = work_certificates.revoked(db_session, now)
-    content = work_authority.revocation_list(ca, revoked, int(now.timestamp()), now)
-    return Response(content, content_type="application/pkix-crl", headers={"Cache-Control": "max-age=600"})
+    stamp = work_certificates.stamp(db_session, now)
+    kept = current_portal.__dict__.get(LIST)
+    if kept is None or kept[0] != stamp:
+        revoked = work_certificates.revoked(db_session, now)
+        content = work_authority.revocation_list(ca, revoked, int(now.timestamp()), now)
+        kept = current_portal.__dict__[LIST] = (stamp, content)
+    return Response(kept[1], content_type="application/pkix-crl", headers={"Cache-Control": "max-age=600"})
 
 
 @blueprint.get("/work-ca.cer")
@@ -68,17 +80,15 @@ def _issue(wanted: CertificateRequest) -> x509.Certificate:
         if used.csr_sha256 != hashlib.sha256(wanted.csr_der).hexdigest():
             raise ChallengeRefused("challenge_used")
         return x509.load_der_x509_certificate(used.der)
-    settings = current_portal.settings
-    subject, emails = own_authority.subject(part.values), own_authority.addresses(part.values)
-    made = work_authority.issue(
-        _authority(),
-        wanted.public_key,
-        subject,
-        emails,
-        settings.url(own_authority.LIST_PATH),
-        own_authority.VALID_DAYS,
-        now,
-    )
+    if work_certificates.issued_lately(db_session, reference.device_id, part.uuid, now) >= MOST_A_DAY:
+        raise ChallengeRefused("too_many")
+    list_url = current_portal.settings.url(own_authority.LIST_PATH)
+    try:
+        names = own_authority.names(part.values)
+        made = work_authority.issue(_authority(), wanted.public_key, names, list_url, own_authority.VALID_DAYS, now)
+    except ValueError as error:  # a name that no certificate can hold, as long or written as it is
+        log.warning("work_identity.refused error=%s", type(error).__name__)
+        raise ChallengeRefused("subject") from None
     work_certificates.keep(db_session, reference.device_id, part.uuid, wanted.challenge, wanted.csr_der, made, now)
     case.record(Event.WORK_IDENTITY, detail={"serial": f"{made.serial_number:x}"})
     return made
