@@ -110,6 +110,8 @@ REASON = Labels(
         "employee": N_("own device"),
         "corporate": N_("company device"),
         "no_managed_apple_account": N_("no Managed Apple Account"),
+        "subject": N_("the name cannot stand in a certificate"),
+        "too_many": N_("too many certificates in a day"),
         "unknown_challenge": N_("unknown challenge"),
         "challenge_used": N_("the profile was already used by another device"),
         "challenge_expired": N_("the profile had expired"),

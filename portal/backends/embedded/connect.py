@@ -18,8 +18,6 @@ def handle(case: Case, message: dict[str, Any] | None) -> bytes:
 
     Raises DeviceRefused (the enrollment is over), NotIdentified, BadPlist.
     """
-    if message is not None:
-        identity.names_no_other(message)
     told = text(message, "EnrollmentID") if message is not None else None
     device = identity.device_of(case, told, unnamed=message is None)
     identity.must_go_on(case)
