@@ -34,6 +34,11 @@ def identity(**more):
     return new_part(SCEP, {"PayloadContent": content | more})
 
 
+@pytest.fixture(autouse=True)
+def always_looked(monkeypatch):
+    monkeypatch.setattr(work_scep, "LIST_SECONDS", 0.0)
+
+
 @pytest.fixture
 def given(held_policies, enrolled):
     """Two people whose iPhones have one identity each, used by a Wi-Fi network."""
@@ -259,6 +264,16 @@ def test_who_is_on_the_way_out_is_on_the_list_before_the_phone_comes(given, app,
             management.remove_work_data(case, management.name_of(case.device), "helpdesk:test")
         else:
             case.request.person.disabled_at = clock()
+    assert revoked(app) == {held_by(held, given[2]).serial_number}
+
+
+def test_the_list_is_looked_at_no_more_often_than_that_whoever_asks(given, app, monkeypatch):
+    held, _ = given[3]["erika"]
+    assert revoked(app) == set()
+    monkeypatch.setattr(work_scep, "LIST_SECONDS", 1000.0)
+    held.remove()
+    assert revoked(app) == set()
+    monkeypatch.setattr(work_scep, "LIST_SECONDS", 0.0)
     assert revoked(app) == {held_by(held, given[2]).serial_number}
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -24,7 +25,9 @@ from portal.web.apple.scep import serve, unknown
 MOST_A_DAY = 20
 """Identities for one part of a policy that a device gets."""
 LIST = "work_revocation_list"
-"""Where the portal keeps the list that it made last, with what it was made of."""
+"""Where the portal keeps the list that it gave last: when it was looked at, what it was made of, and itself."""
+LIST_SECONDS = 10.0
+"""Anybody may ask: no more often is it looked whether the list is another."""
 
 log = logging.getLogger("portal.scep")
 
@@ -39,13 +42,16 @@ def work_scep() -> ResponseReturnValue:
 def work_revocations() -> ResponseReturnValue:
     """Who is revoked, for a RADIUS server or a VPN gateway (RFC 5280)."""
     ca, now = _authority(), clock.now()
-    stamp = work_certificates.stamp(db_session, now)
     kept = current_portal.__dict__.get(LIST)
-    if kept is None or kept[0] != stamp:
-        revoked = work_certificates.revoked(db_session, now)
-        content = work_authority.revocation_list(ca, revoked, int(now.timestamp()), now)
-        kept = current_portal.__dict__[LIST] = (stamp, content)
-    return Response(kept[1], content_type="application/pkix-crl", headers={"Cache-Control": "max-age=600"})
+    if kept is None or time.monotonic() - kept[0] >= LIST_SECONDS:
+        stamp = work_certificates.stamp(db_session, now)
+        if kept is not None and kept[1] == stamp:
+            content = kept[2]
+        else:
+            revoked = work_certificates.revoked(db_session, now)
+            content = work_authority.revocation_list(ca, revoked, int(now.timestamp()), now)
+        kept = current_portal.__dict__[LIST] = (time.monotonic(), stamp, content)
+    return Response(kept[2], content_type="application/pkix-crl", headers={"Cache-Control": "max-age=600"})
 
 
 @blueprint.get("/work-ca.cer")
