@@ -16,7 +16,7 @@ PAGE = Labels(
         "notifications": N_("Notifications"),
         "backend": N_("Certificates and devices"),
         "maas360": N_("MaaS360"),
-        "policies": N_("Policies"),
+        "policies": N_("Policies, open or closed"),
         "texts": N_("Texts"),
         "retention": N_("Keeping and erasing"),
     }

@@ -16,7 +16,7 @@ from portal.policies.content import Part, at
 
 SCEP, OWN = "com.apple.security.scep", "portal"
 ADDRESS = "PayloadContent.URL"
-PATH, LIST_PATH = "/scep/work", "/work-ca.crl"
+PATH, LIST_PATH, CERTIFICATE_PATH = "/scep/work", "/work-ca.crl", "/work-ca.cer"
 VALID_DAYS = 400
 RENEW_EVERY = timedelta(days=300)
 """Since the enrollment: a device then fetches the profile anew and gets another certificate."""

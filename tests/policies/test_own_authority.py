@@ -21,6 +21,7 @@ from portal.storage import work_certificates
 from portal.storage.cases import Cases
 from portal.web.apple import work_scep
 from tests.factories import BASE, phone_key
+from tests.pages import Browser
 from tests.policies.conftest import wifi
 
 SCEP = "com.apple.security.scep"
@@ -198,6 +199,19 @@ def test_an_old_ios_gets_it_too(held_policies, enrolled, app):
     assert held_policies.states(device) == {policy: ("applied", None)}
     with held_policies.portal.database.session() as session:
         assert len(session.scalars(select(WorkCertificate)).all()) == 1
+
+
+def test_an_admin_reads_where_the_network_finds_it_and_it_is_there_at_once(held_policies, app, company, clock):
+    policy = held_policies.make("Basics", wifi())
+    company.person("ada", "admin")
+    admin = Browser(app).staff_sign_in("ada", clock())
+    address = f"/admin/policies/{policy}/parts/new/{SCEP}"
+    admin.get(address)
+    assert f"{BASE}/work-ca.cer" in admin.text
+    assert f"{BASE}/work-ca.crl" in admin.text
+    admin.post(address, admin.filled())
+    assert "Saved as a draft" in admin.text
+    assert revoked(app) == set()
 
 
 def test_nothing_is_there_before_anybody_needs_it(app):

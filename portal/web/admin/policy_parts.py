@@ -6,11 +6,13 @@ import hmac
 from flask import abort, render_template, request
 from flask.typing import ResponseReturnValue
 
+from portal import clock
 from portal.enrollment import allowed
 from portal.enrollment.errors import CommandForbidden
 from portal.extensions import current_portal, db_session
 from portal.models import Policy
-from portal.policies import accepting, catalogue, checking, content, forms, holding, uploading
+from portal.pki import work_authority
+from portal.policies import accepting, catalogue, checking, content, forms, holding, own_authority, uploading
 from portal.policies.checking import BROKEN, FORBIDDEN
 from portal.policies.content import MERGED, Part
 from portal.policies.forms import Entered
@@ -121,6 +123,9 @@ def _save(policy: Policy, parts: list[Part], before: Part | None, kind: str) -> 
         return _form(policy, parts, part, new=before is None, problems=problems, shown_before=before), 422
 
     def save(locked: Policy) -> None:
+        if own_authority.is_own(part):  # so that a network can be set up before the first device comes
+            company = current_portal.settings.company.name
+            work_authority.make(db_session, current_portal.vault, company, clock.now())
         now = policies.current(db_session, current_portal.vault, locked)
         if before is not None and before not in now:
             raise ChangedMeanwhile
@@ -158,9 +163,16 @@ def _form(
         anchors=[each for each in parts if each.type in forms.CERTIFICATES],
         vpns=[each for each in parts if each.type == forms.VPN],
         variables=NAMES,
+        own_authority=_own_addresses() if part.type == own_authority.SCEP else None,
         notes=[] if new else [each for each in accepting.problems(parts) if each.payload == part.type],
         title=name_of,
     )
+
+
+def _own_addresses() -> dict[str, str]:
+    """Where a RADIUS server finds the portal's own authority."""
+    url = current_portal.settings.url
+    return {"ca": url(own_authority.CERTIFICATE_PATH), "list": url(own_authority.LIST_PATH)}
 
 
 def name_of(part: Part) -> str:

@@ -54,7 +54,7 @@ def work_revocations() -> ResponseReturnValue:
     return Response(kept[2], content_type="application/pkix-crl", headers={"Cache-Control": "max-age=600"})
 
 
-@blueprint.get("/work-ca.cer")
+@blueprint.get(own_authority.CERTIFICATE_PATH)
 def work_ca() -> ResponseReturnValue:
     """The certificate to trust there."""
     content = _authority().certificate.public_bytes(Encoding.DER)
