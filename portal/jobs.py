@@ -148,11 +148,7 @@ class Worker:
             token = apple_business.token(session, self.vault) if apple_business.due(session, now) else None
         if token is None:
             return
-        server, problem = None, ""
-        try:
-            server = service.ask(self.live.current.mdm.apple_business, token)
-        except service.Unavailable as unavailable:
-            problem = unavailable.code
+        server, problem = service.look(self.live.current.mdm.apple_business, token)
         with self.database.transaction() as session:
             apple_business.asked(session, server, problem, now)
 

@@ -82,6 +82,11 @@ class Portal:
         """Who signs profiles: uploaded, else in files, else the CA's own signer. Raises OSError, ValueError."""
         return signer_of(self.settings, self.authority)
 
+    @property
+    def gives_policies(self) -> bool:
+        """Whether the portal itself has policies for devices: the room is open, and no other server has them."""
+        return self.settings.policies.enabled and not self.backend.does.policies
+
     @cached_property
     def directory(self) -> "Directory | None":
         """The configured directory, if any."""

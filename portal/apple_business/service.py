@@ -59,6 +59,14 @@ def ask(address: str, token: ServerToken, transport: httpx.BaseTransport | None 
     return Server(uuid[:LONGEST], str(name or "")[:LONGEST], str(organization or "")[:LONGEST])
 
 
+def look(address: str, token: ServerToken) -> tuple[Server | None, str]:
+    """What Apple says of a token, or why it does not (the code of Unavailable)."""
+    try:
+        return ask(address, token), ""
+    except Unavailable as problem:
+        return None, problem.code
+
+
 def _told(client: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
     try:
         answer = client.get(path, **request)

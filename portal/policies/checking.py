@@ -51,6 +51,11 @@ class Problem:
     problem: str
     detail: str = ""
 
+    @property
+    def place(self) -> str:
+        """Where it is, and about what."""
+        return " ".join(filter(None, (self.payload, self.key, self.detail)))
+
 
 def usable(problems: list[Problem]) -> bool:
     """Whether a profile with these problems can be used."""

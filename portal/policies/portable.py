@@ -93,8 +93,7 @@ def _policy(told: Any, held: Callable[[str], Sequence[Part]], environment: Mappi
             raise NotReadable(f"{name}, {each.type}", "another part sends a stored secret by this certificate")
     wrong = accepting.worst(accepting.problems(made)) if made else None
     if wrong is not None:
-        place = " ".join(filter(None, (wrong.payload, wrong.key)))
-        raise NotReadable(f"{name}, {place}", wrong.problem.replace("_", " "))
+        raise NotReadable(f"{name}, {wrong.place}", wrong.problem.replace("_", " "))
     return Written(name.strip(), tuple(audience), tuple(made))
 
 

@@ -7,12 +7,11 @@ from flask.typing import ResponseReturnValue
 from portal import clock
 from portal.apple_business import server_token, service
 from portal.apple_business.server_token import TokenRefused
-from portal.apple_business.service import Server, Unavailable
 from portal.extensions import current_portal, db_session, transaction
 from portal.storage import apple_business
 from portal.web import visits
 from portal.web.admin import blueprint
-from portal.web.admin.settings_pages import SaveForm
+from portal.web.admin.settings_pages import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "apple_business_notice"
@@ -29,7 +28,7 @@ def apple_business_page() -> ResponseReturnValue:
 @fresh_proof()
 def make_apple_key() -> ResponseReturnValue:
     """The key pair, made here; the private key never leaves."""
-    _must_be_ours()
+    must_be_ours()
     with transaction():
         company = current_portal.settings.company.name
         apple_business.make_key(db_session, current_portal.vault, company, visits.actor_here(), clock.now())
@@ -50,7 +49,7 @@ def apple_key() -> ResponseReturnValue:
 @fresh_proof()
 def save_apple_token() -> ResponseReturnValue:
     """The downloaded server token; Apple is asked what the server is called."""
-    _must_be_ours()
+    must_be_ours()
     held, now = apple_business.key(db_session, current_portal.vault), clock.now()
     if held is None:
         abort(404)
@@ -60,7 +59,7 @@ def save_apple_token() -> ResponseReturnValue:
         token = server_token.read(content, held, now)
     except TokenRefused as refusal:
         return _page(refusal.code), 422
-    server, problem = look(token)
+    server, problem = service.look(current_portal.settings.mdm.apple_business, token)
     with transaction():
         vault, actor = current_portal.vault, visits.actor_here()
         apple_business.keep(db_session, vault, token, server, problem, actor, now)
@@ -70,11 +69,11 @@ def save_apple_token() -> ResponseReturnValue:
 @blueprint.post("/apple-business/look")
 def look_at_apple() -> ResponseReturnValue:
     """Ask Apple again now."""
-    _must_be_ours()
+    must_be_ours()
     token = apple_business.token(db_session, current_portal.vault)
     if token is None:
         abort(404)
-    server, problem = look(token)
+    server, problem = service.look(current_portal.settings.mdm.apple_business, token)
     with transaction():
         apple_business.asked(db_session, server, problem, clock.now())
     return _back("saved" if server is not None else "not_asked")
@@ -84,18 +83,10 @@ def look_at_apple() -> ResponseReturnValue:
 @fresh_proof()
 def forget_apple() -> ResponseReturnValue:
     """Give up token and key."""
-    _must_be_ours()
+    must_be_ours()
     with transaction():
         apple_business.forget(db_session, visits.actor_here(), clock.now())
     return _back("forgotten")
-
-
-def look(token: server_token.ServerToken) -> tuple[Server | None, str]:
-    """What Apple says of a token, or why it does not."""
-    try:
-        return service.ask(current_portal.settings.mdm.apple_business, token), ""
-    except Unavailable as problem:
-        return None, problem.code
 
 
 def _page(problem: str = "") -> str:
@@ -108,11 +99,6 @@ def _page(problem: str = "") -> str:
         now=clock.now(),
         notice=session.pop(NOTICE, None),
     )
-
-
-def _must_be_ours() -> None:
-    if not SaveForm().validate_on_submit():
-        abort(400)
 
 
 def _back(notice: str) -> ResponseReturnValue:

@@ -9,7 +9,6 @@ from portal.pki import uploads
 from portal.storage import apple_business, brake, policies, statistics
 from portal.web import spreadsheets, visits
 from portal.web.admin import blueprint, checklist
-from portal.web.admin.policy_pages import is_open
 from portal.web.admin.settings_pages import SaveForm
 from portal.web.staff.proof import fresh_proof
 
@@ -22,7 +21,7 @@ def dashboard() -> ResponseReturnValue:
     numbers = statistics.gather(db_session, clock.now())
     highest = max([1, *(max(invited, enrolled) for _, invited, enrolled in numbers.days)])
     todo = checklist.items()
-    given = policies.living(db_session) if is_open() else []
+    given = policies.living(db_session) if current_portal.gives_policies else []
     return render_template(
         "admin/dashboard.html",
         numbers=numbers,
@@ -96,7 +95,7 @@ def dashboard_csv() -> ResponseReturnValue:
     rows += [("past step", step.value, count) for step, count in numbers.funnel]
     rows += [("stopped at", step.value, count) for step, count in numbers.stopped]
     rows += [("refused", f"{kind} {reason}".strip(), count) for kind, reason, count in numbers.reasons]
-    if is_open():
+    if current_portal.gives_policies:
         counts = policies.counts(db_session)
         for policy in policies.living(db_session):
             rows += [(f"policy {policy.name}", state, count) for state, count in counts.get(policy.id, {}).items()]

@@ -30,7 +30,7 @@ from portal.storage.policies import (
 )
 from portal.web import visits
 from portal.web.admin import blueprint
-from portal.web.admin.settings_pages import SaveForm
+from portal.web.admin.settings_pages import must_be_ours
 from portal.web.limits import whole_number
 from portal.web.staff.proof import fresh_proof
 
@@ -42,14 +42,9 @@ MOST_GROUPS = 60
 SIDES = (IN, OUT, PILOT)
 
 
-def is_open() -> bool:
-    """Whether the portal itself has policies for devices."""
-    return current_portal.settings.policies.enabled and not current_portal.backend.does.policies
-
-
 def must_be_open() -> None:
     """404 in a closed room."""
-    if not is_open():
+    if not current_portal.gives_policies:
         abort(404)
 
 
@@ -60,10 +55,10 @@ def policy_list() -> ResponseReturnValue:
 
 
 def _list(name: str = "", problem: str | None = None) -> str:
-    found = policies.living(db_session) if is_open() else []
+    found = policies.living(db_session) if current_portal.gives_policies else []
     return render_template(
         "admin/policies.html",
-        open=is_open(),
+        open=current_portal.gives_policies,
         elsewhere=current_portal.backend.elsewhere if current_portal.backend.does.policies else None,
         policies=found,
         counts=policies.counts(db_session) if found else {},
@@ -175,7 +170,7 @@ def _publish(policy_id: str, notice: str, publish: Callable[[Policy], None]) -> 
         return show(policy_id, "changed"), 409
     except NotUsable as refused:
         wrong = refused.problem
-        return show(policy_id, wrong.problem, " ".join(filter(None, (wrong.payload, wrong.key, wrong.detail)))), 422
+        return show(policy_id, wrong.problem, wrong.place), 422
 
 
 def _seen(policy: Policy) -> str:
@@ -305,12 +300,6 @@ def save_parts(policy: Policy, parts: list[Part]) -> None:
 
 def _by() -> tuple[str, datetime]:
     return visits.actor_here(), clock.now()
-
-
-def must_be_ours() -> None:
-    """400 for a form that did not come from our own page."""
-    if not SaveForm().validate_on_submit():
-        abort(400)
 
 
 def _name_problem(name: str) -> str | None:

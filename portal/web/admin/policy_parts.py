@@ -19,7 +19,8 @@ from portal.policies.forms import Entered
 from portal.policies.variables import NAMES
 from portal.storage import policies
 from portal.web.admin import blueprint
-from portal.web.admin.policy_pages import change, must_be_open, must_be_ours, save_parts, show
+from portal.web.admin.policy_pages import change, must_be_open, save_parts, show
+from portal.web.admin.settings_pages import must_be_ours
 
 
 class ChangedMeanwhile(Exception):
@@ -94,7 +95,7 @@ def upload_parts(policy_id: str) -> ResponseReturnValue:
             return show(policy_id, "uuid_twice"), 422
         found = accepting.worst(accepting.problems([*parts, *added]))
     if found is not None:
-        return show(policy_id, found.problem, " ".join(filter(None, (found.payload, found.key, found.detail)))), 422
+        return show(policy_id, found.problem, found.place), 422
 
     def add(policy: Policy) -> None:
         save_parts(policy, [*policies.current(db_session, current_portal.vault, policy), *added])

@@ -15,7 +15,8 @@ from portal.storage import policies
 from portal.storage.policies import LIST, OUT
 from portal.web import visits
 from portal.web.admin import blueprint
-from portal.web.admin.policy_pages import NOTICE, must_be_open, must_be_ours
+from portal.web.admin.policy_pages import NOTICE, must_be_open
+from portal.web.admin.settings_pages import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 USUAL_IOS = "18.0"

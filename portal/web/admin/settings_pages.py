@@ -30,6 +30,12 @@ class SaveForm(FlaskForm):  # type: ignore[misc]
     """Only its CSRF token; the fields are the settings' own."""
 
 
+def must_be_ours() -> None:
+    """400 for a form that did not come from our own page."""
+    if not SaveForm().validate_on_submit():
+        abort(400)
+
+
 @blueprint.get("/settings")
 def settings_index() -> ResponseReturnValue:
     """Every page of settings, and what only the files can say."""

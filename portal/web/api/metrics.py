@@ -40,7 +40,7 @@ def metrics() -> ResponseReturnValue:
     lines += [f'portal_requests{{status="{each.value}"}} {counts.get(each.value, 0)}' for each in journey.Status]
     for name, (says, value) in _gauges(now).items():
         lines += [f"# HELP {name} {says}", f"# TYPE {name} gauge", f"{name} {value:g}"]
-    if current_portal.settings.policies.enabled:
+    if current_portal.gives_policies:
         lines += _policies()
     lines += [
         "# HELP portal_scep_refused_total Refused requests for certificates that belong to no enrollment request."

@@ -20,7 +20,7 @@ MOST_LINES = 1000
 def list_policies() -> ResponseReturnValue:
     """Every policy, who gets it, and on how many devices it is in which state."""
     caller(SCOPE)
-    if not _is_open():
+    if not current_portal.gives_policies:
         return _closed()
     counts, audiences = policies.counts(db_session), policies.audiences(db_session)
     told = [_told(each, audiences.get(each.id, []), counts) for each in policies.living(db_session)]
@@ -84,12 +84,7 @@ def _told(policy: Policy, audience: list[policies.Line], counts: dict[str, dict[
 
 
 def _find(policy_id: str) -> Policy | None:
-    return policies.find(db_session, policy_id) if _is_open() else None
-
-
-def _is_open() -> bool:
-    """Whether the portal itself has policies for devices."""
-    return current_portal.settings.policies.enabled and not current_portal.backend.does.policies
+    return policies.find(db_session, policy_id) if current_portal.gives_policies else None
 
 
 def _none() -> ResponseReturnValue:

@@ -174,7 +174,7 @@ def _accounts(device: Device) -> list[str]:
 
 def policies_of(device: Device) -> list[tuple[str, DevicePolicy]]:
     """What became of each policy on the device, by the policy's name; nothing in a closed room."""
-    return policies.on_device(db_session, device.id) if current_portal.settings.policies.enabled else []
+    return policies.on_device(db_session, device.id) if current_portal.gives_policies else []
 
 
 def _until(certificate: dict[str, Any]) -> datetime | None:
