@@ -15,7 +15,7 @@ from sqlalchemy import Row, or_, select, update
 from sqlalchemy.orm import Session
 
 from portal.database import Database, lock_name
-from portal.declarations import granted, speaking
+from portal.declarations import granted, speaking, wanting
 from portal.declarations.manifest import Manifest
 from portal.models import (
     Command,
@@ -172,10 +172,10 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
 def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]], now: datetime) -> Iterator[Row[Any]]:
     grants = _grants(session, {row.person_id for row in rows}) if settings.policies.enabled else {}
     for row in rows:
-        ios = speaking.version_of(row.os_version)
-        declared = speaking.declares(settings, ios)
+        ios = wanting.version_of(row.os_version)
+        declared = wanting.declares(settings, ios)
         known = row.known or {}
-        told = speaking.basic(settings, ios, known.get("supported"))
+        told = wanting.basic(settings, ios, known.get("supported"))
         since = Since(row.again or 0, own_authority.period(row.enrolled_at, now))
         theirs = grants.get(row.person_id, []) if row.disabled_at is None else []
         recipient = Recipient(row.email, row.managed_apple_account, row.username, row.name)
@@ -188,7 +188,7 @@ def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]], now
 
 def _is_new(announced: str | None, told: Manifest, composition: Composition, declared: bool) -> bool:
     nothing = not told.declarations and not composition.items
-    return not (announced is None and nothing) and announced != speaking.token_of(told, composition, declared)
+    return not (announced is None and nothing) and announced != wanting.token_of(told, composition, declared)
 
 
 def _grants(session: Session, people: set[str]) -> dict[str, list[Grant]]:

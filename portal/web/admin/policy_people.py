@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from portal import clock, jobs, people
-from portal.declarations import speaking
+from portal.declarations import wanting
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import Membership, Person
 from portal.people import accounts
@@ -29,14 +29,14 @@ def policies_of_person() -> ResponseReturnValue:
     """By username and iOS."""
     must_be_open()
     username, ios = request.args.get("username", "").strip(), request.args.get("ios", USUAL_IOS).strip()
-    version = speaking.version_of(ios)
+    version = wanting.version_of(ios)
     person = people.by_username(db_session, username) if username else None
     return render_template(
         "admin/policies_of_person.html",
         username=username,
         ios=ios if version else USUAL_IOS,
         person=person,
-        result=_result(person, version or speaking.version_of(USUAL_IOS)) if person is not None else None,
+        result=_result(person, version or wanting.version_of(USUAL_IOS)) if person is not None else None,
     )
 
 
@@ -53,7 +53,7 @@ def _result(person: Person, ios: tuple[int, ...]) -> dict[str, object]:
         "matched": matched,
         "names": names,
         "kept_away": [each for each, lines in matched.items() if any(line.side == OUT for line in lines)],
-        "composition": composing.compose(grants, recipient, ios, speaking.declares(settings, ios)),
+        "composition": composing.compose(grants, recipient, ios, wanting.declares(settings, ios)),
         "groups": list(db_session.scalars(select(Membership.name).where(Membership.person_id == person.id))),
         "parts": {part.uuid: part.type for grant in grants for part in grant.parts},
     }

@@ -1,0 +1,96 @@
+"""What one device is to have: everything it is told, from its iOS, what it can report and the policies of its owner."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from portal.declarations import granted, manifest, status
+from portal.declarations.granted import Granted, Maker
+from portal.declarations.manifest import Manifest
+from portal.declarations.status import Known
+from portal.enrollment.case import Case
+from portal.models import DeclarativeState, Device
+from portal.policies.composing import Composition
+from portal.settings import Settings, version_key
+
+FIRST_IOS = (15,)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Everything that one device is to have: the manifest, and of policies what is in it, or comes as profiles."""
+
+    manifest: Manifest
+    granted: Granted
+
+    @property
+    def parts(self) -> set[str]:
+        """The parts of policies that are in it, by their names."""
+        return {part for item in self.granted.composition.items for part in item.parts}
+
+    @property
+    def token(self) -> str:
+        """Another one as soon as anything is another."""
+        return token_of(self.manifest, self.granted.composition, self.granted.declared)
+
+
+def token_of(declared: Manifest, composition: Composition, as_declarations: bool) -> str:
+    """The same from its parts."""
+    if as_declarations or not composition.items:
+        return declared.token
+    profiles = sorted([each.identifier, each.token] for each in composition.items)
+    return hashlib.sha256(json.dumps([declared.token, profiles]).encode()).hexdigest()
+
+
+def declares(settings: Settings, ios: tuple[int, ...]) -> bool:
+    """Whether a device with that iOS is told declarations."""
+    return settings.mdm.declarative and ios >= FIRST_IOS
+
+
+def basic(settings: Settings, ios: tuple[int, ...], supported: Sequence[str] | None) -> Manifest:
+    """What every device with that iOS is told, which can report the ``supported`` items."""
+    if not declares(settings, ios):
+        return Manifest()
+    subscribed = status.subscribable(ios, supported)
+    return manifest.basic(settings.company.name, settings.company.support_email, subscribed)
+
+
+def wanted(case: Case) -> Wanted:
+    """Everything that ``case.device`` is to have now."""
+    ios = version_of(device_of(case).os_version)
+    declared = declares(case.settings, ios)
+    theirs = granted.to(case, ios, declared)
+    told = basic(case.settings, ios, known_of(case).supported)
+    if declared:
+        items = theirs.composition.items
+        told = told.with_(tuple(granted.declarations(items, lambda item: Maker(case, theirs, item, ios))))
+    return Wanted(told, theirs)
+
+
+def known_of(case: Case) -> Known:
+    """What ``case.device`` reported."""
+    state = state_of(case)
+    return Known(**state.known) if state.known else Known()
+
+
+def managed(device: Device) -> bool:
+    """Whether the portal tells a device anything: not before it is enrolled, not on its way out, not elsewhere."""
+    there = device.enrolled_at is not None and device.ended_at is None and device.leaving_at is None
+    return there and device.server is None
+
+
+def version_of(told: str | None) -> tuple[int, ...]:
+    """An iOS as numbers; nothing if it is not known."""
+    return version_key(told) if told and status.is_version(told) else ()
+
+
+def state_of(case: Case, *, lock: bool = False) -> DeclarativeState:
+    """What is kept of ``case.device``; locked before anything is read that its mark is about."""
+    return case.store.declarative_state(device_of(case), lock=lock)
+
+
+def device_of(case: Case) -> Device:
+    """The device of a case that has one."""
+    assert case.device is not None
+    return case.device
