@@ -144,7 +144,8 @@ def push_identity(begins: datetime, ends: datetime, topic: str = "com.apple.mgmt
 def phone(app: Flask, number: int = 0, ios: int = 17) -> IPhone:
     """A simulated iPhone that talks to ``app`` without a network."""
     transport = httpx.WSGITransport(app=app.wsgi_app, raise_app_exceptions=False)
-    return IPhone(model=MODELS[ios], http=httpx.Client(transport=transport), key=phone_key(number))
+    key = phone_key(number)
+    return IPhone(model=MODELS[ios], http=httpx.Client(transport=transport), key=key, work_key=key)
 
 
 def owner(app: Flask, user_agent: str = SAFARI) -> Employee:
