@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from portal.policies import accepting, catalogue, content, holding
 from portal.policies.content import Part
@@ -81,7 +81,7 @@ def _policy(told: Any, held: Callable[[str], Sequence[Part]], environment: Mappi
     if not isinstance(parts, list) or not all(isinstance(each, dict) for each in parts):
         raise NotReadable(name, "part is an array of tables")
     before = {each.uuid: each for each in held(name)}
-    ids = {str(each.get("id", "")): _id(name, number, each, before) for number, each in enumerate(parts)}
+    ids = {str(each["id"]): _id(name, number, each, before) for number, each in enumerate(parts) if "id" in each}
     made, stored = [], {}
     for number, each in enumerate(parts):
         part, kept = _part(name, _id(name, number, each, before), each, before, environment)
@@ -151,17 +151,23 @@ class _Reader:
     def read(self, value: Any, path: str) -> Any:
         """A value as a payload has it."""
         if isinstance(value, dict):
-            if set(value) == {"data"} and isinstance(value["data"], str):
+            is_data = set(value) == {"data"} and isinstance(value["data"], str)
+            if path and content.is_secret(self.kind, path):
+                if len(value) == 1 and set(value) <= {"stored", "env", "file"}:
+                    return self._secret(path, value)
+                if is_data:
+                    self._refuse_secret(path)
+            if is_data:
                 return self._data(path, value["data"])
-            secret = bool(path) and content.is_secret(self.kind, path)
-            if secret and len(value) == 1 and set(value) <= {"stored", "env", "file"}:
-                return self._secret(path, value)
             return {key: self.read(each, f"{path}.{key}" if path else str(key)) for key, each in value.items()}
         if isinstance(value, list):
             return [self.read(each, f"{path}.{number}") for number, each in enumerate(value)]
         if path and isinstance(value, str) and value and content.is_secret(self.kind, path):
-            raise NotReadable(f"{self.where}, {path}", "a secret stands in the file by reference, never itself")
+            self._refuse_secret(path)
         return value if not isinstance(value, datetime) or value.tzinfo else value.replace(tzinfo=UTC)
+
+    def _refuse_secret(self, path: str) -> NoReturn:
+        raise NotReadable(f"{self.where}, {path}", "a secret stands in the file by reference, never itself")
 
     def _data(self, path: str, text: str) -> bytes:
         try:

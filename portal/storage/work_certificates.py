@@ -55,7 +55,9 @@ def revoked(session: Session, now: datetime) -> Sequence[tuple[int, datetime]]:
 
 def stamp(session: Session, now: datetime) -> tuple[object, ...]:
     """Another one as soon as the list of those revoked is another; also each hour."""
-    counted = select(func.count(_OVER), func.max(WorkCertificate.revoked_at), func.max(WorkCertificate.serial))
+    counted = select(
+        func.count(_OVER), func.max(_OVER), func.min(WorkCertificate.serial), func.max(WorkCertificate.serial)
+    )
     row = session.execute(_with_owner(counted).where(_OVER.is_not(None))).one()
     return (*row, now.replace(minute=0, second=0, microsecond=0))
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from portal.declarations import addresses
 from portal.enrollment import management
-from portal.models import WorkCertificate
+from portal.models import AuditEvent, WorkCertificate
 from portal.policies import accepting, own_authority
 from portal.policies.content import new_part
 from portal.simulator import scep_client
@@ -79,6 +79,12 @@ def test_each_device_gets_one_of_its_own_for_whom_it_is(given, app):
     certificate.verify_directly_issued_by(ca)
     assert found["max"].serial_number != certificate.serial_number
     assert revoked(app) == set()
+
+
+def test_the_trail_says_that_it_was_issued(given, company):
+    with company.portal.database.session() as session:
+        kinds = session.scalars(select(AuditEvent.kind).where(AuditEvent.kind == "work.identity")).all()
+    assert len(kinds) == 2
 
 
 def test_it_never_speaks_for_a_device(given, app, company):

@@ -96,6 +96,14 @@ PART = {"type": "com.apple.wifi.managed", "values": {"SSID_STR": "Work", "Encryp
         ),
         ({"name": "A", "part": [{"type": WEB_CLIP, "values": {"Icon": {"data": "no!"}}}]}, "Base64"),
         ({"name": "A", "part": [PART | {"values": PART["values"] | {"Password": {"env": ["a"]}}}]}, "nothing stands"),
+        (
+            {
+                "name": "A",
+                "part": [{"type": "com.apple.security.pkcs12", "values": {"PayloadContent": {"data": "AA=="}}}],
+            },
+            "by reference",
+        ),
+        ({"name": "A", "part": [PART | {"values": PART["values"] | {"PayloadCertificateUUID": "X"}}]}, "certificate"),
         ({"name": "A", "part": [PART | {"values": {"SSID_STR": {"file": "/etc/hostname"}}}]}, "wrong type"),
         ({"name": "A", "part": [PART | {"values": {"SSID_STR": {"env": "HOME"}}}]}, "wrong type"),
     ],
