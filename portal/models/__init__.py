@@ -1,5 +1,6 @@
 """The tables, one file a topic."""
 
+from portal.models.audiences import Membership, PolicyAudience
 from portal.models.base import Base, new_id
 from portal.models.campaigns import Campaign, CampaignEntry
 from portal.models.configuration import SettingsVersion, SettingValue
@@ -17,7 +18,7 @@ from portal.models.people import (
     SignInAttempt,
     Visit,
 )
-from portal.models.policies import DevicePolicy, Membership, Policy, PolicyAudience, PolicyVersion, WorkCertificate
+from portal.models.policies import DevicePolicy, Policy, PolicyVersion, WorkCertificate
 from portal.models.tokens import ApiToken
 
 __all__ = [

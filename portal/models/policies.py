@@ -54,33 +54,6 @@ class PolicyVersion(Base):
     published_by: Mapped[str] = mapped_column(String(40))
 
 
-class PolicyAudience(Base):
-    """One line of who gets a policy.
-
-    ``side``: ``in``, ``out`` (an exception to the former) or ``pilot``; ``kind``: ``everybody``, ``group`` (``value``
-    is its name) or ``person`` (``value`` is the person's id).
-    """
-
-    __tablename__ = "policy_audience"
-    __table_args__ = (Index("ix_policy_audience_kind_value", "kind", "value"),)
-
-    policy_id: Mapped[str] = mapped_column(ForeignKey("policies.id"), primary_key=True)
-    side: Mapped[str] = mapped_column(String(8), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(12), primary_key=True)
-    value: Mapped[str] = mapped_column(String(255), primary_key=True, default="")
-
-
-class Membership(Base):
-    """Somebody is in a group: of the directory, of a sign-in provider, or in a list that admins keep (``source``)."""
-
-    __tablename__ = "memberships"
-    __table_args__ = (Index("ix_memberships_name", "name", "person_id"), {"info": {BELONGS: True}})
-
-    person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), primary_key=True)
-    source: Mapped[str] = mapped_column(String(32), primary_key=True)
-    name: Mapped[str] = mapped_column(String(255), primary_key=True)
-
-
 class DevicePolicy(Base):
     """What became of one policy on one device (``policies.outcome``).
 

@@ -15,7 +15,7 @@ from portal.credentials.base import DIRECTORY, SourceUnavailable
 from portal.database import Database
 from portal.models import Device, EnrollmentRequest, Person
 from portal.people import LastAdmin, closing
-from portal.storage import brake, policies
+from portal.storage import audiences, brake
 from portal.storage.cases import Cases, Services
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def look(database: Database, services: Services, directory: "Directory", now: da
 def _follow_groups(session: Session, services: Services, person: Person, groups: frozenset[str], now: datetime) -> None:
     """Somebody who came into a group gets its policies without signing in here, and who left it loses them."""
     told = services.settings.policies.enabled
-    if told and policies.set_groups(session, person.id, DIRECTORY, groups):
-        policies.mark(session, person.id, now)
+    if told and audiences.set_groups(session, person.id, DIRECTORY, groups):
+        audiences.mark(session, person.id, now)
 
 
 def _due(database: Database, now: datetime) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from portal.credentials.base import AccountProblem, Found
 from portal.models import Person
 from portal.people import accounts
 from portal.settings import Settings
-from portal.storage import policies
+from portal.storage import audiences
 
 SIGN_INS_END_WITH = {"email", "role"}
 """What somebody may do, or where a link to set a password would go, is not what it was."""
@@ -59,8 +59,8 @@ def sync(session: Session, settings: Settings, found: Found, now: datetime) -> t
     if changes & SIGN_INS_END_WITH and "added" not in changes:
         people.end_sign_ins(session, person)
     session.flush()
-    if settings.policies.enabled and policies.set_groups(session, person.id, found.source, found.groups):
-        policies.mark(session, person.id, now)
+    if settings.policies.enabled and audiences.set_groups(session, person.id, found.source, found.groups):
+        audiences.mark(session, person.id, now)
     return person, changes
 
 

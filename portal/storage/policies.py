@@ -1,23 +1,19 @@
 """Policies as they are kept: written as drafts, published as versions that never change; who gets which."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.database import lock_name
 from portal.events import Event
 from portal.models import (
-    DeclarativeState,
     Device,
     DevicePolicy,
-    EnrollmentRequest,
-    Membership,
     Policy,
     PolicyAudience,
     PolicyVersion,
@@ -26,10 +22,12 @@ from portal.policies import accepting, content, native, own_authority
 from portal.policies.checking import Problem
 from portal.policies.composing import Grant
 from portal.policies.content import Outline, Part, outline_from
+from portal.storage import audiences
+from portal.storage.audiences import IN, OUT, Line
 from portal.vault import Vault
 
-IN, OUT, PILOT = "in", "out", "pilot"
-EVERYBODY, GROUP, PERSON = "everybody", "group", "person"
+PILOT = "pilot"
+"""The side of who gets new versions first."""
 LONGEST_NAME = 80
 DIGEST_KEY = "digests of policies"
 
@@ -52,15 +50,6 @@ class NotUsable(Exception):
 
 class ChangedMeanwhile(Exception):
     """It is not what whoever decided had seen."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of an audience; see PolicyAudience."""
-
-    side: str
-    kind: str
-    value: str = ""
 
 
 # --- what a person gets ------------------------------------------------------------------------------------------
@@ -124,20 +113,11 @@ def opened(session: Session, vault: Vault, policy_id: str, number: int) -> tuple
 
 _GRANTED = (
     select(Policy.id, Policy.name, Policy.version, Policy.pilot_version, PolicyAudience.side)
-    .join(PolicyAudience, PolicyAudience.policy_id == Policy.id)
+    .join(PolicyAudience, PolicyAudience.owner_id == Policy.id)
     .where(
         Policy.archived_at.is_(None),
         or_(Policy.version.is_not(None), Policy.pilot_version.is_not(None)),
-        or_(
-            PolicyAudience.kind == EVERYBODY,
-            and_(PolicyAudience.kind == PERSON, PolicyAudience.value == bindparam("person")),
-            and_(
-                PolicyAudience.kind == GROUP,
-                PolicyAudience.value.in_(
-                    select(Membership.name).where(Membership.person_id == bindparam("person")).scalar_subquery()
-                ),
-            ),
-        ),
+        audiences.speaks_of_person(PolicyAudience),
     )
 )
 
@@ -307,37 +287,17 @@ def versions(session: Session, policy: Policy) -> list[PolicyVersion]:
     return list(session.scalars(query))
 
 
-def audiences(session: Session) -> dict[str, list[Line]]:
-    """Who gets which policy."""
-    found: dict[str, list[Line]] = {}
-    query = select(PolicyAudience).order_by(PolicyAudience.side, PolicyAudience.kind, PolicyAudience.value)
-    for each in session.scalars(query):
-        found.setdefault(each.policy_id, []).append(Line(each.side, each.kind, each.value))
-    return found
-
-
 def audience(session: Session, policy_id: str) -> list[Line]:
     """Who gets a policy."""
-    query = select(PolicyAudience).where(PolicyAudience.policy_id == policy_id)
-    rows = session.scalars(query.order_by(PolicyAudience.side, PolicyAudience.kind, PolicyAudience.value))
-    return [Line(each.side, each.kind, each.value) for each in rows]
+    return audiences.of(session, PolicyAudience, policy_id)
 
 
 def set_audience(session: Session, policy: Policy, lines: Iterable[Line], actor: str, now: datetime) -> None:
     """Let exactly these get it."""
-    wanted, before = set(lines), set(audience(session, policy.id))
-    if wanted == before:
-        return
-    session.execute(delete(PolicyAudience).where(PolicyAudience.policy_id == policy.id))
-    if wanted:
-        rows = [{"policy_id": policy.id, "side": e.side, "kind": e.kind, "value": e.value} for e in wanted]
-        session.execute(insert(PolicyAudience), rows)
-    policy.changed_at = now
-    told, gone = (
-        [f"{each.side} {each.kind} {each.value}".strip() for each in sorted(some, key=repr)]
-        for some in (wanted - before, before - wanted)
-    )
-    _record(session, policy, Event.POLICY_AUDIENCE, actor, now, added=told, removed=gone)
+    changed = audiences.save(session, PolicyAudience, policy.id, lines)
+    if changed is not None:
+        policy.changed_at = now
+        _record(session, policy, Event.POLICY_AUDIENCE, actor, now, **changed)
 
 
 def on_device(session: Session, device_id: str) -> list[tuple[str, DevicePolicy]]:
@@ -370,87 +330,3 @@ def _check_name(session: Session, name: str, own_id: str | None) -> None:
 def _record(session: Session, policy: Policy, event: Event, actor: str, now: datetime, **detail: Any) -> None:
     told: Mapping[str, Any] = {"policy": policy.id, "name": policy.name, **detail}
     audit.record(session, audit.SETTINGS, event, now, actor=actor, detail=dict(told))
-
-
-# --- groups ------------------------------------------------------------------------------------------------------
-
-
-def set_groups(session: Session, person_id: str, source: str, names: Iterable[str] | None) -> bool:
-    """Somebody is in exactly these groups of a source, and in none of a source that they were of before; whether that
-    is new. ``names`` None: the source did not tell. Those that are too long, or cannot be shown, are left out."""
-    theirs = (Membership.person_id == person_id, Membership.source != LIST)
-    before = set(session.scalars(select(Membership.name).where(*theirs)))
-    if names is None:
-        wanted = {full for full in before if full.startswith(f"{source}:")}
-    else:
-        wanted = {full for name in names if len(full := f"{source}:{name}") <= LONGEST_GROUP and full.isprintable()}
-    if wanted == before:
-        return False
-    session.execute(delete(Membership).where(*theirs, Membership.name.in_(before - wanted)))
-    if wanted - before:
-        rows = [{"person_id": person_id, "source": source, "name": name} for name in sorted(wanted - before)]
-        session.execute(insert(Membership), rows)
-    return True
-
-
-def mark(session: Session, person_id: str, now: datetime) -> None:
-    """What somebody gets may be another now: the worker looks at their devices."""
-    theirs = select(Device.id).join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
-    managed = (Device.enrolled_at.is_not(None), Device.ended_at.is_(None), Device.server.is_(None))
-    theirs = theirs.where(EnrollmentRequest.person_id == person_id, *managed)
-    mark_devices(session, session.scalars(theirs).all(), now)
-
-
-def mark_devices(session: Session, ids: Sequence[str], now: datetime) -> None:
-    """The worker looks at these devices; locked in the order in which whoever tells them locks them."""
-    if not ids:
-        return
-    query = select(DeclarativeState.device_id).where(DeclarativeState.device_id.in_(ids))
-    in_order = query.join(Device, Device.id == DeclarativeState.device_id).order_by(Device.request_id)
-    known = set(session.scalars(in_order.with_for_update(of=DeclarativeState)))
-    session.execute(update(DeclarativeState).where(DeclarativeState.device_id.in_(known)).values(due_at=now))
-    missing = [{"device_id": each, "known": {}, "profiles": {}, "due_at": now} for each in ids if each not in known]
-    if missing:
-        session.execute(insert(DeclarativeState), missing)
-
-
-LONGEST_GROUP = 255
-
-
-MOST_TOLD = 500
-"""Names in one entry of the trail, each way."""
-LIST = "list"
-"""The source of groups that admins keep."""
-
-
-def set_list(session: Session, name: str, people: set[str], actor: str, now: datetime) -> None:
-    """These people, and nobody else, are on a list; an empty one is gone."""
-    full = f"{LIST}:{name}"
-    before = set(session.scalars(select(Membership.person_id).where(Membership.name == full)))
-    if before == people:
-        return
-    session.execute(delete(Membership).where(Membership.name == full, Membership.person_id.in_(before - people)))
-    if people - before:
-        rows = [{"person_id": each, "source": LIST, "name": full} for each in sorted(people - before)]
-        session.execute(insert(Membership), rows)
-    of_it = select(PolicyAudience.policy_id).where(PolicyAudience.kind == GROUP, PolicyAudience.value == full)
-    session.execute(update(Policy).where(Policy.id.in_(of_it)).values(changed_at=now))
-    came, went = sorted(people - before), sorted(before - people)
-    detail = {
-        "list": name,
-        "added": len(came),
-        "removed": len(went),
-        "who": {"in": came[:MOST_TOLD], "out": went[:MOST_TOLD]},
-    }
-    audit.record(session, audit.SETTINGS, Event.LIST_SAVED, now, actor=actor, detail=detail)
-
-
-def groups(session: Session) -> list[tuple[str, int]]:
-    """Every group that somebody is in, and how many are."""
-    query = select(Membership.name, func.count()).group_by(Membership.name).order_by(Membership.name)
-    return [(row[0], row[1]) for row in session.execute(query)]
-
-
-def count_groups(session: Session) -> int:
-    """How many groups are known."""
-    return session.scalar(select(func.count(Membership.name.distinct()))) or 0

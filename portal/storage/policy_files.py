@@ -7,11 +7,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import people
-from portal.models import Person, Policy
+from portal.models import Person, Policy, PolicyAudience
 from portal.policies.content import Part
 from portal.policies.portable import NotReadable, Written
-from portal.storage import policies
-from portal.storage.policies import EVERYBODY, GROUP, IN, LONGEST_NAME, OUT, PERSON, PILOT, Line, NothingNew, NotUsable
+from portal.storage import audiences, policies
+from portal.storage.audiences import EVERYBODY, GROUP, IN, LONGEST_GROUP, OUT, PERSON, Line
+from portal.storage.policies import LONGEST_NAME, PILOT, NothingNew, NotUsable
 from portal.vault import Vault
 
 SIDES = {IN: "", OUT: "except ", PILOT: "trial "}
@@ -26,11 +27,11 @@ def held(session: Session, vault: Vault, name: str) -> Sequence[Part]:
 
 def all_written(session: Session, vault: Vault) -> list[Written]:
     """Every policy that is not over, as it is in use, with who gets it."""
-    found, audiences = [], policies.audiences(session)
+    found, lines_of = [], audiences.of_all(session, PolicyAudience)
     for policy in policies.living(session):
         number = policies.in_use(policy)
         parts = policies.opened(session, vault, policy.id, number) if number is not None else ()
-        found.append(Written(policy.name, tuple(told(session, audiences.get(policy.id, []))), parts))
+        found.append(Written(policy.name, tuple(told(session, lines_of.get(policy.id, []))), parts))
     return found
 
 
@@ -104,7 +105,7 @@ def lines(session: Session, policy: str, audience: Sequence[str]) -> list[Line]:
             if person is None:
                 raise NotReadable(policy, f"nobody is known by the username {value}")
             found.append(Line(side, PERSON, person.id))
-        elif (kind == GROUP and value and value.isprintable() and len(value) <= policies.LONGEST_GROUP) or (
+        elif (kind == GROUP and value and value.isprintable() and len(value) <= LONGEST_GROUP) or (
             kind == EVERYBODY and not value and side == IN
         ):
             found.append(Line(side, kind, value))

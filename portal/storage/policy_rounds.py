@@ -23,7 +23,6 @@ from portal.models import (
     Device,
     DevicePolicy,
     EnrollmentRequest,
-    Membership,
     Person,
     Policy,
     PolicyAudience,
@@ -34,7 +33,7 @@ from portal.policies.composing import Composition, Grant, Since
 from portal.policies.outcome import State
 from portal.policies.variables import Recipient
 from portal.settings import Settings
-from portal.storage import policies
+from portal.storage import audiences, policies
 from portal.storage.cases import Cases, Services
 
 PLANNED = "policies_planned"
@@ -64,7 +63,7 @@ def plan(database: Database, settings: Settings, now: datetime) -> int:
                 break
             after = rows[-1].id
             changed = list(_changed(session, settings, rows, now))
-            policies.mark_devices(session, [row.id for row in changed], now)
+            audiences.mark_devices(session, [row.id for row in changed], now)
             count += len(changed)
     with database.transaction() as session:
         lock_name(session, PLANNED)
@@ -197,35 +196,14 @@ def _grants(session: Session, people: set[str]) -> dict[str, list[Grant]]:
         Policy.archived_at.is_(None), or_(Policy.version.is_not(None), Policy.pilot_version.is_not(None))
     )
     living = sorted(session.scalars(query), key=lambda each: (each.name.casefold(), each.id))
-    lines = session.scalars(
-        select(PolicyAudience).where(
-            PolicyAudience.policy_id.in_([each.id for each in living]),
-            or_(PolicyAudience.kind != policies.PERSON, PolicyAudience.value.in_(people)),
-        )
-    ).all()
-    groups: dict[str, set[str]] = {}
-    for person_id, name in session.execute(
-        select(Membership.person_id, Membership.name).where(Membership.person_id.in_(people))
-    ):
-        groups.setdefault(person_id, set()).add(name)
+    sides = audiences.Sides(session, PolicyAudience, [each.id for each in living], people)
     found: dict[str, list[Grant]] = {}
     for policy in living:
-        sides = _sides([line for line in lines if line.policy_id == policy.id])
         for person_id in people:
-            theirs = sides["everybody"] | sides.get(f"person:{person_id}", set())
-            for name in groups.get(person_id, ()):
-                theirs = theirs | sides.get(f"group:{name}", set())
+            theirs = sides.of(policy.id, person_id)
             if not theirs:
                 continue
             granted_ = policies.grant(session, policy.id, policy.name, policy.version, policy.pilot_version, theirs)
             if granted_ is not None:
                 found.setdefault(person_id, []).append(granted_)
-    return found
-
-
-def _sides(lines: Sequence[PolicyAudience]) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {"everybody": set()}
-    for line in lines:
-        key = "everybody" if line.kind == policies.EVERYBODY else f"{line.kind}:{line.value}"
-        found.setdefault(key, set()).add(line.side)
     return found

@@ -29,8 +29,8 @@ from portal.models import (
 from portal.policies.content import Part, new_part
 from portal.services import Portal
 from portal.storage import policies, policy_rounds
+from portal.storage.audiences import Line
 from portal.storage.cases import Given
-from portal.storage.policies import Line
 from tests.bench.board import AT_A_TIME, outside_transactions
 from tests.databases import Template
 

@@ -79,7 +79,7 @@ def test_from_the_empty_list_to_what_iphones_have_and_back(office, clock):
     add(office, "com.apple.mail.managed", IncomingMailServerHostName="imap.example.com",
         OutgoingMailServerHostName="smtp.example.com")  # fmt: skip
     add(office, "com.apple.mobiledevice.passwordpolicy")
-    page.check("#everybody")
+    page.check("[id='in.everybody']")
     page.locator("summary:has-text('Trial group')").click()
     page.fill("[name='pilot.people']", "erika")
     office.engine.tap("text=Save who gets it")

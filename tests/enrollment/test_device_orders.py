@@ -15,7 +15,7 @@ from portal.credentials.base import DIRECTORY, SourceUnavailable, Standing
 from portal.enrollment import allowed
 from portal.models import Command, Person
 from portal.people import leavers
-from portal.storage import policies
+from portal.storage import audiences
 from tests.factories import BASE, phone, push_identity
 from tests.pages import Browser
 
@@ -371,7 +371,7 @@ def test_groups_of_the_directory_are_followed_if_it_is_still_the_same_account(
         clock.forward(minutes=61)
         leavers.look(portal.database, portal, Source(Standing("", subject, frozenset(groups))), clock())
         with portal.database.session() as session:
-            return [name for name, _ in policies.groups(session)]
+            return [name for name, _ in audiences.groups(session)]
 
     assert groups_after(subject, "cn=vpn") == ["directory:cn=vpn"]
     assert groups_after("somebody else", "cn=admins") == ["directory:cn=vpn"]

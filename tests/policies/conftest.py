@@ -7,8 +7,8 @@ import pytest
 from portal import clock
 from portal.policies.content import Part, new_part
 from portal.storage import policies, policy_rounds
+from portal.storage.audiences import Line
 from portal.storage.cases import Given
-from portal.storage.policies import Line
 from tests.factories import phone
 from tests.pages import Browser
 

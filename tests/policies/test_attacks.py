@@ -13,8 +13,8 @@ from portal.models import AuditEvent, DeclarativeState
 from portal.people import syncing
 from portal.policies import accepting, content, holding, uploading
 from portal.policies.content import new_part
-from portal.storage import policies
-from portal.storage.policies import Line
+from portal.storage import audiences, policies
+from portal.storage.audiences import Line
 from tests.pages import Browser
 from tests.policies.conftest import EVERYBODY, mail, passcode, restrictions, wifi
 
@@ -204,7 +204,7 @@ def test_groups_go_with_the_source_that_told_them(held_policies, portal, clock):
         found = Found(source=source, subject="1", username="erika", name="E", email="e@example.com", groups=groups)
         with portal.database.transaction() as session:
             person, _ = syncing.sync(session, portal.settings, found, clock())
-            return sorted(policies.groups(session)), person.id
+            return sorted(audiences.groups(session)), person.id
 
     assert come("oidc:one", frozenset({"vpn"}))[0] == [("oidc:one:vpn", 1)]
     assert come("oidc:one", None)[0] == [("oidc:one:vpn", 1)]

@@ -8,7 +8,7 @@ from portal import people
 from portal.models import Command, DeclarativeState
 from portal.policies.content import new_part
 from portal.storage import policies
-from portal.storage.policies import Line
+from portal.storage.audiences import Line
 from tests.factories import phone
 from tests.pages import Browser
 from tests.policies.conftest import EVERYBODY, mail, passcode, restrictions, wifi

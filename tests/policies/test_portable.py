@@ -11,7 +11,7 @@ from portal.policies.content import new_part
 from portal.policies.portable import NotReadable, Written
 from portal.settings import ROOT
 from portal.storage import policies, policy_files
-from portal.storage.policies import Line
+from portal.storage.audiences import Line
 from tests.factories import BASE
 from tests.pages import Browser
 from tests.policies.conftest import EVERYBODY, mail, passcode, restrictions, wifi

@@ -7,38 +7,23 @@ from datetime import datetime
 from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
-from sqlalchemy import select
 
-from portal import clock, jobs, people
+from portal import clock, jobs
 from portal.extensions import current_portal, db_session, transaction
-from portal.models import Person, Policy, PolicyVersion
+from portal.models import Policy, PolicyAudience, PolicyVersion
 from portal.policies import content, native
 from portal.policies.content import Part
-from portal.storage import policies
-from portal.storage.policies import (
-    EVERYBODY,
-    GROUP,
-    IN,
-    OUT,
-    PERSON,
-    PILOT,
-    ChangedMeanwhile,
-    Line,
-    NameTaken,
-    NothingNew,
-    NotUsable,
-)
+from portal.storage import audiences, policies
+from portal.storage.audiences import IN, OUT
+from portal.storage.policies import PILOT, ChangedMeanwhile, NameTaken, NothingNew, NotUsable
 from portal.web import visits
-from portal.web.admin import blueprint
+from portal.web.admin import audience_form, blueprint
+from portal.web.admin.audience_form import AudienceRefused
 from portal.web.admin.settings_pages import must_be_ours
 from portal.web.limits import whole_number
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "policy_notice"
-MOST_PEOPLE = 500
-"""By name in one audience; more belong into a list."""
-MOST_GROUPS = 60
-"""To choose from on one page; others are written by name."""
 SIDES = (IN, OUT, PILOT)
 
 
@@ -62,7 +47,7 @@ def _list(name: str = "", problem: str | None = None) -> str:
         elsewhere=current_portal.backend.elsewhere if current_portal.backend.does.policies else None,
         policies=found,
         counts=policies.counts(db_session) if found else {},
-        audiences=policies.audiences(db_session) if found else {},
+        audiences=audiences.of_all(db_session, PolicyAudience) if found else {},
         name=name,
         problem=problem,
         notice=session.pop(NOTICE, None),
@@ -100,10 +85,6 @@ def show(policy_id: str, problem: str | None = None, detail: str = "") -> str:
     if policy is None:
         abort(404)
     parts = policies.current(db_session, current_portal.vault, policy)
-    lines = policies.audience(db_session, policy_id)
-    ids = [each.value for each in lines if each.kind == PERSON]
-    named = db_session.execute(select(Person.id, Person.username).where(Person.id.in_(ids), Person.erased_at.is_(None)))
-    names: dict[str, str] = {row[0]: row[1] for row in named}
     return render_template(
         "admin/policy.html",
         policy=policy,
@@ -112,17 +93,7 @@ def show(policy_id: str, problem: str | None = None, detail: str = "") -> str:
         published=policies.newest(db_session, policy),
         seen=_seen(policy),
         versions=policies.versions(db_session, policy),
-        everybody=any((each.side, each.kind) == (IN, EVERYBODY) for each in lines),
-        groups=_groups(lines),
-        chosen={side: [each.value for each in lines if (each.side, each.kind) == (side, GROUP)] for side in SIDES},
-        many_groups=policies.count_groups(db_session) > MOST_GROUPS,
-        audience_seen=_audience_seen(lines),
-        named={
-            side: [
-                names[each.value] for each in lines if (each.side, each.kind) == (side, PERSON) and each.value in names
-            ]
-            for side in SIDES
-        },
+        who=audience_form.shown(policies.audience(db_session, policy_id), SIDES),
         counts=policies.counts(db_session).get(policy_id, {}),
         problem=problem,
         detail=detail,
@@ -166,7 +137,7 @@ def _publish(policy_id: str, notice: str, publish: Callable[[Policy], None]) -> 
         return change(policy_id, notice, publish)
     except NothingNew:
         return show(policy_id, "nothing_new"), 422
-    except ChangedMeanwhile:
+    except (ChangedMeanwhile, AudienceRefused):
         return show(policy_id, "changed"), 409
     except NotUsable as refused:
         wrong = refused.problem
@@ -176,20 +147,6 @@ def _publish(policy_id: str, notice: str, publish: Callable[[Policy], None]) -> 
 def _seen(policy: Policy) -> str:
     """Which draft somebody looks at."""
     return hashlib.sha256(policy.draft_sealed).hexdigest()[:16] if policy.draft_sealed is not None else ""
-
-
-def _audience_seen(lines: list[Line]) -> str:
-    """Which audience somebody looks at."""
-    return hashlib.sha256(repr(sorted(map(repr, lines))).encode()).hexdigest()[:16]
-
-
-def _groups(lines: list[Line]) -> list[tuple[str, int]]:
-    """The groups to choose from, with how many are in each: those that are chosen, also if nobody is in them, and as
-    many others as a page can hold."""
-    known = dict(policies.groups(db_session))
-    chosen = sorted({each.value for each in lines if each.kind == GROUP})
-    others = [name for name in known if name not in chosen][:MOST_GROUPS]
-    return [(name, known.get(name, 0)) for name in sorted([*chosen, *others])]
 
 
 @blueprint.post("/policies/<policy_id>/pilot")
@@ -249,28 +206,14 @@ def set_audience(policy_id: str) -> ResponseReturnValue:
     """Who gets it, who does not after all, and who gets new versions first."""
     must_be_ours()
     must_be_open()
-    lines = [Line(IN, EVERYBODY)] if request.form.get("everybody") == "yes" else []
-    known = {name for name, _ in policies.groups(db_session)}
-    kept = {each.value for each in policies.audience(db_session, policy_id) if each.kind == GROUP}
-    for side in SIDES:
-        chosen = request.form.getlist(f"{side}.group")
-        lines += [Line(side, GROUP, each) for each in chosen if each in known | kept]
-        names = request.form.get(f"{side}.people", "").replace(",", "\n").split()
-        if len(names) > MOST_PEOPLE:
-            return show(policy_id, "too_many_people"), 422
-        for name in names:
-            person = people.by_username(db_session, name)
-            if person is None:
-                return show(policy_id, "nobody", name), 422
-            lines.append(Line(side, PERSON, person.id))
-        for name in request.form.get(f"{side}.more", "").splitlines()[:MOST_GROUPS]:
-            if name.strip() and name.strip() not in known:
-                return show(policy_id, "no_group", name.strip()), 422
-            lines += [Line(side, GROUP, name.strip())] if name.strip() else []
+    kept = policies.audience(db_session, policy_id)
+    try:
+        lines = audience_form.entered(kept, SIDES, for_everybody=(IN,))
+    except AudienceRefused as refused:
+        return show(policy_id, refused.code, refused.detail), 422
 
     def save(policy: Policy) -> None:
-        if request.form.get("seen") != _audience_seen(policies.audience(db_session, policy_id)):
-            raise ChangedMeanwhile
+        audience_form.must_be_as_seen(policies.audience(db_session, policy_id))
         policies.set_audience(db_session, policy, lines, *_by())
 
     return _publish(policy_id, "audience", save)

@@ -11,8 +11,8 @@ from portal.models import Membership, Person
 from portal.people import accounts
 from portal.policies import composing
 from portal.policies.variables import Recipient
-from portal.storage import policies
-from portal.storage.policies import LIST, OUT
+from portal.storage import audiences, policies
+from portal.storage.audiences import LIST, OUT
 from portal.web import visits
 from portal.web.admin import blueprint
 from portal.web.admin.policy_pages import NOTICE, must_be_open
@@ -85,7 +85,7 @@ def save_policy_list() -> ResponseReturnValue:
     if missing:
         return _lists(name, typed, "nobody", ", ".join(missing[:5])), 422
     with transaction():
-        policies.set_list(db_session, name, set(found.values()), visits.actor_here(), clock.now())
+        audiences.set_list(db_session, name, set(found.values()), visits.actor_here(), clock.now())
     session[NOTICE] = "list"
     jobs.nudge(current_portal.settings, jobs.POLICIES)
     return redirect(url_for("admin.policy_lists"), 303)
@@ -99,7 +99,7 @@ def _lists(name: str = "", typed: str = "", problem: str | None = None, detail: 
         name, typed = wanted, "\n".join(there)
     return render_template(
         "admin/policy_lists.html",
-        groups=policies.groups(db_session),
+        groups=audiences.groups(db_session),
         name=name,
         typed=typed,
         problem=problem,

@@ -5,10 +5,10 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock, jobs
 from portal.extensions import current_portal, db_session, transaction
-from portal.models import Policy
+from portal.models import Policy, PolicyAudience
 from portal.policies import portable
 from portal.policies.portable import NotReadable, Written
-from portal.storage import policies, policy_files
+from portal.storage import audiences, policies, policy_files
 from portal.web.api import blueprint, caller, refuse
 from portal.web.limits import json_object
 
@@ -22,8 +22,8 @@ def list_policies() -> ResponseReturnValue:
     caller(SCOPE)
     if not current_portal.gives_policies:
         return _closed()
-    counts, audiences = policies.counts(db_session), policies.audiences(db_session)
-    told = [_told(each, audiences.get(each.id, []), counts) for each in policies.living(db_session)]
+    counts, lines_of = policies.counts(db_session), audiences.of_all(db_session, PolicyAudience)
+    told = [_told(each, lines_of.get(each.id, []), counts) for each in policies.living(db_session)]
     return jsonify(policies=told)
 
 
@@ -69,10 +69,10 @@ def assign_policy(policy_id: str) -> ResponseReturnValue:
 def _lines(told: object) -> list[str] | None:
     if not isinstance(told, list) or len(told) > MOST_LINES:
         return None
-    return told if all(isinstance(each, str) and len(each) <= policies.LONGEST_GROUP + 40 for each in told) else None
+    return told if all(isinstance(each, str) and len(each) <= audiences.LONGEST_GROUP + 40 for each in told) else None
 
 
-def _told(policy: Policy, audience: list[policies.Line], counts: dict[str, dict[str, int]]) -> dict[str, object]:
+def _told(policy: Policy, audience: list[audiences.Line], counts: dict[str, dict[str, int]]) -> dict[str, object]:
     return {
         "id": policy.id,
         "name": policy.name,
