@@ -158,6 +158,25 @@ class Event(StrEnum):
     POLICIES_AGAIN = "policies.again", N_("Policies sent to the device again")
     LIST_SAVED = "policy.list", N_("List of people for policies saved")
 
+    APP_ADDED = "app.added", N_("Work app added")
+    APP_CHANGED = "app.changed", N_("Work app changed")
+    APP_AUDIENCE = "app.audience", N_("Who gets a work app changed")
+    APP_ENDED = "app.ended", N_("Work app taken out")
+    APP_CHOSEN = "app.chosen", N_("Work app chosen"), Actor.EMPLOYEE
+    APP_ASKED = "app.asked", N_("Asked to install a work app")
+    APP_INSTALLED = "app.installed", N_("Work app installed"), Actor.DEVICE
+    APP_DECLINED = "app.declined", N_("Work app not wanted by the owner"), Actor.DEVICE
+    APP_OWN = "app.own", N_("Owner has the app already, as their own"), Actor.DEVICE
+    APP_FAILED = "app.failed", N_("Work app could not be installed"), Actor.DEVICE
+    APP_REMOVAL = "app.removal", N_("Asked to remove a work app")
+    APP_REMOVED = "app.removed", N_("Work app removed"), Actor.DEVICE
+    APP_AGAIN = "app.again", N_("Work app sent to the device again")
+    LICENSES_TOKEN_SAVED = "licenses.token", N_("Content token of Apps and Books saved")
+    LICENSES_CLAIMED = "licenses.claimed", N_("Location of Apps and Books claimed for this portal")
+    LICENSES_EXPIRING = "licenses.expiring", N_("Content token of Apps and Books expires soon")
+    LICENSES_STOPPED = "licenses.stopped", N_("Apps and Books gives no licenses any more")
+    LICENSES_FORGOTTEN = "licenses.forgotten", N_("Content token of Apps and Books forgotten")
+
     KEYS_ROTATED = "keys.rotated", N_("Keys changed")
 
     SIGNER_RENEWED = "signer.renewed", N_("Profile signer renewed")

@@ -11,20 +11,30 @@ from sqlalchemy import update
 
 from portal import audit, clock, people
 from portal.apple_business import service
-from portal.backends import dispatch, upkeep
+from portal.backends import dispatch, sending, upkeep
 from portal.backends.base import Backend
 from portal.backends.nanomdm import events
 from portal.credentials import sign_in, throttle
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.database import Database
-from portal.models import IssuedProfile, Person
+from portal.models import Command, IssuedProfile, Person
 from portal.notifications import alerts, outbox
 from portal.notifications.email import open_transport
 from portal.notifications.sms import open_gateway
 from portal.people import leavers
 from portal.services import Portal
 from portal.settings import Settings
-from portal.storage import apple_business, campaigns, policy_rounds, retention, rounds, terms
+from portal.storage import (
+    app_rounds,
+    apple_business,
+    campaigns,
+    license_rounds,
+    licensing,
+    policy_rounds,
+    retention,
+    rounds,
+    terms,
+)
 from portal.storage.cases import Cases, Given
 from portal.vault import Vault, read_keys
 
@@ -50,7 +60,8 @@ class Worker:
         self.database, self.vault, self.live = self.portal.database, self.portal.vault, self.portal.live
         self.queue = _queue(settings.queue.redis_url, settings.data, self.vault)
         deliver = self.queue.task(name=MAIL)(self.deliver)
-        self.queue.task(name=POLICIES)(self.declare)
+        self._declare_later = self.queue.task(name=POLICIES)(self.declare)
+        self._apps_at = clock.now()
         self._manage_later = self.queue.task(name=DEVICES)(self.manage)
         self._manage_at = clock.now()
         self.queue.periodic_task(crontab(minute="*"), name="every_minute")(self.every_minute)
@@ -72,11 +83,14 @@ class Worker:
         backend.take_up(self.database, self.vault, self.live.current)
         dispatch.work(self.database, backend, self._fill)
         self._come_back()
+        if self.settings.apps.enabled:
+            self._come_back_for_apps()
 
     def _fill(self, database: Database, command_id: int) -> bytes | None:
         """See dispatch.Fill."""
         with database.transaction() as session:
-            return policy_rounds.filled(Cases(session, Given(self.live.current, self.vault)), command_id)
+            device_id = session.get_one(Command, command_id).device_id
+            return sending.handed_over(Cases(session, Given(self.live.current, self.vault)), command_id, device_id)
 
     def _come_back(self) -> None:
         """What waits for less than a minute is not left to the next one."""
@@ -108,6 +122,7 @@ class Worker:
         self.invite_many()
         self.look_for_leavers()
         self.find_new_policies()
+        self.give_apps()
         for each in (rounds.of_disabled_people, rounds.go_on, rounds.refresh_quiet, self.backend.look_after):
             with self.database.transaction() as session:  # each its own: nobody waits for what another locked
                 each(Cases(session, Given(settings, self.vault), now))
@@ -132,7 +147,8 @@ class Worker:
 
     def declare(self) -> None:
         """Policies changed: tell whose device has something new, and wake it."""
-        if self.find_new_policies():
+        changed = self.find_new_policies()
+        if self.give_apps() or changed:
             self.manage()
 
     def find_new_policies(self) -> int:
@@ -140,6 +156,30 @@ class Worker:
         settings, now = self.settings, clock.now()
         policy_rounds.plan(self.database, settings, now)
         return policy_rounds.tell(self.database, Given(settings, self.vault), now)
+
+    def give_apps(self) -> int:
+        """Look whose device is to have other apps, get licenses for them, and go on; how many devices were told."""
+        settings, now = self.settings, clock.now()
+        with self.database.session() as session:
+            if not app_rounds.is_open(session, settings):
+                return 0
+        services = Given(settings, self.vault)
+        told = policy_rounds.tell(self.database, services, now) if app_rounds.plan(self.database, settings, now) else 0
+        told += app_rounds.tell(self.database, services, now)
+        license_rounds.work(self.database, services, now)
+        told += app_rounds.tell(self.database, services, now)
+        self._come_back_for_apps()
+        return told
+
+    def _come_back_for_apps(self) -> None:
+        """What Apple does by and by, and devices that are asked again within the minute."""
+        now = clock.now()
+        with self.database.session() as session:
+            times = (licensing.next_due(session), app_rounds.next_due(session))
+        due = min((each for each in times if each is not None), default=None)
+        if due is not None and due < now + timedelta(minutes=1) and not now < self._apps_at <= due:
+            self._apps_at = max(due, now + SHORTEST_WAIT)
+            self._declare_later.schedule(delay=(self._apps_at - now).total_seconds())
 
     def ask_apple(self) -> None:
         """Once a day: whether Apple Business still knows the server token."""

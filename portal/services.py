@@ -31,6 +31,7 @@ OPENED_WITH = {
     "nanomdm": ("backend",),
     "maas360": ("backend",),
     "policies": ("directory", "sources", "reachable"),
+    "apps": ("directory", "sources", "reachable"),
 }
 """By section of the settings: what was opened with them and is opened anew when they change."""
 
@@ -87,6 +88,11 @@ class Portal:
         """Whether the portal itself has policies for devices: the room is open, and no other server has them."""
         return self.settings.policies.enabled and not self.backend.does.policies
 
+    @property
+    def gives_apps(self) -> bool:
+        """The same for work apps."""
+        return self.settings.apps.enabled and not self.backend.does.apps
+
     @cached_property
     def directory(self) -> "Directory | None":
         """The configured directory, if any."""
@@ -94,7 +100,7 @@ class Portal:
             return None
         from portal.credentials.directory import Directory  # what only some portals use is only loaded there
 
-        return Directory(self.settings.ldap, with_groups=self.settings.policies.enabled)
+        return Directory(self.settings.ldap, with_groups=self.settings.knows_groups)
 
     @cached_property
     def sources(self) -> Sources:

@@ -13,6 +13,8 @@ LAYERS = [
     {
         "enrollment",
         "apple_business",
+        "apps",
+        "apps_and_books",
         "declarations",
         "policies",
         "people",

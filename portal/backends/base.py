@@ -45,13 +45,13 @@ class Health:
 class Parcel:
     """One command on its way to a device: its property list, whole, as the device will get it.
 
-    ``profile``: which profile of a policy is still to be put into it.
+    ``unfilled``: something of a policy or an app is still to be put into it.
     """
 
     enrollment_id: str
     command_uuid: str
     payload: bytes
-    profile: str | None = None
+    unfilled: bool = False
 
 
 class BackendDown(Exception):

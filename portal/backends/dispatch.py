@@ -28,7 +28,7 @@ log = logging.getLogger("portal.dispatch")
 
 
 Fill = Callable[[Database, int], bytes | None]
-"""What puts the profile of a policy into a command, by its id; None if nobody wants it any more."""
+"""What puts something of a policy or an app into a command, by its id; None if nobody wants it any more."""
 
 
 def work(database: Database, backend: Backend, fill: Fill) -> int:
@@ -40,7 +40,7 @@ def work(database: Database, backend: Backend, fill: Fill) -> int:
             break
         command_id, parcel = claimed
         began = clock.now()
-        if backend.keeps_queue and parcel.profile is not None:
+        if backend.keeps_queue and parcel.unfilled:
             payload = fill(database, command_id)
             if payload is None:
                 continue
@@ -88,7 +88,8 @@ def _claim(database: Database, backend: Backend) -> tuple[int, Parcel] | None:
         command, enrollment_id = row
         command.next_attempt_at = now + LEASE
         command.attempts += 1
-        return command.id, Parcel(enrollment_id, command.uuid, command.payload, command.profile)
+        unfilled = command.profile is not None or command.app_id is not None
+        return command.id, Parcel(enrollment_id, command.uuid, command.payload, unfilled)
 
 
 def _theirs(backend: Backend) -> ColumnElement[bool]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cryptography import x509
 
+from portal.apps import delivering
 from portal.declarations import speaking
 from portal.enrollment import allowed, commands, devices, ending
 from portal.enrollment.case import Case
@@ -55,6 +56,7 @@ def authenticate(case: Case, topic: str, message: dict[str, Any]) -> Device:
         raise
     if device.enrolled_at is not None:
         speaking.begins_anew(case)
+        delivering.begins_anew(case)
     return device
 
 
@@ -129,7 +131,9 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
     case.record(ANSWERED[command.status], command.request_type)
     if status == "Acknowledged":
         _apply(case, command, allowed.without_identifiers(message))
-    if command.profile is not None:
+    if command.app_id is not None:
+        delivering.answered(case, command, message)
+    elif command.profile is not None:
         speaking.answered(case, command)
     elif command.request_type == commands.DECLARE:
         if outcome == "acknowledged":
@@ -138,6 +142,7 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
             speaking.told_nothing(case)
     elif command.request_type == "DeviceInformation" and outcome == "acknowledged":
         speaking.announce(case)  # it said just now what it is
+        delivering.settle(case)
 
 
 RESULTS: dict[str, tuple[str, type]] = {
@@ -184,10 +189,13 @@ def _apply(case: Case, command: Command, message: dict[str, Any]) -> None:
         keys = ("PayloadIdentifier", "PayloadDisplayName", "PayloadUUID")
         device.profiles = [{key: _plain(entry[key]) for key in keys if key in entry} for entry in _list(message, kind)]
     elif kind == "ManagedApplicationList":
-        known = [(name, entry) for name, entry in message[kind].items() if isinstance(entry, dict)]
-        device.apps = [{"Identifier": _plain(name), "Status": _plain(entry.get("Status", ""))}
-                       for name, entry in known[:MOST_ENTRIES]]  # fmt: skip
-        device.apps_at = case.now
+        if "Identifiers" not in commands.keys_of(command):
+            told = delivering.ours(case, message[kind]) if case.settings.apps.enabled else message[kind]
+            known = [(name, entry) for name, entry in told.items() if isinstance(entry, dict)]
+            device.apps = [{"Identifier": _plain(name), "Status": _plain(entry.get("Status", ""))}
+                           for name, entry in known[:MOST_ENTRIES]]  # fmt: skip
+            device.apps_at = case.now
+        delivering.listed(case, command, message[kind])
     elif kind == "CertificateList":
         device.certificates = [_certificate(entry) for entry in _list(message, kind)]
         device.certificates_at = case.now

@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from portal.cli.apps import group as app_group
 from portal.cli.config import config
 from portal.cli.credentials import credentials_group
 from portal.cli.demo import demo_accounts, demo_people
@@ -28,6 +29,7 @@ def init_app(app: Flask) -> None:
         people_group,
         device_group,
         policy_group,
+        app_group,
         discovery_group,
         credentials_group,
     ):

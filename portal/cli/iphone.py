@@ -8,6 +8,7 @@ from flask.cli import AppGroup
 from portal import demo
 from portal.cli.common import fail
 from portal.extensions import current_portal
+from portal.simulator import demo_apps
 from portal.simulator.employee import Employee, Stuck
 from portal.simulator.iphone import IPhone, SignInAgain, Unenrolled
 from portal.simulator.mail import NoMail, demo_mail
@@ -22,7 +23,7 @@ iphone = AppGroup("iphone", help="A simulated iPhone.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def iphone_install(file: Path) -> None:
     """Enroll with a downloaded .mobileconfig FILE."""
-    phone = IPhone()
+    phone = demo_apps.at_home(current_portal.settings.data, IPhone())
     try:
         for line in phone.install(file.read_bytes()):
             click.echo(line)
@@ -52,7 +53,7 @@ def iphone_sign_in(
     def owner(url: str) -> str:
         return employee.walk_web_view(url, username, password, lambda: passcode or mailed(f"{username}@"))
 
-    settings_app = SettingsApp(IPhone(model=MODELS[int(ios)]))
+    settings_app = SettingsApp(demo_apps.at_home(current_portal.settings.data, IPhone(model=MODELS[int(ios)])))
     try:
         for line in settings_app.sign_in(account, owner, server):
             click.echo(line)
@@ -75,10 +76,12 @@ def _demo_account(account: str) -> dict[str, str]:
 @click.argument("enrollment_id")
 def iphone_connect(enrollment_id: str) -> None:
     """Ask the server for commands and answer them."""
+    phone = _phone(enrollment_id)
     try:
-        click.echo("\n".join(_phone(enrollment_id).connect()) or "no commands")
+        click.echo("\n".join(phone.connect()) or "no commands")
     except (InstallationFailed, Unenrolled, SignInAgain) as error:
         fail(f"Refused: {error}")
+    phone.save(_phone_file(enrollment_id))
 
 
 @iphone.command("remove", with_appcontext=True)
@@ -97,7 +100,7 @@ def _phone(enrollment_id: str) -> IPhone:
     path = _phone_file(enrollment_id)
     if not path.exists():
         fail(f"No simulated iPhone is enrolled as {enrollment_id!r}.")
-    return IPhone.load(path)
+    return demo_apps.at_home(current_portal.settings.data, IPhone.load(path))
 
 
 def _phone_file(enrollment_id: str) -> Path:

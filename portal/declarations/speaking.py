@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from portal.apps import delivering
 from portal.declarations import addresses, granted, outcomes, status
 from portal.declarations.granted import CannotBeMade, Document, Maker
 from portal.declarations.manifest import Manifest
@@ -25,6 +26,8 @@ from portal.policies.content import Part
 from portal.policies.outcome import State
 
 LONGEST_ENDPOINT = 160
+APPS = "mdm.app"
+"""The list of apps that IT installed, among what a device reports."""
 ANNOUNCE_AGAIN = timedelta(hours=1)
 """What a device says of itself makes the portal announce anew no more often than that."""
 COMES_WITHIN = timedelta(hours=1)
@@ -99,6 +102,8 @@ def _report(case: Case, data: object, before: Wanted) -> bytes:
         known = status.learn(knew, data)
     except BadReport as problem:
         raise BadPlist(str(problem)) from None
+    apps, had = delivering.ours(case, known.lists.get(APPS, {})), knew.lists.get(APPS, {})
+    known = replace(known, lists={**known.lists, APPS: apps} if APPS in known.lists else known.lists)
     now_said = known.values.get(status.VERSION)
     if now_said is not None and now_said != knew.values.get(status.VERSION):
         device.os_version = now_said
@@ -112,6 +117,8 @@ def _report(case: Case, data: object, before: Wanted) -> bytes:
     # Who reports does not fetch commands: when it was seen last says only when it connected.
     if state.announced_at is None or case.now - state.announced_at >= ANNOUNCE_AGAIN:
         announce(case, now)
+    if apps != had:
+        delivering.reported(case, {name for name in apps.keys() | had.keys() if apps.get(name) != had.get(name)})
     return b""
 
 

@@ -13,19 +13,23 @@ from email.message import EmailMessage
 from typing import Any, Protocol
 
 from portal.apple_business.vouching import Voucher
+from portal.apps.granting import Granted
 from portal.enrollment import journey
 from portal.enrollment.errors import RequestEnded, StepOutOfOrder
 from portal.enrollment.journey import Facts, Step, Walk
 from portal.events import Event, Happened
 from portal.models import (
     AccessToken,
+    App,
     Certificate,
     Command,
     DeclarativeState,
     Device,
+    DeviceApp,
     DevicePolicy,
     EnrollmentRequest,
     IssuedProfile,
+    LicenseSeat,
     OutboxMessage,
     Person,
     Terms,
@@ -126,6 +130,30 @@ class Store(Protocol):
 
     def device_policies(self, device: Device) -> Sequence[DevicePolicy]:
         """What became of each policy on a device."""
+        ...
+
+    def granted_apps(self, person_id: str) -> Sequence[Granted]:
+        """The apps that somebody gets, or may take."""
+        ...
+
+    def device_apps(self, device: Device) -> Sequence[DeviceApp]:
+        """What is known of work apps on a device."""
+        ...
+
+    def apps(self, ids: Collection[str]) -> Mapping[str, App]:
+        """Apps by their ids, also those that were taken out of the catalogue."""
+        ...
+
+    def license_user(self, account: str, person_id: str) -> str:
+        """Who a Managed Apple Account is among those who get licenses; made when it is first asked for."""
+        ...
+
+    def seats_of(self, user_id: str) -> Sequence[LicenseSeat]:
+        """The licenses that such a one has, or is to have."""
+        ...
+
+    def licenses_due(self, user_id: str) -> None:
+        """Which licenses they need may be another now: the worker looks at it."""
         ...
 
     def remove(self, row: object) -> None:

@@ -63,14 +63,26 @@ def remove_profile_of_policy(case: Case, device: Device, name: str, identifier: 
     return _queue(case, device, {"RequestType": "RemoveProfile", "Identifier": identifier}, name)
 
 
-def with_payload(command: Command, profile: bytes) -> bytes:
-    """A command as the device gets it, with a profile in it."""
+def order_for_app(case: Case, device: Device, sent: dict[str, Any], app_id: str) -> Command:
+    """Queue a command about a work app; what its configuration is is put in when it is sent."""
+    return _queue(case, device, sent, app_id=app_id)
+
+
+def with_keys(command: Command, keys: dict[str, Any]) -> bytes:
+    """A command as the device gets it, with these keys."""
     body = plistlib.loads(command.payload)
-    body["Command"]["Payload"] = profile
+    body["Command"] |= keys
     return plistlib.dumps(body)
 
 
-def _queue(case: Case, device: Device, sent: dict[str, Any], profile: str | None = None) -> Command:
+def with_payload(command: Command, profile: bytes) -> bytes:
+    """A command as the device gets it, with a profile in it."""
+    return with_keys(command, {"Payload": profile})
+
+
+def _queue(
+    case: Case, device: Device, sent: dict[str, Any], profile: str | None = None, app_id: str | None = None
+) -> Command:
     command_uuid = str(uuid.uuid4()).upper()
     body = {"CommandUUID": command_uuid, "Command": sent}
     command = Command(
@@ -82,6 +94,7 @@ def _queue(case: Case, device: Device, sent: dict[str, Any], profile: str | None
         created_at=case.now,
         next_attempt_at=case.now,
         profile=profile,
+        app_id=app_id,
     )
     case.store.add(command)
     case.record(Event.COMMAND_QUEUED, command.request_type)

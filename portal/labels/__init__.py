@@ -1,6 +1,7 @@
 """What every code that a person may read is called: tables of marked texts, by topic."""
 
 from portal.labels.apple import APPLE_PROBLEM, APPLE_TOKEN_PROBLEM
+from portal.labels.apps import APP_PROBLEM, APP_SAY, APP_STATE, CONTENT_TOKEN_PROBLEM, LICENSE_ERROR
 from portal.labels.devices import ATTRIBUTE, COMMAND, COMMAND_STATE, DISCOVERY, FORBIDDEN, OUTAGE
 from portal.labels.forms import FIELD
 from portal.labels.mails import ALERT, LEFT, SECURITY, TO_DO
@@ -16,12 +17,16 @@ __all__ = [
     "ALERT",
     "APPLE_PROBLEM",
     "APPLE_TOKEN_PROBLEM",
+    "APP_PROBLEM",
+    "APP_SAY",
+    "APP_STATE",
     "ATTENTION",
     "ATTRIBUTE",
     "CAMPAIGN",
     "CHOICE",
     "COMMAND",
     "COMMAND_STATE",
+    "CONTENT_TOKEN_PROBLEM",
     "DISCOVERY",
     "EVENT",
     "FACTOR",
@@ -29,6 +34,7 @@ __all__ = [
     "FORBIDDEN",
     "GROUP",
     "LEFT",
+    "LICENSE_ERROR",
     "LINE",
     "LIST",
     "OUTAGE",

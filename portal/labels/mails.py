@@ -43,6 +43,8 @@ SECURITY = Labels(
         "admin_made": N_("%(who)s is an admin now"),
         "token_made": N_("A new API token was made: %(who)s"),
         "removals_held": N_("Too many devices would lose their work data: removals are held"),
+        "licenses_expiring": N_("The content token for work apps expires in %(who)s days"),
+        "licenses_stopped": N_("Apple gives no licenses for work apps any more"),
         "keys_dropped": N_("The portal's old secret keys were dropped"),
         "your_factor_locked": N_("Your second factor is locked"),
         "your_factor_reset": N_("Your second factor was reset"),
@@ -65,6 +67,11 @@ TO_DO = Labels(
         "your_factor_locked": N_(
             "Somebody entered 20 wrong codes in a row after your right password. If it was not you, change your"
             " password now. An admin can release the codes."
+        ),
+        "licenses_*": N_(
+            "In Apple Business, under Settings, Apps and Books, download the content token of your location, and "
+            "upload it on the portal's page about licenses. Until then nobody gets new work apps; those on the "
+            "iPhones stay."
         ),
         "your_*": N_("If it was not you, tell your helpdesk at once."),
     },

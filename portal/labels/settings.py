@@ -17,6 +17,7 @@ PAGE = Labels(
         "backend": N_("Certificates and devices"),
         "maas360": N_("MaaS360"),
         "policies": N_("Policies, open or closed"),
+        "apps": N_("Work apps, open or closed"),
         "texts": N_("Texts"),
         "retention": N_("Keeping and erasing"),
     }
@@ -41,6 +42,7 @@ PAGE_LEAD = Labels(
         ),
         "maas360": N_("The device management that enrolls your people's devices when everything is answered here."),
         "policies": N_("Whether the portal itself gives devices settings for work."),
+        "apps": N_("Whether the portal itself gives devices apps for work, with licenses of Apps and Books."),
         "texts": N_("Your own words in the privacy notice, the overview, the end, and in mails."),
         "retention": N_("When personal details are forgotten. The audit trail stays, without them."),
     },
@@ -74,6 +76,9 @@ SETTING = Labels(
         "mdm.refresh_hours": N_("Hours until a quiet device is asked how it is"),
         "mdm.apple_business": N_("Where Apple Business is asked about the server token"),
         "policies.enabled": N_("Give devices policies"),
+        "apps.enabled": N_("Give devices work apps"),
+        "apps.service": N_("Where Apps and Books answers"),
+        "apps.store": N_("Where Apple's store tells what an app is"),
         "mdm.declarative": N_("Devices report by themselves"),
         "maas360.host": N_("Address of its web services"),
         "maas360.billing_id": N_("Billing ID"),
@@ -233,6 +238,12 @@ SETTING_HELP = Labels(
             "1 to 720. Its answer shows that it is still there, and brings what got lost on the way."
         ),
         "mdm.apple_business": N_("Apple's own address; another one only for tests."),
+        "apps.enabled": N_(
+            "Admins then give work apps to people under Work apps. Switched off again, the apps are removed from "
+            "devices and their licenses given back."
+        ),
+        "apps.service": N_("Apple's own address; another one only for tests. The content token is asked for anew."),
+        "apps.store": N_("Apple's own address; another one only for tests. The content token is asked for anew."),
         "policies.enabled": N_(
             "Admins then write policies under Policies, and devices get them. Switched off again, they are taken from "
             "every device."

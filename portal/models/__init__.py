@@ -1,5 +1,15 @@
 """The tables, one file a topic."""
 
+from portal.models.apps import (
+    App,
+    AppAudience,
+    AppChoice,
+    AppLicense,
+    DeviceApp,
+    LicenseRequest,
+    LicenseSeat,
+    LicenseUser,
+)
 from portal.models.audiences import Membership, PolicyAudience
 from portal.models.base import Base, new_id
 from portal.models.campaigns import Campaign, CampaignEntry
@@ -24,6 +34,10 @@ from portal.models.tokens import ApiToken
 __all__ = [
     "AccessToken",
     "ApiToken",
+    "App",
+    "AppAudience",
+    "AppChoice",
+    "AppLicense",
     "AuditEvent",
     "AuditHead",
     "BackendEvent",
@@ -34,10 +48,14 @@ __all__ = [
     "Command",
     "DeclarativeState",
     "Device",
+    "DeviceApp",
     "DevicePolicy",
     "DiscoveryCheck",
     "EnrollmentRequest",
     "IssuedProfile",
+    "LicenseRequest",
+    "LicenseSeat",
+    "LicenseUser",
     "LocalAccount",
     "Membership",
     "OutboxMessage",

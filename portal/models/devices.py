@@ -93,7 +93,8 @@ class Command(Base):
     ``acknowledged``, ``error``, ``format_error``, ``answer_lost``, ``failed`` (the backend does not take it) or
     ``dropped`` (the enrollment ended first). ``handed_at``: the worker gave it to the backend, or woke the device, or
     need not do so any more. ``receipt``: what a server that enrolls devices by itself calls it. ``profile``: which
-    profile of a policy is put into it when it is sent, so that no secret of it waits here.
+    profile of a policy is put into it when it is sent, so that no secret of it waits here; ``app_id``: the same of an
+    app.
     """
 
     __tablename__ = "commands"
@@ -117,6 +118,7 @@ class Command(Base):
     sent_at: Mapped[datetime | None]
     receipt: Mapped[str | None] = mapped_column(String(64))
     profile: Mapped[str | None] = mapped_column(String(64))
+    app_id: Mapped[str | None] = mapped_column(String(16))
     answered_at: Mapped[datetime | None]
     errors: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), info=personal())
 

@@ -60,7 +60,7 @@ def look(database: Database, services: Services, directory: "Directory", now: da
 
 def _follow_groups(session: Session, services: Services, person: Person, groups: frozenset[str], now: datetime) -> None:
     """Somebody who came into a group gets its policies without signing in here, and who left it loses them."""
-    told = services.settings.policies.enabled
+    told = services.settings.knows_groups
     if told and audiences.set_groups(session, person.id, DIRECTORY, groups):
         audiences.mark(session, person.id, now)
 

@@ -59,7 +59,7 @@ def sync(session: Session, settings: Settings, found: Found, now: datetime) -> t
     if changes & SIGN_INS_END_WITH and "added" not in changes:
         people.end_sign_ins(session, person)
     session.flush()
-    if settings.policies.enabled and audiences.set_groups(session, person.id, found.source, found.groups):
+    if settings.knows_groups and audiences.set_groups(session, person.id, found.source, found.groups):
         audiences.mark(session, person.id, now)
     return person, changes
 

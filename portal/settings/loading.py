@@ -26,6 +26,7 @@ from portal.settings.schema import (
     LOOPBACK_HOSTS,
     SHORTEST_BACKEND_SECRET,
     AccountDriven,
+    Apps,
     Company,
     Enrollment,
     Language,
@@ -95,6 +96,7 @@ class Settings(BaseSettings):
     scep: Scep
     mdm: Mdm
     policies: Policies
+    apps: Apps
     nanomdm: NanoMdm
     maas360: MaaS360
     mail: Mail
@@ -118,6 +120,11 @@ class Settings(BaseSettings):
             raise SettingsError(f"PORTAL_CONFIG names a file that does not exist: {own}")
         tomls = [TomlConfigSettingsSource(settings_cls, path) for path in (own, DEFAULTS)]
         return (init_settings, env_settings, *tomls)
+
+    @property
+    def knows_groups(self) -> bool:
+        """Whether anything is given to people by the groups that they are in."""
+        return self.policies.enabled or self.apps.enabled
 
     @model_validator(mode="after")
     def _public_url_is_usable(self) -> "Settings":

@@ -31,8 +31,8 @@ class Logo:
     height: int
 
 
-def redraw(upload: bytes) -> str:
-    """``upload`` (PNG, JPEG or WebP) as the setting's value: a PNG within 480 x 120, base64. Raises LogoRefused."""
+def redraw(upload: bytes, box: tuple[int, int] = BOX) -> str:
+    """``upload`` (PNG, JPEG or WebP) as a PNG within ``box`` (pixels), base64. Raises LogoRefused."""
     if len(upload) > LARGEST_BYTES:
         raise LogoRefused("too_large")
     from PIL import Image, UnidentifiedImageError  # only when a picture is looked at
@@ -42,7 +42,7 @@ def redraw(upload: bytes) -> str:
             if picture.width * picture.height > MOST_PIXELS:
                 raise LogoRefused("too_many_pixels")
             drawn = picture.convert("RGBA")
-            drawn.thumbnail(BOX)
+            drawn.thumbnail(box)
     except Image.DecompressionBombError:
         raise LogoRefused("too_many_pixels") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):

@@ -42,6 +42,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     ),
     "maas360": ("maas360",),
     "policies": ("policies",),
+    "apps": ("apps",),
     "texts": ("texts",),
     "retention": ("retention",),
 }

@@ -285,6 +285,10 @@ class Scep(Section):
     accept_legacy: bool
 
 
+_APPLE = r"^(https://|http://127\.0\.0\.1:)[^\s?#@]+$"
+"""An address of Apple's; over plain HTTP only one on this machine, for tests."""
+
+
 class Mdm(Section):
     backend: Literal["embedded", "nanomdm", "maas360"]
     topic: str
@@ -297,6 +301,12 @@ class Mdm(Section):
 
 class Policies(Section):
     enabled: bool
+
+
+class Apps(Section):
+    enabled: bool
+    service: str = Field(pattern=_APPLE)
+    store: str = Field(pattern=_APPLE)
 
 
 class NanoMdm(Section):

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from portal.simulator import demo_maas360, nanomdm
+from portal.simulator import demo_apps, demo_maas360, nanomdm
+from portal.simulator.apps_and_books import FakeAppsAndBooks
 from portal.simulator.employee import Employee, Stuck
 from portal.simulator.iphone import IPhone, SignInAgain, Unenrolled
 from portal.simulator.mail import NoMail, demo_mail
@@ -21,13 +22,13 @@ from portal.simulator.scep_client import InstallationFailed
 from portal.simulator.server import ROOT, NotStarted, Server, running
 from portal.simulator.settings_app import SettingsApp
 
-SETTLE_TRIES = 30
+SETTLE_TRIES = 120
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a service manager, a terminal that is closed."""
 
 
-FINISHED = ("enrolled", "applied")
-"""What helpdesk sees in the end: the request's status, and that of the demo's policy on the device."""
+FINISHED = ("enrolled", "applied", "Managed")
+"""What helpdesk sees in the end: the request's status, that of the demo's policy on the device, and of its app."""
 BACKENDS = ("embedded", "nanomdm", "maas360")
 
 
@@ -40,36 +41,42 @@ def walk(backend: str = "embedded") -> int:
         return demo_maas360.walk()
     with tempfile.TemporaryDirectory(prefix="portal-demo-") as folder:
         data = Path(folder)
-        with _portal(data, backend) as server:
+        with demo_apps.selling(data) as location, _portal(data, backend, demo_apps.environment(location)) as server:
             print(f"portal: {server.url}")
             if backend == "nanomdm":
                 print("NanoMDM manages the devices; they are not woken, so they look for commands by themselves")
             _give_policies(server, data)
+            demo_apps.give(server, location, data)
             accounts = json.loads(server.flask("demo-accounts", "--json"))
             first, second = [each for each in accounts if each["managed_apple_account"]][:2]
-            states = [_with_a_profile(server, data, first), _from_settings(server, data, second)]
+            phones = [IPhone(), IPhone(model=MODELS[18])]
+            for phone in phones:
+                demo_apps.connected(location, phone)
+            states = [
+                _with_a_profile(server, data, first, phones[0]),
+                _from_settings(server, data, second, SettingsApp(phones[1])),
+            ]
             server.flask("audit", "verify")
             return 0 if states == [FINISHED, FINISHED] else 1
 
 
 @contextlib.contextmanager
-def _portal(data: Path, backend: str) -> Iterator[Server]:
+def _portal(data: Path, backend: str, environment: dict[str, str]) -> Iterator[Server]:
     if backend != "nanomdm":
-        with running(data) as server:
+        with running(data, environment) as server:
             yield server
         return
-    with nanomdm.managing(data) as (server, _):
+    with nanomdm.managing(data, environment) as (server, _):
         yield server
 
 
-def _with_a_profile(server: Server, data: Path, account: dict[str, str]) -> tuple[str, ...]:
+def _with_a_profile(server: Server, data: Path, account: dict[str, str], iphone: IPhone) -> tuple[str, ...]:
     """iOS 17: everything in Safari, a profile, its installation. Returns what helpdesk sees of it."""
     print("\n== iOS 17, with a profile from Safari")
     invitation = _invite(server, account)
     employee = Employee(server.url, print)
     credentials = (account["username"], account["password"], lambda: _passcode(data, account))
     profile = employee.walk(invitation["url"], *credentials)
-    iphone = IPhone()
     for line in iphone.install(profile):
         print(f"iPhone: {line}")
     _settle(server, invitation, iphone)
@@ -77,11 +84,10 @@ def _with_a_profile(server: Server, data: Path, account: dict[str, str]) -> tupl
     return _report(server, invitation)
 
 
-def _from_settings(server: Server, data: Path, account: dict[str, str]) -> tuple[str, ...]:
+def _from_settings(server: Server, data: Path, account: dict[str, str], settings_app: SettingsApp) -> tuple[str, ...]:
     """iOS 18: the questions in Safari, then Settings, where only the sign-in is asked again."""
     print("\n== iOS 18, from Settings")
     invitation = _invite(server, account)
-    settings_app = SettingsApp(IPhone(model=MODELS[18]))
     user_agent = settings_app.phone.model.user_agent()
     credentials = (account["username"], account["password"], lambda: _passcode(data, account))
     safari, web_view = Employee(server.url, print, user_agent), Employee(server.url, print, user_agent)
@@ -109,7 +115,8 @@ def _settle(server: Server, invitation: dict[str, str], iphone: IPhone) -> None:
     for _ in range(SETTLE_TRIES):
         seen = json.loads(server.flask("status", invitation["id"], "--json"))
         device = seen["device"]
-        if device and device["attributes"] and device["profiles"] and set(device["policies"].values()) == {"applied"}:
+        known = device and device["attributes"] and device["profiles"]
+        if known and {*device["policies"].values()} == {"applied"} and {*device["work_apps"].values()} == {"Managed"}:
             return
         answered = iphone.connect()
         if answered:
@@ -128,26 +135,36 @@ def _passcode(data: Path, account: dict[str, str]) -> str:
 
 
 def _report(server: Server, invitation: dict[str, str]) -> tuple[str, ...]:
-    """What helpdesk sees: the status of the request, and what became of each policy."""
+    """What helpdesk sees: the status of the request, and what became of each policy and work app."""
     seen = json.loads(server.flask("status", invitation["id"], "--json"))
     print(json.dumps(seen["device"], indent=2))
     policies = (seen["device"] or {}).get("policies", {})
     for name, state in policies.items():
         print(f"policy: {name} {state}")
+    apps = (seen["device"] or {}).get("work_apps", {})
+    for name, state in apps.items():
+        print(f"work app: {name} {state}")
     print(f"status: {seen['status']}")
-    return str(seen["status"]), *policies.values()
+    return str(seen["status"]), *policies.values(), *apps.values()
 
 
 def serve(port: int) -> int:
     """Serve the demo in the foreground until stopped; prints how to begin."""
     data = Path(os.environ.get("PORTAL_DATA_DIR") or ROOT / "var")
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    server = Server(port, {"PORTAL_DATA_DIR": str(data)}, data / "server.log")
+    with demo_apps.selling(data) as location:
+        return _serve(port, data, location)
+
+
+def _serve(port: int, data: Path, location: FakeAppsAndBooks) -> int:
+    variables = {"PORTAL_DATA_DIR": str(data), **demo_apps.environment(location)}
+    server = Server(port, variables, data / "server.log")
     for number in STOPPING:  # a shell may start what runs in its background with SIGINT ignored
         signal.signal(number, _interrupt)
     try:
         server.prepare()
         _give_policies(server, data)
+        demo_apps.give(server, location, data)
         server.start()
         _introduce(server, data)
         while server.web and server.worker and server.web.poll() is None and server.worker.poll() is None:

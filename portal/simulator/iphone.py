@@ -33,6 +33,7 @@ from portal.simulator import scep_client
 from portal.simulator.declarative import Declared, identities_of, read_profile
 from portal.simulator.model import FIRST_WITHOUT_PROFILES, Model
 from portal.simulator.scep_client import InstallationFailed, expect
+from portal.simulator.work_apps import WorkApps
 
 CHECKIN_TYPE = "application/x-apple-aspen-mdm-checkin"
 CONNECT_TYPE = "application/x-apple-aspen-mdm"
@@ -56,6 +57,8 @@ class SignInAgain(Exception):
 
 
 VOUCHES = "com.apple.mdm.token"
+KEPT = ("ServerURL", "CheckInURL", "Topic", "ManagedAppleID")
+"""What of the MDM payload a phone needs later on."""
 
 
 @dataclass
@@ -77,8 +80,7 @@ class IPhone:
     """By RequestType: the Status it answers with instead of obeying (NotNow, Error, CommandFormatError)."""
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What IT installed, by PayloadIdentifier."""
-    apps: dict[str, str] = field(default_factory=dict)
-    """Managed apps: identifier and state."""
+    apps: WorkApps = field(default_factory=WorkApps)
     push_token: bytes = b""
     push_magic: str = ""
     _looks: list[bytes | None] = field(default_factory=list)
@@ -87,6 +89,11 @@ class IPhone:
     def account_driven(self) -> bool:
         """Whether it enrolled from Settings, with an access token."""
         return bool(self.account)
+
+    @property
+    def work_account(self) -> str:
+        """The Managed Apple Account on it."""
+        return self.account or str(self.mdm.get("ManagedAppleID", ""))
 
     # --- installing ------------------------------------------------------------------------------------------
 
@@ -173,7 +180,16 @@ class IPhone:
         while self._looks:  # a phone looks at what is declared when it has answered, and again if that did not work
             self.declared.look(self._looks[0])
             del self._looks[0]
+        self._confirm_apps()
         return answered
+
+    def _confirm_apps(self) -> None:
+        """Its owner answers what it asks about apps; it tells by itself what came of that, if it was told to."""
+        self.apps.ask_owner()
+        before, now = self.declared.values.get("mdm.app", []), self.apps.reported()
+        self.declared.values["mdm.app"] = now
+        if before != now and self.declared.reported:
+            self.declared.report()
 
     @cached_property
     def declared(self) -> Declared:
@@ -227,13 +243,19 @@ class IPhone:
             entry = {"PayloadIdentifier": self.profile_identifier, "PayloadDisplayName": "Enrollment"}
             return {"Status": "Acknowledged", "ProfileList": [entry, *self.profiles.values()]}
         if kind == "ManagedApplicationList":
-            return {"Status": "Acknowledged", kind: {name: {"Status": state} for name, state in self.apps.items()}}
+            return self.apps.listed(command)
         if kind == "CertificateList":
             return {"Status": "Acknowledged", kind: [self._certificate()]}
         if kind == "InstallProfile":
             return self._install(command["Payload"])
         if kind == "RemoveProfile":
             return self._remove(command["Identifier"])
+        if kind == "InstallApplication":
+            return self.apps.install(command)
+        if kind == "RemoveApplication":
+            return self.apps.remove(command["Identifier"])
+        if kind == "Settings":
+            return self.apps.settings(command["Settings"])
         if kind == "SecurityInfo":
             status = {"EnrolledViaDEP": False, "IsUserEnrollment": True}
             return {"Status": "Acknowledged", "SecurityInfo": {"ManagementStatus": status}}
@@ -256,7 +278,8 @@ class IPhone:
 
     def _remove(self, identifier: str) -> dict[str, Any]:
         if identifier == self.profile_identifier:  # work apps, accounts, data and their volume go with it
-            self.profiles, self.apps, self._looks = {}, {}, []
+            self.profiles, self._looks = {}, []
+            self.apps.forget()
         elif self.profiles.pop(identifier, None) is None:
             return _refusal(f"The profile {identifier} is not installed.")
         return {"Status": "Acknowledged"}
@@ -290,10 +313,11 @@ class IPhone:
             "enrollment_id": self.enrollment_id,
             "certificate": self.identity.certificate.public_bytes(Encoding.PEM).decode(),
             "key": self.identity.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
-            "urls": {key: self.mdm[key] for key in ("ServerURL", "CheckInURL", "Topic")},
+            "urls": {key: self.mdm[key] for key in KEPT if key in self.mdm},
             "profile_identifier": self.profile_identifier,
             "account": self.account,
             "token": self.token,
+            "apps": self.apps.states,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(0o600)
@@ -314,6 +338,7 @@ class IPhone:
             profile_identifier=state["profile_identifier"],
             account=state["account"],
             token=state["token"],
+            apps=WorkApps(state["apps"]),
         )
 
     # --- how it talks ------------------------------------------------------------------------------------------

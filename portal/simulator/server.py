@@ -64,9 +64,16 @@ class Server:
             self.flask("setup")
             return
         data = Path(self.environment["PORTAL_DATA_DIR"])
-        (data / "demo.toml").write_text(f'demo = true\npublic_url = "{self.url}"\n[policies]\nenabled = true\n')
+        (data / "demo.toml").write_text(
+            f'demo = true\npublic_url = "{self.url}"\n[policies]\nenabled = true\n[apps]\nenabled = true\n'
+        )
         self.flask("setup")
         self.flask("demo-people")
+
+    def _apps(self) -> dict[str, str]:
+        """Where the demo's Apple is, if there is one."""
+        names = {"service": "PORTAL_APPS_SERVICE", "store": "PORTAL_APPS_STORE"}
+        return {name: self.environment[variable] for name, variable in names.items() if variable in self.environment}
 
     def start(self) -> None:
         """Start web and worker and wait until both answer for themselves."""

@@ -12,7 +12,17 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.events import Event
-from portal.models import DeclarativeState, Device, EnrollmentRequest, Membership, Policy, PolicyAudience
+from portal.models import (
+    App,
+    AppAudience,
+    DeclarativeState,
+    Device,
+    EnrollmentRequest,
+    Membership,
+    Policy,
+    PolicyAudience,
+)
+from portal.models.audiences import AudienceLine
 
 IN, OUT = "in", "out"
 """Sides that everything has: who gets it, and who does not after all."""
@@ -22,8 +32,8 @@ MOST_TOLD = 500
 """Names in one entry of the trail, each way."""
 LIST = "list"
 """The source of groups that admins keep."""
-Table = type[PolicyAudience]
-GIVEN: tuple[tuple[Table, type[Policy]], ...] = ((PolicyAudience, Policy),)
+Table = type[AudienceLine]
+GIVEN: tuple[tuple[Table, type[Policy] | type[App]], ...] = ((PolicyAudience, Policy), (AppAudience, App))
 """What is given to people: its lines, and what they are lines of."""
 
 
@@ -68,7 +78,7 @@ def save(session: Session, table: Table, owner_id: str, lines: Iterable[Line]) -
     return {"added": sorted(map(str, wanted - before)), "removed": sorted(map(str, before - wanted))}
 
 
-def _line(row: PolicyAudience) -> Line:
+def _line(row: AudienceLine) -> Line:
     return Line(row.side, row.kind, row.value)
 
 
@@ -83,6 +93,14 @@ def speaks_of_person(table: Table) -> ColumnElement[bool]:
         and_(table.kind == PERSON, table.value == bindparam("person")),
         and_(table.kind == GROUP, table.value.in_(theirs)),
     )
+
+
+def matched(session: Session, table: Table, person_id: str) -> dict[str, list[Line]]:
+    """By thing: its lines that speak of somebody, also those that take it from them again."""
+    found: dict[str, list[Line]] = {}
+    for each in session.scalars(select(table).where(speaks_of_person(table)), {"person": person_id}):
+        found.setdefault(each.owner_id, []).append(_line(each))
+    return found
 
 
 class Sides:

@@ -10,11 +10,12 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives import hashes
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 from sqlalchemy.orm.attributes import set_committed_value
 
 from portal import audit, clock, people
 from portal.apple_business.vouching import Voucher
+from portal.apps.granting import Granted
 from portal.database import lock_name
 from portal.enrollment import commands
 from portal.enrollment.access import LONGEST_TOKEN
@@ -25,14 +26,17 @@ from portal.enrollment.steps import TOLD_ONCE
 from portal.events import Event
 from portal.models import (
     AccessToken,
+    App,
     AuditEvent,
     Certificate,
     Command,
     DeclarativeState,
     Device,
+    DeviceApp,
     DevicePolicy,
     EnrollmentRequest,
     IssuedProfile,
+    LicenseSeat,
     OutboxMessage,
     Person,
     RequestLink,
@@ -44,11 +48,12 @@ from portal.pki import work_authority
 from portal.policies.composing import Grant
 from portal.policies.content import Part
 from portal.settings import Settings
-from portal.storage import apple_business, brake, policies, terms, work_certificates
+from portal.storage import apple_business, apps, brake, licensing, policies, terms, work_certificates
 from portal.vault import Vault, token_hash
 
-COMMANDS_QUEUED = "commands_queued"
-"""Key in ``Session.info``: commands were queued, or somebody was handed over: then the worker wants a nudge."""
+COMMANDS_QUEUED, LICENSES_DUE = "commands_queued", "licenses_due"
+"""Keys in ``Session.info``: commands were queued, or somebody was handed over; somebody needs other licenses. Then the
+worker wants a nudge."""
 
 
 class Services(Protocol):
@@ -371,6 +376,32 @@ class Cases:
         """See Store."""
         return self.session.scalars(_DEVICE_POLICIES, {"device": device.id}).all()
 
+    def granted_apps(self, person_id: str) -> Sequence[Granted]:
+        """See Store."""
+        return apps.granted(self.session, person_id)
+
+    def device_apps(self, device: Device) -> Sequence[DeviceApp]:
+        """See Store; read once for a device, and its rows stay those of the session."""
+        return self.session.scalars(_DEVICE_APPS, {"device": device.id}).all()
+
+    def apps(self, ids: Collection[str]) -> Mapping[str, App]:
+        """See Store."""
+        query = select(App).where(App.id.in_(ids)).options(defer(App.icon))
+        return {each.id: each for each in self.session.scalars(query)} if ids else {}
+
+    def license_user(self, account: str, person_id: str) -> str:
+        """See Store."""
+        return licensing.user_of(self.session, self.services.vault, account, person_id, self.now)
+
+    def seats_of(self, user_id: str) -> Sequence[LicenseSeat]:
+        """See Store."""
+        return self.session.scalars(select(LicenseSeat).where(LicenseSeat.user_id == user_id)).all()
+
+    def licenses_due(self, user_id: str) -> None:
+        """See Store."""
+        licensing.mark(self.session, user_id, self.now)
+        self.session.info[LICENSES_DUE] = True
+
     def remove(self, row: object) -> None:
         """See Store."""
         self.session.delete(row)
@@ -436,6 +467,7 @@ _BY_PROFILE = {
 }
 """By column of a profile: how its request is locked, and how it is read with its device."""
 _DEVICE_POLICIES = select(DevicePolicy).where(DevicePolicy.device_id == bindparam("device"))
+_DEVICE_APPS = select(DeviceApp).where(DeviceApp.device_id == bindparam("device")).order_by(DeviceApp.app_id)
 _OPEN_COMMANDS = (
     select(Command)
     .where(Command.device_id == bindparam("device"), Command.status.in_(commands.OPEN))

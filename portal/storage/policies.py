@@ -65,17 +65,6 @@ def granted(session: Session, person_id: str) -> list[Grant]:
     return sorted((each for each in found if each is not None), key=lambda each: (each.name.casefold(), each.policy_id))
 
 
-def matched(session: Session, person_id: str) -> dict[str, list[Line]]:
-    """By policy: the lines of its audience that speak of somebody, also those that take it from them again."""
-    query = _GRANTED.with_only_columns(
-        Policy.id, PolicyAudience.side, PolicyAudience.kind, PolicyAudience.value, maintain_column_froms=True
-    )
-    found: dict[str, list[Line]] = {}
-    for policy_id, side, kind, value in session.execute(query, {"person": person_id}):
-        found.setdefault(policy_id, []).append(Line(side, kind, value))
-    return found
-
-
 def grant(
     session: Session, policy_id: str, name: str, version: int | None, pilot_version: int | None, sides: set[str]
 ) -> Grant | None:

@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import Row, or_, select, update
 from sqlalchemy.orm import Session
 
+from portal.apps import delivering
 from portal.database import Database, lock_name
 from portal.declarations import granted, speaking, wanting
 from portal.declarations.manifest import Manifest
 from portal.models import (
-    Command,
     DeclarativeState,
     Device,
     DevicePolicy,
@@ -101,23 +101,11 @@ def tell(database: Database, services: Services, now: datetime) -> int:
             for case in found:
                 if not speaking.announce(case):
                     speaking.remind(case)
+                delivering.settle(case)
         told += len(found)
         if len(found) < TOLD_AT_A_TIME:
             break
     return told
-
-
-def filled(cases: Cases, command_id: int) -> bytes | None:
-    """A command as it is sent, for a backend with a queue of its own; it is dropped if nobody wants it any more."""
-    device_id = cases.session.scalar(select(Command.device_id).where(Command.id == command_id))
-    case = cases.of_device(device_id) if device_id is not None else None
-    command = cases.session.get(Command, command_id, populate_existing=True)
-    if case is None or command is None or command.status != "queued":
-        return None
-    body = speaking.filled(case, command)
-    if body is None:
-        command.status, command.handed_at = "dropped", cases.now
-    return body
 
 
 _MANAGED = (Device.enrolled_at.is_not(None), Device.ended_at.is_(None), Device.server.is_(None))

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.enrollment import journey
 from portal.models import Device, EnrollmentRequest
-from portal.storage import policies
+from portal.storage import apps, policies
 
 
 def of_request(session: Session, request: EnrollmentRequest, now: datetime) -> dict[str, Any]:
@@ -50,5 +50,6 @@ def of_device(session: Session, device: Device | None) -> dict[str, Any] | None:
         "apps": device.apps,
         "certificates": device.certificates,
         "policies": {name: each.state for name, each in policies.on_device(session, device.id)},
+        "work_apps": {app.name: each.state for app, each in apps.on_device(session, device.id)},
         "leaving_reason": device.leaving_reason,
     }

@@ -7,7 +7,8 @@ from flask import Response, abort
 from flask.typing import ResponseReturnValue
 
 from portal import branding
-from portal.extensions import current_portal
+from portal.extensions import current_portal, db_session
+from portal.models import App
 from portal.settings import logo
 from portal.web.rules import Rules, pages
 from portal.web.security import STATIC_MAX_AGE_SECONDS
@@ -30,6 +31,15 @@ def logo_file(digest: str) -> ResponseReturnValue:
     if current is None or current.digest != digest:
         abort(404)
     return _kept(Response(current.content, mimetype="image/png"))
+
+
+@blueprint.get("/brand/app/<app_id>-<int:version>.png")
+def app_icon(app_id: str, version: int) -> ResponseReturnValue:
+    """The picture of a work app."""
+    app = db_session.get(App, app_id)
+    if app is None or app.icon is None:
+        abort(404)
+    return _kept(Response(app.icon, mimetype="image/png"))
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ from portal import clock
 from portal.credentials.base import SourceUnavailable
 from portal.extensions import current_portal, db_session
 from portal.pki import uploads
-from portal.storage import apple_business
+from portal.storage import apple_business, apple_content
 from portal.web.rules import Rules, pages
 
 blueprint = pages("operations", __name__, Rules())
@@ -26,9 +26,11 @@ class NotReady(Exception):
         self.reason = reason
 
 
-NOT_ESSENTIAL = {"credentials", "backend", "push_certificate", "apple_business"}
+NOT_ESSENTIAL = {"credentials", "backend", "push_certificate", "apple_business", "app_licenses"}
 """Without these the portal still serves: it explains the outage to people better than a proxy would."""
 RENEW_BEFORE = timedelta(days=30)
+MANY_FAILURES = 3
+"""In a row, when Apple is asked: once is nothing."""
 
 
 @blueprint.get("/healthz")
@@ -47,6 +49,7 @@ def readyz() -> ResponseReturnValue:
         "backend": _check_backend,
         "push_certificate": _check_push_certificate,
         "apple_business": _check_apple_business,
+        "app_licenses": _check_app_licenses,
         "credentials": _check_credentials,
     }
     problems = {}
@@ -120,3 +123,17 @@ def _check_apple_business() -> None:
         raise NotReady("expired" if left < timedelta() else "expires_soon")
     if known.problem:
         raise NotReady(known.problem)
+
+
+def _check_app_licenses() -> None:
+    """That licenses for work apps can be given, for another while; if they are at all."""
+    known = apple_content.known(db_session) if current_portal.gives_apps else None
+    if known is None:
+        return
+    left = known.expires - clock.now()
+    if known.problem:
+        raise NotReady(known.problem)
+    if left < RENEW_BEFORE:
+        raise NotReady("expired" if left < timedelta() else "expires_soon")
+    if known.failures > MANY_FAILURES:
+        raise NotReady(known.trouble)

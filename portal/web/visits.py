@@ -79,6 +79,7 @@ def init_app(app: Flask) -> None:
             "company": company,
             "logo": logo_of(company.logo),
             "policies_open": settings.policies.enabled,
+            "apps_open": settings.apps.enabled,
         }
 
 

@@ -154,14 +154,14 @@ def test_not_now_means_later(house):
 def test_work_data_is_removed_and_the_enrollment_is_over(house):
     invitation = house.invite()
     phone = house.enrolled(invitation)
-    phone.apps = {"com.example.mail": "Managed"}
+    phone.apps.states = {"com.example.mail": "Managed"}
     with house.portal.database.transaction() as session:
         staff = "helpdesk:test"
         management.remove_work_data(
             Cases(session, house.portal).of_device(house.device(invitation).id), "iPhone", staff
         )
     assert house.connect(phone) == ["RemoveProfile"]
-    assert phone.apps == {}
+    assert phone.apps.states == {}
     assert house.company.status(invitation) == "removed"
     assert ("device.left", "selective_wipe") in house.company.events(invitation)
     assert (count(house, invitation, "device.left"), mails(house, "left")) == (1, 1)
@@ -313,7 +313,7 @@ def test_profiles_are_installed_listed_and_removed(house):
 def test_apps_and_certificates_are_read(house):
     invitation = house.invite()
     phone = house.enrolled(invitation)
-    phone.apps = {"com.example.mail": "Managed"}
+    phone.apps.states = {"com.example.mail": "Managed"}
     with house.portal.database.transaction() as session:
         management.read(Cases(session, house.portal).of_device(house.device(invitation).id), "helpdesk:test")
     house.connect(phone)

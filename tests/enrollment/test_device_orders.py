@@ -224,7 +224,7 @@ def test_helpdesk_installs_nothing(app, company, clock, held, device, portal):
 
 
 def test_everything_is_read_again_and_shown(admin, held, device):
-    held.apps = {"com.example.mail": "Managed", "com.example.files": "Installing"}
+    held.apps.states = {"com.example.mail": "Managed", "com.example.files": "Installing"}
     admin.submit(f"/helpdesk/devices/{device.id}/read")
     assert "The device is asked when it connects next." in admin.text
     held.connect()

@@ -13,7 +13,7 @@ ANYBODY, DEVICES, EMPLOYEES, HELPDESK, ADMINS = "anybody", "devices", "employees
 PROGRAMS, SERVERS = "programs with a token", "servers that sign what they say"
 SIGNING_IN = "whoever proved the first factor, or staff"
 DECISIONS = {
-    ANYBODY: """static brand.colours brand.logo_file operations.healthz operations.readyz safari.enter
+    ANYBODY: """static brand.colours brand.logo_file brand.app_icon operations.healthz operations.readyz safari.enter
         safari.tell_browser
         safari.front_door safari.enroll safari.ticket single_sign_on.begin single_sign_on.finish single_sign_on.logo
         staff.sign_in staff.sign_out staff.outbox account.change_password account.set_password""",
@@ -21,7 +21,7 @@ DECISIONS = {
     SERVERS: "hooks.*",
     PROGRAMS: "api.*",
     EMPLOYEES: """employee.* web_view.* safari.profile safari.profile_file
-        safari.hand_over safari.finish safari.state handover.*""",
+        safari.hand_over safari.finish safari.state handover.* my.*""",
     SIGNING_IN: """staff.second_factor_page staff.passkeys_page staff.options_for_adding staff.options_for_signing_in
         staff.add_passkey staff.use_passkey staff.remove_passkey staff.confirm staff.confirm_by_passkey
         staff.sessions_page staff.end_session""",

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from portal.backends import messages
+from portal.backends import messages, sending
 from portal.backends.embedded import identity
-from portal.declarations import speaking
 from portal.enrollment.case import Case
 from portal.models import Command, Device
 from portal.plists import text
@@ -27,7 +26,7 @@ def handle(case: Case, message: dict[str, Any] | None) -> bytes:
         messages.report(case, message)
     put_off = message is not None and message["Status"] == "NotNow"
     while (command := _next(case, device, with_put_off=not put_off)) is not None and device.ended_at is None:
-        body = speaking.filled(case, command)
+        body = sending.filled(case, command)
         command.handed_at = command.handed_at or case.now
         if body is not None:
             command.status, command.sent_at = "sent", case.now

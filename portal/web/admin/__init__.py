@@ -17,6 +17,8 @@ blueprint = pages(
             "new_part": 300_000,
             "edit_part": 300_000,
             "save_policy_list": 300_000,
+            "set_behaviour": 120_000,
+            "set_app_audience": 120_000,
         },
         long_texts=True,
     ),
@@ -24,6 +26,8 @@ blueprint = pages(
 )
 
 from portal.web.admin import (  # noqa: E402  (the views register themselves on the blueprint)
+    app_licenses_page,
+    app_pages,
     apple_business_page,
     audit_trail,
     dashboard,
@@ -40,6 +44,8 @@ from portal.web.admin import (  # noqa: E402  (the views register themselves on 
 )
 
 __all__ = [
+    "app_licenses_page",
+    "app_pages",
     "apple_business_page",
     "audit_trail",
     "blueprint",

@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from portal import clock, jobs
 from portal.extensions import current_portal, db_session, transaction
 from portal.pki import uploads
-from portal.storage import apple_business, brake, policies, statistics
+from portal.storage import apple_business, apple_content, apps, brake, policies, statistics
 from portal.web import spreadsheets, visits
 from portal.web.admin import blueprint, checklist
 from portal.web.admin.settings_pages import SaveForm
@@ -22,6 +22,7 @@ def dashboard() -> ResponseReturnValue:
     highest = max([1, *(max(invited, enrolled) for _, invited, enrolled in numbers.days)])
     todo = checklist.items()
     given = policies.living(db_session) if current_portal.gives_policies else []
+    given_apps = apps.living(db_session) if current_portal.gives_apps else []
     return render_template(
         "admin/dashboard.html",
         numbers=numbers,
@@ -32,6 +33,10 @@ def dashboard() -> ResponseReturnValue:
         signer_days=_signer_days(),
         push_days=_push_days(),
         apple_days=_apple_days(),
+        content_token=apple_content.known(db_session) if current_portal.gives_apps else None,
+        apps=given_apps,
+        app_counts=apps.counts(db_session) if given_apps else {},
+        now=clock.now(),
         hold=brake.held(db_session),
         held=brake.waiting(db_session),
         enough_admins=brake.admins(db_session) >= brake.APPROVALS,
@@ -99,6 +104,10 @@ def dashboard_csv() -> ResponseReturnValue:
         counts = policies.counts(db_session)
         for policy in policies.living(db_session):
             rows += [(f"policy {policy.name}", state, count) for state, count in counts.get(policy.id, {}).items()]
+    if current_portal.gives_apps:
+        app_counts = apps.counts(db_session)
+        for app in apps.living(db_session):
+            rows += [(f"app {app.name}", state, count) for state, count in app_counts.get(app.id, {}).items()]
     rows += [("iOS", version, count) for version, count in numbers.ios]
     rows += [("language", language, count) for language, count in numbers.languages]
     return Response(

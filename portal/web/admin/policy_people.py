@@ -7,7 +7,7 @@ from sqlalchemy import select
 from portal import clock, jobs, people
 from portal.declarations import wanting
 from portal.extensions import current_portal, db_session, transaction
-from portal.models import Membership, Person
+from portal.models import Membership, Person, PolicyAudience
 from portal.people import accounts
 from portal.policies import composing
 from portal.policies.variables import Recipient
@@ -45,8 +45,9 @@ def _result(person: Person, ios: tuple[int, ...]) -> dict[str, object]:
     grants = policies.granted(db_session, person.id)
     account = accounts.of(db_session, person, settings)
     recipient = Recipient(person.email, account or "", person.username, person.name)
-    matched = policies.matched(db_session, person.id)
     names = {each.id: each.name for each in policies.living(db_session)}
+    speaking = audiences.matched(db_session, PolicyAudience, person.id)
+    matched = {policy_id: lines for policy_id, lines in speaking.items() if policy_id in names}
     return {
         "account": account,
         "grants": grants,

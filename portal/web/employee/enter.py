@@ -14,6 +14,8 @@ from portal.web.employee.steps import address_of, to_current_step
 
 LINK = "link"
 """Session key: the id of the request whose link this browser opened."""
+MY = "my"
+"""Session key: whoever signs in next wants to see their own devices, not to enroll one."""
 
 
 @safari_pages.get("/e/<token>")
@@ -26,6 +28,7 @@ def enter(token: str) -> ResponseReturnValue:
     visit = visits.current()
     if visit is not None and visit.request_id == request.id:
         return to_current_step(visit)
+    session.pop(MY, None)
     session[LINK] = request.id
     return redirect(address_of(Step.SIGN_IN), 303)
 
@@ -54,6 +57,7 @@ def enroll() -> ResponseReturnValue:
     if visit is not None and visit.request_id is not None:
         return to_current_step(visit)
     session.pop(LINK, None)
+    session.pop(MY, None)
     return redirect(address_of(Step.SIGN_IN), 303)
 
 

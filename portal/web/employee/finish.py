@@ -34,7 +34,12 @@ def shown(case: Case, way: Way) -> Page:
     facts, waiting = case.facts, journey.waiting(case.facts, case.now)
     name = "waiting" if waiting in UNDER_WAY else "enrolled" if waiting is Waiting.ENROLLED else "failed"
     account, way = case.request.managed_apple_account, Way(facts.way or way)
-    return Page(name, {"waiting": waiting, "facts": facts, "account": account, "way": way})
+    granted = case.store.granted_apps(case.request.person_id) if current_portal.gives_apps else []
+    apps = {
+        "coming": [each.app for each in granted if each.wanted],
+        "offered": any(not each.wanted for each in granted),
+    }
+    return Page(name, {"waiting": waiting, "facts": facts, "account": account, "way": way, "apps": apps})
 
 
 @safari_pages.get("/enroll/state")

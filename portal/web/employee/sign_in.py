@@ -19,7 +19,7 @@ from portal.models import Person
 from portal.web import i18n, provider_sign_out, visits
 from portal.web.employee import journey_pages
 from portal.web.employee.browsers import browser_in_words
-from portal.web.employee.enter import LINK
+from portal.web.employee.enter import LINK, MY
 from portal.web.employee.forms import SignInForm
 from portal.web.employee.steps import FORM_REFUSED, Page, address_of, to_current_step
 from portal.web.rules import EMPLOYEE, WEB_VIEW
@@ -111,6 +111,9 @@ def begin_visit(person: Person, attempt: Attempt | None, now: datetime) -> Respo
     with transaction():
         if attempt is not None:
             throttle.release(db_session, attempt)
+        if visits.area() == EMPLOYEE and session.get(MY):
+            visits.begin(EMPLOYEE, db_session.get_one(Person, person.id), None, now)
+            return redirect(url_for("my.my_devices"), 303)
         if visits.area() == WEB_VIEW:
             case, profile_id = _in_settings(db_session.get_one(Person, person.id))
             visit = visits.begin(WEB_VIEW, case.request.person, case.request.id, now)

@@ -12,6 +12,7 @@ from wtforms import StringField
 from wtforms.validators import Length
 
 from portal import clock
+from portal.apps import delivering
 from portal.declarations import speaking
 from portal.declarations.status import ACCOUNTS, Known
 from portal.enrollment import ending, management
@@ -19,7 +20,7 @@ from portal.enrollment.case import Case
 from portal.enrollment.errors import CommandForbidden, ConfirmationWrong, DeviceGone, RemovalsHeld
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Certificate, Command, DeclarativeState, Device, DevicePolicy
-from portal.storage import policies
+from portal.storage import apps, policies
 from portal.web import visits
 from portal.web.helpdesk import blueprint, device_elsewhere
 from portal.web.helpdesk.device_elsewhere import MessageForm
@@ -57,6 +58,12 @@ def read_device(device_id: str) -> ResponseReturnValue:
 def send_policies(device_id: str) -> ResponseReturnValue:
     """Send every policy again."""
     return _do(device_id, "policies", lambda case, _typed, actor: speaking.send_again(case, actor))
+
+
+@blueprint.post("/devices/<device_id>/apps/<app_id>")
+def send_app(device_id: str, app_id: str) -> ResponseReturnValue:
+    """Ask for a work app once more, whatever became of it."""
+    return _do(device_id, "app", lambda case, _typed, actor: delivering.send_again(case, app_id, actor))
 
 
 @blueprint.post("/devices/<device_id>/remove-work-data")
@@ -147,6 +154,7 @@ def _page(device_id: str, form: ConfirmForm, message: MessageForm | None = None)
         reported=_reported(device),
         accounts=_accounts(device),
         policies=policies_of(device),
+        work_apps=apps.on_device(db_session, device.id) if current_portal.gives_apps else [],
         silent=ending.silent(device, current_portal.settings, now),
         admin=visits.here().person.role == "admin",
         enrollment_profile=current_portal.settings.enrollment_profile,

@@ -1,0 +1,348 @@
+"""Work apps on one device: what it is to have is compared with what is known of it, and it is asked for the next step.
+
+License first, then the command, then how far the device is, until it is there or its owner decided. Everything here
+works on the case of a device and may be repeated at any time. Facts: Apple, "InstallApplication", "RemoveApplication",
+"ManagedApplicationList", "Settings"; in user enrollment ``PurchaseMethod`` is 1, and apps that people installed
+themselves are never taken over.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from portal.apps import behaviour, deciding, states
+from portal.apps.behaviour import NOT_IN_BACKUPS, REMOVED_WITH_ENROLLMENT
+from portal.apps.deciding import GRACE, Facts, Step
+from portal.apps.granting import Granted
+from portal.apps.seats import SeatState
+from portal.apps.states import State
+from portal.declarations.wanting import device_of, managed, version_of
+from portal.enrollment import allowed, commands, management
+from portal.enrollment.case import Case
+from portal.enrollment.errors import DeviceGone
+from portal.events import Event
+from portal.models import App, Command, DeviceApp, LicenseSeat
+from portal.policies.variables import Recipient
+
+INSTALL, REMOVE, LIST, CONFIGURE = "InstallApplication", "RemoveApplication", "ManagedApplicationList", "Settings"
+HAS_IT_ALREADY, ON_ITS_WAY = "AppAlreadyInstalled", "AppAlreadyQueued"
+"""RejectionReasons that are none: it may be there as IT's."""
+JUST_NOW = timedelta(minutes=15)
+"""An admin changed who gets an app, or its owner gave it back: then it goes without grace."""
+TOLD = {
+    State.MANAGED: Event.APP_INSTALLED,
+    State.USER_INSTALLED: Event.APP_OWN,
+    State.USER_REJECTED: Event.APP_DECLINED,
+    State.MANAGEMENT_REJECTED: Event.APP_DECLINED,
+    State.MANAGED_BUT_UNINSTALLED: Event.APP_DECLINED,
+}
+"""Ends that the trail tells of."""
+
+
+def settle(case: Case) -> None:
+    """Have ``case.device`` get what its owner is to have, step by step; nothing for who may not work here any more."""
+    device = device_of(case)
+    if not managed(device) or case.request.person.disabled_at is not None:
+        return
+    rows = {each.app_id: each for each in case.store.device_apps(device)}
+    granted = {each.app.id: each for each in case.store.granted_apps(case.request.person_id)} if _open(case) else {}
+    wanted = {app_id: each for app_id, each in granted.items() if each.wanted}
+    if not rows and not wanted:
+        return
+    for app_id in wanted.keys() - rows.keys():
+        rows[app_id] = _new(case, wanted[app_id])
+    apps = case.store.apps(set(rows))
+    seats = _seats(case, rows, apps)
+    for app_id, row in rows.items():
+        _note_wish(case, row, app_id in wanted, apps[app_id], gave_back=app_id in granted)
+        _go_on(case, row, apps[app_id], seats)
+
+
+def _open(case: Case) -> bool:
+    return case.settings.apps.enabled
+
+
+def _new(case: Case, granted: Granted) -> DeviceApp:
+    row = DeviceApp(
+        device_id=device_of(case).id,
+        app_id=granted.app.id,
+        wanted=True,
+        state=State.LICENSE.value,
+        at=case.now,
+        tries=0,
+    )
+    case.store.add(row)
+    return row
+
+
+def _seats(case: Case, rows: Mapping[str, DeviceApp], apps: Mapping[str, App]) -> Mapping[str, LicenseSeat]:
+    """The licenses of the device's owner, by adam id; whose they are is noted."""
+    account = case.request.managed_apple_account
+    licensed = [row for app_id, row in rows.items() if apps[app_id].adam_id is not None]
+    if account is None or not licensed:
+        return {}
+    user_id = case.store.license_user(account, case.request.person_id)
+    if any(row.license_user_id is None for row in licensed):
+        for row in licensed:
+            row.license_user_id = row.license_user_id or user_id
+        case.store.licenses_due(user_id)
+    return {each.adam_id: each for each in case.store.seats_of(user_id)}
+
+
+def _note_wish(case: Case, row: DeviceApp, wanted: bool, app: App, *, gave_back: bool) -> None:
+    if wanted == row.wanted:
+        return
+    row.wanted, row.tries = wanted, 0
+    at_once = gave_back or not _open(case) or case.now - app.changed_at < JUST_NOW
+    row.next_at = case.now if wanted or at_once else case.now + GRACE
+
+
+def _go_on(case: Case, row: DeviceApp, app: App, seats: Mapping[str, LicenseSeat]) -> None:
+    seat = seats.get(app.adam_id or "")
+    facts = Facts(
+        state=State(row.state),
+        wanted=row.wanted,
+        asked=any(each.app_id == row.app_id for each in case.store.open_commands(device_of(case))),
+        licensed=app.adam_id is None or (seat is not None and seat.state == SeatState.HELD),
+        hopeless=seat is not None and seat.state == SeatState.FAILED,
+        fits=version_of(device_of(case).os_version) >= version_of(app.minimum_ios),
+        current=row.version == app.version,
+        due=row.next_at is not None and row.next_at <= case.now,
+        tries=row.tries,
+    )
+    step = deciding.next_step(facts)
+    if facts.due:
+        row.next_at = None  # its time came; what is done sets the next one
+    if step is Step.GET_LICENSE:
+        _became(case, row, State.LICENSE)
+    elif step is Step.NO_LICENSE:
+        _became(case, row, State.NO_LICENSE, seat.reason if seat is not None else None)
+    elif step is Step.TOO_OLD:
+        _became(case, row, State.TOO_OLD, app.minimum_ios)
+    elif step in (Step.INSTALL, Step.CONFIGURE, Step.REMOVE):
+        _ask_for(case, row, app, step)
+    elif step is Step.ASK:
+        _ask_how_far(case, row, app)
+    elif step is Step.FORGET:
+        case.store.remove(row)
+        _licenses_due(case, row)
+
+
+def _ask_for(case: Case, row: DeviceApp, app: App, step: Step) -> None:
+    device, told = device_of(case), {"app": app.name}
+    if step is Step.REMOVE:
+        row.tries += 1
+        _became(case, row, State.REMOVING)
+        commands.order_for_app(case, device, {"RequestType": REMOVE, "Identifier": app.bundle_id}, row.app_id)
+        case.record(Event.APP_REMOVAL, detail=told)
+        return
+    if step is Step.INSTALL:
+        row.tries += 1
+        _became(case, row, State.WAITING)
+        case.record(Event.APP_ASKED, detail=told)
+    row.next_at = None
+    kind = INSTALL if step is Step.INSTALL else CONFIGURE
+    commands.order_for_app(case, device, {"RequestType": kind}, row.app_id)
+
+
+def _ask_how_far(case: Case, row: DeviceApp, app: App) -> None:
+    """One question for all that are under way; a device that did not answer it yet is not asked twice."""
+    device = device_of(case)
+    row.next_at = deciding.look_at(row.at, case.now)
+    asked = [commands.keys_of(each).get("Identifiers") for each in commands.waiting(case, device, LIST)]
+    if not any(each is None or app.bundle_id in each for each in asked):
+        commands.order(case, device, commands.Order(LIST, {"Identifiers": [app.bundle_id]}))
+
+
+def _licenses_due(case: Case, row: DeviceApp) -> None:
+    if row.license_user_id is not None:
+        case.store.licenses_due(row.license_user_id)
+
+
+def _became(case: Case, row: DeviceApp, state: State, reason: str | None = None, *, app: App | None = None) -> None:
+    if (row.state, row.reason) == (state.value, reason):
+        return
+    changed = row.state != state.value
+    if (State(row.state) in states.WITHOUT_LICENSE) != (state in states.WITHOUT_LICENSE):
+        _licenses_due(case, row)
+    row.state, row.reason, row.next_at = state.value, reason, None
+    if changed:
+        row.at = case.now
+    if state in TOLD and changed and app is not None:
+        case.record(TOLD[state], detail={"app": app.name})
+
+
+# --- a command as it is sent ---------------------------------------------------------------------------------------
+
+
+def filled(case: Case, command: Command) -> bytes | None:
+    """A command about an app as it is sent: configured as it is now. None if it is not wanted any more."""
+    row = _row_of(case, command)
+    if row is None:
+        return None
+    if row.wanted == (command.request_type == REMOVE):
+        row.next_at = case.now
+        return None
+    if command.request_type == REMOVE:
+        return command.payload
+    app = case.store.apps({row.app_id})[row.app_id]
+    held = behaviour.read(case.vault.open(app.behaviour_sealed))
+    recipient, request = case.request.person, case.request
+    who = Recipient(recipient.email, request.managed_apple_account or "", recipient.username, recipient.name)
+    configuration = {"Configuration": held.configured_for(who)} if held.configuration else {}
+    attributes = {"Attributes": found} if (found := held.attributes()) else {}
+    row.version = app.version
+    if command.request_type == INSTALL:
+        keys: dict[str, Any] = {"ManagementFlags": REMOVED_WITH_ENROLLMENT | NOT_IN_BACKUPS}
+        keys |= {"iTunesStoreID": int(app.adam_id), "Options": {"PurchaseMethod": 1}} if app.adam_id else {}
+        keys |= {"ManifestURL": app.manifest_url} if app.manifest_url else {}
+        keys |= configuration | attributes
+    else:  # what is left out is taken away
+        named = {"Identifier": app.bundle_id}
+        items = ("ApplicationConfiguration", configuration), ("ApplicationAttributes", attributes)
+        keys = {"Settings": [{"Item": item, **named, **its} for item, its in items]}
+    return commands.with_keys(command, allowed.command(command.request_type, keys))
+
+
+# --- what the device says ------------------------------------------------------------------------------------------
+
+
+def answered(case: Case, command: Command, message: Mapping[str, Any]) -> None:
+    """``case.device`` answered a command about an app."""
+    row = _row_of(case, command)
+    if row is None or command.status == "not_now":
+        return
+    app = case.store.apps({row.app_id})[row.app_id]
+    done = command.status == "acknowledged"
+    if command.request_type == REMOVE:
+        _removal_answered(case, row, app, done)
+    elif command.request_type == INSTALL:
+        rejection = str(message.get("RejectionReason") or "")
+        if rejection == HAS_IT_ALREADY:
+            _soon(case, row, State.UNKNOWN)
+        elif rejection == ON_ITS_WAY:
+            _soon(case, row, State.QUEUED)
+        elif rejection or not done:
+            _failed(case, row, app, rejection[:60] or _code(command))
+        else:
+            _take(case, row, app, message.get("State", State.QUEUED))
+    elif not done:
+        row.reason = _code(command)
+    settle(case)
+
+
+def listed(case: Case, command: Command, told: Mapping[str, Any]) -> None:
+    """``case.device`` told how far its apps are: all of them, or those that were asked for."""
+    rows = case.store.device_apps(device_of(case))
+    apps = case.store.apps({each.app_id for each in rows})
+    asked = commands.keys_of(command).get("Identifiers")
+    for row in rows:
+        app = apps[row.app_id]
+        entry = told.get(app.bundle_id)
+        if isinstance(entry, dict):
+            _take(case, row, app, entry.get("Status"))
+        elif (asked is None or app.bundle_id in asked) and row.wanted:
+            _missing(case, row, app)
+    settle(case)
+
+
+def ours(case: Case, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a list of apps is about those that IT gives; never of anything that people installed themselves."""
+    rows = case.store.device_apps(device_of(case))
+    known = {each.bundle_id for each in case.store.apps({each.app_id for each in rows}).values()}
+    return {name: entry for name, entry in told.items() if name in known}
+
+
+def reported(case: Case, changed: set[str]) -> None:
+    """``case.device`` said by itself that something about these apps changed: it is asked about them now."""
+    rows = case.store.device_apps(device_of(case))
+    apps = case.store.apps({each.app_id for each in rows})
+    for row in rows:
+        if apps[row.app_id].bundle_id in changed and State(row.state) not in states.NEVER_THERE:
+            row.next_at = case.now
+    settle(case)
+
+
+def lost(case: Case, command: Command) -> None:
+    """The answer to a command about an app never came: what is missing is asked again."""
+    row = _row_of(case, command)
+    if row is not None:
+        row.next_at = case.now
+        settle(case)
+
+
+def begins_anew(case: Case) -> None:
+    """``case.device`` begins anew: nothing is on it."""
+    for row in case.store.device_apps(device_of(case)):
+        row.state, row.reason, row.tries, row.next_at, row.version = State.LICENSE.value, None, 0, case.now, None
+        row.at = case.now
+
+
+def send_again(case: Case, app_id: str, actor: str) -> None:
+    """Ask for an app once more, whatever its owner decided, or failed. Raises DeviceGone."""
+    device = management.managed(case)
+    row = next((each for each in case.store.device_apps(device) if each.app_id == app_id), None)
+    if row is None or not managed(device):
+        raise DeviceGone
+    app = case.store.apps({app_id})[app_id]
+    case.record(Event.APP_AGAIN, actor=actor, detail={"app": app.name})
+    if State(row.state) is State.MANAGED:
+        row.version = None
+    elif not any(each.app_id == app_id for each in case.store.open_commands(device)):
+        row.tries = 0
+        _became(case, row, State.LICENSE)
+    settle(case)
+
+
+def _row_of(case: Case, command: Command) -> DeviceApp | None:
+    return next((each for each in case.store.device_apps(device_of(case)) if each.app_id == command.app_id), None)
+
+
+def _take(case: Case, row: DeviceApp, app: App, value: object) -> None:
+    """A state as the device tells it: those that it tells once are kept now."""
+    state = states.told(value)
+    if not row.wanted or (State(row.state) in (State.LICENSE, State.NO_LICENSE) and state not in states.ENDS):
+        return
+    if state is State.FAILED:
+        _failed(case, row, app, "")
+    elif state in states.UNDER_WAY:
+        _soon(case, row, state)
+    else:
+        row.tries = 0
+        _became(case, row, state, app=app)
+
+
+def _soon(case: Case, row: DeviceApp, state: State) -> None:
+    _became(case, row, state)
+    row.next_at = deciding.look_at(row.at, case.now)
+
+
+def _failed(case: Case, row: DeviceApp, app: App, reason: str) -> None:
+    _became(case, row, State.FAILED, reason or None)
+    row.next_at = deciding.retry_at(row.tries, case.now)
+    if row.next_at is None:
+        case.record(Event.APP_FAILED, detail={"app": app.name, "code": reason})
+
+
+def _missing(case: Case, row: DeviceApp, app: App) -> None:
+    """It is not on the list: its owner deleted it, or it never came."""
+    state = State(row.state)
+    if state in states.THERE:
+        _became(case, row, State.MANAGED_BUT_UNINSTALLED, app=app)
+    elif state is State.UNKNOWN:  # there, but not IT's: it was said to be installed already
+        _became(case, row, State.USER_INSTALLED, app=app)
+    elif state in states.UNDER_WAY:
+        _failed(case, row, app, "not_listed")
+
+
+def _removal_answered(case: Case, row: DeviceApp, app: App, done: bool) -> None:
+    if done or row.tries > len(deciding.RETRIES):
+        case.record(Event.APP_REMOVED, detail={"app": app.name})
+        _became(case, row, State.LICENSE)  # nothing of it is there: it is forgotten, or wanted again
+    else:
+        row.next_at = deciding.retry_at(row.tries, case.now)
+
+
+def _code(command: Command) -> str:
+    first = (command.errors or [{}])[0]
+    return f"{first.get('ErrorDomain', '')} {first.get('ErrorCode', '')}".strip()[:120] or command.status

@@ -1,0 +1,65 @@
+"""Work apps on the command line: the content token, and apps of the catalogue."""
+
+from pathlib import Path
+
+import click
+from flask.cli import AppGroup
+
+from portal import clock, jobs
+from portal.apps_and_books.client import ClaimedElsewhere, OtherLocation, Refused, Unavailable
+from portal.apps_and_books.content_token import ContentTokenRefused
+from portal.apps_and_books.store import NotFound
+from portal.cli.common import fail
+from portal.events import Actor
+from portal.extensions import current_portal
+from portal.storage import app_intake, apps
+from portal.storage.apps import OFFERED, Known, Origin, TooMany
+from portal.storage.audiences import EVERYBODY, IN, Line
+
+group = AppGroup("apps", help="Work apps.")
+
+
+@group.command("token", with_appcontext=True)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--take-over", is_flag=True, help="Also if another server uses the location.")
+def upload_token(file: Path, take_over: bool) -> None:
+    """Use the content token in FILE, as it was downloaded from Apple Business."""
+    try:
+        app_intake.take_token(
+            current_portal.database, current_portal, file.read_bytes(), Actor.COMMAND, take_over=take_over
+        )
+    except ContentTokenRefused as refused:
+        fail(f"Not usable: {refused.code}")
+    except ClaimedElsewhere as elsewhere:
+        fail(f"Another server uses the location: {elsewhere.claim.name}")
+    except OtherLocation:
+        fail("The token is for another location than the one in use.")
+    except (Unavailable, Refused) as problem:
+        fail(f"Apple does not take it: {problem}")
+    click.echo("The token is in use.")
+
+
+@group.command("add", with_appcontext=True)
+@click.option("--store", "adam_id", help="Its App Store id.")
+@click.option("--manifest", "manifest_url", help="The https address of an in-house app's manifest.")
+@click.option("--everybody", is_flag=True, help="Everybody gets it.")
+@click.option("--offer", is_flag=True, help="Everybody may take it.")
+def add_app(adam_id: str | None, manifest_url: str | None, everybody: bool, offer: bool) -> None:
+    """Take an app into the catalogue; prints its id."""
+    if bool(adam_id) == bool(manifest_url):
+        fail("Say one of --store and --manifest.")
+    try:
+        app_id = app_intake.add(current_portal.database, current_portal, Origin(adam_id, manifest_url), Actor.COMMAND)
+    except NotFound as unknown:
+        fail(f"Nothing is known of it: {unknown.code}")
+    except Known:
+        fail("It is in the catalogue already.")
+    except TooMany:
+        fail("The catalogue is full.")
+    lines = [Line(side, EVERYBODY) for side, wanted in ((IN, everybody), (OFFERED, offer)) if wanted]
+    with current_portal.database.transaction() as session:
+        app = apps.locked(session, app_id)
+        if app is not None:
+            apps.set_audience(session, app, lines, Actor.COMMAND, clock.now())
+    jobs.nudge(current_portal.settings, jobs.POLICIES)
+    click.echo(app_id)

@@ -1,0 +1,131 @@
+"""The worker's part of work apps: whose devices are to have others than they were told is found for all at once.
+
+Finding it reads managed devices in pages and marks those that changed; each is then told in its own case. Who dies in
+between goes on where it stopped.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.orm import Session
+
+from portal.apps import delivering
+from portal.database import Database, lock_name
+from portal.models import App, AppAudience, AppChoice, Device, DeviceApp, EnrollmentRequest, LicenseSeat, PortalState
+from portal.settings import Settings
+from portal.storage import audiences
+from portal.storage.apps import OFFERED
+from portal.storage.audiences import IN, OUT, Sides
+from portal.storage.cases import Cases, Services
+
+PLANNED = "apps_planned"
+"""Where it is kept for which apps all devices were compared last; there as long as anything was ever given."""
+PAGE = 1000
+TOLD_AT_A_TIME = 100
+MOST_TOLD = 1000
+
+
+def is_open(session: Session, settings: Settings) -> bool:
+    """Whether there is anything to do: the room is open, or what it gave is still to be taken back."""
+    if settings.apps.enabled:
+        return True
+    if session.get(PortalState, PLANNED) is None:
+        return False
+    left = select(DeviceApp.app_id).join(Device, Device.id == DeviceApp.device_id).where(Device.ended_at.is_(None))
+    return session.scalar(left.limit(1)) is not None or session.scalar(select(LicenseSeat.user_id).limit(1)) is not None
+
+
+def plan(database: Database, settings: Settings, now: datetime) -> int:
+    """Mark every device that is to have other apps than it was told of; how many were. Nothing if nothing changed."""
+    with database.session() as session:
+        wanted, state = _fingerprint(session, settings), session.get(PortalState, PLANNED)
+        if state is not None and state.value == wanted:
+            return 0
+    count, after = 0, ""
+    while True:
+        with database.transaction() as session:
+            rows = _page(session, after)
+            if not rows:
+                break
+            after = rows[-1].id
+            changed = list(_changed(session, settings, rows))
+            audiences.mark_devices(session, changed, now)
+            count += len(changed)
+    with database.transaction() as session:
+        lock_name(session, PLANNED)
+        kept = session.get(PortalState, PLANNED) or PortalState(name=PLANNED)
+        kept.value = wanted
+        session.add(kept)
+    return count
+
+
+def tell(database: Database, services: Services, now: datetime) -> int:
+    """Go on with the apps that are due on some device; how many devices there were."""
+    told = 0
+    while told < MOST_TOLD:
+        with database.transaction() as session:
+            query = select(DeviceApp.device_id).join(Device, Device.id == DeviceApp.device_id)
+            query = query.where(DeviceApp.next_at <= now, *_MANAGED).distinct().limit(TOLD_AT_A_TIME)
+            found = list(Cases(session, services, now).of_devices(query))
+            for case in found:
+                delivering.settle(case)
+        told += len(found)
+        if len(found) < TOLD_AT_A_TIME:
+            break
+    return told
+
+
+def next_due(session: Session) -> datetime | None:
+    """When the next of them is due."""
+    due = select(func.min(DeviceApp.next_at)).join(Device, Device.id == DeviceApp.device_id)
+    return session.scalar(due.where(*_MANAGED))
+
+
+_MANAGED = (Device.enrolled_at.is_not(None), Device.ended_at.is_(None), Device.server.is_(None))
+
+
+def _fingerprint(session: Session, settings: Settings) -> str:
+    rows = session.execute(select(App.id, App.changed_at).order_by(App.id)).all() if settings.apps.enabled else []
+    told = [settings.apps.enabled, [[row[0], row[1].isoformat()] for row in rows]]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _page(session: Session, after: str) -> Sequence[Row[Any]]:
+    query = (
+        select(Device.id, EnrollmentRequest.person_id)
+        .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
+        .where(Device.id > after, *_MANAGED, Device.leaving_at.is_(None))
+        .order_by(Device.id)
+        .limit(PAGE)
+    )
+    found: Sequence[Row[Any]] = session.execute(query).all()  # type: ignore[assignment]
+    return found
+
+
+def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]]) -> Iterator[str]:
+    """The ids of those devices whose apps, or how these behave, are not what is wanted."""
+    query = select(App.id, App.version).where(App.archived_at.is_(None))
+    versions: dict[str, int] = {row[0]: row[1] for row in session.execute(query)} if settings.apps.enabled else {}
+    people = {row.person_id for row in rows}
+    sides = Sides(session, AppAudience, list(versions), people)
+    chosen = set(session.execute(select(AppChoice.person_id, AppChoice.app_id).where(AppChoice.person_id.in_(people))))
+    known: dict[str, dict[str, int | None]] = {}
+    of_page = select(DeviceApp).where(DeviceApp.device_id.in_([row.id for row in rows]))
+    for each in session.scalars(of_page):
+        known.setdefault(each.device_id, {})[each.app_id] = each.version if each.wanted else -1
+    for row in rows:
+        wanted = set()
+        for app_id in versions:
+            theirs = sides.of(app_id, row.person_id)
+            takes = OFFERED in theirs and (row.person_id, app_id) in chosen
+            if OUT not in theirs and (IN in theirs or takes):
+                wanted.add(app_id)
+        has = known.get(row.id, {})
+        if wanted != {app_id for app_id, version in has.items() if version != -1} or any(
+            has[app_id] not in (None, versions[app_id]) for app_id in wanted
+        ):
+            yield row.id

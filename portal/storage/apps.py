@@ -1,0 +1,218 @@
+"""Work apps as they are kept: the catalogue, who gets which, and what became of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session, defer
+
+from portal import audit
+from portal.apps import behaviour
+from portal.apps.behaviour import Behaviour
+from portal.apps.granting import Granted
+from portal.apps_and_books.store import Described
+from portal.database import lock_name
+from portal.events import Event
+from portal.models import App, AppAudience, AppChoice, AppLicense, Device, DeviceApp
+from portal.storage import audiences
+from portal.storage.audiences import IN, OUT, Line
+from portal.vault import Vault
+
+OFFERED = "offered"
+"""The side of who may take an app."""
+SIDES = (IN, OFFERED, OUT)
+MOST_APPS = 500
+
+
+class Known(Exception):
+    """The app is in the catalogue already."""
+
+
+class TooMany(Exception):
+    """The catalogue is full."""
+
+
+def living(session: Session) -> list[App]:
+    """Every app of the catalogue, by name, without icons."""
+    query = select(App).where(App.archived_at.is_(None)).options(defer(App.icon), defer(App.behaviour_sealed))
+    return sorted(session.scalars(query), key=lambda each: each.name.casefold())
+
+
+def find(session: Session, app_id: str) -> App | None:
+    """An app of the catalogue, to look at."""
+    found = session.get(App, app_id)
+    return found if found is not None and found.archived_at is None else None
+
+
+def locked(session: Session, app_id: str) -> App | None:
+    """The same, locked until the transaction ends, to change it."""
+    query = select(App).where(App.id == app_id, App.archived_at.is_(None))
+    return session.scalar(query.with_for_update().execution_options(populate_existing=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an app comes from: one of both."""
+
+    adam_id: str | None = None
+    manifest_url: str | None = None
+
+
+def add(
+    session: Session, vault: Vault, origin: Origin, described: Described, icon: bytes | None, actor: str, now: datetime
+) -> App:
+    """Take an app into the catalogue, for nobody yet. Raises Known, TooMany."""
+    lock_name(session, "catalogue of apps")
+    apps = living(session)
+    if any(each.bundle_id.casefold() == described.bundle_id.casefold() for each in apps):
+        raise Known
+    if len(apps) >= MOST_APPS:
+        raise TooMany
+    made = App(
+        adam_id=origin.adam_id,
+        manifest_url=origin.manifest_url,
+        bundle_id=described.bundle_id,
+        name=described.name[:200],
+        minimum_ios=described.minimum_ios,
+        icon=icon,
+        icon_at=_seconds(icon, now),
+        behaviour_sealed=vault.seal(Behaviour().written()),
+        version=1,
+        created_at=now,
+        changed_at=now,
+    )
+    session.add(made)
+    session.flush()
+    _record(session, made, Event.APP_ADDED, actor, now)
+    return made
+
+
+def describe(app: App, described: Described, icon: bytes | None, now: datetime) -> None:
+    """What the store says of it now; its identifier never changes."""
+    app.name, app.minimum_ios, app.changed_at = described.name[:200], described.minimum_ios, now
+    if icon:
+        app.icon, app.icon_at = icon, _seconds(icon, now)
+
+
+def _seconds(icon: bytes | None, now: datetime) -> int | None:
+    return int(now.timestamp()) if icon else None
+
+
+def behaviour_of(vault: Vault, app: App) -> Behaviour:
+    """How it behaves. Raises VaultError."""
+    return behaviour.read(vault.open(app.behaviour_sealed))
+
+
+def set_behaviour(session: Session, vault: Vault, app: App, wanted: Behaviour, actor: str, now: datetime) -> bool:
+    """Let it behave so on every device; whether that is new."""
+    before = behaviour_of(vault, app)
+    if before == wanted:
+        return False
+    app.behaviour_sealed, app.version, app.changed_at = vault.seal(wanted.written()), app.version + 1, now
+    changed = [name for name in Behaviour.__slots__ if getattr(before, name) != getattr(wanted, name)]
+    _record(session, app, Event.APP_CHANGED, actor, now, changed=changed)
+    return True
+
+
+def archive(session: Session, app: App, actor: str, now: datetime) -> None:
+    """Take it from everybody, for good."""
+    app.archived_at = app.changed_at = now
+    _record(session, app, Event.APP_ENDED, actor, now)
+
+
+def audience(session: Session, app_id: str) -> list[Line]:
+    """Who gets it."""
+    return audiences.of(session, AppAudience, app_id)
+
+
+def set_audience(session: Session, app: App, lines: Iterable[Line], actor: str, now: datetime) -> None:
+    """Let exactly these get it."""
+    changed = audiences.save(session, AppAudience, app.id, lines)
+    if changed is not None:
+        app.changed_at = now
+        _record(session, app, Event.APP_AUDIENCE, actor, now, **changed)
+
+
+def _record(session: Session, app: App, event: Event, actor: str, now: datetime, **detail: Any) -> None:
+    told = {"app": app.id, "name": app.name, **detail}
+    audit.record(session, audit.SETTINGS, event, now, actor=actor, detail=told)
+
+
+# --- what a person gets ----------------------------------------------------------------------------------------------
+
+
+def granted(session: Session, person_id: str) -> list[Granted]:
+    """The apps that somebody gets or may take, by name."""
+    query = (
+        select(App, AppAudience.side)
+        .join(AppAudience, AppAudience.owner_id == App.id)
+        .where(App.archived_at.is_(None), audiences.speaks_of_person(AppAudience))
+        .options(defer(App.icon), defer(App.behaviour_sealed))
+    )
+    sides: dict[str, tuple[App, set[str]]] = {}
+    for app, side in session.execute(query, {"person": person_id}):
+        sides.setdefault(app.id, (app, set()))[1].add(side)
+    chosen = set(session.scalars(select(AppChoice.app_id).where(AppChoice.person_id == person_id))) if sides else set()
+    found = [
+        Granted(app, IN in theirs, OFFERED in theirs and app.id in chosen)
+        for app, theirs in sides.values()
+        if OUT not in theirs
+    ]
+    return sorted(found, key=lambda each: (each.app.name.casefold(), each.app.id))
+
+
+def choose(session: Session, person_id: str, app_id: str, taken: bool, now: datetime) -> bool:
+    """Somebody takes an app that they are offered, or gives it back; whether it is theirs to say."""
+    theirs = next((each for each in granted(session, person_id) if each.app.id == app_id), None)
+    if theirs is None or theirs.by_itself:
+        return False
+    known = session.get(AppChoice, (person_id, app_id))
+    if taken and known is None:
+        session.add(AppChoice(person_id=person_id, app_id=app_id, at=now))
+    elif not taken and known is not None:
+        session.delete(known)
+    session.flush()
+    audiences.mark(session, person_id, now)
+    return True
+
+
+# --- what became of them ---------------------------------------------------------------------------------------------
+
+
+def on_device(session: Session, device_id: str) -> list[tuple[App, DeviceApp]]:
+    """Where each app is on a device, by the app's name."""
+    query = select(App, DeviceApp).join(DeviceApp, DeviceApp.app_id == App.id).options(defer(App.icon))
+    rows = session.execute(query.where(DeviceApp.device_id == device_id).order_by(App.name))
+    return [(row[0], row[1]) for row in rows]
+
+
+def counts(session: Session) -> dict[str, dict[str, int]]:
+    """By app: on how many managed devices it is in which state."""
+    query = (
+        select(DeviceApp.app_id, DeviceApp.state, func.count())
+        .join(Device, Device.id == DeviceApp.device_id)
+        .where(Device.ended_at.is_(None))
+        .group_by(DeviceApp.app_id, DeviceApp.state)
+    )
+    found: dict[str, dict[str, int]] = {}
+    for app_id, state, count in session.execute(query):
+        found.setdefault(app_id, {})[state] = count
+    return found
+
+
+def licenses(session: Session) -> dict[str, AppLicense]:
+    """By adam id: the licenses that the location has for it; of the usual quality, if there are several."""
+    rows = session.scalars(select(AppLicense).order_by(AppLicense.pricing))
+    return {each.adam_id: each for each in rows}
+
+
+def look_again(session: Session, device_ids: Sequence[str], now: datetime) -> None:
+    """Have what is known of the apps on these devices compared with what is wanted."""
+    session.execute(update(DeviceApp).where(DeviceApp.device_id.in_(device_ids)).values(next_at=now))
+
+
+def forget_device(session: Session, device_id: str) -> None:
+    """Nothing is known of apps on a device any more: it begins anew."""
+    session.execute(delete(DeviceApp).where(DeviceApp.device_id == device_id))

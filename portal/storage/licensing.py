@@ -1,0 +1,262 @@
+"""Who needs which license is compared with who has which; and what becomes of each, in the caller's transaction."""
+
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from portal.apps import states
+from portal.apps.seats import Kind, SeatState, UserState
+from portal.apps_and_books import answers
+from portal.apps_and_books.answers import STANDARD, Event, Failure
+from portal.models import App, AppLicense, Device, DeviceApp, LicenseRequest, LicenseSeat, LicenseUser, new_id
+from portal.storage import apple_content
+from portal.vault import Vault
+
+DECIDED_AT_A_TIME = 500
+"""Users whose needs are looked at in one transaction."""
+LEASE = timedelta(minutes=2)
+"""After that a request of which nobody knows whether Apple heard of it is looked into."""
+POLLS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 30, 60, 120))
+"""How long an event is left alone before it is asked about again; the last one again and again."""
+TRY_AGAIN = tuple(timedelta(hours=hours) for hours in (1, 4, 24))
+"""When what Apple refused is asked again; the last one again and again."""
+LOOK_ANYWAY = timedelta(days=1)
+NO_LICENSES, NOT_USABLE, NOT_KNOWN = "no_licenses", "not_usable", "account_refused"
+"""Reasons of the portal's own; Apple's are its error numbers."""
+_OPEN = (SeatState.ASKED.value, SeatState.RETURNING.value)
+
+log = logging.getLogger("portal.licensing")
+
+
+def user_of(session: Session, vault: Vault, account: str, person_id: str, now: datetime) -> str:
+    """Who a Managed Apple Account is among those who get licenses; made with an opaque id if it is new."""
+    known = session.scalar(select(LicenseUser.id).where(LicenseUser.account == account))
+    if known is not None:
+        return known
+    made = LicenseUser(
+        id=new_id(),
+        person_id=person_id,
+        account=account,
+        client_id_sealed=vault.seal(str(uuid.uuid4()).encode()),
+        state=UserState.NEW.value,
+        tries=0,
+        next_at=now,
+    )
+    session.add(made)
+    session.flush()
+    return made.id
+
+
+def mark(session: Session, user_id: str, now: datetime) -> None:
+    """What somebody needs may be something else now."""
+    session.execute(update(LicenseUser).where(LicenseUser.id == user_id).values(due_at=now))
+
+
+def next_due(session: Session) -> datetime | None:
+    """When there is something to do again, if Apple can be asked at all."""
+    told = apple_content.known(session)
+    if told is None or told.problem:
+        return None
+    has_seat = select(LicenseSeat.user_id).where(LicenseSeat.user_id == LicenseUser.id).exists()
+    to_create = LicenseUser.state.in_((UserState.NEW.value, UserState.FAILED.value))
+    to_ask = LicenseSeat.state.in_((SeatState.WANTED.value, SeatState.UNWANTED.value))
+    seat_due = select(func.min(LicenseSeat.next_at)).join(LicenseUser, LicenseUser.id == LicenseSeat.user_id)
+    times = [
+        session.scalar(select(func.min(LicenseRequest.next_at))),
+        session.scalar(select(func.min(LicenseUser.due_at))),
+        session.scalar(select(func.min(LicenseUser.next_at)).where(to_create, has_seat)),
+        session.scalar(seat_due.where(to_ask, LicenseUser.state == UserState.KNOWN)),
+    ]
+    due = min((each for each in times if each is not None), default=None)
+    return max(due, told.rests) if due is not None and told.rests is not None else due
+
+
+# --- who needs what ------------------------------------------------------------------------------------------------
+
+
+def decide(session: Session, now: datetime) -> int:
+    """Compare what some users need with what they have; how many were looked at."""
+    query = select(LicenseUser).where(LicenseUser.due_at <= now).order_by(LicenseUser.id).limit(DECIDED_AT_A_TIME)
+    users = session.scalars(query.with_for_update(skip_locked=True)).all()
+    if not users:
+        return 0
+    ids = [each.id for each in users]
+    needed = _needed(session, ids)
+    held: dict[str, dict[str, LicenseSeat]] = {}
+    for seat in session.scalars(select(LicenseSeat).where(LicenseSeat.user_id.in_(ids))):
+        held.setdefault(seat.user_id, {})[seat.adam_id] = seat
+    new = []
+    for user in users:
+        theirs, wanted = held.get(user.id, {}), needed.get(user.id, set())
+        for adam_id in sorted(wanted - theirs.keys()):
+            new.append({"user_id": user.id, "adam_id": adam_id, "pricing": STANDARD, "at": now, "tries": 0,
+                        "state": SeatState.WANTED.value, "next_at": now})  # fmt: skip
+        for adam_id, seat in theirs.items():
+            _decide(session, seat, adam_id in wanted, now)
+        user.due_at = None
+    if new:
+        session.execute(insert(LicenseSeat), new)
+    return len(users)
+
+
+def _decide(session: Session, seat: LicenseSeat, needed: bool, now: datetime) -> None:
+    if needed and seat.state == SeatState.UNWANTED:
+        seat.state, seat.at, seat.next_at = SeatState.HELD.value, now, None
+    elif not needed and seat.state == SeatState.HELD:
+        seat.state, seat.at, seat.next_at, seat.tries = SeatState.UNWANTED.value, now, now, 0
+    elif not needed and seat.state in (SeatState.WANTED, SeatState.FAILED):
+        session.delete(seat)
+
+
+def _needed(session: Session, ids: Sequence[str]) -> dict[str, set[str]]:
+    """By user: the apps for which a managed device of theirs needs a license."""
+    query = (
+        select(DeviceApp.license_user_id, App.adam_id)
+        .join(App, App.id == DeviceApp.app_id)
+        .join(Device, Device.id == DeviceApp.device_id)
+        .where(DeviceApp.license_user_id.in_(ids), App.adam_id.is_not(None), Device.ended_at.is_(None))
+        .where(DeviceApp.state.not_in([each.value for each in states.WITHOUT_LICENSE]))
+    )
+    found: dict[str, set[str]] = {}
+    for user_id, adam_id in session.execute(query):
+        found.setdefault(str(user_id), set()).add(str(adam_id))
+    return found
+
+
+# --- steps of a round ----------------------------------------------------------------------------------------------
+
+
+def keep_assets(session: Session, found: Iterable[answers.Asset], now: datetime) -> None:
+    """The licenses that there are, as Apple says. Who failed for want of one is tried again where there are some."""
+    known = {(each.adam_id, each.pricing): each for each in session.scalars(select(AppLicense))}
+    for asset in found:
+        row = known.pop((asset.adam_id, asset.pricing), None) or AppLicense(
+            adam_id=asset.adam_id, pricing=asset.pricing
+        )
+        row.total, row.available, row.assigned = asset.total, asset.available, asset.assigned
+        row.usable, row.seen_at = asset.is_app and asset.for_iphone and asset.revocable, now
+        session.add(row)
+    for row in known.values():
+        session.delete(row)
+    session.flush()
+    there = select(AppLicense.adam_id).where(AppLicense.available > 0, AppLicense.usable)
+    hopeful = (LicenseSeat.state == SeatState.FAILED, LicenseSeat.adam_id.in_(there))
+    lacked = LicenseSeat.reason.in_((NO_LICENSES, NOT_USABLE, str(answers.NOT_ENOUGH)))
+    wanted = {"state": SeatState.WANTED.value, "next_at": now}
+    session.execute(update(LicenseSeat).where(*hopeful, lacked).values(**wanted))
+    again = (LicenseSeat.state == SeatState.FAILED, LicenseSeat.next_at <= now)
+    session.execute(update(LicenseSeat).where(*again).values(**wanted))
+    stale = now - LOOK_ANYWAY
+    has_seat = select(LicenseSeat.user_id).where(LicenseSeat.at < stale).distinct()
+    session.execute(
+        update(LicenseUser).where(LicenseUser.id.in_(has_seat), LicenseUser.due_at.is_(None)).values(due_at=now)
+    )
+
+
+def lacks_some(session: Session, now: datetime) -> bool:
+    """Whether a license is to be asked for of which there was none when they were counted last."""
+    free = select(AppLicense.adam_id).where(AppLicense.available > 0, AppLicense.usable)
+    due = (LicenseSeat.state == SeatState.WANTED, LicenseSeat.next_at <= now, LicenseSeat.adam_id.not_in(free))
+    return session.scalar(select(LicenseSeat.user_id).where(*due).limit(1)) is not None
+
+
+def while_there_are_any(session: Session, due: list[LicenseSeat], now: datetime) -> list[LicenseSeat]:
+    """Those for whom there is a license; the others are told without asking Apple."""
+    adam_ids = {each.adam_id for each in due}
+    known = {each.adam_id: each for each in session.scalars(select(AppLicense).where(AppLicense.adam_id.in_(adam_ids)))}
+    free = {adam_id: each.available for adam_id, each in known.items()}
+    found = []
+    for seat in due:
+        row = known.get(seat.adam_id)
+        if row is None or not row.usable or free[seat.adam_id] <= 0:
+            has_failed(session, seat, NO_LICENSES if row is None or row.usable else NOT_USABLE, now)
+            continue
+        free[seat.adam_id] -= 1
+        seat.pricing = row.pricing
+        found.append(seat)
+    return found
+
+
+def open_request(session: Session, kind: Kind, now: datetime) -> LicenseRequest:
+    made = LicenseRequest(kind=kind.value, asked_at=now, next_at=now + LEASE, tries=0)
+    session.add(made)
+    session.flush()
+    return made
+
+
+def ask_again(session: Session, request_id: int, asked: SeatState, before: SeatState, now: datetime) -> None:
+    mine = (LicenseSeat.asked_in == request_id, LicenseSeat.state == asked.value)
+    session.execute(update(LicenseSeat).where(*mine).values(state=before.value, asked_in=None, next_at=now))
+
+
+def is_held(session: Session, seat: LicenseSeat, state: SeatState, now: datetime) -> None:
+    seat.state, seat.reason, seat.asked_in, seat.at, seat.tries = state.value, None, None, now, 0
+    seat.next_at = now if state is SeatState.UNWANTED else None
+    mark(session, seat.user_id, now)  # it may not be needed any more by now
+    tell_devices(session, seat.user_id, seat.adam_id, now)
+
+
+def is_wanted_again(seat: LicenseSeat, now: datetime) -> None:
+    """It was asked for in vain: it is asked for again."""
+    seat.state, seat.asked_in, seat.next_at = SeatState.WANTED.value, None, now
+    seat.tries += 1
+
+
+def is_returned(session: Session, seat: LicenseSeat, now: datetime) -> None:
+    mark(session, seat.user_id, now)  # it may be needed again by now
+    session.delete(seat)
+
+
+def has_failed(session: Session, seat: LicenseSeat, reason: str, now: datetime) -> None:
+    seat.state, seat.reason, seat.asked_in = SeatState.FAILED.value, reason, None
+    seat.at, seat.next_at = now, again_at(seat.tries, now)
+    seat.tries += 1
+    mark(session, seat.user_id, now)
+    tell_devices(session, seat.user_id, seat.adam_id, now)
+
+
+def is_not_returned(seat: LicenseSeat, reason: str, now: datetime) -> None:
+    seat.state, seat.reason, seat.asked_in = SeatState.UNWANTED.value, reason, None
+    seat.next_at = again_at(seat.tries, now)
+    seat.tries += 1
+
+
+def tell_devices(session: Session, user_id: str, adam_id: str | None, now: datetime) -> None:
+    """The devices of somebody are looked at: a license is there, or is not to be had."""
+    about = select(App.id) if adam_id is None else select(App.id).where(App.adam_id == adam_id)
+    theirs = (DeviceApp.license_user_id == user_id, DeviceApp.app_id.in_(about))
+    waits = DeviceApp.state.in_((states.State.LICENSE.value, states.State.NO_LICENSE.value))
+    session.execute(update(DeviceApp).where(*theirs, waits).values(next_at=now))
+
+
+def user_is(user: LicenseUser, state: UserState, now: datetime, reason: str | None = None) -> None:
+    user.state, user.reason, user.asked_in = state.value, reason, None
+    user.next_at = now if state is UserState.NEW else None
+
+
+def forget_user(session: Session, user_id: str) -> None:
+    session.execute(update(DeviceApp).where(DeviceApp.license_user_id == user_id).values(license_user_id=None))
+    session.execute(delete(LicenseUser).where(LicenseUser.id == user_id))
+
+
+def again_at(tries: int, now: datetime) -> datetime:
+    return now + TRY_AGAIN[min(tries, len(TRY_AGAIN) - 1)]
+
+
+def names_somebody(failure: Failure) -> bool:
+    """Whether a failure says whom, or what, it is about."""
+    return bool(failure.client_ids or failure.adam_ids)
+
+
+def number_for(event: Event, client_id: str, adam_id: str) -> int:
+    """The number of the failure that is about a user and an app; 0 for none."""
+    for failure in event.failures:
+        about_user = not failure.client_ids or client_id in failure.client_ids
+        about_app = not failure.adam_ids or not adam_id or adam_id in failure.adam_ids
+        if about_user and about_app:
+            return failure.number or -1
+    return 0 if event.status == answers.COMPLETE or event.failures else -1

@@ -1,0 +1,86 @@
+"""What employees see of their managed iPhones later on: the work apps on them, and those that they may take.
+
+They sign in as for enrolling; whose devices are shown is whoever signed in.
+"""
+
+from flask import abort, redirect, render_template, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+
+from portal import clock, jobs
+from portal.enrollment import management
+from portal.events import Actor, Event
+from portal.extensions import cases, current_portal, db_session, transaction
+from portal.models import Device, EnrollmentRequest, Visit
+from portal.storage import apps
+from portal.web import visits
+from portal.web.employee.enter import LINK, MY
+from portal.web.rules import Rules, pages
+
+blueprint = pages("my", __name__, Rules())
+NOTICE = "my_notice"
+
+
+class ChoiceForm(FlaskForm):  # type: ignore[misc]
+    """Nothing but the proof that it comes from our own page."""
+
+
+@blueprint.get("/my")
+def my_devices() -> ResponseReturnValue:
+    """Own devices with their work apps; who is not signed in signs in first."""
+    if not current_portal.gives_apps:
+        abort(404)
+    visit = visits.current()
+    if visit is None:
+        session.pop(LINK, None)
+        session[MY] = True
+        return redirect(url_for("employee.sign_in"), 303)
+    devices = _devices(visit)
+    granted = apps.granted(db_session, visit.person_id)
+    return render_template(
+        "my/devices.html",
+        devices=[(each, management.name_of(each), apps.on_device(db_session, each.id)) for each in devices],
+        offered=[each for each in granted if not each.by_itself],
+        notice=session.pop(NOTICE, None),
+    )
+
+
+@blueprint.post("/my/apps/<app_id>/<wish>")
+def choose_app(app_id: str, wish: str) -> ResponseReturnValue:
+    """Take an app that is offered, or give it back."""
+    if not current_portal.gives_apps or wish not in ("take", "give-back"):
+        abort(404)
+    visit = visits.current()
+    if visit is None:
+        return redirect(url_for("my.my_devices"), 303)
+    if not ChoiceForm().validate_on_submit():
+        abort(400)
+    now = clock.now()
+    with transaction():
+        if not apps.choose(db_session, visit.person_id, app_id, wish == "take", now):
+            abort(404)
+        _tell_trail(visit, app_id, wish)
+    jobs.nudge(current_portal.settings, jobs.POLICIES)
+    session[NOTICE] = wish
+    return redirect(url_for("my.my_devices"), 303)
+
+
+def _tell_trail(visit: Visit, app_id: str, wish: str) -> None:
+    app = apps.find(db_session, app_id)
+    for device in _devices(visit):
+        case = cases().of_device(device.id)
+        if case is not None and app is not None:
+            case.record(Event.APP_CHOSEN, None if wish == "take" else "given_back", detail={"app": app.name},
+                        actor=Actor.EMPLOYEE)  # fmt: skip
+
+
+def _devices(visit: Visit) -> list[Device]:
+    """The managed devices of who is signed in, the newest first."""
+    query = (
+        select(Device)
+        .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
+        .where(EnrollmentRequest.person_id == visit.person_id)
+        .where(Device.enrolled_at.is_not(None), Device.ended_at.is_(None), Device.server.is_(None))
+    )
+    return list(db_session.scalars(query.order_by(Device.enrolled_at.desc())))
