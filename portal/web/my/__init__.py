@@ -3,7 +3,7 @@
 They sign in as for enrolling; whose devices are shown is whoever signed in.
 """
 
-from flask import abort, redirect, render_template, session, url_for
+from flask import abort, g, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from sqlalchemy import select
@@ -36,6 +36,7 @@ def my_devices() -> ResponseReturnValue:
         session.pop(LINK, None)
         session[MY] = True
         return redirect(url_for("employee.sign_in"), 303)
+    g.walker = visit.person.name
     devices = _devices(visit)
     granted = apps.granted(db_session, visit.person_id)
     return render_template(
