@@ -186,6 +186,8 @@ class IPhone:
     def _confirm_apps(self) -> None:
         """Its owner answers what it asks about apps; it tells by itself what came of that, if it was told to."""
         self.apps.ask_owner()
+        if "declared" not in self.__dict__:
+            return  # it never heard of declarations
         before, now = self.declared.values.get("mdm.app", []), self.apps.reported()
         self.declared.values["mdm.app"] = now
         if before != now and self.declared.reported:
