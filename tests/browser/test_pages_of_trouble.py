@@ -7,6 +7,7 @@ import pytest
 from portal.backends.base import Health
 from portal.enrollment import ending, management, steps
 from portal.simulator.iphone import IPhone, Unenrolled
+from portal.simulator.work_apps import WorkApps
 from portal.storage.cases import Cases
 from tests.browser.conftest import needs_chromium
 from tests.factories import phone_key, totp_code
@@ -119,7 +120,8 @@ WIFI = plistlib.dumps({"PayloadType": "Configuration", "PayloadIdentifier": "com
 def test_the_page_of_a_device(scene, clock):
     at = scene()
     invitation, profile = at.walk_to_download()
-    phone = IPhone(key=phone_key(), apps={"com.example.mail": "Managed", "com.example.files": "Installing"})
+    states = {"com.example.mail": "Managed", "com.example.files": "Installing"}
+    phone = IPhone(key=phone_key(), apps=WorkApps(states))
     phone.install(profile)
     device_id = at.company.device(invitation).id
     staff = "helpdesk:test"
