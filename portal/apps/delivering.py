@@ -27,6 +27,8 @@ from portal.policies.variables import Recipient
 INSTALL, REMOVE, LIST, CONFIGURE = "InstallApplication", "RemoveApplication", "ManagedApplicationList", "Settings"
 HAS_IT_ALREADY, ON_ITS_WAY = "AppAlreadyInstalled", "AppAlreadyQueued"
 """RejectionReasons that are none: it may be there as IT's."""
+NO_SOONER = timedelta(seconds=15)
+"""A device that says something else about an app all the time is not asked all the time."""
 JUST_NOW = timedelta(minutes=15)
 """An admin changed who gets an app, or its owner gave it back: then it goes without grace."""
 TOLD = {
@@ -42,9 +44,11 @@ TOLD = {
 def settle(case: Case) -> None:
     """Have ``case.device`` get what its owner is to have, step by step; nothing for who may not work here any more."""
     device = device_of(case)
-    if not managed(device) or case.request.person.disabled_at is not None:
-        return
     rows = {each.app_id: each for each in case.store.device_apps(device)}
+    if not managed(device) or case.request.person.disabled_at is not None:
+        for row in rows.values():
+            row.next_at = None
+        return
     granted = {each.app.id: each for each in case.store.granted_apps(case.request.person_id)} if _open(case) else {}
     wanted = {app_id: each for app_id, each in granted.items() if each.wanted}
     if not rows and not wanted:
@@ -53,9 +57,10 @@ def settle(case: Case) -> None:
         rows[app_id] = _new(case, wanted[app_id])
     apps = case.store.apps(set(rows))
     seats = _seats(case, rows, apps)
+    asked = {each.app_id for each in case.store.open_commands(device)}
     for app_id, row in rows.items():
         _note_wish(case, row, app_id in wanted, apps[app_id], gave_back=app_id in granted)
-        _go_on(case, row, apps[app_id], seats)
+        _go_on(case, row, apps[app_id], seats, asked=app_id in asked)
 
 
 def _open(case: Case) -> bool:
@@ -70,6 +75,7 @@ def _new(case: Case, granted: Granted) -> DeviceApp:
         state=State.LICENSE.value,
         at=case.now,
         tries=0,
+        told="",
     )
     case.store.add(row)
     return row
@@ -97,12 +103,12 @@ def _note_wish(case: Case, row: DeviceApp, wanted: bool, app: App, *, gave_back:
     row.next_at = case.now if wanted or at_once else case.now + GRACE
 
 
-def _go_on(case: Case, row: DeviceApp, app: App, seats: Mapping[str, LicenseSeat]) -> None:
+def _go_on(case: Case, row: DeviceApp, app: App, seats: Mapping[str, LicenseSeat], *, asked: bool) -> None:
     seat = seats.get(app.adam_id or "")
     facts = Facts(
         state=State(row.state),
         wanted=row.wanted,
-        asked=any(each.app_id == row.app_id for each in case.store.open_commands(device_of(case))),
+        asked=asked,
         licensed=app.adam_id is None or (seat is not None and seat.state == SeatState.HELD),
         hopeless=seat is not None and seat.state == SeatState.FAILED,
         fits=version_of(device_of(case).os_version) >= version_of(app.minimum_ios),
@@ -137,7 +143,7 @@ def _ask_for(case: Case, row: DeviceApp, app: App, step: Step) -> None:
         case.record(Event.APP_REMOVAL, detail=told)
         return
     if step is Step.INSTALL:
-        row.tries += 1
+        row.tries, row.told = row.tries + 1, ""
         _became(case, row, State.WAITING)
         case.record(Event.APP_ASKED, detail=told)
     row.next_at = None
@@ -168,7 +174,8 @@ def _became(case: Case, row: DeviceApp, state: State, reason: str | None = None,
     row.state, row.reason, row.next_at = state.value, reason, None
     if changed:
         row.at = case.now
-    if state in TOLD and changed and app is not None:
+    if state in TOLD and app is not None and state.value not in row.told.split():
+        row.told = f"{row.told} {state.value}".strip()
         case.record(TOLD[state], detail={"app": app.name})
 
 
@@ -217,7 +224,7 @@ def answered(case: Case, command: Command, message: Mapping[str, Any]) -> None:
     if command.request_type == REMOVE:
         _removal_answered(case, row, app, done)
     elif command.request_type == INSTALL:
-        rejection = str(message.get("RejectionReason") or "")
+        rejection = _word(message.get("RejectionReason"))
         if rejection == HAS_IT_ALREADY:
             _soon(case, row, State.UNKNOWN)
         elif rejection == ON_ITS_WAY:
@@ -248,7 +255,7 @@ def listed(case: Case, command: Command, told: Mapping[str, Any]) -> None:
 
 def ours(case: Case, told: Mapping[str, Any]) -> dict[str, Any]:
     """What of a list of apps is about those that IT gives; never of anything that people installed themselves."""
-    rows = case.store.device_apps(device_of(case))
+    rows = case.store.device_apps(device_of(case)) if told and _open(case) else ()
     known = {each.bundle_id for each in case.store.apps({each.app_id for each in rows}).values()}
     return {name: entry for name, entry in told.items() if name in known}
 
@@ -259,7 +266,7 @@ def reported(case: Case, changed: set[str]) -> None:
     apps = case.store.apps({each.app_id for each in rows})
     for row in rows:
         if apps[row.app_id].bundle_id in changed and State(row.state) not in states.NEVER_THERE:
-            row.next_at = case.now
+            row.next_at = max(case.now, row.at + NO_SOONER)
     settle(case)
 
 
@@ -341,6 +348,12 @@ def _removal_answered(case: Case, row: DeviceApp, app: App, done: bool) -> None:
         _became(case, row, State.LICENSE)  # nothing of it is there: it is forgotten, or wanted again
     else:
         row.next_at = deciding.retry_at(row.tries, case.now)
+
+
+def _word(value: object) -> str:
+    """A code as Apple writes them, nothing else that a device may send; empty if there is none."""
+    text = str(value or "")[:60]
+    return text if text.isascii() and text.isalnum() else "Other" if text else ""
 
 
 def _code(command: Command) -> str:

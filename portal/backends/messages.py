@@ -142,7 +142,8 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
             speaking.told_nothing(case)
     elif command.request_type == "DeviceInformation" and outcome == "acknowledged":
         speaking.announce(case)  # it said just now what it is
-        delivering.settle(case)
+        if case.settings.apps.enabled:
+            delivering.settle(case)
 
 
 RESULTS: dict[str, tuple[str, type]] = {
@@ -195,7 +196,8 @@ def _apply(case: Case, command: Command, message: dict[str, Any]) -> None:
             device.apps = [{"Identifier": _plain(name), "Status": _plain(entry.get("Status", ""))}
                            for name, entry in known[:MOST_ENTRIES]]  # fmt: skip
             device.apps_at = case.now
-        delivering.listed(case, command, message[kind])
+        if case.settings.apps.enabled:
+            delivering.listed(case, command, message[kind])
     elif kind == "CertificateList":
         device.certificates = [_certificate(entry) for entry in _list(message, kind)]
         device.certificates_at = case.now

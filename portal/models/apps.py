@@ -152,7 +152,8 @@ class DeviceApp(Base):
     """What became of one app on one device (``apps.states.State``); since when, and why.
 
     ``wanted``: False: it is to go. ``version``: of the app's behaviour, as the device was told last. ``next_at``: when
-    it is looked at again. ``license_user_id``: whose license it needs.
+    it is looked at again. ``license_user_id``: whose license it needs. ``told``: which ends the trail was told of since
+    it was sent last; a device that changes its mind fills no trail.
     """
 
     __tablename__ = "device_apps"
@@ -176,6 +177,7 @@ class DeviceApp(Base):
     tries: Mapped[int] = mapped_column(default=0)
     next_at: Mapped[datetime | None]
     version: Mapped[int | None]
+    told: Mapped[str] = mapped_column(String(120), default="")
     license_user_id: Mapped[str | None] = mapped_column(ForeignKey("license_users.id"), index=True)
 
 

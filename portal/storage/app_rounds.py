@@ -21,9 +21,10 @@ from portal.storage import audiences
 from portal.storage.apps import OFFERED
 from portal.storage.audiences import IN, OUT, Sides
 from portal.storage.cases import Cases, Services
+from portal.storage.policy_rounds import APPS_PLANNED
 
-PLANNED = "apps_planned"
-"""Where it is kept for which apps all devices were compared last; there as long as anything was ever given."""
+PLANNED = APPS_PLANNED
+"""Where it is kept for which apps all devices were compared last."""
 PAGE = 1000
 TOLD_AT_A_TIME = 100
 MOST_TOLD = 1000
@@ -85,7 +86,12 @@ def next_due(session: Session) -> datetime | None:
     return session.scalar(due.where(*_MANAGED))
 
 
-_MANAGED = (Device.enrolled_at.is_not(None), Device.ended_at.is_(None), Device.server.is_(None))
+_MANAGED = (
+    Device.enrolled_at.is_not(None),
+    Device.ended_at.is_(None),
+    Device.server.is_(None),
+    Device.leaving_at.is_(None),
+)
 
 
 def _fingerprint(session: Session, settings: Settings) -> str:
@@ -98,7 +104,7 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
     query = (
         select(Device.id, EnrollmentRequest.person_id)
         .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
-        .where(Device.id > after, *_MANAGED, Device.leaving_at.is_(None))
+        .where(Device.id > after, *_MANAGED)
         .order_by(Device.id)
         .limit(PAGE)
     )

@@ -247,7 +247,8 @@ class Round:
             )
             due = self._due(session, before, now)
             if kind is Kind.ASSOCIATE:
-                due = licensing.while_there_are_any(session, due, now)
+                wanted, due = due, licensing.while_there_are_any(session, due, now)
+                licensing.changed_for(session, {each.user_id for each in wanted} - {each.user_id for each in due}, now)
             lacking: dict[str, list[Asset]] = {}
             for seat in due:
                 lacking.setdefault(seat.user_id, []).append((seat.adam_id, seat.pricing))
@@ -396,19 +397,18 @@ class Round:
         has = self._has({(row[0], row[1]) for row in theirs}, clients)
         with self.database.transaction() as session:
             now = clock.now()
-            for seat in session.scalars(select(LicenseSeat).where(LicenseSeat.asked_in == request_id)):
+            held = list(session.scalars(select(LicenseSeat).where(LicenseSeat.asked_in == request_id)))
+            for seat in held:
                 is_there = (seat.user_id, seat.adam_id) in has
                 if is_there:
-                    licensing.is_held(
-                        session, seat, SeatState.HELD if kind is Kind.ASSOCIATE else SeatState.UNWANTED, now
-                    )
+                    licensing.is_held(seat, SeatState.HELD if kind is Kind.ASSOCIATE else SeatState.UNWANTED, now)
                 elif kind is Kind.ASSOCIATE and number:
-                    licensing.has_failed(session, seat, str(number), now)
+                    licensing.has_failed(seat, str(number), now)
                 elif kind is Kind.ASSOCIATE:
                     licensing.is_wanted_again(seat, now)
                 else:
-                    licensing.is_returned(session, seat, now)
-            session.flush()
+                    session.delete(seat)
+            licensing.changed_for(session, {each.user_id for each in held}, now)
             session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
 
     def _has(self, wanted: set[tuple[str, str]], clients: Mapping[str, str]) -> set[tuple[str, str]]:
@@ -454,14 +454,14 @@ class Round:
                 if number == answers.USER_UNKNOWN and kind is Kind.ASSOCIATE and seat.tries < MOST_UNKNOWN:
                     licensing.is_wanted_again(seat, now)
                 elif number and kind is Kind.ASSOCIATE:
-                    licensing.has_failed(session, seat, str(number), now)
+                    licensing.has_failed(seat, str(number), now)
                 elif number and kind is Kind.DISASSOCIATE and number != answers.USER_UNKNOWN:
                     licensing.is_not_returned(seat, str(number), now)
                 elif kind is Kind.ASSOCIATE:
-                    licensing.is_held(session, seat, SeatState.HELD, now)
+                    licensing.is_held(seat, SeatState.HELD, now)
                 else:
-                    licensing.is_returned(session, seat, now)
-            session.flush()
+                    session.delete(seat)
+            licensing.changed_for(session, set(by_id), now)
             session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
 
     def _settle_users(self, request_id: int, kind: Kind | None, event: Event) -> None:
@@ -470,7 +470,7 @@ class Round:
         told = {each.id: licensing.number_for(event, self._client_id(each), "") for each in users}
         adopted = {each.id: self._adopt(each) for each in users if told[each.id]} if kind is Kind.CREATE else {}
         with self.database.transaction() as session:
-            now = clock.now()
+            now, lacking = clock.now(), []
             for user in session.scalars(select(LicenseUser).where(LicenseUser.asked_in == request_id)):
                 if kind is Kind.RETIRE:
                     licensing.forget_user(session, user.id)
@@ -487,8 +487,8 @@ class Round:
                     theirs = LicenseSeat.user_id == user.id, LicenseSeat.state == SeatState.WANTED
                     failed = {"state": SeatState.FAILED.value, "reason": licensing.NOT_KNOWN, "next_at": user.next_at}
                     session.execute(update(LicenseSeat).where(*theirs).values(**failed))
-                    licensing.tell_devices(session, user.id, None, now)
-            session.flush()
+                    lacking.append(user.id)
+            licensing.changed_for(session, lacking, now)
             session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
 
     def _take_over(self, session: Session, client_id: str) -> None:

@@ -2,20 +2,22 @@
 
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from portal.apps import states
-from portal.apps.seats import Kind, SeatState, UserState
+from portal.apps.seats import Kind, SeatState, UserState, pieces
 from portal.apps_and_books import answers
 from portal.apps_and_books.answers import STANDARD, Event, Failure
 from portal.models import App, AppLicense, Device, DeviceApp, LicenseRequest, LicenseSeat, LicenseUser, new_id
 from portal.storage import apple_content
 from portal.vault import Vault
 
+AT_A_TIME = 500
+"""Ids in one statement."""
 DECIDED_AT_A_TIME = 500
 """Users whose needs are looked at in one transaction."""
 LEASE = timedelta(minutes=2)
@@ -34,9 +36,11 @@ log = logging.getLogger("portal.licensing")
 
 def user_of(session: Session, vault: Vault, account: str, person_id: str, now: datetime) -> str:
     """Who a Managed Apple Account is among those who get licenses; made with an opaque id if it is new."""
-    known = session.scalar(select(LicenseUser.id).where(LicenseUser.account == account))
+    known = session.scalar(select(LicenseUser).where(LicenseUser.account == account))
     if known is not None:
-        return known
+        if known.person_id != person_id:
+            known.person_id = person_id
+        return known.id
     made = LicenseUser(
         id=new_id(),
         person_id=person_id,
@@ -173,7 +177,7 @@ def while_there_are_any(session: Session, due: list[LicenseSeat], now: datetime)
     for seat in due:
         row = known.get(seat.adam_id)
         if row is None or not row.usable or free[seat.adam_id] <= 0:
-            has_failed(session, seat, NO_LICENSES if row is None or row.usable else NOT_USABLE, now)
+            has_failed(seat, NO_LICENSES if row is None or row.usable else NOT_USABLE, now)
             continue
         free[seat.adam_id] -= 1
         seat.pricing = row.pricing
@@ -182,6 +186,7 @@ def while_there_are_any(session: Session, due: list[LicenseSeat], now: datetime)
 
 
 def open_request(session: Session, kind: Kind, now: datetime) -> LicenseRequest:
+    """Something that Apple is about to be asked."""
     made = LicenseRequest(kind=kind.value, asked_at=now, next_at=now + LEASE, tries=0)
     session.add(made)
     session.flush()
@@ -189,15 +194,15 @@ def open_request(session: Session, kind: Kind, now: datetime) -> LicenseRequest:
 
 
 def ask_again(session: Session, request_id: int, asked: SeatState, before: SeatState, now: datetime) -> None:
+    """Apple never heard of it."""
     mine = (LicenseSeat.asked_in == request_id, LicenseSeat.state == asked.value)
     session.execute(update(LicenseSeat).where(*mine).values(state=before.value, asked_in=None, next_at=now))
 
 
-def is_held(session: Session, seat: LicenseSeat, state: SeatState, now: datetime) -> None:
+def is_held(seat: LicenseSeat, state: SeatState, now: datetime) -> None:
+    """Apple gave it."""
     seat.state, seat.reason, seat.asked_in, seat.at, seat.tries = state.value, None, None, now, 0
     seat.next_at = now if state is SeatState.UNWANTED else None
-    mark(session, seat.user_id, now)  # it may not be needed any more by now
-    tell_devices(session, seat.user_id, seat.adam_id, now)
 
 
 def is_wanted_again(seat: LicenseSeat, now: datetime) -> None:
@@ -206,44 +211,47 @@ def is_wanted_again(seat: LicenseSeat, now: datetime) -> None:
     seat.tries += 1
 
 
-def is_returned(session: Session, seat: LicenseSeat, now: datetime) -> None:
-    mark(session, seat.user_id, now)  # it may be needed again by now
-    session.delete(seat)
-
-
-def has_failed(session: Session, seat: LicenseSeat, reason: str, now: datetime) -> None:
+def has_failed(seat: LicenseSeat, reason: str, now: datetime) -> None:
+    """Apple does not give it, for this reason; it is asked for again later."""
     seat.state, seat.reason, seat.asked_in = SeatState.FAILED.value, reason, None
     seat.at, seat.next_at = now, again_at(seat.tries, now)
     seat.tries += 1
-    mark(session, seat.user_id, now)
-    tell_devices(session, seat.user_id, seat.adam_id, now)
 
 
 def is_not_returned(seat: LicenseSeat, reason: str, now: datetime) -> None:
+    """Apple does not take it back, for this reason; it is asked to later."""
     seat.state, seat.reason, seat.asked_in = SeatState.UNWANTED.value, reason, None
     seat.next_at = again_at(seat.tries, now)
     seat.tries += 1
 
 
-def tell_devices(session: Session, user_id: str, adam_id: str | None, now: datetime) -> None:
-    """The devices of somebody are looked at: a license is there, or is not to be had."""
-    about = select(App.id) if adam_id is None else select(App.id).where(App.adam_id == adam_id)
-    theirs = (DeviceApp.license_user_id == user_id, DeviceApp.app_id.in_(about))
-    waits = DeviceApp.state.in_((states.State.LICENSE.value, states.State.NO_LICENSE.value))
-    session.execute(update(DeviceApp).where(*theirs, waits).values(next_at=now))
+def changed_for(session: Session, user_ids: Collection[str], now: datetime) -> None:
+    """Licenses of these users came, went, or are not to be had: their devices are looked at, and what they need by now.
+
+    Devices first, as whoever works on one of them locks them.
+    """
+    session.flush()
+    for some in pieces(sorted(user_ids), AT_A_TIME):
+        waits = DeviceApp.state.in_((states.State.LICENSE.value, states.State.NO_LICENSE.value))
+        session.execute(update(DeviceApp).where(DeviceApp.license_user_id.in_(some), waits).values(next_at=now))
+    for some in pieces(sorted(user_ids), AT_A_TIME):
+        session.execute(update(LicenseUser).where(LicenseUser.id.in_(some)).values(due_at=now))
 
 
 def user_is(user: LicenseUser, state: UserState, now: datetime, reason: str | None = None) -> None:
+    """How far Apple's knowing somebody is."""
     user.state, user.reason, user.asked_in = state.value, reason, None
     user.next_at = now if state is UserState.NEW else None
 
 
 def forget_user(session: Session, user_id: str) -> None:
+    """Apple does not know them, and nothing is theirs."""
     session.execute(update(DeviceApp).where(DeviceApp.license_user_id == user_id).values(license_user_id=None))
     session.execute(delete(LicenseUser).where(LicenseUser.id == user_id))
 
 
 def again_at(tries: int, now: datetime) -> datetime:
+    """When what Apple refused so often is asked again."""
     return now + TRY_AGAIN[min(tries, len(TRY_AGAIN) - 1)]
 
 

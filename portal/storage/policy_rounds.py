@@ -38,6 +38,8 @@ from portal.storage.cases import Cases, Services
 
 PLANNED = "policies_planned"
 """Where it is kept for what all devices were compared last."""
+APPS_PLANNED = "apps_planned"
+"""There as soon as a device was ever given work apps (``app_rounds``)."""
 PAGE = 1000
 TOLD_AT_A_TIME = 100
 AGAIN_AFTER = timedelta(hours=20)
@@ -98,10 +100,12 @@ def tell(database: Database, services: Services, now: datetime) -> int:
         with database.transaction() as session:
             query = select(DeclarativeState.device_id).where(DeclarativeState.due_at <= now)
             found = list(Cases(session, services, now).of_devices(query.order_by("due_at").limit(TOLD_AT_A_TIME)))
+            apps = services.settings.apps.enabled or session.get(PortalState, APPS_PLANNED) is not None
             for case in found:
                 if not speaking.announce(case):
                     speaking.remind(case)
-                delivering.settle(case)
+                if apps:
+                    delivering.settle(case)
         told += len(found)
         if len(found) < TOLD_AT_A_TIME:
             break
