@@ -168,6 +168,7 @@ class Worker:
         told += app_rounds.tell(self.database, services, now)
         license_rounds.work(self.database, services, now)
         told += app_rounds.tell(self.database, services, now)
+        told += policy_rounds.tell(self.database, services, now)  # what came to be declared
         self._come_back_for_apps()
         return told
 

@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from portal import plists
+from portal.models import App
 from portal.policies import variables
 from portal.policies.variables import Recipient
+from portal.vault import Vault
 
 LARGEST = 64 * 1024
 """Bytes of a configuration as it is typed."""
@@ -60,6 +62,11 @@ class Behaviour:
     def configured_for(self, recipient: Recipient) -> dict[str, Any]:
         """The configuration for one person."""
         return variables.fill("", self.configuration, recipient, lambda _kind, _path: False)
+
+
+def of(app: App, vault: Vault) -> Behaviour:
+    """How ``app`` behaves. Raises VaultError."""
+    return read(vault.open(app.behaviour_sealed))
 
 
 def read(written: bytes) -> Behaviour:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from portal.apps import behaviour, deciding, states
+from portal.apps import behaviour, deciding, declaring, states
 from portal.apps.behaviour import NOT_IN_BACKUPS, REMOVED_WITH_ENROLLMENT
 from portal.apps.deciding import GRACE, Facts, Step
 from portal.apps.granting import Granted
@@ -27,6 +27,10 @@ from portal.policies.variables import Recipient
 INSTALL, REMOVE, LIST, CONFIGURE = "InstallApplication", "RemoveApplication", "ManagedApplicationList", "Settings"
 HAS_IT_ALREADY, ON_ITS_WAY = "AppAlreadyInstalled", "AppAlreadyQueued"
 """RejectionReasons that are none: it may be there as IT's."""
+WITHDRAWN = ""
+"""What is declared of an app that was, and is being removed."""
+DECLARED_IS_GONE = timedelta(minutes=2)
+"""How long a device has to remove what is not declared any more; then it is asked for the next step."""
 NO_SOONER = timedelta(seconds=15)
 """A device that says something else about an app all the time is not asked all the time."""
 JUST_NOW = timedelta(minutes=15)
@@ -104,6 +108,8 @@ def _note_wish(case: Case, row: DeviceApp, wanted: bool, app: App, *, gave_back:
 
 
 def _go_on(case: Case, row: DeviceApp, app: App, seats: Mapping[str, LicenseSeat], *, asked: bool) -> None:
+    if row.declared == WITHDRAWN and not _is_gone(case, row, app):
+        return
     seat = seats.get(app.adam_id or "")
     facts = Facts(
         state=State(row.state),
@@ -134,8 +140,26 @@ def _go_on(case: Case, row: DeviceApp, app: App, seats: Mapping[str, LicenseSeat
         _licenses_due(case, row)
 
 
+def _is_gone(case: Case, row: DeviceApp, app: App) -> bool:
+    """Whether what is not declared any more is removed by now: the device fetched the list that it is not on."""
+    if row.next_at is None or row.next_at > case.now:
+        return False
+    state = case.store.declarative_state(device_of(case))
+    if state.due_at is not None or state.fetched != state.announced:
+        row.next_at = deciding.look_at(row.at, case.now)
+        return False
+    row.declared, row.next_at = None, case.now
+    _removed(case, row, app)
+    return True
+
+
 def _ask_for(case: Case, row: DeviceApp, app: App, step: Step) -> None:
     device, told = device_of(case), {"app": app.name}
+    if row.declared and not case.settings.mdm.declarative:
+        row.declared = None  # nothing is said in that way any more
+    if row.declared or (step is Step.INSTALL and _can_be_declared(case, app)):
+        _declare(case, row, app, step)
+        return
     if step is Step.REMOVE:
         row.tries += 1
         _became(case, row, State.REMOVING)
@@ -151,10 +175,38 @@ def _ask_for(case: Case, row: DeviceApp, app: App, step: Step) -> None:
     commands.order_for_app(case, device, {"RequestType": kind}, row.app_id)
 
 
+def _can_be_declared(case: Case, app: App) -> bool:
+    ios = version_of(device_of(case).os_version)
+    return case.settings.apps.declared and declaring.can_be(case.settings, ios, behaviour.of(app, case.vault))
+
+
+def _declare(case: Case, row: DeviceApp, app: App, step: Step) -> None:
+    """The same by declaration: the device is told soon what is declared now."""
+    if step is Step.REMOVE:
+        row.declared = WITHDRAWN
+        _became(case, row, State.REMOVING)
+        row.next_at = case.now + DECLARED_IS_GONE
+        case.record(Event.APP_REMOVAL, detail={"app": app.name})
+    else:
+        held = behaviour.of(app, case.vault)
+        if held.configuration and step is Step.CONFIGURE:
+            row.version, row.reason = app.version, "no_configuration"
+            return
+        content = {**declaring.payload(app, held), "since": case.now.isoformat()}  # sent again, it is another one
+        row.declared, row.version = declaring.digest(content), app.version
+        if step is Step.INSTALL:
+            row.tries, row.told = row.tries + 1, ""
+            _became(case, row, State.WAITING)
+            case.record(Event.APP_ASKED, detail={"app": app.name})
+    case.store.declarative_state(device_of(case), lock=True).due_at = case.now
+
+
 def _ask_how_far(case: Case, row: DeviceApp, app: App) -> None:
     """One question for all that are under way; a device that did not answer it yet is not asked twice."""
     device = device_of(case)
     row.next_at = deciding.look_at(row.at, case.now)
+    if row.declared:
+        return  # it reports by itself
     asked = [commands.keys_of(each).get("Identifiers") for each in commands.waiting(case, device, LIST)]
     if not any(each is None or app.bundle_id in each for each in asked):
         commands.order(case, device, commands.Order(LIST, {"Identifiers": [app.bundle_id]}))
@@ -174,9 +226,15 @@ def _became(case: Case, row: DeviceApp, state: State, reason: str | None = None,
     row.state, row.reason, row.next_at = state.value, reason, None
     if changed:
         row.at = case.now
-    if state in TOLD and app is not None and state.value not in row.told.split():
-        row.told = f"{row.told} {state.value}".strip()
+    if state in TOLD and app is not None and _first_time(row, state):
         case.record(TOLD[state], detail={"app": app.name})
+
+
+def _first_time(row: DeviceApp, state: State) -> bool:
+    """Whether the trail was not told of it since the app was sent last."""
+    told = row.told.split()
+    row.told = " ".join(dict.fromkeys([*told, state.value]))
+    return state.value not in told
 
 
 # --- a command as it is sent ---------------------------------------------------------------------------------------
@@ -193,7 +251,7 @@ def filled(case: Case, command: Command) -> bytes | None:
     if command.request_type == REMOVE:
         return command.payload
     app = case.store.apps({row.app_id})[row.app_id]
-    held = behaviour.read(case.vault.open(app.behaviour_sealed))
+    held = behaviour.of(app, case.vault)
     recipient, request = case.request.person, case.request
     who = Recipient(recipient.email, request.managed_apple_account or "", recipient.username, recipient.name)
     configuration = {"Configuration": held.configured_for(who)} if held.configuration else {}
@@ -232,7 +290,7 @@ def answered(case: Case, command: Command, message: Mapping[str, Any]) -> None:
         elif rejection or not done:
             _failed(case, row, app, rejection[:60] or _code(command))
         else:
-            _take(case, row, app, message.get("State", State.QUEUED))
+            _take(case, row, app, states.told(message.get("State", State.QUEUED)))
     elif not done:
         row.reason = _code(command)
     settle(case)
@@ -246,8 +304,10 @@ def listed(case: Case, command: Command, told: Mapping[str, Any]) -> None:
     for row in rows:
         app = apps[row.app_id]
         entry = told.get(app.bundle_id)
+        if row.declared is not None:
+            continue  # it says of those what they are as commanded: removed
         if isinstance(entry, dict):
-            _take(case, row, app, entry.get("Status"))
+            _take(case, row, app, states.told(entry.get("Status")))
         elif (asked is None or app.bundle_id in asked) and row.wanted:
             _missing(case, row, app)
     settle(case)
@@ -262,11 +322,32 @@ def ours(case: Case, told: Mapping[str, Any]) -> dict[str, Any]:
 
 def reported(case: Case, changed: set[str]) -> None:
     """``case.device`` said by itself that something about these apps changed: it is asked about them now."""
-    rows = case.store.device_apps(device_of(case))
+    rows = [each for each in case.store.device_apps(device_of(case)) if each.declared is None]
     apps = case.store.apps({each.app_id for each in rows})
     for row in rows:
         if apps[row.app_id].bundle_id in changed and State(row.state) not in states.NEVER_THERE:
             row.next_at = max(case.now, row.at + NO_SOONER)
+    settle(case)
+
+
+def fetched_declared(case: Case) -> None:
+    """``case.device`` knows now what is declared: what is not any more, it removes."""
+    for row in case.store.device_apps(device_of(case)) if _open(case) else ():
+        if row.declared == WITHDRAWN:
+            row.next_at = case.now + DECLARED_IS_GONE
+
+
+def reported_declared(case: Case, entries: Mapping[str, Mapping[str, str]]) -> None:
+    """``case.device`` said by itself how far its declared apps are, by bundle identifier."""
+    by_name = {each.get("declaration-identifier", ""): each for each in entries.values()}
+    rows = [each for each in case.store.device_apps(device_of(case)) if each.declared]
+    apps = case.store.apps({each.app_id for each in rows})
+    for row in rows:
+        entry = by_name.get(declaring.identifier(row.app_id))
+        if entry is not None:
+            state, reason = declaring.state_of(entry)
+            if (state.value, reason or None) != (row.state, row.reason):
+                _take(case, row, apps[row.app_id], state, reason)
     settle(case)
 
 
@@ -282,6 +363,7 @@ def begins_anew(case: Case) -> None:
     """``case.device`` begins anew: nothing is on it."""
     for row in case.store.device_apps(device_of(case)):
         row.state, row.reason, row.tries, row.next_at, row.version = State.LICENSE.value, None, 0, case.now, None
+        row.declared = None
         row.at = case.now
 
 
@@ -305,13 +387,13 @@ def _row_of(case: Case, command: Command) -> DeviceApp | None:
     return next((each for each in case.store.device_apps(device_of(case)) if each.app_id == command.app_id), None)
 
 
-def _take(case: Case, row: DeviceApp, app: App, value: object) -> None:
+def _take(case: Case, row: DeviceApp, app: App, state: State, reason: str = "") -> None:
     """A state as the device tells it: those that it tells once are kept now."""
-    state = states.told(value)
     if not row.wanted or (State(row.state) in (State.LICENSE, State.NO_LICENSE) and state not in states.ENDS):
         return
     if state is State.FAILED:
-        _failed(case, row, app, "")
+        if State(row.state) not in states.WITHOUT_LICENSE:  # its license is given back: of course it finds none
+            _failed(case, row, app, reason)
     elif state in states.UNDER_WAY:
         _soon(case, row, state)
     else:
@@ -327,7 +409,7 @@ def _soon(case: Case, row: DeviceApp, state: State) -> None:
 def _failed(case: Case, row: DeviceApp, app: App, reason: str) -> None:
     _became(case, row, State.FAILED, reason or None)
     row.next_at = deciding.retry_at(row.tries, case.now)
-    if row.next_at is None:
+    if row.next_at is None and _first_time(row, State.FAILED):
         case.record(Event.APP_FAILED, detail={"app": app.name, "code": reason})
 
 
@@ -344,10 +426,14 @@ def _missing(case: Case, row: DeviceApp, app: App) -> None:
 
 def _removal_answered(case: Case, row: DeviceApp, app: App, done: bool) -> None:
     if done or row.tries > len(deciding.RETRIES):
-        case.record(Event.APP_REMOVED, detail={"app": app.name})
-        _became(case, row, State.LICENSE)  # nothing of it is there: it is forgotten, or wanted again
+        _removed(case, row, app)
     else:
         row.next_at = deciding.retry_at(row.tries, case.now)
+
+
+def _removed(case: Case, row: DeviceApp, app: App) -> None:
+    case.record(Event.APP_REMOVED, detail={"app": app.name})
+    _became(case, row, State.LICENSE)  # nothing of it is there: it is forgotten, or wanted again
 
 
 def _word(value: object) -> str:

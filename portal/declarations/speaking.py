@@ -60,6 +60,7 @@ def answer(case: Case, message: dict[str, Any]) -> bytes:
         state = state_of(case)
         state.fetched, state.due_at = now.manifest.token, None
         outcomes.note(case, now)
+        delivering.fetched_declared(case)
         return now.manifest.items()
     if endpoint == "status":
         return _report(case, message.get("Data"), now)
@@ -117,6 +118,9 @@ def _report(case: Case, data: object, before: Wanted) -> bytes:
     # Who reports does not fetch commands: when it was seen last says only when it connected.
     if state.announced_at is None or case.now - state.announced_at >= ANNOUNCE_AGAIN:
         announce(case, now)
+    managed_apps = known.lists.get(status.MANAGED_APPS, {})
+    if managed_apps and case.settings.apps.enabled:  # the same as before may be said of what was declared anew
+        delivering.reported_declared(case, managed_apps)
     if apps != had:
         delivering.reported(case, {name for name in apps.keys() | had.keys() if apps.get(name) != had.get(name)})
     return b""

@@ -40,10 +40,11 @@ LISTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ACCOUNTS, ("identifier", "declaration-identifier")),
     CERTIFICATES: ("identifier", "declaration-identifier", "subject-summary"),
     "mdm.app": ("identifier", "state", "short-version"),
-    "app.managed.list": ("identifier", "declaration-identifier", "state", "short-version"),
+    "app.managed.list": ("identifier", "declaration-identifier", "state", "short-version", "reason"),
 }
 """Lists that are kept, and what of each entry; entries are told apart by ``identifier``."""
-OF_DECLARATIONS = frozenset({*ACCOUNTS, CERTIFICATES})
+MANAGED_APPS = "app.managed.list"
+OF_DECLARATIONS = frozenset({*ACCOUNTS, CERTIFICATES, MANAGED_APPS})
 """Of these only what a declaration put there: nothing of an account or certificate of anybody's own ever stays."""
 SINCE: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(ACCOUNTS, (16, 0)),
@@ -200,6 +201,8 @@ def _merged(before: dict[str, dict[str, str]], told: list[Any], kept: tuple[str,
             after.pop(identifier, None)
         elif identifier in after or len(after) < MOST_ENTRIES:
             after[identifier] = {key: text(entry[key]) for key in kept if isinstance(entry.get(key), str)}
+            if "reason" in kept and (codes := _reasons(entry.get("reasons"))):
+                after[identifier]["reason"] = codes[0]
     return after
 
 

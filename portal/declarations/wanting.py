@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from portal.apps import behaviour, declaring
 from portal.declarations import granted, manifest, status
 from portal.declarations.granted import Granted, Maker
-from portal.declarations.manifest import Manifest
+from portal.declarations.manifest import Declaration, Manifest
 from portal.declarations.status import Known
 from portal.enrollment.case import Case
 from portal.models import DeclarativeState, Device
@@ -65,7 +66,19 @@ def wanted(case: Case) -> Wanted:
     if declared:
         items = theirs.composition.items
         told = told.with_(tuple(granted.declarations(items, lambda item: Maker(case, theirs, item, ios))))
+        told = told.with_(tuple(_apps(case)))
     return Wanted(told, theirs)
+
+
+def _apps(case: Case) -> Iterator[Declaration]:
+    """The work apps that ``case.device`` gets by declaration."""
+    if not case.settings.apps.enabled:
+        return
+    rows = {each.app_id: each.declared for each in case.store.device_apps(device_of(case)) if each.declared}
+    if rows:
+        apps = case.store.apps(set(rows))
+        told = {app_id: declaring.payload(app, behaviour.of(app, case.vault)) for app_id, app in apps.items()}
+        yield from declaring.declarations(list(rows.items()), told)
 
 
 def known_of(case: Case) -> Known:

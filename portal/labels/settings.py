@@ -77,6 +77,7 @@ SETTING = Labels(
         "mdm.apple_business": N_("Where Apple Business is asked about the server token"),
         "policies.enabled": N_("Give devices policies"),
         "apps.enabled": N_("Give devices work apps"),
+        "apps.declared": N_("Give apps by declaration"),
         "apps.service": N_("Where Apps and Books answers"),
         "apps.store": N_("Where Apple's store tells what an app is"),
         "mdm.declarative": N_("Devices report by themselves"),
@@ -241,6 +242,10 @@ SETTING_HELP = Labels(
         "apps.enabled": N_(
             "Admins then give work apps to people under Work apps. Switched off again, the apps are removed from "
             "devices and their licenses given back."
+        ),
+        "apps.declared": N_(
+            "On iPhones with iOS 17.2 or later the device itself keeps the app there and reports how far it is. Not "
+            "tried on real iPhones yet. Apps that a device already has stay as they came."
         ),
         "apps.service": N_("Apple's own address; another one only for tests. The content token is asked for anew."),
         "apps.store": N_("Apple's own address; another one only for tests. The content token is asked for anew."),

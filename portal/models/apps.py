@@ -153,7 +153,8 @@ class DeviceApp(Base):
 
     ``wanted``: False: it is to go. ``version``: of the app's behaviour, as the device was told last. ``next_at``: when
     it is looked at again. ``license_user_id``: whose license it needs. ``told``: which ends the trail was told of since
-    it was sent last; a device that changes its mind fills no trail.
+    it was sent last; a device that changes its mind fills no trail. ``declared``: it is given by declaration, not by
+    command: a hash of what is declared, empty while it is withdrawn. Never both ways.
     """
 
     __tablename__ = "device_apps"
@@ -178,6 +179,7 @@ class DeviceApp(Base):
     next_at: Mapped[datetime | None]
     version: Mapped[int | None]
     told: Mapped[str] = mapped_column(String(120), default="")
+    declared: Mapped[str | None] = mapped_column(String(64))
     license_user_id: Mapped[str | None] = mapped_column(ForeignKey("license_users.id"), index=True)
 
 

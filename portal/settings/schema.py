@@ -305,6 +305,7 @@ class Policies(Section):
 
 class Apps(Section):
     enabled: bool
+    declared: bool
     service: str = Field(pattern=_APPLE)
     store: str = Field(pattern=_APPLE)
 

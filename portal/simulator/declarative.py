@@ -30,6 +30,7 @@ KNOWN = {
     "com.apple.configuration.account.google": (15, 0),
     "com.apple.configuration.account.ldap": (15, 0),
     "com.apple.configuration.account.subscribed-calendar": (15, 0),
+    "com.apple.configuration.app.managed": (17, 2),
     "com.apple.asset.useridentity": (15, 0),
     "com.apple.asset.credential.userpassword": (15, 0),
     "com.apple.management.organization-info": (15, 0),
@@ -105,6 +106,8 @@ class Declared:
     invalid: set[str] = field(default_factory=set)
     """Identifiers of declarations that it does not accept."""
     reported: bool = False
+    declare_apps: Callable[[dict[str, dict[str, Any]]], None] = lambda apps: None
+    """Gets the declarations of all apps that are declared now, by identifier."""
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Installed by declaration: by the declaration's identifier."""
     credentials: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -212,6 +215,11 @@ class Declared:
         self.credentials = {name: each for name, each in self.credentials.items() if name in named}
         self._credential_tokens = {name: each for name, each in self._credential_tokens.items() if name in named}
         self.problems = {}
+        self.declare_apps({
+            identifier: each
+            for (kind, identifier), each in self.held.items()
+            if each["Type"].endswith(".app.managed") and self._is_active(kind, identifier)
+        })  # fmt: skip
         for (kind, identifier), each in self.held.items():
             if kind == "configuration" and self._is_active(kind, identifier):
                 try:

@@ -188,9 +188,12 @@ class IPhone:
         self.apps.ask_owner()
         if "declared" not in self.__dict__:
             return  # it never heard of declarations
-        before, now = self.declared.values.get("mdm.app", []), self.apps.reported()
-        self.declared.values["mdm.app"] = now
-        if before != now and self.declared.reported:
+        names = ("mdm.app", "app.managed.list")
+        before = [self.declared.values.get(each, []) for each in names]
+        now = [self.apps.reported(), self.apps.declared_list()]
+        self.declared.values |= dict(zip(names, now, strict=True))
+        began, self.apps.began = self.apps.began, False
+        if (before != now or began) and self.declared.reported:
             self.declared.report()
 
     @cached_property
@@ -205,7 +208,9 @@ class IPhone:
             "passcode.is-present": True,
             "passcode.is-compliant": True,
         }
-        return Declared(self.model, self._ask_declared, self._get_declared, self._obtain_for_work, values=told)
+        made = Declared(self.model, self._ask_declared, self._get_declared, self._obtain_for_work, values=told)
+        made.declare_apps = self.apps.declare
+        return made
 
     def _obtain_for_work(self, settings: dict[str, Any]) -> Identity:
         """An identity for a policy, with a key of its own."""

@@ -31,6 +31,10 @@ class WorkApps:
     """What its owner does when asked, by bundle identifier: accept (if nothing is said), reject, later."""
     configurations: dict[str, dict[str, Any]] = field(default_factory=dict)
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    declared: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By the declaration's identifier: what was told, and what became of it."""
+    began: bool = False
+    """A declared app was begun with since the last report."""
     installed: list[str] = field(default_factory=list)
     """Every installation that was begun, in order."""
 
@@ -88,8 +92,48 @@ class WorkApps:
             "Settings": [{"Item": each["Item"], "Status": "Acknowledged"} for each in items],
         }
 
+    def declare(self, apps: dict[str, dict[str, Any]]) -> None:
+        """Declared now, by declaration: what is new is asked for, what is gone is removed."""
+        for name in self.declared.keys() - apps.keys():
+            del self.declared[name]
+        for name, declaration in apps.items():
+            told, token = declaration["Payload"], declaration["ServerToken"]
+            if self.declared.get(name, {}).get("token") == token:
+                continue
+            adam_id = str(told.get("AppStoreID", ""))
+            if adam_id and told["InstallBehavior"]["License"] != {"Assignment": "User"}:
+                raise ValueError("user enrollment needs a license of the user")
+            identifier = self.store(adam_id) if adam_id else self.manifests[told["ManifestURL"]]
+            self.declared[name] = {"told": told, "token": token, "identifier": identifier, "adam_id": adam_id}
+            self.began = True
+
+    def declared_list(self) -> list[dict[str, Any]]:
+        """The status item ``app.managed.list``."""
+        return [
+            {"identifier": each["identifier"], "declaration-identifier": name, "state": each.get("state", "queued"),
+             **({"reasons": [{"code": each["reason"]}]} if "reason" in each else {})}
+            for name, each in sorted(self.declared.items())
+        ]  # fmt: skip
+
+    def _ask_about_declared(self) -> None:
+        for each in self.declared.values():
+            identifier, says = each["identifier"], self.owner.get(each["identifier"], "accept")
+            failed = ""
+            if identifier in self.personal:
+                failed = "Error.UnmanagedAppAlreadyInstalled"
+            elif each["adam_id"] and not self.licensed(each["adam_id"]):
+                failed = "Error.LicenseNotFound"
+            elif says == "reject":
+                failed = "Error.UserRejected"
+            each.pop("reason", None)
+            if failed:
+                each |= {"state": "failed", "reason": failed}
+            else:
+                each["state"] = "managed" if says == "accept" else "prompting-for-consent"
+
     def ask_owner(self) -> None:
         """Its owner answers what is on the screen."""
+        self._ask_about_declared()
         for identifier, state in self.states.items():
             if state == "Prompting":
                 says = self.owner.get(identifier, "accept")
@@ -101,7 +145,7 @@ class WorkApps:
 
     def forget(self) -> None:
         """The enrollment is over: everything of work is gone."""
-        self.states, self.configurations, self.attributes = {}, {}, {}
+        self.states, self.configurations, self.attributes, self.declared = {}, {}, {}, {}
 
     def reported(self) -> list[dict[str, str]]:
         """The status item ``mdm.app``."""

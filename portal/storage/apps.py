@@ -100,14 +100,9 @@ def _seconds(icon: bytes | None, now: datetime) -> int | None:
     return int(now.timestamp()) if icon else None
 
 
-def behaviour_of(vault: Vault, app: App) -> Behaviour:
-    """How it behaves. Raises VaultError."""
-    return behaviour.read(vault.open(app.behaviour_sealed))
-
-
 def set_behaviour(session: Session, vault: Vault, app: App, wanted: Behaviour, actor: str, now: datetime) -> bool:
     """Let it behave so on every device; whether that is new."""
-    before = behaviour_of(vault, app)
+    before = behaviour.of(app, vault)
     if before == wanted:
         return False
     app.behaviour_sealed, app.version, app.changed_at = vault.seal(wanted.written()), app.version + 1, now

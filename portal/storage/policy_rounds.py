@@ -14,13 +14,14 @@ from typing import Any
 from sqlalchemy import Row, or_, select, update
 from sqlalchemy.orm import Session
 
-from portal.apps import delivering
+from portal.apps import declaring, delivering
 from portal.database import Database, lock_name
 from portal.declarations import granted, speaking, wanting
 from portal.declarations.manifest import Manifest
 from portal.models import (
     DeclarativeState,
     Device,
+    DeviceApp,
     DevicePolicy,
     EnrollmentRequest,
     Person,
@@ -162,6 +163,7 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
 
 def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]], now: datetime) -> Iterator[Row[Any]]:
     grants = _grants(session, {row.person_id for row in rows}) if settings.policies.enabled else {}
+    apps = _declared_apps(session, [row.id for row in rows]) if settings.apps.enabled else {}
     for row in rows:
         ios = wanting.version_of(row.os_version)
         declared = wanting.declares(settings, ios)
@@ -173,8 +175,18 @@ def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]], now
         composition = composing.compose(theirs, recipient, ios, declared, since)
         if declared:
             told = told.with_(tuple(granted.declarations(composition.items)))
+            told = told.with_(tuple(declaring.declarations(apps.get(row.id, []))))
         if _is_new(row.announced, told, composition, declared):
             yield row
+
+
+def _declared_apps(session: Session, device_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """By device: the work apps that it gets by declaration."""
+    query = select(DeviceApp.device_id, DeviceApp.app_id, DeviceApp.declared).where(DeviceApp.declared != "")
+    found: dict[str, list[tuple[str, str]]] = {}
+    for device_id, app_id, content in session.execute(query.where(DeviceApp.device_id.in_(device_ids))):
+        found.setdefault(device_id, []).append((app_id, str(content)))
+    return found
 
 
 def _is_new(announced: str | None, told: Manifest, composition: Composition, declared: bool) -> bool:

@@ -120,6 +120,7 @@ class Apps:
         app_rounds.tell(database, services, now)
         license_rounds.work(database, services, now, self.client, partial(store.look_up, transport=self.apple))
         app_rounds.tell(database, services, now)
+        policy_rounds.tell(database, services, now)
 
     def until_settled(self, *phones, rounds=12):
         """The worker and the phones go on until nothing more happens by itself."""

@@ -131,6 +131,7 @@ def upgrade() -> None:
         sa.Column("next_at", TIME, nullable=True),
         sa.Column("version", sa.Integer(), nullable=True),
         sa.Column("told", sa.String(120), nullable=False),
+        sa.Column("declared", sa.String(64), nullable=True),
         sa.Column("license_user_id", sa.String(16), nullable=True),
         _foreign("device_apps", "device_id", "devices"),
         _foreign("device_apps", "app_id", "apps"),

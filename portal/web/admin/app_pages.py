@@ -111,7 +111,7 @@ def _page(app_id: str, problem: str = "", detail: str = "", typed: dict[str, str
     app = apps.find(db_session, app_id)
     if app is None:
         abort(404)
-    held = apps.behaviour_of(current_portal.vault, app)
+    held = behaviour.of(app, current_portal.vault)
     written = {
         "configuration": behaviour.shown(held.configuration),
         "vpn": held.vpn,
