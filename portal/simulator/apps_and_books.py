@@ -325,9 +325,8 @@ class FakeAppsAndBooks:
 
     def _give(self, adam_id: str, clients: list[str]) -> list[dict[str, Any]]:
         asset = self.assets.get(adam_id)
-        failures = []
+        failures, used = [], sum(each == adam_id for each, _ in self.given)
         for client in clients:
-            used = sum(each == adam_id for each, _ in self.given)
             if asset is None or asset.refuses:
                 failures.append(_failure(asset.refuses if asset else 9600, [client], adam_id))
             elif (adam_id, client) in self.given:
@@ -336,6 +335,7 @@ class FakeAppsAndBooks:
                 failures.append(_failure(9709, [client], adam_id))
             else:
                 self.given.add((adam_id, client))
+                used += 1
         return failures
 
     def _take(self, adam_id: str, clients: list[str]) -> list[dict[str, Any]]:

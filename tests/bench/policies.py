@@ -118,12 +118,12 @@ class Bench:
     def _count(self, *_: object) -> None:
         self.statements += 1
 
-    def measure(self, name: str, act: Callable[[], int]) -> int:
+    def measure(self, name: str, act: Callable[[], int], unit: str = "devices") -> int:
         """Print what ``act`` costs; what it returned."""
         self.statements, cpu, began = 0, time.process_time(), time.perf_counter()
         found = act()
         took, cpu = time.perf_counter() - began, time.process_time() - cpu
-        print(f"{name:<44} {found:6} devices  CPU {cpu:6.2f} s  {took:6.2f} s  {self.statements:6} statements")
+        print(f"{name:<44} {found:6} {unit:<8}  CPU {cpu:6.2f} s  {took:6.2f} s  {self.statements:6} statements")
         return found
 
     def plan(self) -> int:
