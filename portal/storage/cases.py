@@ -86,6 +86,7 @@ class Cases:
         self.services = services
         self.now = now or clock.now()
         self._open_commands: dict[str, list[Command]] = {}
+        self._declarative_states: dict[str, tuple[DeclarativeState, bool]] = {}
 
     # --- cases -------------------------------------------------------------------------------------------------
 
@@ -358,10 +359,13 @@ class Cases:
 
     def declarative_state(self, device: Device, *, lock: bool = False) -> DeclarativeState:
         """See Store."""
-        state = self.session.get(DeclarativeState, device.id, with_for_update=True if lock else None)
+        state, locked = self._declarative_states.get(device.id, (None, False))
+        if state is None or (lock and not locked):
+            state = self.session.get(DeclarativeState, device.id, with_for_update=True if lock else None)
         if state is None:
             state = DeclarativeState(device_id=device.id, known={})
             self.session.add(state)
+        self._declarative_states[device.id] = state, locked or lock  # a session forgets what nobody holds
         return state
 
     def granted(self, person_id: str) -> Sequence[Grant]:
