@@ -48,11 +48,8 @@ def share_routes() -> None:
 share_routes()
 
 
-def pytest_collection_finish() -> None:
-    """What is loaded by now stays: the garbage collector need not look at it again in every test."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+gc.set_threshold(20_000, 20, 20)
+"""What is loaded stays: looking at all of it again in every other test is a fifth of their time."""
 
 
 class SharedTemplates(BytecodeCache):
