@@ -116,22 +116,48 @@ class Worker:
         return self.portal.backend
 
     def every_minute(self) -> None:
-        """Mail whose nudge got lost or whose wait is over; then housekeeping."""
-        self.deliver()
+        """Mail whose nudge got lost or whose wait is over; then housekeeping.
+
+        What goes wrong keeps nothing else from being done: it is raised at the end. Raises ExceptionGroup.
+        """
+        steps = (
+            self.deliver,
+            self.invite_many,
+            self.look_for_leavers,
+            self.find_new_policies,
+            self.give_apps,
+            self._go_on_with_cases,
+            self.ask_apple,
+            self._renew_push_certificate,
+            self.manage,
+            self._keep_house,
+        )
+        problems = []
+        for step in steps:
+            try:
+                step()
+            except Exception as problem:
+                log.exception("jobs.failed step=%s", step.__name__)
+                problems.append(problem)
+        if problems:
+            raise ExceptionGroup("not everything was done", problems)
+
+    def _go_on_with_cases(self) -> None:
+        """Enrollments of people who left, or at which something is due."""
         now, settings = clock.now(), self.settings
-        self.invite_many()
-        self.look_for_leavers()
-        self.find_new_policies()
-        self.give_apps()
         for each in (rounds.of_disabled_people, rounds.go_on, rounds.refresh_quiet, self.backend.look_after):
             with self.database.transaction() as session:  # each its own: nobody waits for what another locked
                 each(Cases(session, Given(settings, self.vault), now))
         with self.database.transaction() as session:
             events.forget(session, now)
-        self.ask_apple()
+
+    def _renew_push_certificate(self) -> None:
         if self.backend.elsewhere is None:
-            upkeep.give_push_certificate(self.database, self.backend, settings, now)
-        self.manage()
+            upkeep.give_push_certificate(self.database, self.backend, self.settings, clock.now())
+
+    def _keep_house(self) -> None:
+        """What is over is forgotten; admins are told of what they should know."""
+        now, settings = clock.now(), self.settings
         with self.database.transaction() as session:
             throttle.forget_old(session, settings.sign_in, now)
             people.forget_old_visits(session, settings.session, now)

@@ -117,13 +117,22 @@ def shown(configuration: Mapping[str, Any]) -> str:
     """A configuration as it is typed: what stands inside of its dictionary."""
     if not configuration:
         return ""
-    lines = plistlib.dumps(dict(configuration), sort_keys=False).decode().splitlines()
+    lines = plistlib.dumps(dict(configuration), sort_keys=False).decode().split("\n")
     first, last = lines.index("<dict>"), len(lines) - 1 - lines[::-1].index("</dict>")
-    return "\n".join(each.removeprefix("\t") for each in lines[first + 1 : last])
+    inside = lines[first + 1 : last]
+    less_indented = "\n".join(each.removeprefix("\t") for each in inside)
+    try:
+        same = configuration_in(less_indented) == configuration
+    except NotUsable:
+        same = False
+    return less_indented if same else "\n".join(inside)  # a tab may belong to a text of several lines
 
 
 def _is_associated(line: str) -> bool:
     service, _, domain = line.partition(":")
     return (
-        SERVICE.fullmatch(line) is not None and bool(service) and DOMAIN.fullmatch(domain.partition("?")[0]) is not None
+        line.isprintable()
+        and SERVICE.fullmatch(line) is not None
+        and bool(service)
+        and DOMAIN.fullmatch(domain.partition("?")[0]) is not None
     )

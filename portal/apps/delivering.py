@@ -6,6 +6,7 @@ works on the case of a device and may be repeated at any time. Facts: Apple, "In
 themselves are never taken over.
 """
 
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -19,16 +20,16 @@ from portal.apps.states import State
 from portal.declarations.wanting import device_of, managed, version_of
 from portal.enrollment import allowed, commands, management
 from portal.enrollment.case import Case
-from portal.enrollment.errors import DeviceGone
+from portal.enrollment.errors import CommandForbidden, DeviceGone
 from portal.events import Event
-from portal.models import App, Command, DeviceApp, LicenseSeat
+from portal.models import COMMANDED, WITHDRAWN, App, Command, DeviceApp, LicenseSeat
 from portal.policies.variables import Recipient
 
 INSTALL, REMOVE, LIST, CONFIGURE = "InstallApplication", "RemoveApplication", "ManagedApplicationList", "Settings"
 HAS_IT_ALREADY, ON_ITS_WAY = "AppAlreadyInstalled", "AppAlreadyQueued"
 """RejectionReasons that are none: it may be there as IT's."""
-WITHDRAWN = ""
-"""What is declared of an app that was, and is being removed."""
+CANNOT_BE_MADE = "cannot_be_made"
+"""Its configuration for this person cannot be sent."""
 DECLARED_IS_GONE = timedelta(minutes=2)
 """How long a device has to remove what is not declared any more; then it is asked for the next step."""
 NO_SOONER = timedelta(seconds=15)
@@ -43,6 +44,8 @@ TOLD = {
     State.MANAGED_BUT_UNINSTALLED: Event.APP_DECLINED,
 }
 """Ends that the trail tells of."""
+
+log = logging.getLogger("portal.apps")
 
 
 def settle(case: Case) -> None:
@@ -145,21 +148,22 @@ def _is_gone(case: Case, row: DeviceApp, app: App) -> bool:
     if row.next_at is None or row.next_at > case.now:
         return False
     state = case.store.declarative_state(device_of(case))
-    if state.due_at is not None or state.fetched != state.announced:
+    if state.due_at is not None or state.fetched is None or state.fetched != state.announced:
         row.next_at = deciding.look_at(row.at, case.now)
         return False
-    row.declared, row.next_at = None, case.now
     _removed(case, row, app)
+    row.next_at = case.now
     return True
 
 
 def _ask_for(case: Case, row: DeviceApp, app: App, step: Step) -> None:
     device, told = device_of(case), {"app": app.name}
-    if row.declared and not case.settings.mdm.declarative:
-        row.declared = None  # nothing is said in that way any more
-    if row.declared or (step is Step.INSTALL and _can_be_declared(case, app)):
+    if row.is_declared and not case.settings.mdm.declarative:
+        row.declared = COMMANDED  # nothing is said in that way any more
+    if row.is_declared or (row.declared is None and step is Step.INSTALL and _can_be_declared(case, app)):
         _declare(case, row, app, step)
         return
+    row.declared = COMMANDED
     if step is Step.REMOVE:
         row.tries += 1
         _became(case, row, State.REMOVING)
@@ -205,7 +209,7 @@ def _ask_how_far(case: Case, row: DeviceApp, app: App) -> None:
     """One question for all that are under way; a device that did not answer it yet is not asked twice."""
     device = device_of(case)
     row.next_at = deciding.look_at(row.at, case.now)
-    if row.declared:
+    if row.is_declared:
         return  # it reports by itself
     asked = [commands.keys_of(each).get("Identifiers") for each in commands.waiting(case, device, LIST)]
     if not any(each is None or app.bundle_id in each for each in asked):
@@ -241,7 +245,7 @@ def _first_time(row: DeviceApp, state: State) -> bool:
 
 
 def filled(case: Case, command: Command) -> bytes | None:
-    """A command about an app as it is sent: configured as it is now. None if it is not wanted any more."""
+    """A command about an app as it is sent: configured as it is now. None if it is not wanted, or cannot be."""
     row = _row_of(case, command)
     if row is None:
         return None
@@ -266,7 +270,15 @@ def filled(case: Case, command: Command) -> bytes | None:
         named = {"Identifier": app.bundle_id}
         items = ("ApplicationConfiguration", configuration), ("ApplicationAttributes", attributes)
         keys = {"Settings": [{"Item": item, **named, **its} for item, its in items]}
-    return commands.with_keys(command, allowed.command(command.request_type, keys))
+    try:
+        return commands.with_keys(command, allowed.command(command.request_type, keys))
+    except CommandForbidden:  # a person's name that no property list can carry, for one
+        log.exception("apps.cannot_be_made app=%s", row.app_id)
+        if command.request_type == INSTALL:
+            _failed(case, row, app, CANNOT_BE_MADE)
+        else:
+            row.reason = CANNOT_BE_MADE
+        return None
 
 
 # --- what the device says ------------------------------------------------------------------------------------------
@@ -304,7 +316,7 @@ def listed(case: Case, command: Command, told: Mapping[str, Any]) -> None:
     for row in rows:
         app = apps[row.app_id]
         entry = told.get(app.bundle_id)
-        if row.declared is not None:
+        if row.is_declared:
             continue  # it says of those what they are as commanded: removed
         if isinstance(entry, dict):
             _take(case, row, app, states.told(entry.get("Status")))
@@ -322,7 +334,7 @@ def ours(case: Case, told: Mapping[str, Any]) -> dict[str, Any]:
 
 def reported(case: Case, changed: set[str]) -> None:
     """``case.device`` said by itself that something about these apps changed: it is asked about them now."""
-    rows = [each for each in case.store.device_apps(device_of(case)) if each.declared is None]
+    rows = [each for each in case.store.device_apps(device_of(case)) if not each.is_declared]
     apps = case.store.apps({each.app_id for each in rows})
     for row in rows:
         if apps[row.app_id].bundle_id in changed and State(row.state) not in states.NEVER_THERE:
@@ -340,13 +352,13 @@ def fetched_declared(case: Case) -> None:
 def reported_declared(case: Case, entries: Mapping[str, Mapping[str, str]]) -> None:
     """``case.device`` said by itself how far its declared apps are, by bundle identifier."""
     by_name = {each.get("declaration-identifier", ""): each for each in entries.values()}
-    rows = [each for each in case.store.device_apps(device_of(case)) if each.declared]
+    rows = [each for each in case.store.device_apps(device_of(case)) if each.is_declared]
     apps = case.store.apps({each.app_id for each in rows})
     for row in rows:
         entry = by_name.get(declaring.identifier(row.app_id))
         if entry is not None:
             state, reason = declaring.state_of(entry)
-            if (state.value, reason or None) != (row.state, row.reason):
+            if row.declared != WITHDRAWN and (state.value, reason or None) != (row.state, row.reason):
                 _take(case, row, apps[row.app_id], state, reason)
     settle(case)
 
@@ -374,8 +386,12 @@ def send_again(case: Case, app_id: str, actor: str) -> None:
     if row is None or not managed(device):
         raise DeviceGone
     app = case.store.apps({app_id})[app_id]
+    if not row.wanted and State(row.state) is not State.REMOVING:
+        raise DeviceGone  # it is about to go
     case.record(Event.APP_AGAIN, actor=actor, detail={"app": app.name})
-    if State(row.state) is State.MANAGED:
+    if not row.wanted:
+        row.tries, row.next_at = 0, case.now  # it is to go: its removal is asked for again
+    elif State(row.state) is State.MANAGED:
         row.version = None
     elif not any(each.app_id == app_id for each in case.store.open_commands(device)):
         row.tries = 0
@@ -434,6 +450,7 @@ def _removal_answered(case: Case, row: DeviceApp, app: App, done: bool) -> None:
 def _removed(case: Case, row: DeviceApp, app: App) -> None:
     case.record(Event.APP_REMOVED, detail={"app": app.name})
     _became(case, row, State.LICENSE)  # nothing of it is there: it is forgotten, or wanted again
+    row.declared = None
 
 
 def _word(value: object) -> str:

@@ -169,9 +169,11 @@ def _failure(row: Mapping[str, Any]) -> Failure:
 
 
 def number(told: Mapping[str, Any]) -> int:
-    """Its ``errorNumber``; 0 if all is well, also in what came with status 200."""
+    """Its ``errorNumber``, also in what came with status 200; 0 if all is well, -1 for none that Apple would give."""
     found = told.get("errorNumber")
-    return found if type(found) is int else int(found) if isinstance(found, str) and found.isdecimal() else 0
+    if isinstance(found, str) and found.isascii() and found.isdecimal() and len(found) < 10:
+        return int(found)
+    return found if type(found) is int and abs(found) < 10**9 else 0 if found is None else -1
 
 
 def expiry(told: Mapping[str, Any]) -> datetime | None:

@@ -5,6 +5,7 @@ Every answer's ``errorNumber`` is looked at, also of one with status 200, which 
 Addresses are made from the base address alone: what Apple's own list of addresses says would be sent the token, too.
 """
 
+import json
 import logging
 import threading
 import time
@@ -14,10 +15,11 @@ from typing import Any
 
 import httpx
 
-from portal.apps_and_books import answers
+from portal.apps_and_books import answers, bounded
 from portal.apps_and_books.answers import Asset, Claim, Event, Limits, Location, User
 
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS, LONGEST_SECONDS = 20.0, 60.0
+"""For each piece of an answer, and for the whole."""
 LARGEST = 16 * 1024 * 1024
 """Bytes of an answer."""
 MOST_PAGES = 2000
@@ -188,12 +190,15 @@ class Client:
         self._wait_for_turn()
         self.asked += 1
         try:
-            answer = self._http.request(method, path, **request)
+            with self._http.stream(method, path, **request) as answer:
+                content = bounded.read(answer, LARGEST, LONGEST_SECONDS)
+        except bounded.TooLarge:
+            raise Unavailable("unexpected", unsure=writes) from None
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise Unavailable("unreachable") from None
         except httpx.HTTPError:
             raise Unavailable("unreachable", unsure=writes) from None
-        told = _json(answer)
+        told = _json(content)
         number = answers.number(told or {})
         _check(answer, number, writes)
         if told is None:
@@ -239,9 +244,9 @@ def _wait(answer: httpx.Response) -> int:
     return min(int(asked), LONGEST_WAIT_SECONDS) if asked.isascii() and asked.isdecimal() and len(asked) < 9 else 0
 
 
-def _json(answer: httpx.Response) -> dict[str, Any] | None:
+def _json(content: bytes) -> dict[str, Any] | None:
     try:
-        told = answer.json() if len(answer.content) <= LARGEST else None
+        told = json.loads(content)
     except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None

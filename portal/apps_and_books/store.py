@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from portal import plists
+from portal.apps_and_books import bounded
 from portal.apps_and_books.answers import text
 
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS, LONGEST_SECONDS = 10.0, 20.0
+"""For each piece of an answer, and for the whole."""
 LARGEST = 1024 * 1024
 """Bytes of an answer, a manifest, a picture; unpacked."""
 ICON_PIXELS = 128
@@ -110,18 +112,15 @@ def _client(transport: httpx.BaseTransport | None) -> httpx.Client:
 
 def _fetched(client: httpx.Client, address: str, **request: Any) -> bytes:
     """What stands at an address, as far as it is not too large."""
-    content = b""
     try:
         with client.stream("GET", address, **request) as answer:
             if answer.status_code != 200:
                 raise NotFound("unreachable" if answer.status_code >= 500 else "unknown")
-            for piece in answer.iter_bytes():
-                content += piece
-                if len(content) > LARGEST:
-                    raise NotFound("unknown")
+            return bounded.read(answer, LARGEST, LONGEST_SECONDS)
+    except bounded.TooLarge:
+        raise NotFound("unknown") from None
     except (httpx.HTTPError, httpx.InvalidURL):
         raise NotFound("unreachable") from None
-    return content
 
 
 def _icon(client: httpx.Client, artwork: object, address: str) -> bytes:
@@ -129,7 +128,10 @@ def _icon(client: httpx.Client, artwork: object, address: str) -> bytes:
     told: Mapping[str, Any] = artwork if isinstance(artwork, dict) else {}
     pattern = str(told.get("url") or "")[:1000]
     url = pattern.replace("{w}", str(ICON_PIXELS)).replace("{h}", str(ICON_PIXELS)).replace("{f}", "png")
-    parts = urlsplit(url) if url.isprintable() else urlsplit("")
+    try:
+        parts = urlsplit(url if url.isprintable() else "")
+    except ValueError:
+        return b""
     if parts.scheme != "https" and (parts.scheme, parts.netloc) != ("http", urlsplit(address).netloc):
         return b""
     try:

@@ -30,6 +30,8 @@ APPS = "mdm.app"
 """The list of apps that IT installed, among what a device reports."""
 ANNOUNCE_AGAIN = timedelta(hours=1)
 """What a device says of itself makes the portal announce anew no more often than that."""
+NOBODY_KNOWS = "?"
+"""Which list of declarations a device has that refused to look for the newest one."""
 COMES_WITHIN = timedelta(hours=1)
 """A device that took the command to look comes for the list at once; who does not in that time is reminded."""
 
@@ -105,10 +107,11 @@ def _report(case: Case, data: object, before: Wanted) -> bytes:
         raise BadPlist(str(problem)) from None
     apps, had = delivering.ours(case, known.lists.get(APPS, {})), knew.lists.get(APPS, {})
     known = replace(known, lists={**known.lists, APPS: apps} if APPS in known.lists else known.lists)
+    declared = {each.identifier for each in before.manifest.declarations}
+    known = status.only_of(declared, known)
     now_said = known.values.get(status.VERSION)
     if now_said is not None and now_said != knew.values.get(status.VERSION):
         device.os_version = now_said
-    declared = {each.identifier for each in before.manifest.declarations}
     known = replace(known, declarations={name: each for name, each in known.declarations.items() if name in declared})
     state.known, state.reported_at = known.as_json(), case.now
     if status.is_full(data) and declared - known.declarations.keys():
@@ -142,6 +145,7 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
     now = now or wanted(case)
     state.due_at = None
     nothing = not now.manifest.declarations and not now.granted.composition.items and not state.profiles
+    nothing = nothing and state.fetched in (None, Manifest().token)
     if state.announced == now.token or (state.announced is None and nothing):
         return False
     state.announced, state.announced_at = now.token, case.now
@@ -194,15 +198,17 @@ def identity_part(case: Case, reference: addresses.Reference) -> Part | None:
 
 
 def told_nothing(case: Case) -> None:
-    """``case.device`` did not take the command to look, or begins anew: what was declared is announced again."""
-    state = state_of(case)
-    state.announced = state.fetched = None
+    """``case.device`` did not take the command to look, or lost something: what was declared is announced again."""
+    state = state_of(case, lock=True)
+    if state.announced is not None:
+        state.due_at = case.now + ANNOUNCE_AGAIN
+    state.announced, state.fetched = None, NOBODY_KNOWS
 
 
 def begins_anew(case: Case) -> None:
-    """The same, and nothing of what it was sent before is there any more."""
-    told_nothing(case)
-    state_of(case).profiles = {}
+    """``case.device`` begins anew: nothing of what it was sent before is there any more."""
+    state = state_of(case)
+    state.announced, state.fetched, state.profiles = None, None, {}
 
 
 def _have_it_look(case: Case, device: Device) -> None:

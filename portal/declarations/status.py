@@ -6,7 +6,7 @@ allows is in ``ITEMS``. A report tells what changed; a full one (``FullReport``)
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,11 +36,13 @@ ACCOUNTS = tuple(
     for kind in ("caldav", "carddav", "exchange", "google", "ldap", "mail", "subscribed-calendar")
 )
 CERTIFICATES = "security.certificate.list"
+REASON = "reason"
+"""The first of an entry's reasons, as Apple's code; never what stands beside it."""
 LISTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ACCOUNTS, ("identifier", "declaration-identifier")),
     CERTIFICATES: ("identifier", "declaration-identifier", "subject-summary"),
     "mdm.app": ("identifier", "state", "short-version"),
-    "app.managed.list": ("identifier", "declaration-identifier", "state", "short-version", "reason"),
+    "app.managed.list": ("identifier", "declaration-identifier", "state", "short-version", REASON),
 }
 """Lists that are kept, and what of each entry; entries are told apart by ``identifier``."""
 MANAGED_APPS = "app.managed.list"
@@ -136,6 +138,15 @@ def learn(known: Known, body: bytes) -> Known:
     return replace(known, values=values, lists=lists, declarations=declarations)
 
 
+def only_of(declared: Collection[str], known: Known) -> Known:
+    """Without what is said to come of declarations other than these, by identifier: it is none of the portal's."""
+    lists = dict(known.lists)
+    for name in OF_DECLARATIONS & lists.keys():
+        entries = lists[name].items()
+        lists[name] = {key: each for key, each in entries if each.get("declaration-identifier") in declared}
+    return replace(known, lists=lists)
+
+
 def _read(body: bytes) -> dict[str, Any]:
     if len(body) > LARGEST_REPORT:
         raise BadReport("too large")
@@ -200,9 +211,9 @@ def _merged(before: dict[str, dict[str, str]], told: list[Any], kept: tuple[str,
         if entry.get("_removed") is True:
             after.pop(identifier, None)
         elif identifier in after or len(after) < MOST_ENTRIES:
-            after[identifier] = {key: text(entry[key]) for key in kept if isinstance(entry.get(key), str)}
-            if "reason" in kept and (codes := _reasons(entry.get("reasons"))):
-                after[identifier]["reason"] = codes[0]
+            codes = {"reason": codes[0]} if REASON in kept and (codes := _reasons(entry.get("reasons"))) else {}
+            texts = {key: text(entry[key]) for key in kept if key != REASON and isinstance(entry.get(key), str)}
+            after[identifier] = texts | codes
     return after
 
 

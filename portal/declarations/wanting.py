@@ -74,7 +74,11 @@ def _apps(case: Case) -> Iterator[Declaration]:
     """The work apps that ``case.device`` gets by declaration."""
     if not case.settings.apps.enabled:
         return
-    rows = {each.app_id: each.declared for each in case.store.device_apps(device_of(case)) if each.declared}
+    rows = {
+        each.app_id: each.declared
+        for each in case.store.device_apps(device_of(case))
+        if each.is_declared and each.declared
+    }
     if rows:
         apps = case.store.apps(set(rows))
         told = {app_id: declaring.payload(app, behaviour.of(app, case.vault)) for app_id, app in apps.items()}

@@ -1,6 +1,8 @@
 """The tables, one file a topic."""
 
 from portal.models.apps import (
+    COMMANDED,
+    WITHDRAWN,
     App,
     AppAudience,
     AppChoice,
@@ -32,6 +34,8 @@ from portal.models.policies import DevicePolicy, Policy, PolicyVersion, WorkCert
 from portal.models.tokens import ApiToken
 
 __all__ = [
+    "COMMANDED",
+    "WITHDRAWN",
     "AccessToken",
     "ApiToken",
     "App",

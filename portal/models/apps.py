@@ -2,13 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, ForeignKey, Index, String, event, inspect, select, text, update
-from sqlalchemy.orm import Mapped, Mapper, declared_attr, mapped_column
+from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
-from portal import clock
 from portal.models.audiences import AudienceLine
 from portal.models.base import BELONGS, Base, new_id, personal
-from portal.models.devices import Device
 
 
 class App(Base):
@@ -148,13 +146,18 @@ class LicenseRequest(Base):
     tries: Mapped[int] = mapped_column(default=0)
 
 
+WITHDRAWN, COMMANDED = "", "command"
+"""What ``DeviceApp.declared`` says beside the hash of what is declared."""
+
+
 class DeviceApp(Base):
     """What became of one app on one device (``apps.states.State``); since when, and why.
 
     ``wanted``: False: it is to go. ``version``: of the app's behaviour, as the device was told last. ``next_at``: when
     it is looked at again. ``license_user_id``: whose license it needs. ``told``: which ends the trail was told of since
-    it was sent last; a device that changes its mind fills no trail. ``declared``: it is given by declaration, not by
-    command: a hash of what is declared, empty while it is withdrawn. Never both ways.
+    it was sent last; a device that changes its mind fills no trail. ``declared``: None: it was not asked for yet;
+    COMMANDED: it is given by command; else by declaration: a hash of what is declared, empty while it is withdrawn
+    (WITHDRAWN). Never both ways: what came in one stays so until it is known to be gone.
     """
 
     __tablename__ = "device_apps"
@@ -182,10 +185,7 @@ class DeviceApp(Base):
     declared: Mapped[str | None] = mapped_column(String(64))
     license_user_id: Mapped[str | None] = mapped_column(ForeignKey("license_users.id"), index=True)
 
-
-@event.listens_for(Device, "after_update")
-def _its_licenses_are_looked_at(_mapper: Mapper[Device], connection: Connection, device: Device) -> None:
-    """Whoever ends an enrollment, by whichever way out: what its owner needs no more is given back."""
-    if device.ended_at is not None and inspect(device).attrs["ended_at"].history.has_changes():
-        whose = select(DeviceApp.license_user_id).where(DeviceApp.device_id == device.id)
-        connection.execute(update(LicenseUser).where(LicenseUser.id.in_(whose)).values(due_at=clock.now()))
+    @property
+    def is_declared(self) -> bool:
+        """Whether a declaration of it is there, or only just withdrawn."""
+        return self.declared not in (None, COMMANDED)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -26,12 +26,24 @@ SIDES = (IN, OFFERED, OUT)
 MOST_APPS = 500
 
 
+CHOICE_STANDS = timedelta(minutes=2)
+"""How long what somebody took is theirs before they may give it back: Apple and the device are asked each time."""
+
+
 class Known(Exception):
     """The app is in the catalogue already."""
 
 
 class TooMany(Exception):
     """The catalogue is full."""
+
+
+class NotOffered(Exception):
+    """Somebody is not offered such an app, or gets it by itself."""
+
+
+class TooOften(Exception):
+    """Somebody changed their mind about an app only just now."""
 
 
 def living(session: Session) -> list[App]:
@@ -159,14 +171,22 @@ def granted(session: Session, person_id: str) -> list[Granted]:
 
 
 def choose(session: Session, person_id: str, app_id: str, taken: bool, now: datetime) -> bool:
-    """Somebody takes an app that they are offered, or gives it back; whether it is theirs to say."""
+    """Somebody takes an app that they are offered, or gives it back; whether that is new.
+
+    Raises NotOffered, TooOften.
+    """
+    lock_name(session, f"choice {person_id}")
     theirs = next((each for each in granted(session, person_id) if each.app.id == app_id), None)
     if theirs is None or theirs.by_itself:
+        raise NotOffered
+    known = session.get(AppChoice, (person_id, app_id), populate_existing=True)
+    if taken == (known is not None):
         return False
-    known = session.get(AppChoice, (person_id, app_id))
-    if taken and known is None:
+    if known is None:
         session.add(AppChoice(person_id=person_id, app_id=app_id, at=now))
-    elif not taken and known is not None:
+    elif now - known.at < CHOICE_STANDS:
+        raise TooOften
+    else:
         session.delete(known)
     session.flush()
     audiences.mark(session, person_id, now)

@@ -403,7 +403,7 @@ class Cases:
 
     def licenses_due(self, user_id: str) -> None:
         """See Store."""
-        licensing.mark(self.session, user_id, self.now)
+        licensing.look_at_commit(self.session, user_id)
         self.session.info[LICENSES_DUE] = True
 
     def remove(self, row: object) -> None:

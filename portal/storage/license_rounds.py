@@ -21,7 +21,7 @@ from portal.apps_and_books.answers import Event, Failure
 from portal.apps_and_books.client import ClaimedElsewhere, Client, OtherLocation, Refused, TokenGone, Unavailable
 from portal.apps_and_books.store import Described, NotFound
 from portal.database import Database
-from portal.models import AppLicense, LicenseRequest, LicenseSeat, LicenseUser
+from portal.models import AppLicense, LicenseRequest, LicenseSeat, LicenseUser, new_id
 from portal.settings import Settings
 from portal.storage import apple_content, licensing
 from portal.storage.cases import Services
@@ -29,6 +29,8 @@ from portal.vault import Vault
 
 POLLS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 30, 60, 120))
 """How long an event is left alone before it is asked about again; the last one again and again."""
+SAID_AGAIN = timedelta(seconds=30)
+"""How often whoever asks says so."""
 NAMED_AT_A_TIME = 50
 """Apps whose names are looked up after one count."""
 MOST_UNKNOWN = 3
@@ -37,6 +39,32 @@ PROBLEMS = {TokenGone: "token", ClaimedElsewhere: "claimed", OtherLocation: "oth
 """Why nothing works until an admin acted."""
 
 log = logging.getLogger("portal.licensing")
+
+
+class TakenOver(Exception):
+    """Who asked Apple did not say so for so long that somebody else does it now."""
+
+
+class Turn:
+    """The right to ask Apple, which one worker has at a time."""
+
+    def __init__(self, database: Database, now: datetime) -> None:
+        self.database, self.holder, self._until = database, new_id(), now + SAID_AGAIN
+
+    def hold(self) -> None:
+        """Say that it still asks. Raises TakenOver."""
+        now = clock.now()
+        if now < self._until:
+            return
+        with self.database.transaction() as session:
+            if not apple_content.take_turn(session, self.holder, now):
+                raise TakenOver
+        self._until = now + SAID_AGAIN
+
+    def give_back(self) -> None:
+        """Let others ask."""
+        with self.database.transaction() as session:
+            apple_content.give_turn_back(session, self.holder)
 
 
 def open_client(settings: Settings, token: str, own: str, uid: str) -> Client:
@@ -64,10 +92,16 @@ def work(
         due, look = licensing.next_due(session), known.due(now)
         if not look and (due is None or due > now):
             return
+        turn = Turn(database, now)
+        if not apple_content.take_turn(session, turn.holder, now):
+            return  # somebody else is at it
         token, own = apple_content.token(session, vault), apple_content.own_id(session)
     client = open_(settings, token, own, known.uid)
     try:
-        Round(database, vault, client).go(look=look)
+        Round(database, vault, client, turn.hold).go(look=look)
+    except TakenOver:
+        log.warning("licensing.taken_over")
+        return
     except Unavailable as away:
         log.warning("licensing.waits reason=%s", away.reason)
         with database.transaction() as session:
@@ -86,8 +120,14 @@ def work(
         with database.transaction() as session:
             apple_content.stop(session, PROBLEMS[type(problem)], now)
         return
+    except Exception:  # whatever Apple answers keeps nothing else of the worker from being done
+        log.exception("licensing.failed")
+        with database.transaction() as session:
+            apple_content.rest(session, "unexpected", timedelta(), now)
+        return
     finally:
         client.close()
+        turn.give_back()
     with database.transaction() as session:
         apple_content.went_well(session, client.expires)
     if look:
@@ -117,21 +157,25 @@ class Round:
     database: Database
     vault: Vault
     client: Client
+    hold: Callable[[], None] = lambda: None
+    """Keeps others from doing the same meanwhile. Raises TakenOver."""
     exchanged: bool = False
     """Whether licenses changed hands."""
     counted: bool = False
 
     def go(self, *, look: bool) -> None:
         """Everything that is due. Raises what the client raises for what concerns everything."""
-        if look:
-            self.look()
-        self.follow()
-        while self._decide():
-            pass
-        self.ask()
-        self.follow()
-        if self.exchanged:
-            self.count()
+        try:
+            if look:
+                self.look()
+            self.follow()
+            self._decide()
+            self.ask()
+            self.follow()
+            if self.exchanged and not self._counted_just_now():
+                self.count()
+        finally:
+            self._decide()  # devices are told of what came, whatever went wrong after that
 
     def look(self) -> None:
         """Limits, the location and its claim, the licenses there are."""
@@ -155,9 +199,16 @@ class Round:
         with self.database.transaction() as session:
             return apple_content.own_id(session)
 
-    def _decide(self) -> int:
-        with self.database.transaction() as session:
-            return licensing.decide(session, clock.now())
+    def _counted_just_now(self) -> bool:
+        with self.database.session() as session:
+            at = licensing.counted_at(session)
+        return at is not None and clock.now() - at < licensing.COUNTED_AT_MOST
+
+    def _decide(self) -> None:
+        looked_at = 1
+        while looked_at:
+            with self.database.transaction() as session:
+                looked_at = licensing.decide(session, clock.now())
 
     # --- asking ---------------------------------------------------------------------------------------------
 
@@ -193,29 +244,38 @@ class Round:
                 user.state, user.asked_in, user.next_at = UserState.ASKED.value, request.id, None
             rows = {each.id: (self._client_id(each), str(each.account)) for each in users}
             request_id = request.id
-        self._make_known(request_id, rows)
+        self._ask_about_users(Kind.CREATE, request_id, rows)
         return True
 
-    def _make_known(self, request_id: int, rows: Mapping[str, tuple[str, str]]) -> None:
-        """Ask for these users, by row; whoever makes Apple refuse them all is found by halving."""
+    def _ask_about_users(self, kind: Kind, request_id: int, rows: Mapping[str, tuple[str, str]]) -> None:
+        """Make users known or give them up, by row their id at Apple and account.
+
+        Whoever makes Apple refuse them all is found by halving.
+        """
+
+        def ask() -> str:
+            if kind is Kind.CREATE:
+                return self.client.create_users(list(rows.values()))
+            return self.client.retire_users([client_id for client_id, _ in rows.values()])
+
         try:
-            self._begin(request_id, lambda: self.client.create_users(list(rows.values())), whole=False)
+            self._begin(request_id, ask)
         except Refused as refusal:
             if len(rows) == 1:
                 failure = Failure(refusal.number, frozenset(), frozenset())
-                self._settle_users(request_id, Kind.CREATE, Event(answers.FAILED, (failure,)))
+                self._settle_users(request_id, kind, Event(answers.FAILED, (failure,)))
                 return
             ids = sorted(rows)
             halves = ids[: len(ids) // 2], ids[len(ids) // 2 :]
             with self.database.transaction() as session:
                 now = clock.now()
-                pieces = [(licensing.open_request(session, Kind.CREATE, now).id, piece) for piece in halves]
+                pieces = [(licensing.open_request(session, kind, now).id, piece) for piece in halves]
                 for piece_id, piece in pieces:
                     theirs = update(LicenseUser).where(LicenseUser.id.in_(piece))
                     session.execute(theirs.values(asked_in=piece_id))
                 session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
             for piece_id, piece in pieces:
-                self._make_known(piece_id, {each: rows[each] for each in piece})
+                self._ask_about_users(kind, piece_id, {each: rows[each] for each in piece})
 
     def _retire(self) -> bool:
         with self.database.transaction() as session:
@@ -232,8 +292,8 @@ class Round:
             request = licensing.open_request(session, Kind.RETIRE, now)
             for user in users:
                 user.state, user.asked_in = UserState.RETIRED.value, request.id
-            ids, request_id = [self._client_id(each) for each in users], request.id
-        self._begin(request_id, lambda: self.client.retire_users(ids))
+            rows, request_id = {each.id: (self._client_id(each), "") for each in users}, request.id
+        self._ask_about_users(Kind.RETIRE, request_id, rows)
         return True
 
     def _exchange(self, kind: Kind) -> bool:
@@ -248,7 +308,8 @@ class Round:
             due = self._due(session, before, now)
             if kind is Kind.ASSOCIATE:
                 wanted, due = due, licensing.while_there_are_any(session, due, now)
-                licensing.changed_for(session, {each.user_id for each in wanted} - {each.user_id for each in due}, now)
+                session.flush()
+                licensing.mark(session, {each.user_id for each in wanted} - {each.user_id for each in due}, now)
             lacking: dict[str, list[Asset]] = {}
             for seat in due:
                 lacking.setdefault(seat.user_id, []).append((seat.adam_id, seat.pricing))
@@ -282,7 +343,7 @@ class Round:
     def _give_or_take(self, kind: Kind, request_id: int, batch: Batch, clients: Mapping[str, str]) -> None:
         ask = self.client.associate if kind is Kind.ASSOCIATE else self.client.disassociate
         try:
-            self._begin(request_id, lambda: ask(batch.assets, [clients[each] for each in batch.users]), whole=False)
+            self._begin(request_id, lambda: ask(batch.assets, [clients[each] for each in batch.users]))
         except Refused as refusal:
             smaller = seats.halves(batch)
             if not smaller:
@@ -302,8 +363,9 @@ class Round:
             for piece_id, piece in pieces:
                 self._give_or_take(kind, piece_id, piece, clients)
 
-    def _begin(self, request_id: int, ask: Callable[[], str], *, whole: bool = True) -> None:
-        """Ask Apple, and keep what it calls it. Raises what concerns everything; Refused unless ``whole``."""
+    def _begin(self, request_id: int, ask: Callable[[], str]) -> None:
+        """Ask Apple, and keep what it calls it. Raises Refused, and what concerns everything."""
+        self.hold()
         try:
             event_id = ask()
         except Unavailable as away:
@@ -313,11 +375,6 @@ class Round:
         except (TokenGone, ClaimedElsewhere, OtherLocation):
             self._undo(request_id)
             raise
-        except Refused as refusal:
-            if not whole:
-                raise
-            self._settle(request_id, Event(answers.FAILED, (Failure(refusal.number, frozenset(), frozenset()),)))
-            return
         with self.database.transaction() as session:
             now = clock.now()
             values = {"event_id": event_id, "next_at": now + POLLS[0], "tries": 0}
@@ -346,6 +403,7 @@ class Round:
             query = select(LicenseRequest).where(LicenseRequest.next_at <= clock.now()).order_by(LicenseRequest.id)
             due = [(each.id, each.event_id) for each in session.scalars(query)]
         for request_id, event_id in due:
+            self.hold()
             if event_id is None:
                 self._look_into(request_id)
                 continue
@@ -408,7 +466,8 @@ class Round:
                     licensing.is_wanted_again(seat, now)
                 else:
                     session.delete(seat)
-            licensing.changed_for(session, {each.user_id for each in held}, now)
+            session.flush()
+            licensing.mark(session, {each.user_id for each in held}, now)
             session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
 
     def _has(self, wanted: set[tuple[str, str]], clients: Mapping[str, str]) -> set[tuple[str, str]]:
@@ -428,10 +487,21 @@ class Round:
         if kind in (Kind.CREATE, Kind.RETIRE):
             self._settle_users(request_id, kind, event)
         elif kind is not None:
-            if event.failures and not all(licensing.names_somebody(each) for each in event.failures):
+            if event.failures and not self._names_ours(request_id, event):
                 self._look_into_failures(request_id, event)
             else:
                 self._settle_seats(request_id, kind, event)
+
+    def _names_ours(self, request_id: int, event: Event) -> bool:
+        """Whether each failure says whom or what it is about, and it is about what was asked for."""
+        with self.database.session() as session:
+            query = select(LicenseSeat.adam_id, LicenseUser).join(LicenseUser, LicenseUser.id == LicenseSeat.user_id)
+            rows = session.execute(query.where(LicenseSeat.asked_in == request_id)).all()
+        clients, adam_ids = {self._client_id(user) for _, user in rows}, {adam_id for adam_id, _ in rows}
+        return all(
+            licensing.names_somebody(each) and each.client_ids <= clients and each.adam_ids <= adam_ids
+            for each in event.failures
+        )
 
     def _look_into_failures(self, request_id: int, event: Event) -> None:
         """Apple does not say whom it failed for: its lists do; who is missing there failed."""
@@ -447,10 +517,11 @@ class Round:
             users = session.scalars(select(LicenseUser).where(LicenseUser.id.in_({each.user_id for each in theirs})))
             by_id = {each.id: each for each in users}
             clients = {each.id: self._client_id(each) for each in by_id.values()} if event.failures else {}
+            unknown: set[str] = set()
             for seat in theirs:
                 number = licensing.number_for(event, clients.get(seat.user_id, ""), seat.adam_id)
                 if number == answers.USER_UNKNOWN:
-                    licensing.user_is(by_id[seat.user_id], UserState.NEW, now)
+                    unknown.add(seat.user_id)
                 if number == answers.USER_UNKNOWN and kind is Kind.ASSOCIATE and seat.tries < MOST_UNKNOWN:
                     licensing.is_wanted_again(seat, now)
                 elif number and kind is Kind.ASSOCIATE:
@@ -461,23 +532,32 @@ class Round:
                     licensing.is_held(seat, SeatState.HELD, now)
                 else:
                     session.delete(seat)
-            licensing.changed_for(session, set(by_id), now)
+            for user_id in sorted(unknown):
+                licensing.is_not_known(session, by_id[user_id], now)
+            session.flush()
+            licensing.mark(session, by_id, now)
             session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
 
     def _settle_users(self, request_id: int, kind: Kind | None, event: Event) -> None:
         with self.database.session() as session:
             users = list(session.scalars(select(LicenseUser).where(LicenseUser.asked_in == request_id)))
         told = {each.id: licensing.number_for(event, self._client_id(each), "") for each in users}
+        if event.failures and not any(told.values()):  # it names nobody of ours
+            told = dict.fromkeys(told, event.failures[0].number or -1)
         adopted = {each.id: self._adopt(each) for each in users if told[each.id]} if kind is Kind.CREATE else {}
         with self.database.transaction() as session:
             now, lacking = clock.now(), []
             for user in session.scalars(select(LicenseUser).where(LicenseUser.asked_in == request_id)):
-                if kind is Kind.RETIRE:
+                if kind is Kind.RETIRE and told[user.id] in (0, answers.USER_UNKNOWN):
                     licensing.forget_user(session, user.id)
+                elif kind is Kind.RETIRE:
+                    log.warning("licensing.not_retired error_number=%s", told[user.id])
+                    licensing.user_is(user, UserState.KNOWN, now)
+                    user.next_at, user.tries = licensing.again_at(user.tries, now), user.tries + 1
                 elif not told[user.id]:
                     licensing.user_is(user, UserState.KNOWN, now)
                 elif adopted[user.id] is not None:
-                    self._take_over(session, str(adopted[user.id]))
+                    self._take_over(session, str(adopted[user.id]), user, now)
                     user.client_id_sealed = self.vault.seal(str(adopted[user.id]).encode())
                     licensing.user_is(user, UserState.KNOWN, now)
                 else:
@@ -488,15 +568,15 @@ class Round:
                     failed = {"state": SeatState.FAILED.value, "reason": licensing.NOT_KNOWN, "next_at": user.next_at}
                     session.execute(update(LicenseSeat).where(*theirs).values(**failed))
                     lacking.append(user.id)
-            licensing.changed_for(session, lacking, now)
+            session.flush()
+            licensing.mark(session, lacking, now)
             session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
 
-    def _take_over(self, session: Session, client_id: str) -> None:
+    def _take_over(self, session: Session, client_id: str, new: LicenseUser, now: datetime) -> None:
         """An id of somebody forgotten is somebody's again: it is not given up any more."""
-        for old in session.scalars(select(LicenseUser).where(LicenseUser.account.is_(None))):
-            if self._client_id(old) == client_id:
-                session.execute(delete(LicenseSeat).where(LicenseSeat.user_id == old.id))
-                licensing.forget_user(session, old.id)
+        for old in session.scalars(select(LicenseUser).where(LicenseUser.account.is_(None))).all():
+            if old.id != new.id and self._client_id(old) == client_id:
+                licensing.take_over(session, old, new, now)
 
     def _adopt(self, user: LicenseUser) -> str | None:
         """The id under which Apple knows an account already, if it is the only one that it names."""

@@ -2,16 +2,30 @@
 
 import logging
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    Connection,
+    and_,
+    delete,
+    event,
+    func,
+    insert,
+    inspect,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.orm import Mapper, Session, object_session
 
+from portal import clock
 from portal.apps import states
 from portal.apps.seats import Kind, SeatState, UserState, pieces
 from portal.apps_and_books import answers
 from portal.apps_and_books.answers import STANDARD, Event, Failure
+from portal.database import lock_name
 from portal.models import App, AppLicense, Device, DeviceApp, LicenseRequest, LicenseSeat, LicenseUser, new_id
 from portal.storage import apple_content
 from portal.vault import Vault
@@ -22,13 +36,19 @@ DECIDED_AT_A_TIME = 500
 """Users whose needs are looked at in one transaction."""
 LEASE = timedelta(minutes=2)
 """After that a request of which nobody knows whether Apple heard of it is looked into."""
-POLLS = tuple(timedelta(seconds=seconds) for seconds in (2, 5, 10, 30, 60, 120))
-"""How long an event is left alone before it is asked about again; the last one again and again."""
 TRY_AGAIN = tuple(timedelta(hours=hours) for hours in (1, 4, 24))
 """When what Apple refused is asked again; the last one again and again."""
 LOOK_ANYWAY = timedelta(days=1)
+SOON = timedelta(seconds=5)
+"""When it is tried again to tell a device that somebody is at."""
+GIVEN_BACK_AFTER = timedelta(minutes=5)
+"""How long a license that nobody needs is kept: whoever changes their mind all the time costs Apple nothing."""
+COUNTED_AT_MOST = timedelta(minutes=1)
+"""Licenses are counted no more often than that."""
 NO_LICENSES, NOT_USABLE, NOT_KNOWN = "no_licenses", "not_usable", "account_refused"
 """Reasons of the portal's own; Apple's are its error numbers."""
+USERS_DUE, DEVICES_ENDED = "license_users_due", "devices_ended"
+"""Keys in ``Session.info``: whose licenses are looked at with the commit."""
 _OPEN = (SeatState.ASKED.value, SeatState.RETURNING.value)
 
 log = logging.getLogger("portal.licensing")
@@ -55,9 +75,43 @@ def user_of(session: Session, vault: Vault, account: str, person_id: str, now: d
     return made.id
 
 
-def mark(session: Session, user_id: str, now: datetime) -> None:
-    """What somebody needs may be something else now."""
-    session.execute(update(LicenseUser).where(LicenseUser.id == user_id).values(due_at=now))
+def mark(session: Session, user_ids: Iterable[str], now: datetime) -> None:
+    """What these users need or have may be something else now; locked in one order, whoever else does it."""
+    for some in pieces(sorted(set(user_ids)), AT_A_TIME):
+        theirs = LicenseUser.id.in_(some)
+        session.execute(select(LicenseUser.id).where(theirs).order_by(LicenseUser.id).with_for_update())
+        session.execute(update(LicenseUser).where(theirs).values(due_at=now))
+
+
+def look_at_commit(session: Session, user_id: str) -> None:
+    """The same, when everything else of the transaction is written: whoever holds a device waits for no user's row."""
+    session.info.setdefault(USERS_DUE, set()).add(user_id)
+
+
+@event.listens_for(Device, "after_update")
+def _whose_enrollment_ended(_mapper: Mapper[Device], _connection: Connection, device: Device) -> None:
+    """Whoever ends an enrollment, by whichever way out: what its owner needs no more is given back."""
+    session = object_session(device)
+    if session is not None and device.ended_at is not None and inspect(device).attrs["ended_at"].history.has_changes():
+        session.info.setdefault(DEVICES_ENDED, set()).add(device.id)
+
+
+@event.listens_for(Session, "before_commit")
+def _look_now(session: Session) -> None:
+    if session.new or session.dirty or session.deleted:
+        session.flush()
+    users, ended = session.info.pop(USERS_DUE, set()), session.info.pop(DEVICES_ENDED, set())
+    if ended:
+        whose = select(DeviceApp.license_user_id).where(DeviceApp.device_id.in_(ended))
+        users |= set(session.scalars(whose.where(DeviceApp.license_user_id.is_not(None))))
+    if users:
+        mark(session, users, clock.now())
+
+
+@event.listens_for(Session, "after_rollback")
+def _nobody_is_due(session: Session) -> None:
+    session.info.pop(USERS_DUE, None)
+    session.info.pop(DEVICES_ENDED, None)
 
 
 def next_due(session: Session) -> datetime | None:
@@ -79,11 +133,23 @@ def next_due(session: Session) -> datetime | None:
     return max(due, told.rests) if due is not None and told.rests is not None else due
 
 
+def begin_anew(session: Session, now: datetime) -> None:
+    """Licenses are those of another location from now on: nothing that was known of the ones before counts there."""
+    nobodys = select(LicenseUser.id).where(LicenseUser.account.is_(None))
+    needless = LicenseSeat.state.in_((SeatState.UNWANTED.value, SeatState.RETURNING.value))
+    session.execute(delete(LicenseSeat).where(or_(needless, LicenseSeat.user_id.in_(nobodys))))
+    wanted = {"state": SeatState.WANTED.value, "asked_in": None, "tries": 0, "next_at": now, "reason": None}
+    session.execute(update(LicenseSeat).values(**wanted))
+    new = {"state": UserState.NEW.value, "asked_in": None, "tries": 0, "next_at": now, "reason": None, "due_at": now}
+    session.execute(update(LicenseUser).values(**new))
+    session.execute(delete(LicenseRequest))
+
+
 # --- who needs what ------------------------------------------------------------------------------------------------
 
 
 def decide(session: Session, now: datetime) -> int:
-    """Compare what some users need with what they have; how many were looked at."""
+    """Compare what some users need with what they have, and tell their devices; how many were looked at."""
     query = select(LicenseUser).where(LicenseUser.due_at <= now).order_by(LicenseUser.id).limit(DECIDED_AT_A_TIME)
     users = session.scalars(query.with_for_update(skip_locked=True)).all()
     if not users:
@@ -101,9 +167,12 @@ def decide(session: Session, now: datetime) -> int:
                         "state": SeatState.WANTED.value, "next_at": now})  # fmt: skip
         for adam_id, seat in theirs.items():
             _decide(session, seat, adam_id in wanted, now)
-        user.due_at = None
     if new:
         session.execute(insert(LicenseSeat), new)
+    session.flush()
+    busy = tell_devices(session, ids, now)
+    for user in users:
+        user.due_at = now + SOON if user.id in busy else None
     return len(users)
 
 
@@ -111,7 +180,7 @@ def _decide(session: Session, seat: LicenseSeat, needed: bool, now: datetime) ->
     if needed and seat.state == SeatState.UNWANTED:
         seat.state, seat.at, seat.next_at = SeatState.HELD.value, now, None
     elif not needed and seat.state == SeatState.HELD:
-        seat.state, seat.at, seat.next_at, seat.tries = SeatState.UNWANTED.value, now, now, 0
+        seat.state, seat.at, seat.next_at, seat.tries = SeatState.UNWANTED.value, now, now + GIVEN_BACK_AFTER, 0
     elif not needed and seat.state in (SeatState.WANTED, SeatState.FAILED):
         session.delete(seat)
 
@@ -136,19 +205,19 @@ def _needed(session: Session, ids: Sequence[str]) -> dict[str, set[str]]:
 
 def keep_assets(session: Session, found: Iterable[answers.Asset], now: datetime) -> None:
     """The licenses that there are, as Apple says. Who failed for want of one is tried again where there are some."""
+    lock_name(session, "app_licenses")
     known = {(each.adam_id, each.pricing): each for each in session.scalars(select(AppLicense))}
-    for asset in found:
-        row = known.pop((asset.adam_id, asset.pricing), None) or AppLicense(
-            adam_id=asset.adam_id, pricing=asset.pricing
-        )
+    there = {(each.adam_id, each.pricing): each for each in found}  # what is told twice counts once
+    for key, asset in there.items():
+        row = known.pop(key, None) or AppLicense(adam_id=asset.adam_id, pricing=asset.pricing)
         row.total, row.available, row.assigned = asset.total, asset.available, asset.assigned
         row.usable, row.seen_at = asset.is_app and asset.for_iphone and asset.revocable, now
         session.add(row)
     for row in known.values():
         session.delete(row)
     session.flush()
-    there = select(AppLicense.adam_id).where(AppLicense.available > 0, AppLicense.usable)
-    hopeful = (LicenseSeat.state == SeatState.FAILED, LicenseSeat.adam_id.in_(there))
+    free = select(AppLicense.adam_id).where(AppLicense.available > 0, AppLicense.usable)
+    hopeful = (LicenseSeat.state == SeatState.FAILED, LicenseSeat.adam_id.in_(free))
     lacked = LicenseSeat.reason.in_((NO_LICENSES, NOT_USABLE, str(answers.NOT_ENOUGH)))
     wanted = {"state": SeatState.WANTED.value, "next_at": now}
     session.execute(update(LicenseSeat).where(*hopeful, lacked).values(**wanted))
@@ -159,6 +228,11 @@ def keep_assets(session: Session, found: Iterable[answers.Asset], now: datetime)
     session.execute(
         update(LicenseUser).where(LicenseUser.id.in_(has_seat), LicenseUser.due_at.is_(None)).values(due_at=now)
     )
+
+
+def counted_at(session: Session) -> datetime | None:
+    """When the licenses were counted last."""
+    return session.scalar(select(func.max(AppLicense.seen_at)))
 
 
 def lacks_some(session: Session, now: datetime) -> bool:
@@ -225,23 +299,64 @@ def is_not_returned(seat: LicenseSeat, reason: str, now: datetime) -> None:
     seat.tries += 1
 
 
-def changed_for(session: Session, user_ids: Collection[str], now: datetime) -> None:
-    """Licenses of these users came, went, or are not to be had: their devices are looked at, and what they need by now.
+def tell_devices(session: Session, user_ids: Sequence[str], now: datetime) -> set[str]:
+    """Have the devices looked at that wait for what became of these users' licenses.
 
-    Devices first, as whoever works on one of them locks them.
+    Waits for nobody: the users with a device that somebody is at are returned, to be looked at again.
     """
-    session.flush()
-    for some in pieces(sorted(user_ids), AT_A_TIME):
-        waits = DeviceApp.state.in_((states.State.LICENSE.value, states.State.NO_LICENSE.value))
-        session.execute(update(DeviceApp).where(DeviceApp.license_user_id.in_(some), waits).values(next_at=now))
-    for some in pieces(sorted(user_ids), AT_A_TIME):
-        session.execute(update(LicenseUser).where(LicenseUser.id.in_(some)).values(due_at=now))
+    gone = (SeatState.HELD.value, SeatState.FAILED.value)
+    news = or_(
+        and_(DeviceApp.state == states.State.LICENSE.value, LicenseSeat.state.in_(gone)),
+        and_(DeviceApp.state == states.State.NO_LICENSE.value, LicenseSeat.state != SeatState.FAILED.value),
+    )
+    query = (
+        select(DeviceApp.device_id, DeviceApp.app_id, DeviceApp.license_user_id)
+        .join(App, App.id == DeviceApp.app_id)
+        .join(LicenseSeat, and_(LicenseSeat.user_id == DeviceApp.license_user_id, LicenseSeat.adam_id == App.adam_id))
+        .where(DeviceApp.license_user_id.in_(user_ids), news)
+    )
+    wait = {(row[0], row[1]): str(row[2]) for row in session.execute(query)}
+    free: set[tuple[str, str]] = set()
+    for some in pieces(sorted(wait), AT_A_TIME):
+        mine = tuple_(DeviceApp.device_id, DeviceApp.app_id).in_(some)
+        keys = select(DeviceApp.device_id, DeviceApp.app_id).where(mine).with_for_update(skip_locked=True)
+        locked = [(row[0], row[1]) for row in session.execute(keys)]
+        free.update(locked)
+        if locked:
+            theirs = tuple_(DeviceApp.device_id, DeviceApp.app_id).in_(locked)
+            session.execute(update(DeviceApp).where(theirs).values(next_at=now))
+    return {wait[each] for each in wait.keys() - free}
+
+
+def is_not_known(session: Session, user: LicenseUser, now: datetime) -> None:
+    """Apple does not know them (any more): they are made known anew, and what they had is asked for anew."""
+    user_is(user, UserState.NEW, now)
+    settled = {"asked_in": None, "tries": 0, "next_at": now}
+    theirs = LicenseSeat.user_id == user.id
+    held, kept = LicenseSeat.state == SeatState.HELD, LicenseSeat.state == SeatState.UNWANTED
+    session.execute(update(LicenseSeat).where(theirs, held).values(state=SeatState.WANTED.value, **settled))
+    session.execute(delete(LicenseSeat).where(theirs, kept))
 
 
 def user_is(user: LicenseUser, state: UserState, now: datetime, reason: str | None = None) -> None:
     """How far Apple's knowing somebody is."""
     user.state, user.reason, user.asked_in = state.value, reason, None
     user.next_at = now if state is UserState.NEW else None
+
+
+def take_over(session: Session, old: LicenseUser, new: LicenseUser, now: datetime) -> None:
+    """Somebody forgotten is somebody again, by the same id at Apple: what they still have there goes with them."""
+    theirs = {each.adam_id: each for each in session.scalars(select(LicenseSeat).where(LicenseSeat.user_id == new.id))}
+    for seat in session.scalars(select(LicenseSeat).where(LicenseSeat.user_id == old.id)).all():
+        there = seat.state in (SeatState.HELD, SeatState.UNWANTED, SeatState.RETURNING)
+        if there and seat.adam_id in theirs:
+            is_held(theirs[seat.adam_id], SeatState.HELD, now)
+        elif there:
+            session.add(LicenseSeat(user_id=new.id, adam_id=seat.adam_id, pricing=seat.pricing, at=now, tries=0,
+                                    state=SeatState.HELD.value))  # fmt: skip
+        session.delete(seat)
+    session.flush()
+    forget_user(session, old.id)
 
 
 def forget_user(session: Session, user_id: str) -> None:

@@ -19,6 +19,8 @@ from portal.database import Database, lock_name
 from portal.declarations import granted, speaking, wanting
 from portal.declarations.manifest import Manifest
 from portal.models import (
+    COMMANDED,
+    WITHDRAWN,
     DeclarativeState,
     Device,
     DeviceApp,
@@ -182,7 +184,8 @@ def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]], now
 
 def _declared_apps(session: Session, device_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     """By device: the work apps that it gets by declaration."""
-    query = select(DeviceApp.device_id, DeviceApp.app_id, DeviceApp.declared).where(DeviceApp.declared != "")
+    query = select(DeviceApp.device_id, DeviceApp.app_id, DeviceApp.declared)
+    query = query.where(DeviceApp.declared.not_in((WITHDRAWN, COMMANDED)))
     found: dict[str, list[tuple[str, str]]] = {}
     for device_id, app_id, content in session.execute(query.where(DeviceApp.device_id.in_(device_ids))):
         found.setdefault(device_id, []).append((app_id, str(content)))

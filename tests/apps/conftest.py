@@ -14,7 +14,7 @@ from portal.apps_and_books.client import Client
 from portal.apps_and_books.store import Described
 from portal.models import DeviceApp, LicenseRequest, LicenseSeat
 from portal.simulator.apps_and_books import FakeAppsAndBooks
-from portal.storage import app_rounds, apple_content, apps, license_rounds, policy_rounds
+from portal.storage import app_intake, app_rounds, apple_content, apps, license_rounds, policy_rounds
 from portal.storage.apps import Origin
 from portal.storage.audiences import Line
 from portal.storage.cases import Given
@@ -61,7 +61,7 @@ class Apps:
         where = self.client(self.portal.settings, given.text, own, "").claim("Portal")
         address = apple_content.address_of(self.portal.settings.apps.service, self.portal.settings.apps.store)
         with self.portal.database.transaction() as session:
-            apple_content.save(session, self.portal.vault, given, address, where, "admin:test", clock.now())
+            app_intake.keep_token(session, self.portal.vault, given, address, where, "admin:test")
         return written
 
     def add(self, name, total=1000, audience=EVERYBODY, *, behaviour=None, **more):
@@ -125,7 +125,7 @@ class Apps:
     def until_settled(self, *phones, rounds=12):
         """The worker and the phones go on until nothing more happens by itself."""
         for _ in range(rounds):
-            self.work(30)
+            self.work(60)
             for held in phones:
                 held.connect()
 

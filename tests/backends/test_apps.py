@@ -1,13 +1,15 @@
 """Work apps reach phones with every backend that the portal gives them to, and go with their licenses."""
 
 import time
+from datetime import timedelta
 
 import pytest
 
 from portal import clock
+from portal.apps import deciding
 from portal.apps.behaviour import Behaviour
 from portal.simulator import apps_and_books
-from portal.storage import app_intake, apps
+from portal.storage import app_intake, apps, licensing
 from portal.storage.apps import Origin
 from portal.storage.audiences import Line
 from tests.backends import houses
@@ -25,7 +27,9 @@ def apple():
 
 
 @pytest.fixture(params=["embedded", pytest.param("nanomdm", marks=needs_nanomdm)])
-def house(request, make_app, tmp_path, apple):
+def house(request, make_app, tmp_path, apple, monkeypatch):
+    monkeypatch.setattr(licensing, "GIVEN_BACK_AFTER", timedelta(0))
+    monkeypatch.setattr(deciding, "LOOK_SOON", timedelta(seconds=1))
     settings = {"enabled": True, **apple.settings()}
     with houses.HOUSES[request.param](make_app, tmp_path, apps=settings) as made:
         token = apple.token()

@@ -155,6 +155,7 @@ def on_the_helpdesks_page(office, name):
 def one_leaves_while_apple_is_away(office, clock, apple, mail):
     apple.mood["/assets/disassociate"] = lambda: (503, {})
     office.phones.pop("max").remove()
+    clock.forward(minutes=5)  # so long nobody else gets it
     minutes_pass(office, clock, 3)
     assert len(apple.holders(mail)) == 2
     office.open("/admin/apps/licenses")
@@ -194,5 +195,7 @@ def test_an_employee_chooses_an_app_and_gives_it_back(office, clock, apple, tmp_
     assert apple.holders(tasks) == {"erika@work.example.com"}
     page.click("[aria-label='Give Example Tasks back']")
     minutes_pass(office, clock)
+    clock.forward(minutes=5)
+    minutes_pass(office, clock, 2)
     assert (apple.holders(tasks), office.phones["erika"].apps.states) == (set(), {})
     assert office.engine.problems == []

@@ -94,6 +94,8 @@ def _look(known: apple_content.Known) -> str:
         found = client.assets() if where.claim is None or where.claim.id == own else None
     except Unavailable as away:
         return away.reason
+    except ClaimedElsewhere:
+        return "claimed"
     except (Refused, OtherLocation):
         return "token"
     finally:

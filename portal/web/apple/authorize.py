@@ -22,7 +22,7 @@ from portal.enrollment.journey import Way
 from portal.extensions import current_portal, transaction
 from portal.models import IssuedProfile
 from portal.web.apple import blueprint, provider_sign_in
-from portal.web.apple.enroll import bearer
+from portal.web.apple.challenges import bearer
 from portal.web.apple.mdm import CHECKIN_TYPE, UNENROLL, UNENROLL_CODE, sign_in_again, speaking, token_shown
 
 REFERENCE = "X-Enrollment-Reference"
@@ -44,7 +44,8 @@ def authorize() -> ResponseReturnValue:
     try:
         shown = request.headers.get("Mdm-Signature")
         fingerprint = identity.claimed_fingerprint(current_portal.authority, shown, clock.now())
-        provider_sign_in.welcome(fingerprint, bearer())
+        if (presented := bearer()) is not None:
+            provider_sign_in.welcome(fingerprint, presented)
         with transaction():
             case = speaking(fingerprint)
             assert case.profile is not None

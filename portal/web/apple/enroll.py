@@ -12,7 +12,7 @@ from portal.extensions import cases, current_portal, transaction
 from portal.pki.cms import CmsError
 from portal.plists import BadPlist
 from portal.web.apple import blueprint, machine_info, provider_sign_in
-from portal.web.apple.challenges import Handle, challenge
+from portal.web.apple.challenges import Handle, bearer, challenge
 from portal.web.apple.machine_info import MachineInfo, UnknownDevice
 
 log = logging.getLogger("portal.enroll")
@@ -53,12 +53,6 @@ def enroll() -> ResponseReturnValue:
     response = Response(content, content_type=profiles.MEDIA_TYPE)
     response.headers["Content-Disposition"] = 'attachment; filename="enrollment.mobileconfig"'
     return response
-
-
-def bearer() -> str | None:
-    """The access token of the request, if it carries one (RFC 6750 section 2.1)."""
-    shown = request.authorization
-    return shown.token if shown is not None and shown.type == "bearer" else None
 
 
 def _too_old(info: MachineInfo, minimum: str) -> ResponseReturnValue:

@@ -31,8 +31,7 @@ from portal.models import AccessToken
 from portal.pki import cms
 from portal.plists import BadPlist, read_message, text
 from portal.web.apple import blueprint, machine_info, provider_sign_in
-from portal.web.apple.challenges import Handle, challenge
-from portal.web.apple.enroll import bearer
+from portal.web.apple.challenges import Handle, bearer, challenge
 
 XML, JSON = "application/xml", "application/json"
 CHECKIN_TYPE, CONNECT_TYPE = "application/x-apple-aspen-mdm-checkin", "application/x-apple-aspen-mdm"
@@ -190,7 +189,8 @@ def signed(take: Callable[[Case, dict[str, object] | None], bytes]) -> ResponseR
             current_portal.authority, body, request.headers.get("Mdm-Signature"), clock.now()
         )
         message = _read(body)
-        provider_sign_in.welcome(fingerprint, bearer())
+        if (presented := bearer()) is not None:
+            provider_sign_in.welcome(fingerprint, presented)
         with transaction():
             case = speaking(fingerprint)
             token = token_shown(case, leaving=(message or {}).get("MessageType") == "CheckOut")

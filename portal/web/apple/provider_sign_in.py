@@ -77,13 +77,13 @@ def first_profile(chosen: "Provider", token: str) -> None:
     raise NotAnswered
 
 
-def welcome(fingerprint: str, token: str | None) -> None:
+def welcome(fingerprint: str, token: str) -> None:
     """A managed device shows a token that it refreshed at the provider: take it for the same enrollment.
 
     Raises SourceUnavailable. What is not good stays unknown.
     """
     chosen = provider()
-    if chosen is None or not token or cases().knows_token(token):
+    if chosen is None or cases().knows_token(token):
         return
     certificate = db_session.get(Certificate, fingerprint)
     if certificate is None or certificate.revoked_at is not None:

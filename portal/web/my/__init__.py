@@ -14,6 +14,7 @@ from portal.events import Actor, Event
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Device, EnrollmentRequest, Visit
 from portal.storage import apps
+from portal.storage.apps import NotOffered, TooOften
 from portal.web import visits
 from portal.web.employee.enter import LINK, MY
 from portal.web.rules import Rules, pages
@@ -58,11 +59,18 @@ def choose_app(app_id: str, wish: str) -> ResponseReturnValue:
     if not ChoiceForm().validate_on_submit():
         abort(400)
     now = clock.now()
-    with transaction():
-        if not apps.choose(db_session, visit.person_id, app_id, wish == "take", now):
-            abort(404)
-        _tell_trail(visit, app_id, wish)
-    jobs.nudge(current_portal.settings, jobs.POLICIES)
+    try:
+        with transaction():
+            changed = apps.choose(db_session, visit.person_id, app_id, wish == "take", now)
+            if changed:
+                _tell_trail(visit, app_id, wish)
+    except NotOffered:
+        abort(404)
+    except TooOften:
+        session[NOTICE] = "too_often"
+        return redirect(url_for("my.my_devices"), 303)
+    if changed:
+        jobs.nudge(current_portal.settings, jobs.POLICIES)
     session[NOTICE] = wish
     return redirect(url_for("my.my_devices"), 303)
 
