@@ -144,6 +144,11 @@ def located(session: Session, where: Location, now: datetime) -> None:
     _change(session, lambda each: replace(_located(each, where), looked_at=now.isoformat()))
 
 
+def look_again(session: Session, at: datetime) -> None:
+    """The licenses are looked at again then, if not before."""
+    _change(session, lambda each: replace(each, looked_at=(at - LOOK_EVERY).isoformat()))
+
+
 def went_well(session: Session, expires: datetime | None) -> None:
     """Apple answers; when the token ends, if it said so."""
 

@@ -172,8 +172,8 @@ class Round:
             self._decide()
             self.ask()
             self.follow()
-            if self.exchanged and not self._counted_just_now():
-                self.count()
+            if self.exchanged:
+                self.count_soon()
         finally:
             self._decide()  # devices are told of what came, whatever went wrong after that
 
@@ -199,10 +199,15 @@ class Round:
         with self.database.transaction() as session:
             return apple_content.own_id(session)
 
-    def _counted_just_now(self) -> bool:
-        with self.database.session() as session:
+    def count_soon(self) -> None:
+        """Count now, or a minute after they were counted last."""
+        with self.database.transaction() as session:
             at = licensing.counted_at(session)
-        return at is not None and clock.now() - at < licensing.COUNTED_AT_MOST
+            counted_again = at + licensing.COUNTED_AT_MOST if at is not None else clock.now()
+            if counted_again > clock.now():
+                apple_content.look_again(session, counted_again)
+                return
+        self.count()
 
     def _decide(self) -> None:
         looked_at = 1

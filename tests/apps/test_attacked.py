@@ -18,7 +18,7 @@ from portal.declarations import speaking
 from portal.enrollment import management
 from portal.enrollment.errors import DeviceGone
 from portal.events import Event
-from portal.models import AuditEvent, Command, DeclarativeState, DeviceApp, Membership, Person
+from portal.models import AppLicense, AuditEvent, Command, DeclarativeState, DeviceApp, Membership, Person
 from portal.people import closing
 from portal.simulator import apps_and_books
 from portal.storage import apple_content, audiences, license_rounds
@@ -439,6 +439,17 @@ def test_an_owner_that_changes_their_mind_all_the_time_costs_apple_little(declar
         held.declared.report()
         declared.work(6)
     assert len(declared.location.calls) - before < 20
+
+
+def test_after_an_exchange_licenses_are_counted_again_within_two_minutes(held_apps, enrolled, portal):
+    _, asset = held_apps.add("Mail", total=5)
+    held, _ = enrolled()
+    held_apps.until_settled(held, rounds=1)
+    for _ in range(12):
+        held_apps.work(10)
+    with portal.database.session() as session:
+        row = session.scalars(select(AppLicense).where(AppLicense.adam_id == asset.adam_id)).one()
+    assert (row.assigned, row.available, held_apps.location.holders(asset)) == (1, 4, {ERIKA})
 
 
 def test_taking_and_giving_back_all_the_time_costs_little(app, held_apps, enrolled, portal):
