@@ -11,15 +11,11 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.apps_and_books.answers import Location
 from portal.apps_and_books.content_token import ContentToken
-from portal.database import lock_name
 from portal.events import Event
 from portal.models import PortalState
 from portal.vault import Vault
 
-TOKEN, OWN_ID = "content_token", "apps_and_books_id"
-LOCATION, TURN = "apps_and_books_location", "apps_and_books_turn"
-TURN_LASTS = timedelta(minutes=3)
-"""Who asks Apple says so again within that; then somebody else may."""
+TOKEN, OWN_ID, LOCATION = "content_token", "apps_and_books_id", "apps_and_books_location"
 RESTS = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 120, 300, 900, 1800))
 """After each failure in a row; the last one again and again. Apple's own wish counts if it is longer."""
 LOOK_EVERY = timedelta(hours=1)
@@ -97,26 +93,6 @@ def own_id(session: Session) -> str:
         session.add(state)
         session.flush()
     return str(state.value)
-
-
-def take_turn(session: Session, holder: str, now: datetime) -> bool:
-    """Whether ``holder`` may ask Apple now: one at a time, so that nothing is asked twice."""
-    lock_name(session, TURN)
-    state = session.get(PortalState, TURN, populate_existing=True) or PortalState(name=TURN, value="")
-    who, _, until = (state.value or "").partition(" ")
-    if until and who != holder and datetime.fromisoformat(until) > now:
-        return False
-    state.value = f"{holder} {(now + TURN_LASTS).isoformat()}"
-    session.add(state)
-    return True
-
-
-def give_turn_back(session: Session, holder: str) -> None:
-    """``holder`` asks no more."""
-    lock_name(session, TURN)
-    state = session.get(PortalState, TURN, populate_existing=True)
-    if state is not None and (state.value or "").startswith(f"{holder} "):
-        state.value = ""
 
 
 def is_another(session: Session, where: Location) -> bool:

@@ -13,7 +13,7 @@ from portal.apps import behaviour, delivering
 from portal.apps.behaviour import NotUsable
 from portal.apps_and_books import bounded, store
 from portal.apps_and_books.client import Client, Unavailable
-from portal.backends import messages
+from portal.backends import messages, sending
 from portal.declarations import speaking
 from portal.enrollment import management
 from portal.enrollment.errors import DeviceGone
@@ -24,6 +24,7 @@ from portal.simulator import apps_and_books
 from portal.storage import apple_content, audiences, license_rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import Cases
+from portal.storage.license_turn import TakenOver, Turn
 from tests.apps.conftest import EVERYBODY, OFFERED
 from tests.factories import PASSWORD
 from tests.pages import Browser
@@ -40,6 +41,16 @@ def declared(held_apps, configure):
 def again(portal, device, app):
     with portal.database.transaction() as session:
         delivering.send_again(Cases(session, portal).of_device(device), app, "helpdesk:test")
+
+
+def taken_away(declared, enrolled):
+    """An app that a phone had by declaration, and that it was not told yet to give up."""
+    app, asset = declared.add("Mail")
+    held, device = enrolled()
+    declared.until_settled(held)
+    declared.audience(app)
+    declared.work()
+    return app, asset, held, device
 
 
 def reports(portal, device, items, **more):
@@ -86,6 +97,20 @@ def test_a_configuration_that_cannot_be_sent_to_somebody_stops_no_other_command(
         case = Cases(session, portal).of_device(device)
         management.remove_work_data(case, management.name_of(case.device), "helpdesk:test")
     assert "RemoveProfile" in held.connect()
+
+
+def test_nor_of_a_backend_with_a_queue_of_its_own(held_apps, enrolled, portal):
+    app, _ = held_apps.add("Mail")
+    held_apps.behave(app, configuration={"a": "{name}"})
+    _, device = enrolled()
+    for _ in range(4):
+        held_apps.work(10)
+    with portal.database.transaction() as session:
+        session.execute(update(Person).where(Person.username == "erika").values(name="Erika\x01"))
+    with portal.database.transaction() as session:
+        command = session.scalars(select(Command).where(Command.app_id == app)).one()
+        assert sending.handed_over(Cases(session, portal), command.id, device) is None
+        assert command.status == "dropped"
 
 
 def test_typed_again_as_it_is_shown_a_configuration_is_the_same():
@@ -210,11 +235,7 @@ def test_in_its_days_of_grace_it_is_not_sent_again(held_apps, enrolled, portal, 
 
 
 def test_withdrawn_and_sent_again_it_goes(declared, enrolled, portal):
-    app, _ = declared.add("Mail")
-    held, device = enrolled()
-    declared.until_settled(held)
-    declared.audience(app)
-    declared.work()
+    app, _, held, device = taken_away(declared, enrolled)
     held.connect()
     again(portal, device, app)
     declared.until_settled(held)
@@ -249,11 +270,7 @@ def test_what_came_by_command_is_sent_again_by_command(held_apps, enrolled, port
 
 
 def test_a_device_that_refuses_to_look_keeps_its_license_until_it_knows(declared, enrolled, portal):
-    app, asset = declared.add("Mail")
-    held, device = enrolled()
-    declared.until_settled(held)
-    declared.audience(app)
-    declared.work()
+    _, asset, held, device = taken_away(declared, enrolled)
     with portal.database.transaction() as session:
         case = Cases(session, portal).of_device(device)
         looks = [each for each in case.store.open_commands(case.device) if each.request_type == "DeclarativeManagement"]
@@ -270,11 +287,7 @@ def test_a_device_that_refuses_to_look_keeps_its_license_until_it_knows(declared
 
 
 def test_a_full_report_without_declarations_gives_no_license_back(declared, enrolled, portal):
-    app, asset = declared.add("Mail")
-    held, device = enrolled()
-    declared.until_settled(held)
-    declared.audience(app)
-    declared.work()
+    _, asset, _, device = taken_away(declared, enrolled)
     reports(portal, device, {}, FullReport=True)
     for _ in range(4):
         declared.work(130)
@@ -411,17 +424,41 @@ def test_workers_at_once_neither_block_each_other_nor_give_twice(held_apps, enro
 
 
 def test_the_turn_of_a_worker_that_died_ends(portal, clock):
-    with portal.database.transaction() as session:
-        assert apple_content.take_turn(session, "one", clock())
-    with portal.database.transaction() as session:
-        assert not apple_content.take_turn(session, "two", clock())
-        assert apple_content.take_turn(session, "one", clock())
-        clock.forward(minutes=3)
-        assert apple_content.take_turn(session, "two", clock())
-    first = license_rounds.Turn(portal.database, clock())
-    clock.forward(seconds=31)
-    with pytest.raises(license_rounds.TakenOver):
+    def take():
+        with portal.database.transaction() as session:
+            return Turn(session, portal.database, clock())
+
+    first = take()
+    with pytest.raises(TakenOver):
+        take()
+    clock.forward(minutes=2)
+    first.hold()
+    clock.forward(minutes=2)
+    with pytest.raises(TakenOver):
+        take()
+    clock.forward(minutes=1)
+    second = take()
+    with pytest.raises(TakenOver):
         first.hold()
+    first.give_back()  # which is not its own any more
+    clock.forward(minutes=1)
+    second.hold()
+    second.give_back()
+    take()
+
+
+def test_counting_by_hand_says_who_claims_the_location_meanwhile(app, held_apps, company, clock, monkeypatch):
+    monkeypatch.setattr(license_rounds, "open_client", held_apps.client)
+    company.person("admin", role="admin")
+    browser = Browser(app)
+    browser.staff_sign_in("admin", clock())
+    browser.get("/admin/apps/licenses")
+    claim = {"id": "other", "name": "Another server", "metadata": ""}
+    held_apps.location.mood["/assets"] = lambda: (200, {"assets": [], "mdmInfo": claim})  # just after it was not there
+    look = "/admin/apps/licenses/look"
+    browser.post(look, browser.hidden(look))
+    assert "Another device management server uses this location." in browser.text
+    assert held_apps.known().problem == ""
 
 
 # --- patience ------------------------------------------------------------------------------------------------------
