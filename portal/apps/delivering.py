@@ -420,6 +420,7 @@ def _take(case: Case, row: DeviceApp, app: App, state: State, reason: str = "") 
 def _soon(case: Case, row: DeviceApp, state: State) -> None:
     _became(case, row, state)
     row.next_at = deciding.look_at(row.at, case.now)
+    case.store.apps_due()
 
 
 def _failed(case: Case, row: DeviceApp, app: App, reason: str) -> None:

@@ -156,6 +156,10 @@ class Store(Protocol):
         """Which licenses they need may be another now: the worker looks at it."""
         ...
 
+    def apps_due(self) -> None:
+        """A device is to be asked about its apps within the minute: the worker comes back for it in time."""
+        ...
+
     def remove(self, row: object) -> None:
         """Keep a row no longer."""
         ...

@@ -8,9 +8,11 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from portal.simulator import demo_apps, demo_maas360, nanomdm
 from portal.simulator.apps_and_books import FakeAppsAndBooks
@@ -22,7 +24,7 @@ from portal.simulator.scep_client import InstallationFailed
 from portal.simulator.server import ROOT, NotStarted, Server, running
 from portal.simulator.settings_app import SettingsApp
 
-SETTLE_TRIES = 120
+PATIENCE_SECONDS = 180.0
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a service manager, a terminal that is closed."""
 
@@ -30,6 +32,15 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FINISHED = ("enrolled", "applied", "Managed")
 """What helpdesk sees in the end: the request's status, that of the demo's policy on the device, and of its app."""
 BACKENDS = ("embedded", "nanomdm", "maas360")
+
+
+@dataclass(frozen=True)
+class Walked:
+    """One employee who came to the end: the request, the phone, and Safari, where the last page is still to be seen."""
+
+    invitation: dict[str, str]
+    phone: IPhone
+    safari: Employee
 
 
 def walk(backend: str = "embedded") -> int:
@@ -52,10 +63,13 @@ def walk(backend: str = "embedded") -> int:
             phones = [IPhone(), IPhone(model=MODELS[18])]
             for phone in phones:
                 demo_apps.connected(location, phone)
-            states = [
+            both = [
                 _with_a_profile(server, data, first, phones[0]),
                 _from_settings(server, data, second, SettingsApp(phones[1])),
             ]
+            print("\n== What IT gives them: policies and work apps")
+            _settle(server, both)
+            states = [_report(server, each) for each in both]
             server.flask("audit", "verify")
             return 0 if states == [FINISHED, FINISHED] else 1
 
@@ -70,8 +84,8 @@ def _portal(data: Path, backend: str, environment: dict[str, str]) -> Iterator[S
         yield server
 
 
-def _with_a_profile(server: Server, data: Path, account: dict[str, str], iphone: IPhone) -> tuple[str, ...]:
-    """iOS 17: everything in Safari, a profile, its installation. Returns what helpdesk sees of it."""
+def _with_a_profile(server: Server, data: Path, account: dict[str, str], iphone: IPhone) -> Walked:
+    """iOS 17: everything in Safari, a profile, its installation."""
     print("\n== iOS 17, with a profile from Safari")
     invitation = _invite(server, account)
     employee = Employee(server.url, print)
@@ -79,12 +93,10 @@ def _with_a_profile(server: Server, data: Path, account: dict[str, str], iphone:
     profile = employee.walk(invitation["url"], *credentials)
     for line in iphone.install(profile):
         print(f"iPhone: {line}")
-    _settle(server, invitation, iphone)
-    employee.open("/enroll/finish")
-    return _report(server, invitation)
+    return Walked(invitation, iphone, employee)
 
 
-def _from_settings(server: Server, data: Path, account: dict[str, str], settings_app: SettingsApp) -> tuple[str, ...]:
+def _from_settings(server: Server, data: Path, account: dict[str, str], settings_app: SettingsApp) -> Walked:
     """iOS 18: the questions in Safari, then Settings, where only the sign-in is asked again."""
     print("\n== iOS 18, from Settings")
     invitation = _invite(server, account)
@@ -95,9 +107,7 @@ def _from_settings(server: Server, data: Path, account: dict[str, str], settings
     owner = lambda url: web_view.walk_web_view(url, *credentials)  # noqa: E731
     for line in settings_app.sign_in(account["managed_apple_account"], owner, server.url):
         print(f"iPhone: {line}")
-    _settle(server, invitation, settings_app.phone)
-    safari.open("/enroll/finish")
-    return _report(server, invitation)
+    return Walked(invitation, settings_app.phone, safari)
 
 
 def _give_policies(server: Server, data: Path) -> None:
@@ -110,18 +120,29 @@ def _give_policies(server: Server, data: Path) -> None:
         server.flask("config", "import", str(ROOT / "config" / "demo-policies.toml"))
 
 
-def _settle(server: Server, invitation: dict[str, str], iphone: IPhone) -> None:
-    """A delegated backend hears of the device, and the portal of it from there, a moment later."""
-    for _ in range(SETTLE_TRIES):
-        seen = json.loads(server.flask("status", invitation["id"], "--json"))
-        device = seen["device"]
-        known = device and device["attributes"] and device["profiles"]
-        if known and {*device["policies"].values()} == {"applied"} and {*device["work_apps"].values()} == {"Managed"}:
-            return
-        answered = iphone.connect()
-        if answered:
-            print(f"iPhone: commands answered: {', '.join(answered)}")
-        time.sleep(0.3)
+def _settle(server: Server, walked: Sequence[Walked]) -> None:
+    """What IT gives, licenses for it and what a backend tells of it take a moment, and phones that look for it."""
+    deadline, waiting = time.monotonic() + PATIENCE_SECONDS, list(walked)
+    while waiting and time.monotonic() < deadline:
+        time.sleep(1)
+        for each in waiting:
+            answered = each.phone.connect()
+            if answered:
+                print(f"{each.phone.model.marketing_name}: commands answered: {', '.join(answered)}")
+        waiting = [each for each in waiting if not _settled(_seen(server, each)["device"])]
+
+
+def _settled(device: dict[str, Any] | None) -> bool:
+    """Whether helpdesk knows all about it, and it has everything that IT gives."""
+    if not device or not device["attributes"] or not device["profiles"]:
+        return False
+    return {*device["policies"].values()} == {"applied"} and {*device["work_apps"].values()} == {"Managed"}
+
+
+def _seen(server: Server, walked: Walked) -> dict[str, Any]:
+    """What helpdesk sees of the request."""
+    seen: dict[str, Any] = json.loads(server.flask("status", walked.invitation["id"], "--json"))
+    return seen
 
 
 def _invite(server: Server, account: dict[str, str]) -> dict[str, str]:
@@ -134,9 +155,10 @@ def _passcode(data: Path, account: dict[str, str]) -> str:
     return demo_mail(data)(f"{account['username']}@")
 
 
-def _report(server: Server, invitation: dict[str, str]) -> tuple[str, ...]:
+def _report(server: Server, walked: Walked) -> tuple[str, ...]:
     """What helpdesk sees: the status of the request, and what became of each policy and work app."""
-    seen = json.loads(server.flask("status", invitation["id"], "--json"))
+    walked.safari.open("/enroll/finish")
+    seen = _seen(server, walked)
     print(json.dumps(seen["device"], indent=2))
     policies = (seen["device"] or {}).get("policies", {})
     for name, state in policies.items():

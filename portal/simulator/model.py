@@ -61,9 +61,9 @@ class Model:
 
 
 MODELS = {
-    15: Model("iPhone12,1", os_version="15.8.3", build_version="19H386"),
+    15: Model("iPhone12,1", os_version="15.8.3", build_version="19H386", marketing_name="iPhone 11"),
     17: Model(),
-    18: Model("iPhone16,1", os_version="18.2.1", build_version="22C161"),
-    26: Model("iPhone17,2", os_version="26.0", build_version="23A341"),
+    18: Model("iPhone16,1", os_version="18.2.1", build_version="22C161", marketing_name="iPhone 15 Pro"),
+    26: Model("iPhone17,2", os_version="26.0", build_version="23A341", marketing_name="iPhone 16 Pro Max"),
 }
 """One phone for each kind of iOS that behaves differently."""

@@ -51,9 +51,9 @@ from portal.settings import Settings
 from portal.storage import apple_business, apps, brake, licensing, policies, terms, work_certificates
 from portal.vault import Vault, token_hash
 
-COMMANDS_QUEUED, LICENSES_DUE = "commands_queued", "licenses_due"
-"""Keys in ``Session.info``: commands were queued, or somebody was handed over; somebody needs other licenses. Then the
-worker wants a nudge."""
+COMMANDS_QUEUED, APPS_DUE = "commands_queued", "apps_due"
+"""Keys in ``Session.info``: commands were queued, or somebody was handed over; somebody needs other licenses, or a
+device is soon asked how far an app is. Then the worker wants a nudge."""
 
 
 class Services(Protocol):
@@ -404,7 +404,11 @@ class Cases:
     def licenses_due(self, user_id: str) -> None:
         """See Store."""
         licensing.look_at_commit(self.session, user_id)
-        self.session.info[LICENSES_DUE] = True
+        self.session.info[APPS_DUE] = True
+
+    def apps_due(self) -> None:
+        """See Store."""
+        self.session.info[APPS_DUE] = True
 
     def remove(self, row: object) -> None:
         """See Store."""

@@ -6,7 +6,7 @@ from portal import jobs
 from portal.extensions import current_portal, db_session
 from portal.notifications import outbox
 from portal.settings import Settings
-from portal.storage.cases import COMMANDS_QUEUED, LICENSES_DUE
+from portal.storage.cases import APPS_DUE, COMMANDS_QUEUED
 from portal.web import (
     account,
     admin,
@@ -62,7 +62,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 def nudge_worker(_error: BaseException | None) -> None:
     """After a request that queued mail, or commands for a backend that can wake their devices."""
     mail, orders = db_session.info.pop(outbox.QUEUED, False), db_session.info.pop(COMMANDS_QUEUED, False)
-    if db_session.info.pop(LICENSES_DUE, False):
+    if db_session.info.pop(APPS_DUE, False):
         jobs.nudge(current_portal.settings, jobs.POLICIES)
     if mail:
         jobs.nudge(current_portal.settings)

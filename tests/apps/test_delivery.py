@@ -8,13 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from portal.apps import delivering
+from portal import clock, jobs
+from portal.apps import deciding, delivering
 from portal.apps.states import State
 from portal.enrollment import management
 from portal.models import AuditEvent, Command, DeclarativeState, Device, DeviceApp, Membership, Person
 from portal.people import closing
 from portal.simulator.iphone import Unenrolled
-from portal.storage import apps, audiences, rounds
+from portal.storage import app_rounds, apps, audiences, rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import Cases
 from tests.apps.conftest import OFFERED
@@ -42,6 +43,19 @@ def test_the_command_waits_until_apple_has_given_the_license(held_apps, enrolled
         held_apps.work()
     held_apps.work(20)
     assert held.connect() == ["InstallApplication"]
+
+
+def test_the_worker_is_told_when_to_ask_a_device_how_far_an_app_is(held_apps, enrolled, monkeypatch):
+    held_apps.add("Mail")
+    held, _device = enrolled()
+    for _ in range(3):
+        held_apps.work(60)
+    nudged = []
+    monkeypatch.setattr(jobs, "nudge", lambda _settings, what=jobs.MAIL: nudged.append(what))
+    assert held.connect() == ["InstallApplication"]
+    assert jobs.POLICIES in nudged
+    with held_apps.portal.database.session() as session:
+        assert app_rounds.next_due(session) == clock.now() + deciding.LOOK_SOON
 
 
 def test_it_is_asked_for_as_user_enrollment_wants_it(held_apps, enrolled, company):
