@@ -24,7 +24,7 @@ lint: .venv/develop  ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: .venv/develop  ## how fast it is, beside the floor of the same machine
-	for part in bench bench.statements bench.board bench.policies bench.apps bench.delegated; do $(BIN)/python -m tests.$$part || exit 1; done
+	for part in bench bench.statements bench.request_list bench.policies bench.apps bench.delegated; do $(BIN)/python -m tests.$$part || exit 1; done
 
 messages: .venv/develop  ## take new texts into the catalogues and compile them
 	$(BIN)/pybabel -q extract -F config/babel.cfg --omit-header --no-location -o portal/translations/messages.pot .

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from portal import audit, clock, people
 from portal.apple_business import service
-from portal.backends import dispatch, sending, upkeep
+from portal.backends import dispatch, reconciling, sending
 from portal.backends.base import Backend
 from portal.backends.nanomdm import events
 from portal.credentials import sign_in, throttle
@@ -81,7 +81,7 @@ class Worker:
         """Take up what the device management told, and hand waiting commands to it."""
         backend = self.backend
         backend.take_up(self.database, self.vault, self.live.current)
-        dispatch.work(self.database, backend, self._fill)
+        dispatch.hand_over_due(self.database, backend, self._fill)
         self._come_back()
         if self.settings.apps.enabled:
             self._come_back_for_apps()
@@ -153,15 +153,15 @@ class Worker:
 
     def _renew_push_certificate(self) -> None:
         if self.backend.elsewhere is None:
-            upkeep.give_push_certificate(self.database, self.backend, self.settings, clock.now())
+            reconciling.give_push_certificate(self.database, self.backend, self.settings, clock.now())
 
     def _keep_house(self) -> None:
         """What is over is forgotten; admins are told of what they should know."""
         now, settings = clock.now(), self.settings
         with self.database.transaction() as session:
             throttle.forget_old(session, settings.sign_in, now)
-            people.forget_old_visits(session, settings.session, now)
-            alerts.tell(session, self.vault, settings, now)
+            people.forget_old_sessions(session, settings.session, now)
+            alerts.mail_new(session, self.vault, settings, now)
             terms.publish_if_due(session, now)
             retention.forget_closed(Cases(session, Given(settings, self.vault), now))
             retention.forget_mail(session, settings.retention, now)
@@ -180,8 +180,8 @@ class Worker:
     def find_new_policies(self) -> int:
         """Look whose device is to have something else than it was told, and tell it; how many were."""
         settings, now = self.settings, clock.now()
-        policy_rounds.plan(self.database, settings, now)
-        return policy_rounds.tell(self.database, Given(settings, self.vault), now)
+        policy_rounds.mark_devices(self.database, settings, now)
+        return policy_rounds.tell_devices(self.database, Given(settings, self.vault), now)
 
     def give_apps(self) -> int:
         """Look whose device is to have other apps, get licenses for them, and go on; how many devices were told."""
@@ -190,11 +190,15 @@ class Worker:
             if not app_rounds.is_open(session, settings):
                 return 0
         services = Given(settings, self.vault)
-        told = policy_rounds.tell(self.database, services, now) if app_rounds.plan(self.database, settings, now) else 0
-        told += app_rounds.tell(self.database, services, now)
-        license_rounds.work(self.database, services, now)
-        told += app_rounds.tell(self.database, services, now)
-        told += policy_rounds.tell(self.database, services, now)  # what came to be declared
+        told = (
+            policy_rounds.tell_devices(self.database, services, now)
+            if app_rounds.mark_devices(self.database, settings, now)
+            else 0
+        )
+        told += app_rounds.go_on(self.database, services, now)
+        license_rounds.exchange(self.database, services, now)
+        told += app_rounds.go_on(self.database, services, now)
+        told += policy_rounds.tell_devices(self.database, services, now)  # what came to be declared
         self._come_back_for_apps()
         return told
 
@@ -215,7 +219,7 @@ class Worker:
             token = apple_business.token(session, self.vault) if apple_business.due(session, now) else None
         if token is None:
             return
-        server, problem = service.look(self.live.current.mdm.apple_business, token)
+        server, problem = service.ask_for_server(self.live.current.mdm.apple_business, token)
         with self.database.transaction() as session:
             apple_business.asked(session, server, problem, now)
 
@@ -231,7 +235,7 @@ class Worker:
                 return None
 
         try:
-            if campaigns.work(self.database, Given(settings, self.vault), find, clock.now()):
+            if campaigns.invite_next(self.database, Given(settings, self.vault), find, clock.now()):
                 self.deliver()
         except SourceUnavailable as problem:
             log.warning("campaigns.wait reason=%s", problem.reason)
@@ -241,7 +245,7 @@ class Worker:
         settings = self.settings
         directory = self.portal.directory if settings.ldap.bind == "search" else None
         if directory is not None:
-            leavers.look(self.database, Given(settings, self.vault), directory, clock.now())
+            leavers.check_accounts(self.database, Given(settings, self.vault), directory, clock.now())
 
     def run(self) -> None:
         """Work until told to stop (SIGTERM, SIGINT). Three threads: devices never wait for a slow mail server."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import func, select
 
 from portal import jobs
-from portal.models import IssuedProfile, OutboxMessage, SignInAttempt, Visit
+from portal.models import IssuedProfile, OutboxMessage, SignInAttempt, WebSession
 from portal.notifications.outbox import LEASE
 
 
@@ -20,7 +20,7 @@ def test_housekeeping_forgets_what_no_longer_counts_and_nothing_else(app, browse
     browser.download()
     worker = jobs.Worker(company.portal.settings)
     worker.every_minute()
-    assert (count(session, Visit), count(session, SignInAttempt)) == (
+    assert (count(session, WebSession), count(session, SignInAttempt)) == (
         1,
         1,
     )  # the right try took itself back, not the wrong one
@@ -29,7 +29,7 @@ def test_housekeeping_forgets_what_no_longer_counts_and_nothing_else(app, browse
     browser.get("/enroll").submit(username="nobody", password="wrong")
     clock.forward(hours=2)
     worker.every_minute()
-    assert (count(session, Visit), count(session, SignInAttempt)) == (0, 0)
+    assert (count(session, WebSession), count(session, SignInAttempt)) == (0, 0)
     assert session.scalars(select(IssuedProfile.content_sealed)).one() is None
     assert company.step(invitation) == "profile"
     worker.database.engine.dispose()

@@ -59,7 +59,7 @@ def ask(address: str, token: ServerToken, transport: httpx.BaseTransport | None 
     return Server(uuid[:LONGEST], str(name or "")[:LONGEST], str(organization or "")[:LONGEST])
 
 
-def look(address: str, token: ServerToken) -> tuple[Server | None, str]:
+def ask_for_server(address: str, token: ServerToken) -> tuple[Server | None, str]:
     """What Apple says of a token, or why it does not (the code of Unavailable)."""
     try:
         return ask(address, token), ""

@@ -42,7 +42,7 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class OutgoingCommand:
     """One command on its way to a device: its property list, whole, as the device will get it.
 
     ``unfilled``: something of a policy or an app is still to be put into it.
@@ -62,7 +62,7 @@ class BackendDown(Exception):
         self.reason = reason
 
 
-class ParcelRefused(Exception):
+class CommandRefused(Exception):
     """The backend will never take this command; the message says why."""
 
 
@@ -155,11 +155,11 @@ class Backend(Protocol):
         """Whether it can take devices now; fast, never raises."""
         ...
 
-    def hand_over(self, parcel: Parcel) -> str | None:
+    def hand_over(self, outgoing: OutgoingCommand) -> str | None:
         """Take a command and wake its device. Taking the same ``command_uuid`` again changes nothing.
 
         None, or a code for why the device was not woken: it gets the command when it comes by itself.
-        Raises BackendDown, ParcelRefused.
+        Raises BackendDown, CommandRefused.
         """
         ...
 
@@ -186,6 +186,6 @@ class Backend(Protocol):
     def take_push_certificate(self, identity: str) -> None:
         """Use Apple's push certificate, with its key in one PEM text, from now on; the same again changes nothing.
 
-        Raises BackendDown, ParcelRefused.
+        Raises BackendDown, CommandRefused.
         """
         ...

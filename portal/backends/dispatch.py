@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from portal import audit, clock
-from portal.backends.base import Backend, BackendDown, Parcel, ParcelRefused
+from portal.backends.base import Backend, BackendDown, CommandRefused, OutgoingCommand
 from portal.database import Database
 from portal.events import Event
 from portal.models import Command, Device, EnrollmentRequest
@@ -22,7 +22,7 @@ from portal.models import Command, Device, EnrollmentRequest
 LEASE = timedelta(minutes=1)
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 30, 60, 120, 300))
 """After each failed attempt; the last one again and again."""
-AT_A_TIME = 500
+BATCH_SIZE = 500
 
 log = logging.getLogger("portal.dispatch")
 
@@ -31,28 +31,28 @@ Fill = Callable[[Database, int], bytes | None]
 """What puts something of a policy or an app into a command, by its id; None if nobody wants it any more."""
 
 
-def work(database: Database, backend: Backend, fill: Fill) -> int:
+def hand_over_due(database: Database, backend: Backend, fill: Fill) -> int:
     """Hand over every command that is due; how many were. Stops at the first that shows the backend to be down."""
     count = 0
-    while count < AT_A_TIME:
+    while count < BATCH_SIZE:
         claimed = _claim(database, backend)
         if claimed is None:
             break
-        command_id, parcel = claimed
+        command_id, outgoing = claimed
         began = clock.now()
-        if backend.keeps_queue and parcel.unfilled:
+        if backend.keeps_queue and outgoing.unfilled:
             payload = fill(database, command_id)
             if payload is None:
                 continue
-            parcel = replace(parcel, payload=payload)
+            outgoing = replace(outgoing, payload=payload)
         try:
-            problem = backend.hand_over(parcel)
+            problem = backend.hand_over(outgoing)
         except BackendDown as down:
             log.warning("dispatch.backend_down reason=%s", down.reason)
             with database.transaction() as session:
                 _later(session.get_one(Command, command_id), down.reason, clock.now())
             break
-        except ParcelRefused as refusal:
+        except CommandRefused as refusal:
             with database.transaction() as session:
                 _failed(session, session.get_one(Command, command_id), str(refusal), clock.now())
             continue
@@ -71,7 +71,7 @@ def next_due(session: Session, backend: Backend) -> datetime | None:
     return session.scalar(due.where(_waits(Command), _first_in_line(), _theirs(backend)))
 
 
-def _claim(database: Database, backend: Backend) -> tuple[int, Parcel] | None:
+def _claim(database: Database, backend: Backend) -> tuple[int, OutgoingCommand] | None:
     with database.transaction() as session:
         now = clock.now()
         query = (
@@ -89,7 +89,7 @@ def _claim(database: Database, backend: Backend) -> tuple[int, Parcel] | None:
         command.next_attempt_at = now + LEASE
         command.attempts += 1
         unfilled = command.profile is not None or command.app_id is not None
-        return command.id, Parcel(enrollment_id, command.uuid, command.payload, unfilled)
+        return command.id, OutgoingCommand(enrollment_id, command.uuid, command.payload, unfilled)
 
 
 def _theirs(backend: Backend) -> ColumnElement[bool]:

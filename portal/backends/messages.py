@@ -137,7 +137,7 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
         speaking.answered(case, command)
     elif command.request_type == commands.DECLARE:
         if outcome == "acknowledged":
-            speaking.will_look(case)
+            speaking.follow_synchronization(case)
         elif outcome != "not_now":
             speaking.told_nothing(case)
     elif command.request_type == "DeviceInformation" and outcome == "acknowledged":

@@ -29,7 +29,7 @@ class AccountProblem(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AccountStatus:
     """How an account stands.
 
     ``problem``: nothing if it can be used, else disabled, expired, must_change_password or not_found; ``subject``:

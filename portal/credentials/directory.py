@@ -13,7 +13,7 @@ from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
 from portal.credentials import ldap_connections
-from portal.credentials.base import DIRECTORY, AccountProblem, Found, SourceUnavailable, Standing
+from portal.credentials.base import DIRECTORY, AccountProblem, AccountStatus, Found, SourceUnavailable
 from portal.credentials.ldap_connections import Connections, Entry, read
 from portal.settings.schema import Ldap
 
@@ -63,18 +63,18 @@ class Directory:
             entry = self._search_person(connection, username)
             return self._found(connection, entry, strict=False) if entry else None
 
-    def standing(self, username: str) -> Standing:
+    def account_status(self, username: str) -> AccountStatus:
         """How the account stands. Needs the service account. Raises SourceUnavailable."""
         with self.connections.service() as connection:
             entry = self._search_person(connection, username)
             if entry is None:
-                return Standing("not_found")
+                return AccountStatus("not_found")
             groups = frozenset(self._groups(connection, entry.dn)) if self._with_groups else None
         try:
             _check_usable(entry, datetime.now(UTC))
         except AccountProblem as problem:
-            return Standing(problem.reason, self._subject(entry), groups)
-        return Standing("", self._subject(entry), groups)
+            return AccountStatus(problem.reason, self._subject(entry), groups)
+        return AccountStatus("", self._subject(entry), groups)
 
     def probe(self, username: str | None) -> Iterator[str]:
         """Say step by step what works, for ``credentials check``. Raises SourceUnavailable where it stops."""

@@ -42,7 +42,7 @@ class Reachable:
 
     def _keep(self) -> None:
         try:
-            self._seen = (time.monotonic(), self._look())
+            self._seen = (time.monotonic(), self._probe())
         finally:
             self._lock.release()
 
@@ -55,7 +55,7 @@ class Reachable:
             provider.metadata()
             yield f"single sign-on {provider.settings.name}: {provider.settings.issuer} answers as it should"
 
-    def _look(self) -> SourceUnavailable | None:
+    def _probe(self) -> SourceUnavailable | None:
         try:
             for _ in self.steps(None):
                 pass

@@ -106,7 +106,7 @@ def unlock(session: Session, person: Person, actor: str, now: datetime) -> None:
 
 
 def forget(session: Session, person: Person, actor: str, now: datetime) -> None:
-    """Somebody lost theirs: app, codes and passkeys are dead, every visit ends; the next sign-in sets up a new one."""
+    """Somebody lost theirs: app, codes and passkeys are dead, every session ends; the next sign-in sets up another."""
     for table in (SecondFactor, Passkey):
         session.execute(delete(table).where(table.person_id == person.id))
     people.end_sign_ins(session, person)

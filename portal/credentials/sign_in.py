@@ -79,7 +79,7 @@ def check(services: Services, username: str, password: str, address: str, now: d
                 person = sources.local.verify(session, username, password, now)
         else:
             found = sources.directory.check(username, password, found_entry)
-            person = take_over(database, settings, found, now) if found else None
+            person = store_person(database, settings, found, now) if found else None
     except SourceUnavailable as problem:
         log.error("sign_in.source_unavailable reason=%s", problem.reason)
         with database.transaction() as session:
@@ -105,10 +105,10 @@ def look_up(database: Database, sources: Sources, settings: Settings, username: 
         if known is not None:
             return known
         raise
-    return take_over(database, settings, found, now) if found else known
+    return store_person(database, settings, found, now) if found else known
 
 
-def take_over(database: Database, settings: Settings, found: Found, now: datetime) -> Person:
+def store_person(database: Database, settings: Settings, found: Found, now: datetime) -> Person:
     """The person that a source told of, made or brought up to date. Raises AccountProblem."""
     with database.transaction() as session:
         lock_name(session, f"{found.source} {found.subject}")  # the same person may come twice at once

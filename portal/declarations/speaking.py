@@ -152,12 +152,12 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
     case.store.revoke_work_certificates(device, now.parts)
     _send_profiles(case, state, now)
     if now.granted.declared or state.fetched not in (None, Manifest().token):
-        _have_it_look(case, device)
+        _order_synchronization(case, device)
     outcomes.note(case, now)
     return True
 
 
-def will_look(case: Case) -> None:
+def follow_synchronization(case: Case) -> None:
     """``case.device`` took the command to look: if it does not come for the list, it is reminded, ever more rarely."""
     state = state_of(case, lock=True)
     if state.fetched != state.announced:
@@ -171,7 +171,7 @@ def remind(case: Case) -> None:
     state.due_at = None
     told = managed(device) and state.announced is not None and declares(case.settings, version_of(device.os_version))
     if told and state.fetched != state.announced:
-        _have_it_look(case, device)
+        _order_synchronization(case, device)
 
 
 def send_again(case: Case, actor: Actor | str) -> None:
@@ -211,7 +211,7 @@ def begins_anew(case: Case) -> None:
     state.announced, state.fetched, state.profiles = None, None, {}
 
 
-def _have_it_look(case: Case, device: Device) -> None:
+def _order_synchronization(case: Case, device: Device) -> None:
     if not commands.waiting(case, device, commands.DECLARE):
         commands.declare(case, device)
 

@@ -99,7 +99,7 @@ def is_handed_over(session: Session, identifier: str, now: datetime) -> bool:
     return account is not None and session.scalar(query.limit(1)) is not None
 
 
-def works(session: Session, account: str) -> bool:
+def is_verified(session: Session, account: str) -> bool:
     """Whether the domain of ``account`` answered rightly when it was last checked from outside."""
     check = session.get(DiscoveryCheck, domain_of(account))
     return check is not None and check.problem is None

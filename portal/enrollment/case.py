@@ -16,7 +16,7 @@ from portal.apple_business.vouching import Voucher
 from portal.apps.granting import Granted
 from portal.enrollment import journey
 from portal.enrollment.errors import RequestEnded, StepOutOfOrder
-from portal.enrollment.journey import Facts, Step, Walk
+from portal.enrollment.journey import Facts, SignedInBrowser, Step
 from portal.events import Event, Happened
 from portal.models import (
     AccessToken,
@@ -173,7 +173,7 @@ class Store(Protocol):
 class Case:
     """One request with its person and newest profile, locked until the transaction ends; and what happened to it.
 
-    ``walk``: the browser that walks it, None for everybody else. ``device``, ``profile`` and ``certificate``: those
+    ``browser``: the one that walks it, None for everybody else. ``device``, ``profile`` and ``certificate``: those
     that speak, or that somebody acts on.
     """
 
@@ -182,7 +182,7 @@ class Case:
     settings: Settings
     vault: Vault
     store: Store
-    walk: Walk | None = None
+    browser: SignedInBrowser | None = None
     happened: list[Happened] = field(default_factory=list)
     device: Device | None = None
     profile: IssuedProfile | None = None
@@ -191,7 +191,7 @@ class Case:
     @property
     def facts(self) -> Facts:
         """What the request knows, as it counts for this browser."""
-        return journey.of(self.request, self.walk)
+        return journey.of(self.request, self.browser)
 
     @property
     def step(self) -> Step:

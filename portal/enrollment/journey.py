@@ -31,7 +31,7 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class SignedInBrowser:
     """One signed-in browser on its way through a request.
 
     In Safari the passcode counts only for the browser that entered it: a second phone proves itself again. The web
@@ -39,12 +39,12 @@ class Walk:
     ``since``: the privacy notice, the passcode and the terms of the hour before, and all that is done there.
     """
 
-    visit_id: str
+    session_id: str
     since: datetime | None = None
 
     def passcode_counts(self, request: EnrollmentRequest) -> bool:
         """Whether this browser may rely on the passcode entered for ``request``."""
-        return request.passcode_visit_id == self.visit_id if self.since is None else True
+        return request.passcode_session_id == self.session_id if self.since is None else True
 
     def counts(self, at: datetime | None) -> datetime | None:
         """``at``, unless it is too long ago for this browser."""
@@ -144,11 +144,11 @@ class Facts:
         return max(0, math.ceil((self.profile_expires_at - now).total_seconds() / 60))
 
 
-def of(request: EnrollmentRequest, walk: Walk | None = None) -> Facts:
-    """The facts of ``request``; with ``walk``, as they count for that browser."""
+def of(request: EnrollmentRequest, browser: SignedInBrowser | None = None) -> Facts:
+    """The facts of ``request``; with ``browser``, as they count for that browser."""
     profile = request.profile
-    counts = walk.counts if walk else _all_count
-    passcode_counts = walk is None or walk.passcode_counts(request)
+    counts = browser.counts if browser else _all_count
+    passcode_counts = browser is None or browser.passcode_counts(request)
     terms_accepted_at = counts(request.terms_accepted_at)
     return Facts(
         expires_at=request.expires_at,

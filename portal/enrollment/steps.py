@@ -114,7 +114,7 @@ def enter_passcode(case: Case, entered: str) -> None:
     Raises PasscodeWrong, PasscodeLocked, PasscodeExpired (recorded).
     """
     case.must_be_at(Step.PASSCODE)
-    assert case.walk is not None
+    assert case.browser is not None
     request = case.request
     try:
         passcode.verify(request, entered, case.settings.passcode, case.vault, case.now)
@@ -127,7 +127,7 @@ def enter_passcode(case: Case, entered: str) -> None:
     except PasscodeExpired:
         case.record(Event.PASSCODE_REJECTED, "passcode_expired")
         raise
-    request.passcode_verified_at, request.passcode_visit_id = case.now, case.walk.visit_id
+    request.passcode_verified_at, request.passcode_session_id = case.now, case.browser.session_id
     case.record(Event.PASSCODE_VERIFIED)
 
 

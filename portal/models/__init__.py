@@ -28,7 +28,7 @@ from portal.models.people import (
     SearchWord,
     SecondFactor,
     SignInAttempt,
-    Visit,
+    WebSession,
 )
 from portal.models.policies import DevicePolicy, Policy, PolicyVersion, WorkCertificate
 from portal.models.tokens import ApiToken
@@ -80,7 +80,7 @@ __all__ = [
     "Tally",
     "Terms",
     "TermsDraft",
-    "Visit",
+    "WebSession",
     "WorkCertificate",
     "new_id",
 ]

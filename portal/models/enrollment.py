@@ -55,7 +55,7 @@ class EnrollmentRequest(Base):
     ownership_at: Mapped[datetime | None]
     privacy_at: Mapped[datetime | None]
     passcode_verified_at: Mapped[datetime | None]
-    passcode_visit_id: Mapped[str | None] = mapped_column(String(16))
+    passcode_session_id: Mapped[str | None] = mapped_column("passcode_visit_id", String(16))
     overview_at: Mapped[datetime | None]
     terms_version: Mapped[str | None] = mapped_column(String(32))
     terms_sha256: Mapped[str | None] = mapped_column(String(64))

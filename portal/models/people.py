@@ -155,7 +155,7 @@ class PasskeyChallenge(Base):
     created_at: Mapped[datetime]
 
 
-class Visit(Base):
+class WebSession(Base):
     """One signed-in browser. Its token changes at every gain of rights; only the token's hash is stored.
 
     ``profile_id`` is set when a managed device sends its owner to sign in again: the profile it enrolled with.
@@ -164,7 +164,7 @@ class Visit(Base):
     have been lost.
     """
 
-    __tablename__ = "visits"
+    __tablename__ = "visits"  # as the table was called first
     __table_args__ = {"info": {BELONGS: True}}
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)

@@ -51,13 +51,13 @@ TO_THE_PERSON: dict[str, tuple[str, str | None]] = {
 """What the person concerned is told of, always."""
 STATE = "helpdesk_told"
 """Where the id of the last event that was looked at is kept."""
-AT_A_TIME = 100
+BATCH_SIZE = 100
 MOST_ADMINS = 50
 SETTLED = timedelta(seconds=5)
 """An event gets its number before it is committed: younger ones may still be joined by earlier numbers."""
 
 
-def tell(session: Session, vault: Vault, settings: Settings, now: datetime) -> int:
+def mail_new(session: Session, vault: Vault, settings: Settings, now: datetime) -> int:
     """Queue the mails for each event since the last time; how many."""
     chosen: dict[str, tuple[str, str | None]] = {name: KINDS[name] for name in settings.notifications.helpdesk}
     lock_name(session, STATE)
@@ -73,8 +73,8 @@ def tell(session: Session, vault: Vault, settings: Settings, now: datetime) -> i
     count = 0
     fits = or_(*(_fits(*each) for group in (chosen, TO_ADMINS, TO_THE_PERSON) for each in group.values()))
     query = select(AuditEvent).where(AuditEvent.id > since, AuditEvent.id <= until, fits).order_by(AuditEvent.id)
-    events = list(session.scalars(query.limit(AT_A_TIME)))
-    until = events[-1].id if len(events) == AT_A_TIME else until
+    events = list(session.scalars(query.limit(BATCH_SIZE)))
+    until = events[-1].id if len(events) == BATCH_SIZE else until
     for event in events:
         for mail, person_id in _mails(session, settings, event, chosen):
             outbox.put(session, vault, "alert", mail, None, now, person_id)

@@ -12,7 +12,7 @@ from portal.events import Event
 from portal.models import (
     PasswordLink,
     Person,
-    Visit,
+    WebSession,
 )
 from portal.settings.schema import Session as SessionRules
 
@@ -70,16 +70,16 @@ def names_of_actors(session: Session, actors: Iterable[str]) -> dict[str, str]:
 def end_sign_ins(session: Session, person: Person) -> None:
     """What counted before a change of password, address, role, source or factor counts no more.
 
-    That is every session, every half-finished sign-in (a visit, too), and every link that sets a password.
+    That is every session, every half-finished sign-in (a session, too), and every link that sets a password.
     """
-    for table in (Visit, PasswordLink):
+    for table in (WebSession, PasswordLink):
         session.execute(delete(table).where(table.person_id == person.id))
 
 
-def forget_old_visits(session: Session, rules: SessionRules, now: datetime) -> None:
-    """Housekeeping: drop visits that are over by any rule."""
+def forget_old_sessions(session: Session, rules: SessionRules, now: datetime) -> None:
+    """Housekeeping: drop sessions that are over by any rule."""
     idle = now - timedelta(minutes=max(rules.idle_minutes, rules.staff_idle_minutes))
-    session.execute(delete(Visit).where(Visit.last_seen_at < idle))
+    session.execute(delete(WebSession).where(WebSession.last_seen_at < idle))
 
 
 def add(

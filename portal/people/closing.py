@@ -18,7 +18,7 @@ def disable(cases: Cases, person: Person, actor: str) -> None:
     """
     people.keep_an_admin(cases.session, person)
     open_ones = (EnrollmentRequest.enrolled_at.is_(None), EnrollmentRequest.ended_at.is_(None))
-    for request_id in _requests(cases, person, *open_ones):  # locked before their visits, as at a step
+    for request_id in _requests(cases, person, *open_ones):  # locked before their sessions, as at a step
         cases.lock(request_id).retire_profile(ending.Reason.DISABLED)
     person.disabled_at = person.disabled_at or cases.now
     people.end_sign_ins(cases.session, person)

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from portal.credentials.directory import Directory
 
 LOOK_EVERY = timedelta(hours=1)
-AT_A_TIME = 200
+BATCH_SIZE = 200
 CLOSED = ("disabled", "expired")
 
 log = logging.getLogger("portal.leavers")
 
 
-def look(database: Database, services: Services, directory: "Directory", now: datetime) -> int:
+def check_accounts(database: Database, services: Services, directory: "Directory", now: datetime) -> int:
     """Ask about everybody with a managed device whom nobody asked about for an hour; how many were disabled.
 
     While the directory is out of reach nothing happens, nor while too many removals are held: perhaps it is misread.
@@ -40,16 +40,16 @@ def look(database: Database, services: Services, directory: "Directory", now: da
     count = 0
     for person_id, username in _due(database, now):
         try:
-            standing = directory.standing(username)
+            status = directory.account_status(username)
         except SourceUnavailable as unavailable:
             log.warning("leavers.wait reason=%s", unavailable.reason)
             break
         with database.transaction() as session:
             person = session.get_one(Person, person_id)
             person.synced_at = now
-            if standing.groups is not None and standing.subject == person.subject:
-                _follow_groups(session, services, person, standing.groups, now)
-            if standing.problem in CLOSED and person.disabled_at is None:
+            if status.groups is not None and status.subject == person.subject:
+                _follow_groups(session, services, person, status.groups, now)
+            if status.problem in CLOSED and person.disabled_at is None:
                 try:
                     closing.disable(Cases(session, services, now), person, "directory")
                     count += 1
@@ -77,7 +77,7 @@ def _due(database: Database, now: datetime) -> list[tuple[str, str]]:
         .where(Person.source == DIRECTORY, Person.disabled_at.is_(None), managed)
         .where(or_(Person.synced_at.is_(None), Person.synced_at < now - LOOK_EVERY))
         .order_by(Person.synced_at)
-        .limit(AT_A_TIME)
+        .limit(BATCH_SIZE)
     )
     with database.session() as session:
         return [(row[0], row[1]) for row in session.execute(query)]

@@ -46,12 +46,12 @@ class Live:
             return self.current  # fresh enough, or another thread is looking right now
         try:
             if not (never and self._looked != -math.inf):  # else another thread looked while this one waited
-                self._look()
+                self._read()
         finally:
             self._reading.release()
         return self.current
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         try:
             with self._database.session() as session:
                 version = newest_version(session)

@@ -120,7 +120,7 @@ class Declared:
     _told_values: dict[str, Any] = field(default_factory=dict)
     _told_states: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
-    def look(self, data: bytes | None) -> None:
+    def synchronize(self, data: bytes | None) -> None:
         """The command to look came, perhaps with the tokens. Raises InstallationFailed for what no iPhone takes."""
         tokens = _json(data) if data else _json(self.ask("tokens", None))
         token = str(tokens["SyncTokens"]["DeclarationsToken"])

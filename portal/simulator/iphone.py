@@ -178,7 +178,7 @@ class IPhone:
             answered.append(order["Command"]["RequestType"])
             report = {"CommandUUID": order["CommandUUID"], **self.obey(order["Command"])}
         while self._looks:  # a phone looks at what is declared when it has answered, and again if that did not work
-            self.declared.look(self._looks[0])
+            self.declared.synchronize(self._looks[0])
             del self._looks[0]
         self._confirm_apps()
         return answered

@@ -26,7 +26,7 @@ from portal.storage.policy_rounds import APPS_PLANNED
 PLANNED = APPS_PLANNED
 """Where it is kept for which apps all devices were compared last."""
 PAGE = 1000
-TOLD_AT_A_TIME = 100
+BATCH_SIZE = 100
 MOST_TOLD = 1000
 
 
@@ -40,7 +40,7 @@ def is_open(session: Session, settings: Settings) -> bool:
     return session.scalar(left.limit(1)) is not None or session.scalar(select(LicenseSeat.user_id).limit(1)) is not None
 
 
-def plan(database: Database, settings: Settings, now: datetime) -> int:
+def mark_devices(database: Database, settings: Settings, now: datetime) -> int:
     """Mark every device that is to have other apps than it was told of; how many were. Nothing if nothing changed."""
     with database.session() as session:
         wanted, state = _fingerprint(session, settings), session.get(PortalState, PLANNED)
@@ -64,18 +64,18 @@ def plan(database: Database, settings: Settings, now: datetime) -> int:
     return count
 
 
-def tell(database: Database, services: Services, now: datetime) -> int:
+def go_on(database: Database, services: Services, now: datetime) -> int:
     """Go on with the apps that are due on some device; how many devices there were."""
     told = 0
     while told < MOST_TOLD:
         with database.transaction() as session:
             query = select(DeviceApp.device_id).join(Device, Device.id == DeviceApp.device_id)
-            query = query.where(DeviceApp.next_at <= now, *_MANAGED).distinct().limit(TOLD_AT_A_TIME)
+            query = query.where(DeviceApp.next_at <= now, *_MANAGED).distinct().limit(BATCH_SIZE)
             found = list(Cases(session, services, now).of_devices(query))
             for case in found:
                 delivering.settle(case)
         told += len(found)
-        if len(found) < TOLD_AT_A_TIME:
+        if len(found) < BATCH_SIZE:
             break
     return told
 

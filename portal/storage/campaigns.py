@@ -23,7 +23,7 @@ from portal.models import Campaign, CampaignEntry, EnrollmentRequest, Person
 from portal.people import accounts
 from portal.storage.cases import Cases, Services
 
-AT_A_TIME = 1000
+BATCH_SIZE = 1000
 MOST_PER_MINUTE = 1000
 LONGEST_USERNAME = 128
 OVER = ("cancelled", "done")
@@ -64,8 +64,8 @@ def check(cases: Cases, name: str, lines: list[tuple[int, str]], by: Asker) -> C
     session.add(campaign)
     session.flush()
     seen: set[str] = set()
-    for start in range(0, len(lines), AT_A_TIME):
-        part = [(line, people.fold_username(username)) for line, username in lines[start : start + AT_A_TIME]]
+    for start in range(0, len(lines), BATCH_SIZE):
+        part = [(line, people.fold_username(username)) for line, username in lines[start : start + BATCH_SIZE]]
         names = [username for _, username in part if len(username) <= LONGEST_USERNAME]
         known = {each.username: each for each in session.scalars(select(Person).where(Person.username.in_(names)))}
         open_for = _with_open_request(session, [each.id for each in known.values()], now)
@@ -141,7 +141,7 @@ class _Round:
         return Cases(session, self.services, self.now)
 
 
-def work(database: Database, services: Services, find: Find, now: datetime) -> int:
+def invite_next(database: Database, services: Services, find: Find, now: datetime) -> int:
     """The worker's part, once a minute: invite and remind as many as each campaign's pace allows; how many."""
     with database.session() as session:
         running = select(Campaign).where(Campaign.state == "running", Campaign.starts_at <= now)

@@ -21,7 +21,7 @@ from portal.enrollment import commands
 from portal.enrollment.access import LONGEST_TOKEN
 from portal.enrollment.case import Case
 from portal.enrollment.errors import LinkUnusable
-from portal.enrollment.journey import Walk
+from portal.enrollment.journey import SignedInBrowser
 from portal.enrollment.steps import TOLD_ONCE
 from portal.events import Event
 from portal.models import (
@@ -90,16 +90,16 @@ class Cases:
 
     # --- cases -------------------------------------------------------------------------------------------------
 
-    def lock(self, request_id: str, walk: Walk | None = None) -> Case:
+    def lock(self, request_id: str, browser: SignedInBrowser | None = None) -> Case:
         """The case of a request, locked until the transaction ends. Raises LinkUnusable if there is none."""
         request = self.session.scalar(_LOCKED, {"id": request_id})
         if request is None:
             raise LinkUnusable
-        return self._locked(request, walk)
+        return self._locked(request, browser)
 
-    def view(self, request: EnrollmentRequest, walk: Walk | None = None) -> Case:
+    def view(self, request: EnrollmentRequest, browser: SignedInBrowser | None = None) -> Case:
         """The case of a request that was read, for a page: not locked, so nothing may be decided on it."""
-        return self._case(request, walk)
+        return self._case(request, browser)
 
     def new(self, request: EnrollmentRequest, person: Person) -> Case:
         """The case of a request that is made now."""
@@ -109,7 +109,7 @@ class Cases:
         audit.locked(self.session, request)
         return self._case(request, None)
 
-    def open_of(self, person: Person, walk: Walk | None = None) -> Case | None:
+    def open_of(self, person: Person, browser: SignedInBrowser | None = None) -> Case | None:
         """The newest request of ``person`` that can still be walked, locked."""
         found = self.session.scalar(
             select(EnrollmentRequest.id)
@@ -122,7 +122,7 @@ class Cases:
             .order_by(EnrollmentRequest.created_at.desc())
             .limit(1)
         )
-        return self.lock(found, walk) if found is not None else None
+        return self.lock(found, browser) if found is not None else None
 
     def by_token(self, token: str) -> EnrollmentRequest | None:
         """The request behind a link. The look-up is by hash, so its time tells nothing about the token."""
@@ -249,18 +249,18 @@ class Cases:
         chain, event = people.PEOPLE_CHAIN, Event.SIGN_IN_REFUSED
         audit.record(self.session, chain, event, self.now, reason=reason, detail=told)
 
-    def _locked(self, request: EnrollmentRequest, walk: Walk | None) -> Case:
+    def _locked(self, request: EnrollmentRequest, browser: SignedInBrowser | None) -> Case:
         if request.profile_id is not None and self.session.get_bind().dialect.name == "postgresql":
             # The joined row may be from before this waited for the lock; only the locked one is read anew by that.
             newest = self.session.get(IssuedProfile, request.profile_id, populate_existing=True)
             set_committed_value(request, "profile", newest)
         audit.locked(self.session, request)
-        return self._case(request, walk)
+        return self._case(request, browser)
 
-    def _case(self, request: EnrollmentRequest, walk: Walk | None) -> Case:
+    def _case(self, request: EnrollmentRequest, browser: SignedInBrowser | None) -> Case:
         services = self.services
         pending = audit.pending(self.session)
-        return Case(request, self.now, services.settings, services.vault, self, walk, pending)
+        return Case(request, self.now, services.settings, services.vault, self, browser, pending)
 
     # --- the store of a case -----------------------------------------------------------------------------------
 

@@ -208,7 +208,7 @@ class Outcomes:
                 elif not told[user.id]:
                     licensing.user_is(user, UserState.KNOWN, now)
                 elif adopted[user.id] is not None:
-                    self._take_over(session, str(adopted[user.id]), user, now)
+                    self._transfer_seats(session, str(adopted[user.id]), user, now)
                     user.client_id_sealed = self.apple.vault.seal(str(adopted[user.id]).encode())
                     licensing.user_is(user, UserState.KNOWN, now)
                 else:
@@ -223,11 +223,11 @@ class Outcomes:
             licensing.mark(session, lacking, now)
             session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
 
-    def _take_over(self, session: Session, client_id: str, new: LicenseUser, now: datetime) -> None:
+    def _transfer_seats(self, session: Session, client_id: str, new: LicenseUser, now: datetime) -> None:
         """An id of somebody forgotten is somebody's again: it is not given up any more."""
         for old in session.scalars(select(LicenseUser).where(LicenseUser.account.is_(None))).all():
             if old.id != new.id and self.apple.client_id(old) == client_id:
-                licensing.take_over(session, old, new, now)
+                licensing.transfer_seats(session, old, new, now)
 
     def _adopt(self, user: LicenseUser) -> str | None:
         """The id under which Apple knows an account already, if it is the only one that it names."""

@@ -26,7 +26,7 @@ from portal.storage.license_asking import Asking
 from portal.storage.license_outcomes import Apple, Outcomes
 from portal.storage.license_turn import TakenOver, Turn
 
-NAMED_AT_A_TIME = 50
+MOST_NAMED = 50
 """Apps whose names are looked up after one count."""
 PROBLEMS: dict[type[Exception], str] = {
     TokenGone: "token",
@@ -43,7 +43,7 @@ def open_client(settings: Settings, token: str, own: str, uid: str) -> Client:
     return Client(settings.apps.service, token, own, uid)
 
 
-def work(
+def exchange(
     database: Database,
     services: Services,
     now: datetime,
@@ -118,7 +118,7 @@ def _name(database: Database, look_up: Callable[[str], Described]) -> None:
     """Ask the store what some apps are called for which there are licenses, so that admins recognize them."""
     with database.session() as session:
         query = select(AppLicense.adam_id).where(AppLicense.name.is_(None), AppLicense.usable).distinct()
-        nameless = session.scalars(query.limit(NAMED_AT_A_TIME)).all()
+        nameless = session.scalars(query.limit(MOST_NAMED)).all()
     for adam_id in nameless:
         try:
             name = look_up(adam_id).name
@@ -142,7 +142,7 @@ class Round:
         """Everything that is due. Raises what the client raises for what concerns everything."""
         try:
             if look:
-                self._look()
+                self._compare()
             self.outcomes.follow()
             self._decide()
             self.asking.make_known()
@@ -156,7 +156,7 @@ class Round:
         finally:
             self._decide()  # devices are told of what came, whatever went wrong after that
 
-    def _look(self) -> None:
+    def _compare(self) -> None:
         """Limits, the location and its claim, the licenses there are."""
         self.apple.client.read_limits()
         where = self.apple.client.location()

@@ -30,9 +30,9 @@ from portal.models import App, AppLicense, Device, DeviceApp, LicenseRequest, Li
 from portal.storage import apple_content
 from portal.vault import Vault
 
-AT_A_TIME = 500
+BATCH_SIZE = 500
 """Ids in one statement."""
-DECIDED_AT_A_TIME = 500
+MOST_DECIDED = 500
 """Users whose needs are looked at in one transaction."""
 LEASE = timedelta(minutes=2)
 """After that a request of which nobody knows whether Apple heard of it is looked into."""
@@ -77,7 +77,7 @@ def user_of(session: Session, vault: Vault, account: str, person_id: str, now: d
 
 def mark(session: Session, user_ids: Iterable[str], now: datetime) -> None:
     """What these users need or have may be something else now; locked in one order, whoever else does it."""
-    for some in pieces(sorted(set(user_ids)), AT_A_TIME):
+    for some in pieces(sorted(set(user_ids)), BATCH_SIZE):
         theirs = LicenseUser.id.in_(some)
         session.execute(select(LicenseUser.id).where(theirs).order_by(LicenseUser.id).with_for_update())
         session.execute(update(LicenseUser).where(theirs).values(due_at=now))
@@ -150,7 +150,7 @@ def begin_anew(session: Session, now: datetime) -> None:
 
 def decide(session: Session, now: datetime) -> int:
     """Compare what some users need with what they have, and tell their devices; how many were looked at."""
-    query = select(LicenseUser).where(LicenseUser.due_at <= now).order_by(LicenseUser.id).limit(DECIDED_AT_A_TIME)
+    query = select(LicenseUser).where(LicenseUser.due_at <= now).order_by(LicenseUser.id).limit(MOST_DECIDED)
     users = session.scalars(query.with_for_update(skip_locked=True)).all()
     if not users:
         return 0
@@ -317,7 +317,7 @@ def tell_devices(session: Session, user_ids: Sequence[str], now: datetime) -> se
     )
     wait = {(row[0], row[1]): str(row[2]) for row in session.execute(query)}
     free: set[tuple[str, str]] = set()
-    for some in pieces(sorted(wait), AT_A_TIME):
+    for some in pieces(sorted(wait), BATCH_SIZE):
         mine = tuple_(DeviceApp.device_id, DeviceApp.app_id).in_(some)
         keys = select(DeviceApp.device_id, DeviceApp.app_id).where(mine).with_for_update(skip_locked=True)
         locked = [(row[0], row[1]) for row in session.execute(keys)]
@@ -344,7 +344,7 @@ def user_is(user: LicenseUser, state: UserState, now: datetime, reason: str | No
     user.next_at = now if state is UserState.NEW else None
 
 
-def take_over(session: Session, old: LicenseUser, new: LicenseUser, now: datetime) -> None:
+def transfer_seats(session: Session, old: LicenseUser, new: LicenseUser, now: datetime) -> None:
     """Somebody forgotten is somebody again, by the same id at Apple: what they still have there goes with them."""
     theirs = {each.adam_id: each for each in session.scalars(select(LicenseSeat).where(LicenseSeat.user_id == new.id))}
     for seat in session.scalars(select(LicenseSeat).where(LicenseSeat.user_id == old.id)).all():

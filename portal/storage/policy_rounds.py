@@ -44,7 +44,7 @@ PLANNED = "policies_planned"
 APPS_PLANNED = "apps_planned"
 """There as soon as a device was ever given work apps (``app_rounds``)."""
 PAGE = 1000
-TOLD_AT_A_TIME = 100
+BATCH_SIZE = 100
 AGAIN_AFTER = timedelta(hours=20)
 MOST_AGAIN = 3
 """How often what failed is sent again by itself."""
@@ -52,7 +52,7 @@ MOST_TOLD = 1000
 """In one round of the worker; the rest in the next."""
 
 
-def plan(database: Database, settings: Settings, now: datetime) -> int:
+def mark_devices(database: Database, settings: Settings, now: datetime) -> int:
     """Mark every device that is to have something else than it was told; how many were. Nothing if nothing changed."""
     with database.session() as session:
         wanted = _fingerprint(session, settings, now)
@@ -96,13 +96,13 @@ def _try_again(session: Session, now: datetime) -> None:
     session.execute(update(DeclarativeState).where(DeclarativeState.device_id.in_(ids)).values(**again))
 
 
-def tell(database: Database, services: Services, now: datetime) -> int:
+def tell_devices(database: Database, services: Services, now: datetime) -> int:
     """Tell devices whose mark is due; how many were."""
     told = 0
     while told < MOST_TOLD:
         with database.transaction() as session:
             query = select(DeclarativeState.device_id).where(DeclarativeState.due_at <= now)
-            found = list(Cases(session, services, now).of_devices(query.order_by("due_at").limit(TOLD_AT_A_TIME)))
+            found = list(Cases(session, services, now).of_devices(query.order_by("due_at").limit(BATCH_SIZE)))
             apps = services.settings.apps.enabled or session.get(PortalState, APPS_PLANNED) is not None
             for case in found:
                 if not speaking.announce(case):
@@ -110,7 +110,7 @@ def tell(database: Database, services: Services, now: datetime) -> int:
                 if apps:
                     delivering.settle(case)
         told += len(found)
-        if len(found) < TOLD_AT_A_TIME:
+        if len(found) < BATCH_SIZE:
             break
     return told
 

@@ -11,7 +11,7 @@ from portal.people import erasure
 from portal.settings.schema import Retention
 from portal.storage.cases import Cases
 
-AT_A_TIME = 200
+BATCH_SIZE = 200
 """Requests emptied in one go, so that nobody waits long for the database."""
 
 
@@ -27,7 +27,7 @@ def forget_closed(cases: Cases) -> int:
     request = EnrollmentRequest
     ran_out = and_(request.ended_at.is_(None), request.enrolled_at.is_(None), request.expires_at < before)
     over = or_(request.ended_at < before, ran_out)
-    wanted = select(request.id).where(request.managed_apple_account != "", over).limit(AT_A_TIME)
+    wanted = select(request.id).where(request.managed_apple_account != "", over).limit(BATCH_SIZE)
     ids = []
     for case in cases.of_requests(wanted):
         ending.end(case, ending.Reason.FORGOTTEN)

@@ -10,8 +10,8 @@ from portal.models import Command, Device, EnrollmentRequest, Person
 from portal.storage import brake
 from portal.storage.cases import Cases
 
-AT_A_TIME = 100
-QUIET_AT_A_TIME = 50
+BATCH_SIZE = 100
+MOST_QUIET = 50
 
 
 def of_disabled_people(cases: Cases) -> int:
@@ -27,7 +27,7 @@ def of_disabled_people(cases: Cases) -> int:
             Device.leaving_reason.is_(None),
         )
         .order_by(Device.request_id)
-        .limit(AT_A_TIME)
+        .limit(BATCH_SIZE)
     )
     asked = 0
     for case in cases.of_devices(query):
@@ -45,7 +45,7 @@ def go_on(cases: Cases) -> int:
         select(Device.id)
         .where(Device.leaving_held_at.is_not(None), Device.leaving_at.is_(None), Device.ended_at.is_(None))
         .order_by(Device.request_id)
-        .limit(AT_A_TIME)
+        .limit(BATCH_SIZE)
     )
     asked = 0
     for case in cases.of_devices(query):
@@ -68,7 +68,7 @@ def refresh_quiet(cases: Cases) -> int:
         .where(Device.server.is_(None))  # another server asks its devices by itself
         .where(~select(Command.id).where(Command.device_id == Device.id, Command.created_at > quiet).exists())
         .order_by(Device.last_seen_at)
-        .limit(QUIET_AT_A_TIME)
+        .limit(MOST_QUIET)
     )
     asked = 0
     for case in cases.of_devices(query):

@@ -25,7 +25,7 @@ from portal.web import (
     rules,
     security,
     staff,
-    visits,
+    web_sessions,
 )
 from portal.web.apple.sign_in import handover
 from portal.web.single_sign_on import blueprint as single_sign_on_pages
@@ -37,7 +37,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     limits.init_app(app)
     i18n.init_app(app, settings)
     own_texts.init_app(app)
-    visits.init_app(app)
+    web_sessions.init_app(app)
     errors.init_app(app)
     app.teardown_request(nudge_worker)
     employee.init_app(app)

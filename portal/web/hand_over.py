@@ -7,11 +7,11 @@ from portal.enrollment import handover
 from portal.enrollment.errors import BackendUnavailable, HandoverRefused, LinkUnusable
 from portal.enrollment.journey import Way
 from portal.extensions import db_session, transaction
-from portal.models import Visit
+from portal.models import WebSession
 from portal.web.employee.steps import case_of
 
 
-def hand_over(visit: Visit, server: Elsewhere, way: Way) -> None:
+def hand_over(web_session: WebSession, server: Elsewhere, way: Way) -> None:
     """Make sure that ``server`` knows the person; from now on their device may enroll there, this ``way``.
 
     Raises BackendUnavailable, HandoverRefused (recorded), and what ``handover.check`` raises.
@@ -19,7 +19,7 @@ def hand_over(visit: Visit, server: Elsewhere, way: Way) -> None:
     if way not in server.ways():
         raise HandoverRefused("no_way")
     with transaction():
-        case = case_of(visit, locked=True)
+        case = case_of(web_session, locked=True)
         if handover.is_live(case, server.name):
             return  # a second tap
         account, person = handover.check(case), case.request.person
@@ -31,11 +31,11 @@ def hand_over(visit: Visit, server: Elsewhere, way: Way) -> None:
         raise BackendUnavailable from None
     except HandoverRefused as refusal:
         with transaction():
-            handover.refused(case_of(visit, locked=True), refusal.reason)
+            handover.refused(case_of(web_session, locked=True), refusal.reason)
         raise
     with transaction():
         try:
-            db_session.refresh(visit)
+            db_session.refresh(web_session)
         except InvalidRequestError:  # signed out while the network was slow
             raise LinkUnusable from None
-        handover.begin(case_of(visit, locked=True), server.name, way, server.minutes, there_before)
+        handover.begin(case_of(web_session, locked=True), server.name, way, server.minutes, there_before)

@@ -83,11 +83,11 @@ def check(app: Flask) -> None:
 
 def _only_these_roles() -> ResponseReturnValue | None:
     """Nobody signed in is asked to sign in; who is signed in with another role is refused."""
-    from portal.web import visits
+    from portal.web import web_sessions
 
-    visit = visits.current()
-    if visit is None:
+    web_session = web_sessions.current()
+    if web_session is None:
         return redirect(url_for("staff.sign_in"), 303)
-    if visit.person.role not in (here().roles or ()):
+    if web_session.person.role not in (here().roles or ()):
         abort(403)
     return None

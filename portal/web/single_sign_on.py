@@ -17,7 +17,7 @@ from portal.extensions import current_portal, transaction
 from portal.models import Person
 from portal.people import STAFF_ROLES
 from portal.settings.logo import LARGEST_BYTES, LogoRefused, redraw
-from portal.web import provider_sign_out, visits
+from portal.web import provider_sign_out, web_sessions
 from portal.web.employee import sign_in as employees
 from portal.web.rules import EMPLOYEE, STAFF, WEB_VIEW, Rules, pages
 from portal.web.staff import sign_in as staff
@@ -42,13 +42,13 @@ def begin(provider: str, area: str) -> ResponseReturnValue:
     """Send the browser to the provider; it comes back to ``finish``. A link, since forms may not lead elsewhere."""
     if area not in (EMPLOYEE, WEB_VIEW, STAFF):
         abort(404)
-    visits.act_in(area)
+    web_sessions.act_in(area)
     anew = "anew" in request.args
     hint = request.args.get("hint", "") or str((session.get(employees.STARTED) or {}).get("identifier") or "")
     try:
         address, pending = _provider(provider).begin(_address_of(provider), hint[:254], anew)
     except SourceUnavailable as outage:
-        _tell(area, "source_unavailable", outage.reason)
+        _log_refusal(area, "source_unavailable", outage.reason)
         raise
     waiting = session.get(WAITING) or {}
     newest = dict(list(waiting.items())[1 - MOST_WAITING :])
@@ -67,7 +67,7 @@ def finish(provider: str) -> ResponseReturnValue:
     if entry is None or entry[0] != provider or len(entry) != ENTRY_PARTS:
         return _refused(provider, "state")
     _, area, nonce, verifier, began_at, anew = entry
-    visits.act_in(area)
+    web_sessions.act_in(area)
     now = clock.now()
     if int(now.timestamp()) - began_at >= PATIENCE_SECONDS:
         return _refused(provider, "state")
@@ -75,20 +75,20 @@ def finish(provider: str) -> ResponseReturnValue:
         signed_in = _provider(provider).finish(
             Pending(state, nonce, verifier), request.args, _address_of(provider), now.timestamp()
         )
-        person = corporate.take_over(current_portal.database, current_portal.settings, signed_in.found, now)
+        person = corporate.store_person(current_portal.database, current_portal.settings, signed_in.found, now)
     except ProviderRefused as refusal:
         log.warning("single_sign_on.refused provider=%s reason=%s", provider, refusal)
         return _refused(provider, refusal.reason)
     except AccountProblem as problem:
         return _refused(provider, problem.reason)
     except SourceUnavailable as outage:
-        _tell(area, "source_unavailable", outage.reason)
+        _log_refusal(area, "source_unavailable", outage.reason)
         raise
     if person.disabled_at is not None:
         return _refused(provider, "disabled")
     if area == STAFF:
         return _staff(provider, person, signed_in, anew)
-    answer = employees.begin_visit(person, None, now)
+    answer = employees.begin_session(person, None, now)
     provider_sign_out.came_through(provider)
     return answer
 
@@ -128,7 +128,7 @@ def _staff(provider: str, person: Person, signed_in: SignedIn, anew: bool) -> Re
             proved_at = now if anew and told is None and not _provider(provider).tells_time else None
             if told is not None:
                 proved_at = datetime.fromtimestamp(min(told, now.timestamp()), UTC)
-            answer = staff.begin_visit(person, now, provider, staff.PROVIDER, proved_at)
+            answer = staff.begin_session(person, now, provider, staff.PROVIDER, proved_at)
     else:
         answer = staff.ask_second_factor(person, provider, now)
     provider_sign_out.came_through(provider)
@@ -148,14 +148,14 @@ def _address_of(name: str) -> str:
 
 
 def _refused(provider: str, reason: str) -> ResponseReturnValue:
-    area = visits.area()
-    _tell(area, f"sso_{reason}")
+    area = web_sessions.area()
+    _log_refusal(area, f"sso_{reason}")
     again = url_for("single_sign_on.begin", provider=provider, area=area)
     title = _provider(provider).settings.title
     return render_template("errors/single_sign_on.html", reason=reason, again=again, title=title, area=area), 403
 
 
-def _tell(area: str, reason: str, why: str = "") -> None:
+def _log_refusal(area: str, reason: str, why: str = "") -> None:
     if area == STAFF:
         staff.refused(reason, None, request.view_args["provider"] if request.view_args else "", clock.now())
     else:

@@ -25,7 +25,7 @@ def test_signing_in_is_always_asked_and_leaves_safari_alone(app, invitation):
     assert browser.path == "/apple/enroll/privacy"
     browser.get(begin(app).removeprefix(BASE) + f"?user-identifier={ACCOUNT}")
     assert browser.path == "/apple/enroll/sign-in"  # and once more for the next device
-    assert browser.get("/enroll/continue").path == "/enroll/privacy"  # Safari's own visit lives on
+    assert browser.get("/enroll/continue").path == "/enroll/privacy"  # Safari's own session lives on
 
 
 @pytest.mark.parametrize("address", ["/apple/sign-in", "/apple/sign-in/mangled.handle", "/apple/sign-in/" + "x" * 3000])

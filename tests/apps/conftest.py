@@ -115,12 +115,12 @@ class Apps:
         self.ticks.forward(seconds=seconds)
         database, settings, now = self.portal.database, self.portal.settings, clock.now()
         services = Given(settings, self.portal.vault)
-        app_rounds.plan(database, settings, now)
-        policy_rounds.tell(database, services, now)
-        app_rounds.tell(database, services, now)
-        license_rounds.work(database, services, now, self.client, partial(store.look_up, transport=self.apple))
-        app_rounds.tell(database, services, now)
-        policy_rounds.tell(database, services, now)
+        app_rounds.mark_devices(database, settings, now)
+        policy_rounds.tell_devices(database, services, now)
+        app_rounds.go_on(database, services, now)
+        license_rounds.exchange(database, services, now, self.client, partial(store.look_up, transport=self.apple))
+        app_rounds.go_on(database, services, now)
+        policy_rounds.tell_devices(database, services, now)
 
     def until_settled(self, *phones, rounds=12):
         """The worker and the phones go on until nothing more happens by itself."""

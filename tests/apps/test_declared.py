@@ -123,7 +123,7 @@ def test_all_devices_compared_none_is_told_twice(declared, enrolled, portal, clo
     company.portal.live.refresh(0)
     with portal.database.transaction() as session:
         session.merge(policy_rounds.PortalState(name=policy_rounds.PLANNED, value="another"))
-    assert policy_rounds.plan(portal.database, portal.settings, clock()) == 0
+    assert policy_rounds.mark_devices(portal.database, portal.settings, clock()) == 0
 
 
 def test_a_configuration_added_later_is_not_lost_silently(declared, enrolled):

@@ -12,7 +12,7 @@ from portal.simulator import apps_and_books
 from portal.storage import app_intake, apps, licensing
 from portal.storage.apps import Origin
 from portal.storage.audiences import Line
-from tests.backends import houses
+from tests.backends import fleets
 from tests.tools import needs_nanomdm
 
 pytestmark = pytest.mark.each_database
@@ -27,87 +27,87 @@ def apple():
 
 
 @pytest.fixture(params=["embedded", pytest.param("nanomdm", marks=needs_nanomdm)])
-def house(request, make_app, tmp_path, apple, monkeypatch):
+def fleet(request, make_app, tmp_path, apple, monkeypatch):
     monkeypatch.setattr(licensing, "GIVEN_BACK_AFTER", timedelta(0))
     monkeypatch.setattr(deciding, "LOOK_SOON", timedelta(seconds=1))
     settings = {"enabled": True, **apple.settings()}
-    with houses.HOUSES[request.param](make_app, tmp_path, apps=settings) as made:
+    with fleets.FLEETS[request.param](make_app, tmp_path, apps=settings) as made:
         token = apple.token()
         app_intake.take_token(made.portal.database, made.portal, token, "admin:test")
         yield made
 
 
-def add(house, asset):
+def add(fleet, asset):
     """An app for everybody; its id."""
-    app_id = app_intake.add(house.portal.database, house.portal, Origin(adam_id=asset.adam_id), "admin:test")
-    change(house, app_id, lambda session, app: apps.set_audience(session, app, EVERYBODY, "admin:test", clock.now()))
+    app_id = app_intake.add(fleet.portal.database, fleet.portal, Origin(adam_id=asset.adam_id), "admin:test")
+    change(fleet, app_id, lambda session, app: apps.set_audience(session, app, EVERYBODY, "admin:test", clock.now()))
     return app_id
 
 
-def change(house, app_id, act):
-    with house.portal.database.transaction() as session:
+def change(fleet, app_id, act):
+    with fleet.portal.database.transaction() as session:
         act(session, apps.locked(session, app_id))
 
 
-def phone_with_store(house, apple, invitation, number=0):
-    phone = house.enrolled(invitation, number)
+def phone_with_store(fleet, apple, invitation, number=0):
+    phone = fleet.enrolled(invitation, number)
     phone.apps.store = lambda adam_id: apple.assets[adam_id].bundle_id
     phone.apps.licensed = lambda adam_id: phone.work_account in apple.holders(apple.assets[adam_id])
     return phone
 
 
-def until(house, holds, *phones):
+def until(fleet, holds, *phones):
     """Worker and phones go on until it holds."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
-        house.worker.give_apps()
-        house.work()
+        fleet.worker.give_apps()
+        fleet.work()
         for phone in phones:
-            house.connect(phone)
+            fleet.connect(phone)
         assert time.monotonic() < deadline, "it did not come to that in time"
         time.sleep(0.2)
 
 
-def states(house, invitation):
-    with house.portal.database.session() as session:
-        return {app.name: each.state for app, each in apps.on_device(session, house.device(invitation).id)}
+def states(fleet, invitation):
+    with fleet.portal.database.session() as session:
+        return {app.name: each.state for app, each in apps.on_device(session, fleet.device(invitation).id)}
 
 
-def test_given_configured_and_taken_away(house, apple):
+def test_given_configured_and_taken_away(fleet, apple):
     asset = apple.add("Mail", 5)
-    app_id = add(house, asset)
-    invitation = house.invite()
-    phone = phone_with_store(house, apple, invitation)
-    until(house, lambda: states(house, invitation) == {"Mail": "Managed"}, phone)
+    app_id = add(fleet, asset)
+    invitation = fleet.invite()
+    phone = phone_with_store(fleet, apple, invitation)
+    until(fleet, lambda: states(fleet, invitation) == {"Mail": "Managed"}, phone)
     assert apple.holders(asset) == {phone.work_account}
     wanted = Behaviour(configuration={"user": "{email}"})
-    vault = house.portal.vault
-    change(house, app_id, lambda db, app: apps.set_behaviour(db, vault, app, wanted, "admin:test", clock.now()))
-    until(house, lambda: phone.apps.configurations[asset.bundle_id] == {"user": "erika@example.com"}, phone)
-    change(house, app_id, lambda session, app: apps.set_audience(session, app, (), "admin:test", clock.now()))
-    until(house, lambda: not phone.apps.states, phone)
-    until(house, lambda: not apple.given, phone)
-    assert (states(house, invitation), apple.twice) == ({}, [])
+    vault = fleet.portal.vault
+    change(fleet, app_id, lambda db, app: apps.set_behaviour(db, vault, app, wanted, "admin:test", clock.now()))
+    until(fleet, lambda: phone.apps.configurations[asset.bundle_id] == {"user": "erika@example.com"}, phone)
+    change(fleet, app_id, lambda session, app: apps.set_audience(session, app, (), "admin:test", clock.now()))
+    until(fleet, lambda: not phone.apps.states, phone)
+    until(fleet, lambda: not apple.given, phone)
+    assert (states(fleet, invitation), apple.twice) == ({}, [])
 
 
-def test_who_leaves_gives_the_license_back(house, apple):
+def test_who_leaves_gives_the_license_back(fleet, apple):
     asset = apple.add("Mail", 1)
-    add(house, asset)
-    invitation = house.invite()
-    phone = phone_with_store(house, apple, invitation)
-    until(house, lambda: states(house, invitation) == {"Mail": "Managed"}, phone)
+    add(fleet, asset)
+    invitation = fleet.invite()
+    phone = phone_with_store(fleet, apple, invitation)
+    until(fleet, lambda: states(fleet, invitation) == {"Mail": "Managed"}, phone)
     phone.remove()
-    until(house, lambda: house.company.status(invitation) == "removed")
-    until(house, lambda: not apple.given)
+    until(fleet, lambda: fleet.company.status(invitation) == "removed")
+    until(fleet, lambda: not apple.given)
     assert apple.twice == []
 
 
-def test_what_its_owner_has_already_stays_theirs(house, apple):
+def test_what_its_owner_has_already_stays_theirs(fleet, apple):
     asset = apple.add("Mail")
-    add(house, asset)
-    invitation = house.invite()
-    phone = phone_with_store(house, apple, invitation)
+    add(fleet, asset)
+    invitation = fleet.invite()
+    phone = phone_with_store(fleet, apple, invitation)
     phone.apps.personal.add(asset.bundle_id)
-    until(house, lambda: states(house, invitation) == {"Mail": "UserInstalledApp"}, phone)
-    until(house, lambda: not apple.given, phone)
+    until(fleet, lambda: states(fleet, invitation) == {"Mail": "UserInstalledApp"}, phone)
+    until(fleet, lambda: not apple.given, phone)
     assert phone.apps.states == {}

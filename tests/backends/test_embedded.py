@@ -74,7 +74,7 @@ def test_a_device_that_nobody_can_wake_is_told_of_once(company, invitation, prep
     prepared.authenticate()
     prepared.token_update()
     for _ in range(2):
-        dispatch.work(company.portal.database, company.portal.backend, lambda _database, _command: None)
+        dispatch.hand_over_due(company.portal.database, company.portal.backend, lambda _database, _command: None)
     assert [event for event in company.events(invitation) if event[0] == "device.waits"] == [
         ("device.waits", "no_push_certificate")
     ]

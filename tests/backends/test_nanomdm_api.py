@@ -5,15 +5,15 @@ import json
 import httpx
 import pytest
 
-from portal.backends import dispatch, upkeep
-from portal.backends.base import BackendDown, Parcel, ParcelRefused
+from portal.backends import dispatch, reconciling
+from portal.backends.base import BackendDown, CommandRefused, OutgoingCommand
 from portal.backends.nanomdm import FAILURES_TO_PAUSE, NanoMdmBackend
 from portal.enrollment.commands import Order
 from portal.models import Command, Device, PortalState
 from tests.backends.delegated import SETTINGS, TOPIC, Delegated, authenticate, check_out, connect, token_update
 from tests.factories import queue_command
 
-PARCEL = Parcel("E-1", "COMMAND-1", b"<plist/>")
+OUTGOING = OutgoingCommand("E-1", "COMMAND-1", b"<plist/>")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def one(**told):
     ],
 )
 def test_a_command_that_was_queued_is_taken_even_if_the_push_failed(backend, answer, problem):
-    assert backend(answer).hand_over(PARCEL) == problem
+    assert backend(answer).hand_over(OUTGOING) == problem
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_command_that_is_there_already_was_taken_and_the_device_is_woken(backe
             else httpx.Response(200, json={})
         )
 
-    assert backend(answer).hand_over(PARCEL) is None
+    assert backend(answer).hand_over(OUTGOING) is None
     assert asked == ["/v1/enqueue/E-1", "/v1/push/E-1"]
 
 
@@ -90,8 +90,8 @@ def test_a_command_that_is_there_already_was_taken_and_the_device_is_woken(backe
     ],
 )
 def test_what_nanomdm_will_never_take_is_refused(backend, answer):
-    with pytest.raises(ParcelRefused):
-        backend(answer).hand_over(PARCEL)
+    with pytest.raises(CommandRefused):
+        backend(answer).hand_over(OUTGOING)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_nanomdm_will_never_take_is_refused(backend, answer):
 )
 def test_everything_else_is_an_outage_and_tried_again(backend, answer, reason):
     with pytest.raises(BackendDown) as down:
-        backend(answer).hand_over(PARCEL)
+        backend(answer).hand_over(OUTGOING)
     assert down.value.reason == reason
 
 
@@ -126,7 +126,7 @@ def test_no_answer_is_an_outage(backend, problem, reason):
         raise problem
 
     with pytest.raises(BackendDown) as down:
-        backend(answer).hand_over(PARCEL)
+        backend(answer).hand_over(OUTGOING)
     assert down.value.reason == reason
 
 
@@ -137,8 +137,8 @@ def test_an_enrollment_id_never_becomes_two_or_another_address(backend, enrollme
     def answer(_request):
         raise AssertionError("asked")
 
-    with pytest.raises(ParcelRefused):
-        backend(answer).hand_over(Parcel(enrollment_id, "C", b""))
+    with pytest.raises(CommandRefused):
+        backend(answer).hand_over(OutgoingCommand(enrollment_id, "C", b""))
 
 
 def test_after_some_failures_it_is_left_alone_for_a_while(backend, monkeypatch):
@@ -152,15 +152,15 @@ def test_after_some_failures_it_is_left_alone_for_a_while(backend, monkeypatch):
     reasons = []
     for _ in range(FAILURES_TO_PAUSE + 3):
         with pytest.raises(BackendDown) as down:
-            made.hand_over(PARCEL)
+            made.hand_over(OUTGOING)
         reasons.append(down.value.reason)
     assert reasons == ["unreachable"] * FAILURES_TO_PAUSE + ["paused"] * 3
     assert len(asked) == FAILURES_TO_PAUSE
     monkeypatch.setattr(made._breaker, "_opened", made._breaker._opened - 60)
     with pytest.raises(BackendDown, match="unreachable"):  # one try shows that it is still down
-        made.hand_over(PARCEL)
+        made.hand_over(OUTGOING)
     with pytest.raises(BackendDown, match="paused"):
-        made.hand_over(PARCEL)
+        made.hand_over(OUTGOING)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_the_push_certificate_is_given_once_and_again_now_and_then(delegated, cl
     settings = delegated.portal.settings.model_copy(
         update={"mdm": delegated.portal.settings.mdm.model_copy(update={"push_identity": "PEM"})}
     )
-    give = lambda: upkeep.give_push_certificate(  # noqa: E731
+    give = lambda: reconciling.give_push_certificate(  # noqa: E731
         delegated.portal.database, delegated.portal.backend, settings, clock()
     )
     assert [give(), give()] == [True, False]
@@ -358,7 +358,7 @@ def test_the_push_certificate_is_given_once_and_again_now_and_then(delegated, cl
     clock.forward(hours=12)
     assert give() is False
     with delegated.portal.database.session() as session:
-        state = json.loads(session.get_one(PortalState, upkeep.CERTIFICATE_STATE).value)
+        state = json.loads(session.get_one(PortalState, reconciling.CERTIFICATE_STATE).value)
     assert state["problem"] == "topic from cert"
 
 

@@ -13,7 +13,7 @@ from portal.enrollment import management
 from portal.jobs import Worker
 from portal.models import Command
 from portal.storage.cases import Cases
-from tests.backends import houses
+from tests.backends import fleets
 from tests.pages import Browser
 from tests.policies.conftest import Policies, mail, passcode, wifi
 from tests.tools import needs_nanomdm
@@ -34,21 +34,21 @@ class Killed(BaseException):
 
 
 @pytest.fixture(params=["embedded", pytest.param("nanomdm", marks=needs_nanomdm)])
-def house(request, make_app, tmp_path):
-    with houses.HOUSES[request.param](make_app, tmp_path, policies={"enabled": True}) as made:
+def fleet(request, make_app, tmp_path):
+    with fleets.FLEETS[request.param](make_app, tmp_path, policies={"enabled": True}) as made:
         yield made
 
 
 @pytest.fixture
-def made(house):
-    return Policies(house.portal, Ticks())
+def made(fleet):
+    return Policies(fleet.portal, Ticks())
 
 
-def settle(house, *phones):
+def settle(fleet, *phones):
     """The worker's minute comes round, and each phone is woken as long as there is something."""
-    house.worker.find_new_policies()
+    fleet.worker.find_new_policies()
     for phone in phones:
-        house.connect(phone)
+        fleet.connect(phone)
 
 
 def has(phone, policy):
@@ -57,82 +57,82 @@ def has(phone, policy):
     return installed["profile"]["PayloadContent"][0]["SSID_STR"] if installed else None
 
 
-def test_given_changed_and_taken_away(house, made):
-    invitation = house.invite()
-    phone = house.enrolled(invitation)
+def test_given_changed_and_taken_away(fleet, made):
+    invitation = fleet.invite()
+    phone = fleet.enrolled(invitation)
     policy = made.make("Basics", wifi("One"), mail(), passcode())
-    settle(house, phone)
+    settle(fleet, phone)
     assert has(phone, policy) == "One"
-    assert made.states(house.device(invitation).id) == {policy: ("applied", None)}
+    assert made.states(fleet.device(invitation).id) == {policy: ("applied", None)}
     assert len(phone.declared.credentials) == 2
     before = len(phone.declared.fetched)
     made.publish(policy, wifi("Two"), mail(), passcode())
-    settle(house, phone)
+    settle(fleet, phone)
     assert has(phone, policy) == "Two"
     assert before < len(phone.declared.fetched)
     made.audience(policy)
-    settle(house, phone)
+    settle(fleet, phone)
     assert (has(phone, policy), phone.declared.credentials) == (None, {})
-    assert made.states(house.device(invitation).id) == {}
-    before = len(house.commands())
-    settle(house, phone)
-    assert len(house.commands()) == before
+    assert made.states(fleet.device(invitation).id) == {}
+    before = len(fleet.commands())
+    settle(fleet, phone)
+    assert len(fleet.commands()) == before
 
 
-def test_what_a_phone_refuses_is_known_and_can_be_sent_again(house, made):
-    invitation = house.invite()
-    phone = house.enrolled(invitation)
+def test_what_a_phone_refuses_is_known_and_can_be_sent_again(fleet, made):
+    invitation = fleet.invite()
+    phone = fleet.enrolled(invitation)
     policy = made.make("Basics", wifi("One"))
     phone.declared.invalid.add(f"policy.{policy}")
-    settle(house, phone)
-    device = house.device(invitation).id
+    settle(fleet, phone)
+    device = fleet.device(invitation).id
     assert made.states(device) == {policy: ("failed", "Error.ConfigurationCannotBeApplied")}
     phone.declared.invalid.clear()
-    settle(house, phone)
+    settle(fleet, phone)
     assert made.states(device)[policy][0] == "failed"
-    house.company.person("otto", "helpdesk")
-    helpdesk = Browser(house.app).staff_sign_in("otto", clock.now())
+    fleet.company.person("otto", "helpdesk")
+    helpdesk = Browser(fleet.app).staff_sign_in("otto", clock.now())
     helpdesk.get(f"/helpdesk/devices/{device}")
     helpdesk.submit(f"/helpdesk/devices/{device}/policies")
     assert "The policies are sent again." in helpdesk.text
-    settle(house, phone)
+    settle(fleet, phone)
     assert made.states(device) == {policy: ("applied", None)}
 
 
-def test_a_phone_that_was_off_gets_what_is_so_then_and_nothing_twice(house, made):
-    invitation = house.invite()
-    phone = house.enrolled(invitation)
+def test_a_phone_that_was_off_gets_what_is_so_then_and_nothing_twice(fleet, made):
+    invitation = fleet.invite()
+    phone = fleet.enrolled(invitation)
     policy = made.make("Basics", wifi("One"))
     for ssid in ("Two", "Three", "Four"):
-        house.worker.find_new_policies()
-        house.work()
+        fleet.worker.find_new_policies()
+        fleet.work()
         made.publish(policy, wifi(ssid))
-    house.worker.find_new_policies()
+    fleet.worker.find_new_policies()
     before = len(phone.declared.fetched)
-    looks = [each for each in house.commands("queued", "sent") if each.request_type == "DeclarativeManagement"]
+    looks = [each for each in fleet.commands("queued", "sent") if each.request_type == "DeclarativeManagement"]
     assert len(looks) == 1
-    house.connect(phone)
+    fleet.connect(phone)
     assert has(phone, policy) == "Four"
     assert phone.declared.fetched[before:].count(f"policy.{policy}") == 1
 
 
-def test_an_old_ios_gets_profiles_and_a_newer_one_declarations_instead(house, made):
+def test_an_old_ios_gets_profiles_and_a_newer_one_declarations_instead(fleet, made):
     policy = made.make("Basics", wifi("One"), passcode())
-    invitation = house.invite()
-    phone = house.prepared(invitation)
+    invitation = fleet.invite()
+    phone = fleet.prepared(invitation)
     phone.model = replace(phone.model, os_version="14.8")
     phone.authenticate()
     phone.token_update()
-    house.until(lambda: house.company.status(invitation) == "enrolled")
-    house.connect(phone)
-    settle(house, phone)
-    device = house.device(invitation).id
+    fleet.until(lambda: fleet.company.status(invitation) == "enrolled")
+    fleet.connect(phone)
+    settle(fleet, phone)
+    device = fleet.device(invitation).id
     assert sorted(each.split(".", 3)[-1] for each in phone.profiles) == ["passcode", f"policy.{policy}"]
     assert made.states(device) == {policy: ("applied", None)}
     phone.model = replace(phone.model, os_version="17.6.1")
-    with house.portal.database.transaction() as session:
-        management.ask_how_it_is(Cases(session, house.portal).of_device(device))
-    settle(house, phone)
+    with fleet.portal.database.transaction() as session:
+        management.ask_how_it_is(Cases(session, fleet.portal).of_device(device))
+    settle(fleet, phone)
     assert phone.profiles == {}
     assert has(phone, policy) == "One"
     assert made.states(device) == {policy: ("applied", None)}
@@ -172,53 +172,53 @@ class Scissors:
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["what it says", "what it is told"])
-def test_a_phone_cut_off_at_any_message_has_in_the_end_what_it_should(house, made, before):
-    invitation = house.invite()
-    phone = house.enrolled(invitation)
+def test_a_phone_cut_off_at_any_message_has_in_the_end_what_it_should(fleet, made, before):
+    invitation = fleet.invite()
+    phone = fleet.enrolled(invitation)
     scissors = Scissors(phone)
     policy = made.make("Basics", wifi("First"), mail(), passcode())
-    settle(house, phone)
+    settle(fleet, phone)
     for at in range(MOST_CUTS):
         made.publish(policy, wifi(f"Number {at}"), mail(), passcode())
-        house.worker.find_new_policies()
-        house.until(lambda: not house.commands("queued") or house.name == "embedded")
+        fleet.worker.find_new_policies()
+        fleet.until(lambda: not fleet.commands("queued") or fleet.name == "embedded")
         scissors.set(at, before)
         with contextlib.suppress(httpx.HTTPError):
             phone.connect()
         happened = scissors.happened
         scissors.set(-1)
-        house.until(lambda: house.pending() == 0)
-        house.heal()
-        settle(house, phone)
+        fleet.until(lambda: fleet.pending() == 0)
+        fleet.heal()
+        settle(fleet, phone)
         assert has(phone, policy) == f"Number {at}"
-        assert made.states(house.device(invitation).id) == {policy: ("applied", None)}
-        assert not house.commands("queued", "sent")
+        assert made.states(fleet.device(invitation).id) == {policy: ("applied", None)}
+        assert not fleet.commands("queued", "sent")
         if not happened:
             break
     assert 7 <= at < MOST_CUTS - 1
 
 
 @pytest.mark.parametrize("saved", [False, True], ids=["undone", "saved"])
-def test_a_worker_killed_at_any_moment_goes_on_where_it_was(house, made, monkeypatch, saved):
+def test_a_worker_killed_at_any_moment_goes_on_where_it_was(fleet, made, monkeypatch, saved):
     """Before or after each thing it saves, it is gone; another one begins."""
-    invitations = [house.invite(f"person{number}") for number in range(2)]
-    phones = [house.enrolled(each, number) for number, each in enumerate(invitations)]
+    invitations = [fleet.invite(f"person{number}") for number in range(2)]
+    phones = [fleet.enrolled(each, number) for number, each in enumerate(invitations)]
     policy = made.make("Basics", wifi("First"), passcode())
-    settle(house, *phones)
+    settle(fleet, *phones)
     for at in range(MOST_CUTS):
         made.publish(policy, wifi(f"Number {at}"), passcode())
         with killing(monkeypatch, at, saved) as counted:
-            house.worker.find_new_policies()
-            house.work()
-        house.worker.database.engine.dispose()
-        house.worker = Worker(house.portal.live.base)
-        if house.portal.backend.keeps_queue:  # what was claimed when it died is handed over after the lease
-            release(house)
+            fleet.worker.find_new_policies()
+            fleet.work()
+        fleet.worker.database.engine.dispose()
+        fleet.worker = Worker(fleet.portal.live.base)
+        if fleet.portal.backend.keeps_queue:  # what was claimed when it died is handed over after the lease
+            release(fleet)
         before = [len(phone.declared.fetched) for phone in phones]
-        settle(house, *phones)
+        settle(fleet, *phones)
         for phone, invitation, number in zip(phones, invitations, before, strict=True):
             assert has(phone, policy) == f"Number {at}"
-            assert made.states(house.device(invitation).id) == {policy: ("applied", None)}
+            assert made.states(fleet.device(invitation).id) == {policy: ("applied", None)}
             assert phone.declared.fetched[number:] == [f"policy.{policy}"]
         if counted[0] <= at:
             break
@@ -246,7 +246,7 @@ def killing(monkeypatch, at, saved):
         yield counted
 
 
-def release(house):
+def release(fleet):
     """The lease of commands is over."""
-    with house.portal.database.transaction() as session:
+    with fleet.portal.database.transaction() as session:
         session.execute(update(Command).where(Command.handed_at.is_(None)).values(next_attempt_at=clock.now()))

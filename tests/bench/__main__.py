@@ -217,7 +217,7 @@ def floor_pages_ms(server: Server, count: int, concurrency: int) -> float:
     """CPU milliseconds of one empty page on the same server, asked for by as many clients at once."""
     share = count // concurrency
 
-    def visit(_: int) -> None:
+    def web_session(_: int) -> None:
         for _ in range(share // 10):
             with httpx.Client(base_url=server.url) as client:  # connections as short as an employee's
                 for _ in range(10):
@@ -225,7 +225,7 @@ def floor_pages_ms(server: Server, count: int, concurrency: int) -> float:
 
     before = cpu_seconds(server)
     with ThreadPoolExecutor(concurrency) as pool:
-        list(pool.map(visit, range(concurrency)))
+        list(pool.map(web_session, range(concurrency)))
     return (cpu_seconds(server) - before) * 1000 / (share // 10 * 10 * concurrency)
 
 

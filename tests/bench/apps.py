@@ -46,8 +46,8 @@ class AppsBench(Bench):
     def plan_and_tell(self) -> int:
         """Every device is looked at."""
         services = Given(self.portal.settings, self.portal.vault)
-        marked = app_rounds.plan(self.portal.database, self.portal.settings, clock.now())
-        while policy_rounds.tell(self.portal.database, services, clock.now()):
+        marked = app_rounds.mark_devices(self.portal.database, self.portal.settings, clock.now())
+        while policy_rounds.tell_devices(self.portal.database, services, clock.now()):
             pass
         return marked
 
@@ -56,7 +56,7 @@ class AppsBench(Bench):
         before, services = len(self.location.calls), Given(self.portal.settings, self.portal.vault)
         for _ in range(ROUNDS):
             self.time += timedelta(minutes=3)
-            license_rounds.work(self.portal.database, services, self.time, self.client, _nameless)
+            license_rounds.exchange(self.portal.database, services, self.time, self.client, _nameless)
         return len(self.location.calls) - before
 
 

@@ -37,7 +37,7 @@ EVERYWHERE = (
     "web/own_texts.py",
     "web/rules.py",
     "web/security.py",
-    "web/visits.py",
+    "web/web_sessions.py",
     "wording.py",
 )
 """Read once: services that nearly every view uses."""

@@ -31,7 +31,7 @@ from portal.services import Portal
 from portal.storage import policies, policy_rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import Given
-from tests.bench.board import AT_A_TIME, outside_transactions
+from tests.bench.request_list import BATCH_SIZE, outside_transactions
 from tests.databases import Template
 
 POLICIES = 20
@@ -52,8 +52,8 @@ def fill(portal: Portal, count: int) -> None:
             rows[table] += [row] if row else []
     with portal.database.transaction() as session:
         for table, of_it in rows.items():
-            for start in range(0, len(of_it), AT_A_TIME):
-                session.execute(insert(table.__table__), of_it[start : start + AT_A_TIME])  # type: ignore[attr-defined]
+            for start in range(0, len(of_it), BATCH_SIZE):
+                session.execute(insert(table.__table__), of_it[start : start + BATCH_SIZE])  # type: ignore[attr-defined]
     outside_transactions(portal.database.engine, "VACUUM", "ANALYZE")
 
 
@@ -128,12 +128,12 @@ class Bench:
 
     def plan(self) -> int:
         """One look at all devices."""
-        return policy_rounds.plan(self.portal.database, self.portal.settings, clock.now())
+        return policy_rounds.mark_devices(self.portal.database, self.portal.settings, clock.now())
 
     def tell(self) -> int:
         """Tell all who are to be told."""
         services, total = Given(self.portal.settings, self.portal.vault), 0
-        while found := policy_rounds.tell(self.portal.database, services, clock.now()):
+        while found := policy_rounds.tell_devices(self.portal.database, services, clock.now()):
             total += found
         return total
 

@@ -53,11 +53,11 @@ def minutes_pass(office, clock, count=8):
     for _ in range(count):
         clock.forward(seconds=30)
         now, services = portal_clock.now(), Given(portal.settings, portal.vault)
-        app_rounds.plan(portal.database, portal.settings, now)
-        policy_rounds.tell(portal.database, services, now)
-        app_rounds.tell(portal.database, services, now)
-        license_rounds.work(portal.database, services, now)
-        app_rounds.tell(portal.database, services, now)
+        app_rounds.mark_devices(portal.database, portal.settings, now)
+        policy_rounds.tell_devices(portal.database, services, now)
+        app_rounds.go_on(portal.database, services, now)
+        license_rounds.exchange(portal.database, services, now)
+        app_rounds.go_on(portal.database, services, now)
         for each in office.phones.values():
             each.connect()
 

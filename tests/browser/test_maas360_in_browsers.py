@@ -10,7 +10,7 @@ from portal.simulator.iphone import IPhone
 from portal.simulator.maas360 import FakeMaaS360
 from portal.simulator.model import MODELS
 from portal.simulator.settings_app import SettingsApp
-from tests.backends.maas360.house import IOS_14
+from tests.backends.maas360.tenancy import IOS_14
 from tests.browser import engines
 from tests.browser.conftest import needs_chromium
 from tests.browser.engines import Engine

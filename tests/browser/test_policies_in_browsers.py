@@ -46,8 +46,8 @@ def add(office, kind, **values):
 def devices_come(office, clock):
     """The worker's minute, and every iPhone is woken."""
     portal = office.portal
-    policy_rounds.plan(portal.database, portal.settings, portal_clock.now())
-    policy_rounds.tell(portal.database, Given(portal.settings, portal.vault), portal_clock.now())
+    policy_rounds.mark_devices(portal.database, portal.settings, portal_clock.now())
+    policy_rounds.tell_devices(portal.database, Given(portal.settings, portal.vault), portal_clock.now())
     for each in office.phones.values():
         each.connect()
     clock.forward(seconds=5)

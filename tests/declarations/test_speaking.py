@@ -56,7 +56,7 @@ def test_an_iphone_reports_by_itself_right_after_it_enrolled(company, invitation
 def test_nothing_is_told_or_fetched_twice(company, invitation, held):
     assert announce(company, invitation) is False
     assert held.connect() == []
-    held.declared.look(None)
+    held.declared.synchronize(None)
     assert held.declared.fetched == ["activation", "subscriptions", "organization"]
 
 

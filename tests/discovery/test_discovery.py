@@ -218,7 +218,7 @@ def test_a_check_is_remembered_and_shown(admin, app, portal, monkeypatch):
     assert "works" in admin.text
     with portal.database.session() as session:
         assert session.get(DiscoveryCheck, "work.example.com").problem is None
-        assert discovery.works(session, ACCOUNT)
+        assert discovery.is_verified(session, ACCOUNT)
 
 
 def test_no_other_domain_can_be_asked_from_here(admin):

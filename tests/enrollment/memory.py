@@ -6,7 +6,7 @@ from itertools import count
 
 from portal.enrollment import commands, passcode
 from portal.enrollment.case import Case
-from portal.enrollment.journey import Walk
+from portal.enrollment.journey import SignedInBrowser
 from portal.events import Happened
 from portal.models import (
     AccessToken,
@@ -122,7 +122,7 @@ class Enrollment:
         self.store.request = self.request
         self.passcode = passcode.renew(self.request, self.vault, START)
 
-    def case(self, walk: Walk | None = None, profile: IssuedProfile | None = None) -> Case:
+    def case(self, walk: SignedInBrowser | None = None, profile: IssuedProfile | None = None) -> Case:
         """The case as the next message finds it."""
         case = Case(self.request, self.now, self.settings, self.vault, self.store, walk, self.store.happened)
         case.profile = profile

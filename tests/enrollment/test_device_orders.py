@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from portal.backends import topic_in_use
 from portal.credentials import api_tokens
-from portal.credentials.base import DIRECTORY, SourceUnavailable, Standing
+from portal.credentials.base import DIRECTORY, AccountStatus, SourceUnavailable
 from portal.enrollment import allowed
 from portal.models import Command, Person
 from portal.people import leavers
@@ -328,14 +328,14 @@ def test_its_end_is_told_in_time(admin, clock):
 class Source:
     """A directory that knows one thing."""
 
-    def __init__(self, standing):
-        self.told, self.asked = standing, []
+    def __init__(self, status):
+        self.told, self.asked = status, []
 
-    def standing(self, username):
+    def account_status(self, username):
         self.asked.append(username)
         if isinstance(self.told, Exception):
             raise self.told
-        return self.told if isinstance(self.told, Standing) else Standing(self.told)
+        return self.told if isinstance(self.told, AccountStatus) else AccountStatus(self.told)
 
 
 @pytest.fixture
@@ -351,12 +351,12 @@ def is_disabled(portal):
 
 
 @pytest.mark.parametrize(
-    ("standing", "closed"),
+    ("status", "closed"),
     [("disabled", True), ("expired", True), ("", False), ("not_found", False), ("must_change_password", False),
      (SourceUnavailable(), False)],
 )  # fmt: skip
-def test_only_a_closed_account_is_taken_as_closed(portal, of_the_directory, clock, standing, closed):
-    assert leavers.look(portal.database, portal, Source(standing), clock()) == closed
+def test_only_a_closed_account_is_taken_as_closed(portal, of_the_directory, clock, status, closed):
+    assert leavers.check_accounts(portal.database, portal, Source(status), clock()) == closed
     assert is_disabled(portal) == closed
 
 
@@ -369,7 +369,7 @@ def test_groups_of_the_directory_are_followed_if_it_is_still_the_same_account(
 
     def groups_after(subject, *groups):
         clock.forward(minutes=61)
-        leavers.look(portal.database, portal, Source(Standing("", subject, frozenset(groups))), clock())
+        leavers.check_accounts(portal.database, portal, Source(AccountStatus("", subject, frozenset(groups))), clock())
         with portal.database.session() as session:
             return [name for name, _ in audiences.groups(session)]
 
@@ -381,14 +381,14 @@ def test_groups_of_the_directory_are_followed_if_it_is_still_the_same_account(
 def test_nobody_is_asked_about_more_than_once_an_hour(portal, of_the_directory, clock):
     source = Source("")
     for _ in range(3):
-        leavers.look(portal.database, portal, source, clock())
+        leavers.check_accounts(portal.database, portal, source, clock())
     clock.forward(minutes=61)
-    leavers.look(portal.database, portal, source, clock())
+    leavers.check_accounts(portal.database, portal, source, clock())
     assert source.asked == ["erika"] * 2
 
 
 def test_local_people_and_people_without_a_device_are_nobody_s_question(portal, company, device, clock):
     company.person("max", source=DIRECTORY, subject="2")
     source = Source("disabled")
-    leavers.look(portal.database, portal, source, clock())
+    leavers.check_accounts(portal.database, portal, source, clock())
     assert source.asked == []

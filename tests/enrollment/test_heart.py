@@ -11,12 +11,12 @@ from portal.enrollment import access, devices, ending, errors, invitations, mana
 from portal.enrollment import profile as profiles
 from portal.enrollment.devices import DeviceReport
 from portal.enrollment.ending import Reason
-from portal.enrollment.journey import Step, Walk
+from portal.enrollment.journey import SignedInBrowser, Step
 from portal.models import AccessToken, Certificate, Command, Device, IssuedProfile, Person
 from portal.settings import load
 from tests.enrollment.memory import TEXT, Enrollment
 
-A, B = Walk("browser-a"), Walk("browser-b")
+A, B = SignedInBrowser("browser-a"), SignedInBrowser("browser-b")
 DIGEST = terms.sha256(TEXT)
 
 

@@ -21,7 +21,7 @@ from portal.database import Database
 from portal.enrollment import access, devices, ending, errors, journey, passcode, steps
 from portal.enrollment import profile as profiles
 from portal.enrollment.devices import DeviceReport
-from portal.enrollment.journey import CARRIED_OVER, STEPS, Facts, Status, Step, Walk
+from portal.enrollment.journey import CARRIED_OVER, STEPS, Facts, SignedInBrowser, Status, Step
 from portal.events import Event
 from portal.models import AccessToken, Certificate, Device, EnrollmentRequest, IssuedProfile, Person
 from portal.storage import states, terms
@@ -169,10 +169,10 @@ class JourneyMachine(RuleBasedStateMachine):
     # Two browsers in Safari, and the web view of Settings as it was opened at the beginning and an hour later.
     browsers = st.sampled_from(
         [
-            Walk("browser-a"),
-            Walk("browser-b"),
-            Walk("web-view", START - CARRIED_OVER),
-            Walk("web-view-later", START + timedelta(minutes=60)),
+            SignedInBrowser("browser-a"),
+            SignedInBrowser("browser-b"),
+            SignedInBrowser("web-view", START - CARRIED_OVER),
+            SignedInBrowser("web-view-later", START + timedelta(minutes=60)),
         ]
     )
 
@@ -338,7 +338,7 @@ class JourneyMachine(RuleBasedStateMachine):
         if self.devices:
             self.device_enrolls(len(self.devices) - 1)
 
-    @rule(browser=st.sampled_from([Walk("browser-a"), Walk("browser-b")]))
+    @rule(browser=st.sampled_from([SignedInBrowser("browser-a"), SignedInBrowser("browser-b")]))
     def enrolls(self, browser):
         """Everything, one after the other, as it should be."""
         self.asks_for_passcode(browser)
@@ -397,9 +397,9 @@ class JourneyMachine(RuleBasedStateMachine):
             assert not (request.ended_at and living)
             # Nobody but the browser with the passcode sees a profile.
             for browser in ("browser-a", "browser-b"):
-                step = journey.current_step(journey.of(request, Walk(browser)), self.now)
+                step = journey.current_step(journey.of(request, SignedInBrowser(browser)), self.now)
                 if step is Step.PROFILE:
-                    assert request.passcode_visit_id == browser
+                    assert request.passcode_session_id == browser
 
     def teardown(self):
         if not hasattr(self, "id"):

@@ -83,7 +83,7 @@ def test_somebody_without_an_account_is_told_of_by_username(app, choose, told, c
 def test_a_flood_is_told_in_portions_and_nothing_is_left_out(choose, told, company, portal, monkeypatch, clock):
     told()
     choose("device_refused")
-    monkeypatch.setattr(alerts, "AT_A_TIME", 3)
+    monkeypatch.setattr(alerts, "BATCH_SIZE", 3)
     invitation = company.invite(company.person())
     with portal.database.transaction() as session:
         for _ in range(7):

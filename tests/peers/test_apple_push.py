@@ -10,8 +10,8 @@ import pytest
 
 from portal import clock as portal_clock
 from portal import jobs
-from portal.backends import upkeep
-from portal.backends.base import BackendDown, ParcelRefused
+from portal.backends import reconciling
+from portal.backends.base import BackendDown, CommandRefused
 from portal.backends.embedded import push
 from portal.backends.embedded.push import ApplePush, PushToken
 from portal.enrollment.commands import Order
@@ -153,7 +153,7 @@ def test_the_key_stays_in_no_file(doorbell, tmp_path):
 def test_an_expired_certificate_asks_nobody(apple, tmp_path):
     old = ApplePush(push_identity(FOREVER[0], datetime(2021, 1, 1, tzinfo=UTC)), TOPIC, apple.url, tmp_path)
     assert old.wake(DEVICE) == "push_certificate_expired"
-    with pytest.raises(ParcelRefused, match="expired"):
+    with pytest.raises(CommandRefused, match="expired"):
         old.check()
     assert apple.pushes() == []
 
@@ -162,10 +162,10 @@ def test_apple_is_asked_whether_the_certificate_is_good(apple, doorbell):
     apple.answer(status=400, reason="BadDeviceToken")
     doorbell.check()
     apple.answer(status=403, reason="BadCertificateEnvironment")
-    with pytest.raises(ParcelRefused, match="BadCertificateEnvironment"):
+    with pytest.raises(CommandRefused, match="BadCertificateEnvironment"):
         doorbell.check()
     apple.answer(status=400, reason="TopicDisallowed")
-    with pytest.raises(ParcelRefused, match="TopicDisallowed"):
+    with pytest.raises(CommandRefused, match="TopicDisallowed"):
         doorbell.check()
     apple.answer(status=503)
     with pytest.raises(BackendDown):
@@ -315,7 +315,7 @@ def test_a_certificate_that_comes_later_wakes_who_waits(make_app, apple, identit
 
 
 def test_what_apple_says_of_the_certificate_is_kept_for_the_admin(apple, worker, clock):
-    give = lambda: upkeep.give_push_certificate(  # noqa: E731
+    give = lambda: reconciling.give_push_certificate(  # noqa: E731
         worker.database, worker.backend, worker.live.current, clock()
     )
     apple.answer(status=400, reason="BadDeviceToken")
@@ -324,7 +324,9 @@ def test_what_apple_says_of_the_certificate_is_kept_for_the_admin(apple, worker,
     clock.forward(hours=13)
     assert give() is False
     with worker.database.session() as session:
-        assert json.loads(session.get_one(PortalState, upkeep.CERTIFICATE_STATE).value)["problem"] == "BadCertificate"
+        assert (
+            json.loads(session.get_one(PortalState, reconciling.CERTIFICATE_STATE).value)["problem"] == "BadCertificate"
+        )
 
 
 def test_a_running_portal_wakes_a_phone_as_soon_as_it_is_enrolled(apple, identity, tmp_path):

@@ -114,7 +114,7 @@ def test_a_reload_under_load_drops_no_request(cast):
     """SIGHUP replaces the workers; pages keep answering."""
     failures, stop = [], threading.Event()
 
-    def visit():
+    def web_session():
         with httpx.Client(base_url=cast.server.url, timeout=30) as client:
             while not stop.is_set():
                 try:
@@ -125,7 +125,7 @@ def test_a_reload_under_load_drops_no_request(cast):
                     if not isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
                         failures.append(repr(error))
 
-    threads = [threading.Thread(target=visit) for _ in range(4)]
+    threads = [threading.Thread(target=web_session) for _ in range(4)]
     for thread in threads:
         thread.start()
     for _ in range(3):

@@ -25,7 +25,7 @@ from portal.models import (
     PasswordLink,
     Person,
     SecondFactor,
-    Visit,
+    WebSession,
 )
 from portal.notifications import messages, outbox
 from portal.people import closing, erasure
@@ -97,7 +97,7 @@ def test_erasing_a_person_removes_whatever_there_is_and_keeps_the_chain_valid(
     assert sealed == []
     ended = session.scalars(select(IssuedProfile)).one()
     assert ended.superseded_at is not None  # nobody downloads it any more
-    for table in (LocalAccount, PasswordLink, SecondFactor, Passkey, PasskeyChallenge, Visit):
+    for table in (LocalAccount, PasswordLink, SecondFactor, Passkey, PasskeyChallenge, WebSession):
         assert session.query(table).filter(table.person_id == invitation.request.person_id).count() == 0
 
 

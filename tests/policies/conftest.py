@@ -80,8 +80,8 @@ class Policies:
     def round(self):
         """The worker comes by; how many devices were marked and told."""
         settings = self.portal.settings
-        marked = policy_rounds.plan(self.portal.database, settings, clock.now())
-        told = policy_rounds.tell(self.portal.database, Given(settings, self.portal.vault), clock.now())
+        marked = policy_rounds.mark_devices(self.portal.database, settings, clock.now())
+        told = policy_rounds.tell_devices(self.portal.database, Given(settings, self.portal.vault), clock.now())
         return marked, told
 
     def states(self, device_id):

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from portal import audit, jobs, people
 from portal.credentials import api_tokens
-from portal.credentials.base import Standing
+from portal.credentials.base import AccountStatus
 from portal.enrollment import ending, management
 from portal.enrollment.errors import RemovalsHeld
 from portal.events import Event
@@ -60,8 +60,8 @@ def kinds(company):
 class Closing:
     """A directory that calls everybody disabled."""
 
-    def standing(self, username):
-        return Standing("disabled")
+    def account_status(self, username):
+        return AccountStatus("disabled")
 
 
 def all_from_the_directory(portal):
@@ -74,7 +74,7 @@ def test_a_directory_that_calls_everybody_disabled_takes_few_and_stops(
     app, portal, company, fleet, admins, worker, clock
 ):
     all_from_the_directory(portal)
-    leavers.look(portal.database, portal, Closing(), clock())
+    leavers.check_accounts(portal.database, portal, Closing(), clock())
     clock.forward(minutes=1)
     for _ in range(3):
         worker.every_minute()
@@ -92,7 +92,7 @@ def test_a_directory_that_calls_everybody_disabled_takes_few_and_stops(
 def test_every_admin_is_told_by_mail(app, portal, company, fleet, admins, worker, clock, tmp_path):
     worker.every_minute()
     all_from_the_directory(portal)
-    leavers.look(portal.database, portal, Closing(), clock())
+    leavers.check_accounts(portal.database, portal, Closing(), clock())
     for _ in range(3):
         clock.forward(minutes=1)
         worker.every_minute()
@@ -103,7 +103,7 @@ def test_every_admin_is_told_by_mail(app, portal, company, fleet, admins, worker
 
 def hold(portal, fleet, company, clock, worker):
     all_from_the_directory(portal)
-    leavers.look(portal.database, portal, Closing(), clock())
+    leavers.check_accounts(portal.database, portal, Closing(), clock())
     worker.every_minute()
     assert asked(portal) == AT_LEAST
 
@@ -317,7 +317,7 @@ def test_while_removals_are_held_nobody_more_is_disabled_by_the_directory(portal
     with portal.database.transaction() as session:
         for person in session.scalars(select(Person)):
             person.disabled_at, person.synced_at = None, None
-    assert leavers.look(portal.database, portal, Closing(), clock()) == 0
+    assert leavers.check_accounts(portal.database, portal, Closing(), clock()) == 0
 
 
 def test_the_server_releases_where_there_is_one_admin(app, portal, company, fleet, worker, clock):

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text, update
 
-from portal.backends import upkeep
+from portal.backends import reconciling
 from portal.models import Command, Device, EnrollmentRequest, Person, PortalState
 from portal.storage import brake, retention, rounds
 from portal.storage.cases import Cases
@@ -39,7 +39,7 @@ ROUNDS = [
     (disabled, rounds.of_disabled_people),
     (released, rounds.go_on),
     (quiet, rounds.refresh_quiet),
-    (not_further, upkeep.reconcile),
+    (not_further, reconciling.reconcile),
     (long_over, retention.forget_closed),
 ]
 

@@ -15,8 +15,8 @@ from portal.credentials import local, sign_in
 from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Throttled
 from portal.enrollment import errors, invitations, steps
-from portal.enrollment.journey import Walk
-from portal.models import AuditEvent, Person, RequestLink, SignInAttempt, Visit
+from portal.enrollment.journey import SignedInBrowser
+from portal.models import AuditEvent, Person, RequestLink, SignInAttempt, WebSession
 from portal.people import closing
 from portal.pki import scep
 from portal.simulator import iphone, scep_client
@@ -163,9 +163,9 @@ def cookie(browser):
     return browser.client.get_cookie("__Host-portal", domain="portal.example.com")
 
 
-def visit_hash(company):
+def session_hash(company):
     with company.portal.database.session() as session:
-        return session.scalars(select(Visit.token_hash)).one()
+        return session.scalars(select(WebSession.token_hash)).one()
 
 
 def test_cookies_are_host_only_secure_http_only_and_lax(browser, invitation):
@@ -182,11 +182,11 @@ def test_the_session_changes_at_sign_in_and_at_the_passcode(browser, company, in
     before = cookie(browser).value
     browser.sign_in()
     assert cookie(browser).value != before
-    first = visit_hash(company)
+    first = session_hash(company)
     browser.submit(ownership="employee").submit(acknowledge="yes")
-    assert visit_hash(company) == first
+    assert session_hash(company) == first
     browser.submit(passcode=invitation.passcode)
-    assert visit_hash(company) != first
+    assert session_hash(company) != first
 
 
 def test_an_old_session_cookie_is_worthless_after_the_passcode(app, browser, company, invitation):
@@ -213,7 +213,7 @@ def test_sessions_end_when_idle_and_in_any_case(browser, invitation, clock):
     assert browser.path == "/enroll/sign-in"
 
 
-def test_signing_out_ends_every_visit_on_the_server(app, browser, invitation):
+def test_signing_out_ends_every_session_on_the_server(app, browser, invitation):
     other = Browser(app).open_link(invitation).sign_in()
     browser.walk_to("privacy", invitation)
     kept = cookie(browser).value
@@ -341,7 +341,7 @@ def test_tries_are_counted_before_the_comparison_so_parallel_guesses_get_no_extr
     wrong = "000000" if invitation.passcode != "000000" else "111111"
     outcomes = []
     with portal.database.session() as session:
-        walk = Walk(session.scalars(select(Visit.id)).one())
+        walk = SignedInBrowser(session.scalars(select(WebSession.id)).one())
 
     def guess():
         try:

@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal.backends import upkeep
-from portal.backends.base import BackendDown, Duties, Health, Management, Parcel
+from portal.backends import reconciling
+from portal.backends.base import BackendDown, Duties, Health, Management, OutgoingCommand
 from portal.backends.embedded.push import ApplePush, PushToken
 from portal.database import Database
 from portal.models import Device
@@ -48,12 +48,12 @@ class EmbeddedBackend:
         """It lives in this process: ready whenever the portal is."""
         return Health(ready=True)
 
-    def hand_over(self, parcel: Parcel) -> str | None:
+    def hand_over(self, outgoing: OutgoingCommand) -> str | None:
         """See Backend; the command stays in the portal's queue, the device is woken."""
         if self._push is None:
             return "no_push_certificate"
         with self._database.session() as session:
-            sealed = session.scalar(select(Device.push_sealed).where(Device.enrollment_id == parcel.enrollment_id))
+            sealed = session.scalar(select(Device.push_sealed).where(Device.enrollment_id == outgoing.enrollment_id))
         if sealed is None:
             return "push_data_missing"
         told = json.loads(self._vault.open(sealed))
@@ -69,7 +69,7 @@ class EmbeddedBackend:
 
     def look_after(self, cases: Cases) -> int:
         """See Backend; who did not come for a command is woken again."""
-        return upkeep.wake_again(cases.session, cases.now) if self.wakes_devices else 0
+        return reconciling.wake_again(cases.session, cases.now) if self.wakes_devices else 0
 
     def pass_on(self, message: bytes, signature: str, profile_id: str, kind: str) -> bytes:
         """See Backend; its devices' messages go no further."""

@@ -18,7 +18,7 @@ from tempfile import NamedTemporaryFile
 import httpx
 
 from portal import clock
-from portal.backends.base import BackendDown, ParcelRefused
+from portal.backends.base import BackendDown, CommandRefused
 from portal.pki.uploads import valid_until
 
 TIMEOUT_SECONDS = 10.0
@@ -80,15 +80,15 @@ class ApplePush:
         return "push_failed"
 
     def check(self) -> None:
-        """Whether Apple takes the certificate, asked with a push to nobody. Raises ParcelRefused, BackendDown."""
+        """Whether Apple takes the certificate, asked with a push to nobody. Raises CommandRefused, BackendDown."""
         if self.expired:
-            raise ParcelRefused("it has expired")
+            raise CommandRefused("it has expired")
         answer = self._send(PushToken(NOBODY, "check"))
         reason = _reason(answer)
         if answer.status_code == 429 or answer.status_code >= 500:
             raise BackendDown(f"push_{answer.status_code}")
         if answer.status_code not in (200, 410) and reason not in GONE:
-            raise ParcelRefused(reason)
+            raise CommandRefused(reason)
 
     def _send(self, device: PushToken) -> httpx.Response:
         headers = {

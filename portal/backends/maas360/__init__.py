@@ -19,13 +19,13 @@ from sqlalchemy.orm import Session
 
 from portal.backends.base import (
     BackendDown,
+    CommandRefused,
     Duties,
     Health,
     ManagedElsewhere,
     Management,
     Newcomer,
-    Parcel,
-    ParcelRefused,
+    OutgoingCommand,
 )
 from portal.backends.maas360 import actions, arrivals, following
 from portal.backends.maas360.client import Client, Refused
@@ -146,7 +146,7 @@ class MaaS360Backend:
         """See Elsewhere; MaaS360 is asked each time."""
         return actions.allowed(self.client, self._vault.open(server_id_sealed).decode())
 
-    def hand_over(self, parcel: Parcel) -> str | None:
+    def hand_over(self, outgoing: OutgoingCommand) -> str | None:
         """See Backend. What MaaS360 calls the action is kept at once: it knows no CommandUUID that it could compare.
 
         What must not be done twice is noted as given before it is: if its answer is lost, so is what became of it.
@@ -155,29 +155,29 @@ class MaaS360Backend:
             query = (
                 select(Device.server_id_sealed, Command.receipt)
                 .join(Command, Command.device_id == Device.id)
-                .where(Command.uuid == parcel.command_uuid)
+                .where(Command.uuid == outgoing.command_uuid)
             )
             row = session.execute(query).one_or_none()
         if row is None or row.receipt is not None:
             return None
         if row.server_id_sealed is None:
-            raise ParcelRefused("maas360_forgotten")
+            raise CommandRefused("maas360_forgotten")
         server_id = self._vault.open(row.server_id_sealed).decode()
-        command = plistlib.loads(parcel.payload)["Command"]
+        command = plistlib.loads(outgoing.payload)["Command"]
         once = command["RequestType"] in actions.GIVEN_ONCE
         if once:
-            self._note(parcel.command_uuid, "")
+            self._note(outgoing.command_uuid, "")
         try:
             receipt = actions.give(self.client, server_id, self._chosen.billing_id, command)
-        except ParcelRefused:
+        except CommandRefused:
             self._follower.sweep_soon()  # perhaps the device has left
             raise
         except BackendDown as down:
             if once and down.reason == "timeout":
                 return None
-            self._note(parcel.command_uuid, None)
+            self._note(outgoing.command_uuid, None)
             raise
-        self._note(parcel.command_uuid, receipt)
+        self._note(outgoing.command_uuid, receipt)
         if command["RequestType"] == "Refresh":
             self._follower.sweep_soon()
         return None
@@ -190,7 +190,7 @@ class MaaS360Backend:
 
     def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
         """See Backend; what MaaS360 says of the devices that are awaited, asked to do something, or managed."""
-        return self._follower.work(database, vault, settings)
+        return self._follower.take_up(database, vault, settings)
 
     def next_due(self, session: Session) -> datetime | None:
         """See Backend."""
@@ -204,14 +204,14 @@ class MaaS360Backend:
         """See Backend: whether it lets the portal in. One thread asks now and then; the others get the last answer."""
         if time.monotonic() - self._looked >= HEALTH_SECONDS and self._looking.acquire(blocking=False):
             try:
-                self._health = self._look()
+                self._health = self._probe()
                 self._looked = time.monotonic()
             finally:
                 self._looking.release()
         trouble = self._follower.trouble or self.client.trouble
         return Health(ready=False, reason=trouble) if self._health.ready and trouble else self._health
 
-    def _look(self) -> Health:
+    def _probe(self) -> Health:
         if not self.ways():
             return Health(ready=False, reason="no_address")
         try:

@@ -6,7 +6,7 @@ MaaS360 answers 0 for "accepted"; what becomes of it ``following`` finds out.
 from dataclasses import dataclass
 from typing import Any
 
-from portal.backends.base import ParcelRefused
+from portal.backends.base import CommandRefused
 from portal.backends.maas360 import records
 from portal.backends.maas360.client import Client, Refused
 
@@ -39,10 +39,10 @@ GIVEN_ONCE = ("DeviceLock", "SendMessage")
 
 
 def give(client: Client, server_id: str, billing_id: str, command: dict[str, Any]) -> str:
-    """Have MaaS360 do it; the number it gave the action, for asking later. Raises ParcelRefused, BackendDown."""
+    """Have MaaS360 do it; the number it gave the action, for asking later. Raises CommandRefused, BackendDown."""
     action = ACTIONS.get(str(command.get("RequestType")))
     if action is None:
-        raise ParcelRefused("MaaS360 is not asked to do that")
+        raise CommandRefused("MaaS360 is not asked to do that")
     values = {client.names.field(f"{action.call}.device"): server_id}
     values |= {parameter: str(command.get(key, "")) for key, parameter in action.extra}
     if action.call == "selective_wipe":
@@ -50,9 +50,9 @@ def give(client: Client, server_id: str, billing_id: str, command: dict[str, Any
     try:
         answer = client.call(action.call, values)
     except Refused as refusal:
-        raise ParcelRefused(f"maas360_{refusal.code}") from None
+        raise CommandRefused(f"maas360_{refusal.code}") from None
     if not accepted(answer):
-        raise ParcelRefused("maas360_refused")
+        raise CommandRefused("maas360_refused")
     receipt = records.text(answer, "actionID", "actionId")
     return receipt if receipt.isalnum() and len(receipt) <= LONGEST_RECEIPT and server_id not in receipt else ""
 

@@ -70,7 +70,7 @@ class Follower:
         self.trouble = ""
         """Why what MaaS360 tells is not believed yet; empty if it is."""
 
-    def work(self, database: Database, vault: Vault, settings: Settings) -> int:
+    def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
         """Look for what is due; of how many devices something was learned. Stops where MaaS360 does not answer."""
         if not self._busy.acquire(blocking=False):
             return 0  # another thread is at it

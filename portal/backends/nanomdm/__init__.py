@@ -19,8 +19,8 @@ import httpx
 from circuitbreaker import CircuitBreaker
 from sqlalchemy.orm import Session
 
-from portal.backends import upkeep
-from portal.backends.base import BackendDown, Duties, Health, Management, Parcel, ParcelRefused
+from portal.backends import reconciling
+from portal.backends.base import BackendDown, CommandRefused, Duties, Health, Management, OutgoingCommand
 from portal.backends.nanomdm import events
 from portal.database import Database
 from portal.settings import Settings
@@ -83,34 +83,34 @@ class NanoMdmBackend:
         """See Backend. Asked at most every few seconds, by one thread; the others get the last answer."""
         if time.monotonic() - self._looked >= HEALTH_SECONDS and self._looking.acquire(blocking=False):
             try:
-                self._health = self._look()
+                self._health = self._probe()
                 self._looked = time.monotonic()
             finally:
                 self._looking.release()
         return self._health
 
-    def hand_over(self, parcel: Parcel) -> str | None:
+    def hand_over(self, outgoing: OutgoingCommand) -> str | None:
         """See Backend. 500 may mean that only the push failed: the answer says whether the command was taken."""
-        if not ENROLLMENT_ID.fullmatch(parcel.enrollment_id):
-            raise ParcelRefused("an EnrollmentID that NanoMDM cannot be asked about")
-        answer = self._ask("PUT", f"/v1/enqueue/{parcel.enrollment_id}", parcel.payload)
+        if not ENROLLMENT_ID.fullmatch(outgoing.enrollment_id):
+            raise CommandRefused("an EnrollmentID that NanoMDM cannot be asked about")
+        answer = self._ask("PUT", f"/v1/enqueue/{outgoing.enrollment_id}", outgoing.payload)
         told = _told(answer, 200, 207, 500)
         status = told.get("status") or {}
-        one = status.get(parcel.enrollment_id) or {}
+        one = status.get(outgoing.enrollment_id) or {}
         complaint = str(told.get("command_error") or one.get("command_error") or "")
         if complaint and not any(each in complaint.casefold() for each in ALREADY_QUEUED):
             for sign, why in NEVER.items():
                 if sign in complaint.casefold():
-                    raise ParcelRefused(why)
+                    raise CommandRefused(why)
             log.warning("nanomdm.command_error error=%r", complaint[:200])
             raise BackendDown("storage")
         if complaint:  # it was taken before, and its answer lost: only the waking is left to do
-            return self._wake(parcel.enrollment_id)
+            return self._wake(outgoing.enrollment_id)
         return _push_problem(told, one)
 
     def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
         """See Backend; what its webhooks stored."""
-        return events.work(database, vault, settings, self._topic)
+        return events.take_up(database, vault, settings, self._topic)
 
     def next_due(self, session: Session) -> datetime | None:
         """See Backend; when the next webhook that waits is to be taken up."""
@@ -118,7 +118,7 @@ class NanoMdmBackend:
 
     def look_after(self, cases: Cases) -> int:
         """See Backend; lost answers and webhooks are found."""
-        return upkeep.reconcile(cases)
+        return reconciling.reconcile(cases)
 
     def pass_on(self, message: bytes, signature: str, profile_id: str, kind: str) -> bytes:
         """See Backend; the query tells its webhook whose device it is."""
@@ -133,13 +133,13 @@ class NanoMdmBackend:
         answer = self._ask("PUT", "/v1/pushcert", identity.encode())
         told = _told(answer, 200, 400)
         if answer.status_code == 400:
-            raise ParcelRefused(str(told.get("error", ""))[:200])
+            raise CommandRefused(str(told.get("error", ""))[:200])
 
     def _wake(self, enrollment_id: str) -> str | None:
         told = _told(self._ask("GET", f"/v1/push/{enrollment_id}"), 200, 207, 500)
         return _push_problem(told, (told.get("status") or {}).get(enrollment_id) or {})
 
-    def _look(self) -> Health:
+    def _probe(self) -> Health:
         try:
             # Without a body nothing is stored; the complaint shows that the key is right.
             answer = self._ask("GET", "/v1/pushcert", timeout=HEALTH_TIMEOUT_SECONDS)

@@ -44,7 +44,7 @@ PATIENCE = timedelta(seconds=20)
 """How long a message waits for those that should have come before it."""
 LOOK_AGAIN = timedelta(seconds=2)
 RETRIES = tuple(timedelta(seconds=seconds) for seconds in (10, 60, 300, 1800))
-AT_A_TIME = 1000
+BATCH_SIZE = 1000
 KEEP_DONE = timedelta(days=2)
 KEEP_UNKNOWN = timedelta(days=30)
 UNKNOWN = "unknown"
@@ -136,10 +136,10 @@ def _read(body: bytes) -> _Told | None:
 # --- the worker's part ------------------------------------------------------------------------------------------------
 
 
-def work(database: Database, vault: Vault, settings: Settings, topic: str) -> int:
+def take_up(database: Database, vault: Vault, settings: Settings, topic: str) -> int:
     """Take up what waits, each event in a transaction of its own; how many were settled."""
     settled, tried = 0, 0
-    while tried < AT_A_TIME:
+    while tried < BATCH_SIZE:
         tried += 1
         try:
             with database.transaction() as session:

@@ -11,7 +11,7 @@ from portal.apps_and_books.content_token import ContentTokenRefused
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import AppLicense
 from portal.storage import app_intake, apple_content, apps, license_rounds, licensing
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.admin import blueprint
 from portal.web.admin.app_pages import must_be_open
 from portal.web.admin.settings_pages import must_be_ours
@@ -51,7 +51,7 @@ def save_content_token() -> ResponseReturnValue:
     must_be_ours()
     upload = request.files.get("token")
     content = upload.stream.read(content_token.LARGEST + 1) if upload is not None else b""
-    database, actor = current_portal.database, visits.actor_here()
+    database, actor = current_portal.database, web_sessions.actor_here()
     db_session.commit()  # hold nothing while waiting for the network
     try:
         take_over = request.form.get("claim") == "yes"
@@ -78,11 +78,11 @@ def look_at_licenses() -> ResponseReturnValue:
     known = apple_content.known(db_session)
     if known is None:
         abort(404)
-    problem = _look(known)
+    problem = _problem_of(known)
     return _back(f"not_asked {problem}" if problem else "looked")
 
 
-def _look(known: apple_content.Known) -> str:
+def _problem_of(known: apple_content.Known) -> str:
     settings = current_portal.settings
     if known.address != apple_content.address_of(settings.apps.service, settings.apps.store):
         return "address"
@@ -116,7 +116,7 @@ def forget_content_token() -> ResponseReturnValue:
     must_be_open()
     must_be_ours()
     with transaction():
-        apple_content.forget(db_session, visits.actor_here(), clock.now())
+        apple_content.forget(db_session, web_sessions.actor_here(), clock.now())
     return _back("forgotten")
 
 

@@ -19,7 +19,7 @@ from portal.policies.variables import NAMES
 from portal.storage import app_intake, apple_content, apps, audiences, policies
 from portal.storage.apps import SIDES, Known, Origin, TooMany
 from portal.storage.audiences import IN
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.admin import audience_form, blueprint
 from portal.web.admin.audience_form import AudienceRefused
 from portal.web.admin.policy_people import USUAL_IOS
@@ -88,7 +88,7 @@ def add_app() -> ResponseReturnValue:
         return _new("adam_id", adam_id=adam_id), 422
     if address and (not address.startswith("https://") or len(address) > LONGEST_ADDRESS or not address.isprintable()):
         return _new("manifest_url", manifest_url=address), 422
-    origin, actor = Origin(adam_id=adam_id) if adam_id else Origin(manifest_url=address), visits.actor_here()
+    origin, actor = Origin(adam_id=adam_id) if adam_id else Origin(manifest_url=address), web_sessions.actor_here()
     db_session.commit()  # hold nothing while waiting for the network
     try:
         app_id = app_intake.add(current_portal.database, current_portal, origin, actor)
@@ -252,4 +252,4 @@ def _change(app_id: str, notice: str, act: Callable[[App], object]) -> ResponseR
 
 
 def _by() -> tuple[str, datetime]:
-    return visits.actor_here(), clock.now()
+    return web_sessions.actor_here(), clock.now()

@@ -9,7 +9,7 @@ from portal.apple_business import server_token, service
 from portal.apple_business.server_token import TokenRefused
 from portal.extensions import current_portal, db_session, transaction
 from portal.storage import apple_business
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.admin import blueprint
 from portal.web.admin.settings_pages import must_be_ours
 from portal.web.staff.proof import fresh_proof
@@ -31,7 +31,7 @@ def make_apple_key() -> ResponseReturnValue:
     must_be_ours()
     with transaction():
         company = current_portal.settings.company.name
-        apple_business.make_key(db_session, current_portal.vault, company, visits.actor_here(), clock.now())
+        apple_business.make_key(db_session, current_portal.vault, company, web_sessions.actor_here(), clock.now())
     return _back("key")
 
 
@@ -59,9 +59,9 @@ def save_apple_token() -> ResponseReturnValue:
         token = server_token.read(content, held, now)
     except TokenRefused as refusal:
         return _page(refusal.code), 422
-    server, problem = service.look(current_portal.settings.mdm.apple_business, token)
+    server, problem = service.ask_for_server(current_portal.settings.mdm.apple_business, token)
     with transaction():
-        vault, actor = current_portal.vault, visits.actor_here()
+        vault, actor = current_portal.vault, web_sessions.actor_here()
         apple_business.keep(db_session, vault, token, server, problem, actor, now)
     return _back("saved" if server is not None else "not_asked")
 
@@ -73,7 +73,7 @@ def look_at_apple() -> ResponseReturnValue:
     token = apple_business.token(db_session, current_portal.vault)
     if token is None:
         abort(404)
-    server, problem = service.look(current_portal.settings.mdm.apple_business, token)
+    server, problem = service.ask_for_server(current_portal.settings.mdm.apple_business, token)
     with transaction():
         apple_business.asked(db_session, server, problem, clock.now())
     return _back("saved" if server is not None else "not_asked")
@@ -85,7 +85,7 @@ def forget_apple() -> ResponseReturnValue:
     """Give up token and key."""
     must_be_ours()
     with transaction():
-        apple_business.forget(db_session, visits.actor_here(), clock.now())
+        apple_business.forget(db_session, web_sessions.actor_here(), clock.now())
     return _back("forgotten")
 
 

@@ -7,7 +7,7 @@ from portal import clock, jobs
 from portal.extensions import current_portal, db_session, transaction
 from portal.pki import uploads
 from portal.storage import apple_business, apple_content, apps, brake, policies, statistics
-from portal.web import spreadsheets, visits
+from portal.web import spreadsheets, web_sessions
 from portal.web.admin import blueprint, checklist
 from portal.web.admin.settings_pages import SaveForm
 from portal.web.staff.proof import fresh_proof
@@ -40,7 +40,7 @@ def dashboard() -> ResponseReturnValue:
         hold=brake.held(db_session),
         held=brake.waiting(db_session),
         enough_admins=brake.admins(db_session) >= brake.APPROVALS,
-        me=visits.actor_here(),
+        me=web_sessions.actor_here(),
         notice=session.pop(NOTICE, None),
     )
 
@@ -53,7 +53,7 @@ def answer_held_removals(answer: str) -> ResponseReturnValue:
         abort(404)
     if not SaveForm().validate_on_submit():
         abort(400)
-    actor, now = visits.actor_here(), clock.now()
+    actor, now = web_sessions.actor_here(), clock.now()
     try:
         with transaction():
             if answer == "keep":

@@ -14,12 +14,12 @@ from sqlalchemy import func, select
 from portal import clock, tallies
 from portal.backends import topic_in_use
 from portal.backends.nanomdm import events
-from portal.backends.upkeep import CERTIFICATE_STATE
+from portal.backends.reconciling import CERTIFICATE_STATE
 from portal.enrollment import allowed, management
 from portal.enrollment.errors import CommandForbidden, DeviceGone, ProfileUnknown
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import BackendEvent, Command, Device, PortalState
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.admin import blueprint
 from portal.web.admin.settings_pages import SaveForm
 from portal.web.helpdesk.device_page import NOTICE, locked
@@ -75,7 +75,7 @@ def install_profile(device_id: str) -> ResponseReturnValue:
     content = upload.stream.read(allowed.LARGEST_PROFILE + 1) if upload is not None else b""
     try:
         with transaction():
-            management.install_profile(locked(device_id), content, visits.actor_here())
+            management.install_profile(locked(device_id), content, web_sessions.actor_here())
         session[NOTICE] = "install"
     except CommandForbidden as refusal:
         session[NOTICE] = f"forbidden {refusal.reason} {', '.join(refusal.parts)}"[:300]
@@ -92,7 +92,7 @@ def remove_profile(device_id: str) -> ResponseReturnValue:
     try:
         with transaction():
             identifier = request.form.get("identifier", "")
-            management.remove_profile(locked(device_id), identifier, visits.actor_here())
+            management.remove_profile(locked(device_id), identifier, web_sessions.actor_here())
         session[NOTICE] = "removal"
     except ProfileUnknown:
         session[NOTICE] = "no_profile"

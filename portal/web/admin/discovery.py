@@ -9,7 +9,7 @@ from portal.discovery import outside
 from portal.events import Event
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import DiscoveryCheck
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.admin import blueprint
 
 SERVERS = ("nginx", "apache", "caddy", "iis", "cloudflare", "static")
@@ -39,8 +39,8 @@ def discovery_page() -> ResponseReturnValue:
 @blueprint.post("/discovery/<domain>/check")
 def check_discovery(domain: str) -> ResponseReturnValue:
     """Ask the domain as an iPhone would and remember the outcome; only domains of this portal are asked."""
-    visit = visits.current()
-    if domain not in discovery.domains(db_session, current_portal.settings) or visit is None:
+    web_session = web_sessions.current()
+    if domain not in discovery.domains(db_session, current_portal.settings) or web_session is None:
         abort(404)
     if CheckForm().validate_on_submit():
         db_session.rollback()  # hold nothing while waiting for the network
@@ -49,6 +49,6 @@ def check_discovery(domain: str) -> ResponseReturnValue:
             discovery.record(db_session, domain, outcome.problem, outcome.detail, clock.now())
             audit.record(
                 db_session, audit.SETTINGS, Event.DISCOVERY_CHECKED, clock.now(),
-                reason=outcome.problem, actor=visits.actor(visit), detail={"domain": domain},
+                reason=outcome.problem, actor=web_sessions.actor(web_session), detail={"domain": domain},
             )  # fmt: skip
     return redirect(url_for("admin.discovery_page", _anchor="domains"), 303)

@@ -17,7 +17,7 @@ from portal.models import EnrollmentRequest, Person
 from portal.notifications import messages, outbox
 from portal.people import ROLES, LastAdmin, accounts, closing
 from portal.storage import search
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.admin import blueprint
 from portal.web.staff.proof import fresh_proof
 
@@ -74,7 +74,7 @@ def add_person() -> ResponseReturnValue:
                 return _list(form), 422
             person = people.add(
                 db_session, form.username.data, form.name.data.strip(), form.email.data.strip(), account,
-                form.role.data, current_portal.settings.languages[0], visits.actor_here(), clock.now(),
+                form.role.data, current_portal.settings.languages[0], web_sessions.actor_here(), clock.now(),
             )  # fmt: skip
             person.phone = (form.phone.data or "").strip() or None
             _mail_password_link(person, clock.now())
@@ -119,25 +119,25 @@ def change_person(person_id: str, action: str) -> ResponseReturnValue:
 def _change(person: Person, action: str, now: datetime) -> None:
     if action == "role":
         role = request.form.get("role", "")
-        people.set_role(db_session, person, role if role in ROLES else person.role, visits.actor_here(), now)
+        people.set_role(db_session, person, role if role in ROLES else person.role, web_sessions.actor_here(), now)
     elif action == "disable":
-        closing.disable(cases(), person, visits.actor_here())
+        closing.disable(cases(), person, web_sessions.actor_here())
     elif action == "enable":
-        people.enable(db_session, person, visits.actor_here(), now)
+        people.enable(db_session, person, web_sessions.actor_here(), now)
     elif action == "password-link":
         _mail_password_link(person, now)
     elif action == "unlock-factor":
-        second_factor.unlock(db_session, person, visits.actor_here(), now)
+        second_factor.unlock(db_session, person, web_sessions.actor_here(), now)
     elif action == "second-factor":
-        second_factor.forget(db_session, person, visits.actor_here(), now)
+        second_factor.forget(db_session, person, web_sessions.actor_here(), now)
     else:
-        closing.erase(cases(), person, visits.actor_here())
+        closing.erase(cases(), person, web_sessions.actor_here())
 
 
 def _mail_password_link(person: Person, now: datetime) -> None:
     if person.source != people.LOCAL:
         raise people.NotLocal
-    token = passwords.new_link(db_session, person, visits.actor_here(), now)
+    token = passwords.new_link(db_session, person, web_sessions.actor_here(), now)
     message = messages.password_link(
         current_portal.settings, person, current_portal.settings.url(f"/account/password/{token}")
     )

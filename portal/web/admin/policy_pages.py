@@ -16,7 +16,7 @@ from portal.policies.content import Part
 from portal.storage import audiences, policies
 from portal.storage.audiences import IN, OUT
 from portal.storage.policies import PILOT, ChangedMeanwhile, NameTaken, NothingNew, NotUsable
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.admin import audience_form, blueprint
 from portal.web.admin.audience_form import AudienceRefused
 from portal.web.admin.settings_pages import must_be_ours
@@ -64,7 +64,7 @@ def make_policy() -> ResponseReturnValue:
     if problem is None:
         try:
             with transaction():
-                made = policies.create(db_session, name, visits.actor_here(), clock.now())
+                made = policies.create(db_session, name, web_sessions.actor_here(), clock.now())
                 policy_id = made.id
             return redirect(url_for("admin.policy_page", policy_id=policy_id), 303)
         except NameTaken:
@@ -238,11 +238,11 @@ def change(policy_id: str, notice: str, act: Callable[[Policy], object]) -> Resp
 
 def save_parts(policy: Policy, parts: list[Part]) -> None:
     """The draft is these parts now."""
-    policies.save_draft(current_portal.vault, policy, parts, visits.actor_here(), clock.now())
+    policies.save_draft(current_portal.vault, policy, parts, web_sessions.actor_here(), clock.now())
 
 
 def _by() -> tuple[str, datetime]:
-    return visits.actor_here(), clock.now()
+    return web_sessions.actor_here(), clock.now()
 
 
 def _name_problem(name: str) -> str | None:

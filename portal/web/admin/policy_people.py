@@ -13,7 +13,7 @@ from portal.policies import composing
 from portal.policies.variables import Recipient
 from portal.storage import audiences, policies
 from portal.storage.audiences import LIST, OUT
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.admin import blueprint
 from portal.web.admin.policy_pages import NOTICE, must_be_open
 from portal.web.admin.settings_pages import must_be_ours
@@ -86,7 +86,7 @@ def save_policy_list() -> ResponseReturnValue:
     if missing:
         return _lists(name, typed, "nobody", ", ".join(missing[:5])), 422
     with transaction():
-        audiences.set_list(db_session, name, set(found.values()), visits.actor_here(), clock.now())
+        audiences.set_list(db_session, name, set(found.values()), web_sessions.actor_here(), clock.now())
     session[NOTICE] = "list"
     jobs.nudge(current_portal.settings, jobs.POLICIES)
     return redirect(url_for("admin.policy_lists"), 303)

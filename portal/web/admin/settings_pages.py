@@ -14,7 +14,7 @@ from portal.settings import TEXT_VARIABLES, held_secrets, overlay, saving
 from portal.settings.overlay import NotValid, Problem
 from portal.settings.pages import ONLY_WITH, PAGES, Field, fields_of
 from portal.settings.saving import Editor, LocksOut, SavedMeanwhile
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.admin import blueprint, previews, settings_form, trials
 from portal.web.limits import whole_number
 from portal.web.staff.proof import fresh_proof
@@ -115,7 +115,7 @@ def try_settings(page: str) -> ResponseReturnValue:
         settings = overlay.lay_over(current_portal.settings, held_secrets.settle(wanted, _value))
     except NotValid as refused:
         return _page(page, problems=refused.problems, entered=True), 422
-    admin = visits.here().person
+    admin = web_sessions.here().person
     db_session.commit()  # hold nothing while waiting for the network
     worked, lines = trials.TRIALS[page](settings, admin, request.form.get("who", "").strip())
     return _page(page, wanted=wanted, entered=True, tried=(worked, lines[: trials.MOST_LINES]))
@@ -132,7 +132,7 @@ def preview_settings(page: str) -> ResponseReturnValue:
         settings = overlay.lay_over(current_portal.live.base, {**_current(fields), **wanted})
     except NotValid as refused:
         return _page(page, problems=refused.problems, entered=True), 422
-    return previews.show(settings, request.form.get("show", ""), visits.here().person)
+    return previews.show(settings, request.form.get("show", ""), web_sessions.here().person)
 
 
 @blueprint.post("/settings/history/<int:version>/restore")
@@ -160,7 +160,7 @@ def restore_settings(version: int) -> ResponseReturnValue:
 
 def _editor() -> Editor:
     """Who saves on this page, in the request's transaction."""
-    return Editor(db_session, current_portal.vault, current_portal.live.base, visits.actor_here(), clock.now())
+    return Editor(db_session, current_portal.vault, current_portal.live.base, web_sessions.actor_here(), clock.now())
 
 
 def _page(

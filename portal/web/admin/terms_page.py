@@ -9,7 +9,7 @@ from portal import clock
 from portal.extensions import current_portal, db_session, transaction
 from portal.storage import terms
 from portal.storage.terms import TermsExist, TermsMissing
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.admin import blueprint
 from portal.web.admin.settings_pages import SaveForm
 
@@ -55,10 +55,15 @@ def save_terms() -> ResponseReturnValue:
         try:
             with transaction():
                 terms.save_draft(
-                    db_session, version, texts, publish_at if what != "publish" else None, visits.actor_here(), now
+                    db_session,
+                    version,
+                    texts,
+                    publish_at if what != "publish" else None,
+                    web_sessions.actor_here(),
+                    now,
                 )
                 if what == "publish":
-                    terms.publish_draft(db_session, visits.actor_here(), now)
+                    terms.publish_draft(db_session, web_sessions.actor_here(), now)
             return _back("published" if what == "publish" else "planned" if publish_at else "saved")
         except TermsExist:
             problem = "exists"

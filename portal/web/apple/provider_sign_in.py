@@ -14,7 +14,7 @@ from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem, ProviderRefused
 from portal.enrollment import access, steps
 from portal.enrollment.errors import ProfileUnavailable, RequestEnded, WrongPerson
-from portal.enrollment.journey import CARRIED_OVER, Walk
+from portal.enrollment.journey import CARRIED_OVER, SignedInBrowser
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Certificate, Person
 from portal.web import profile_issuer
@@ -66,11 +66,11 @@ def first_profile(chosen: "Provider", token: str) -> None:
     if person is None:
         return
     now = clock.now()
-    walk = Walk("", now - CARRIED_OVER)
+    browser = SignedInBrowser("", now - CARRIED_OVER)
     profile_issuer.check_backend()
     made = profile_issuer.open_issuer()
     with transaction():
-        case = cases().open_of(db_session.get_one(Person, person.id), walk)
+        case = cases().open_of(db_session.get_one(Person, person.id), browser)
         if case is not None and steps.signed_in_by_device(case):
             access.grant(case, made, token)
             return
@@ -106,7 +106,7 @@ def _owner(chosen: "Provider", token: str) -> Person | None:
     try:
         client = current_portal.settings.account_driven.oauth2_client_id
         signed_in = chosen.check_access_token(token, client, now.timestamp())
-        person = corporate.take_over(current_portal.database, current_portal.settings, signed_in.found, now)
+        person = corporate.store_person(current_portal.database, current_portal.settings, signed_in.found, now)
     except (ProviderRefused, AccountProblem) as refusal:
         log.warning("token.refused reason=%s", refusal.reason)
         return None

@@ -7,8 +7,8 @@ from portal.enrollment import access
 from portal.enrollment.errors import ProfileUnavailable
 from portal.enrollment.journey import Step, Waiting, Way
 from portal.extensions import cases, current_portal, transaction
-from portal.models import Visit
-from portal.web import profile_issuer, visits
+from portal.models import WebSession
+from portal.web import profile_issuer, web_sessions
 from portal.web.apple.challenges import open_handle
 from portal.web.employee.sign_in import STARTED
 from portal.web.employee.steps import address_of, case_of
@@ -26,9 +26,9 @@ handover = pages("handover", __name__, Rules(area=WEB_VIEW))
 @handover.get("/apple/sign-in/<handle>")
 def begin(handle: str = "") -> ResponseReturnValue:
     """The device adds ``user-identifier``. Whoever was signed in here before is not: sign-in is always asked."""
-    if visits.current() is not None:
+    if web_sessions.current() is not None:
         with transaction():
-            visits.end(WEB_VIEW)
+            web_sessions.end(WEB_VIEW)
     identifier = "".join(filter(str.isprintable, request.args.get("user-identifier", "")))
     session[STARTED] = {"identifier": identifier[:LONGEST_IDENTIFIER], "profile": open_handle(handle).profile_id}
     return redirect(address_of(Step.SIGN_IN), 303)
@@ -37,36 +37,36 @@ def begin(handle: str = "") -> ResponseReturnValue:
 @handover.get("/apple/enroll/done")
 def hand_over() -> ResponseReturnValue:
     """Everything is answered: the token for this one device. The web view is over with it."""
-    visit = visits.current()
-    if visit is None or visit.request_id is None:
+    web_session = web_sessions.current()
+    if web_session is None or web_session.request_id is None:
         return redirect(address_of(Step.SIGN_IN), 303)
-    if visit.profile_id is not None:
+    if web_session.profile_id is not None:
         with transaction():
-            case = cases().of_profile(visit.profile_id)
+            case = cases().of_profile(web_session.profile_id)
             if case is None:
                 raise ProfileUnavailable
-            token = access.grant_again(case, visit.person)
-            visits.end(WEB_VIEW)
+            token = access.grant_again(case, web_session.person)
+            web_sessions.end(WEB_VIEW)
         return redirect(RESULTS + token, 308)
-    return _first_token(visit)
+    return _first_token(web_session)
 
 
-def _first_token(visit: Visit) -> ResponseReturnValue:
-    case = case_of(visit)
+def _first_token(web_session: WebSession) -> ResponseReturnValue:
+    case = case_of(web_session)
     if case.request.enrolled_at is not None or case.over:
         return render_template("employee/failed.html", waiting=Waiting.ENDED, facts=case.facts, way=Way.ACCOUNT)
     if case.step not in (Step.PROFILE, Step.FINISH):
         return redirect(address_of(case.step), 303)
     server = current_portal.backend.elsewhere
     if server is not None:
-        hand_over_to(visit, server, Way.ACCOUNT)
-        account, minutes = case_of(visit).request.managed_apple_account, server.minutes
+        hand_over_to(web_session, server, Way.ACCOUNT)
+        account, minutes = case_of(web_session).request.managed_apple_account, server.minutes
         with transaction():
-            visits.end(WEB_VIEW)
+            web_sessions.end(WEB_VIEW)
         return render_template("employee/once_more.html", account=account, minutes=minutes, server=server.title)
     profile_issuer.check_backend()
     made = profile_issuer.open_issuer()
     with transaction():
-        token = access.grant(case_of(visit, locked=True), made)
-        visits.end(WEB_VIEW)
+        token = access.grant(case_of(web_session, locked=True), made)
+        web_sessions.end(WEB_VIEW)
     return redirect(RESULTS + token, 308)

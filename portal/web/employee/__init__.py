@@ -8,7 +8,7 @@ There is one journey with two entrances. Its steps up to the terms (``journey_pa
 from flask import Flask, Response
 from flask.typing import ResponseReturnValue
 
-from portal.web import rules, security, visits
+from portal.web import rules, security, web_sessions
 from portal.web.employee.browsers import refuse_unfit_browser
 from portal.web.rules import WEB_VIEW, Rules, declare, pages
 
@@ -18,7 +18,7 @@ safari_pages = pages(
     __name__,
     Rules(judges_browser=True, any_browser=frozenset({"enter", "tell_browser", "ticket", "state"})),
 )
-declare(visits.WEB_VIEW_PAGES, Rules(area=WEB_VIEW))  # opened by the device itself
+declare(web_sessions.WEB_VIEW_PAGES, Rules(area=WEB_VIEW))  # opened by the device itself
 
 from portal.web.employee import (  # noqa: E402  (the views register themselves on the blueprints)
     enter,
@@ -59,7 +59,7 @@ def init_app(app: Flask) -> None:
     app.after_request(_suit_the_web_view)
     app.register_blueprint(safari_pages)
     app.register_blueprint(journey_pages, url_prefix="/enroll")
-    app.register_blueprint(journey_pages, name=visits.WEB_VIEW_PAGES, url_prefix="/apple/enroll")
+    app.register_blueprint(journey_pages, name=web_sessions.WEB_VIEW_PAGES, url_prefix="/apple/enroll")
 
 
 @journey_pages.before_request
@@ -75,7 +75,7 @@ def _suit_the_web_view(response: Response) -> Response:
 
     Its last form leads to the device's own address, which the policy for forms has to let through.
     """
-    if visits.area() != WEB_VIEW:
+    if web_sessions.area() != WEB_VIEW:
         return response
     if response.status_code >= 400 and response.mimetype == "text/html":
         response.status_code = 200

@@ -10,7 +10,7 @@ from portal.extensions import current_portal, db_session
 from portal.models import EnrollmentRequest
 from portal.notifications.messages import qr_svg
 from portal.settings import version_key
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.rules import WEB_VIEW
 
 IPAD = "ipad"
@@ -20,14 +20,14 @@ IPAD = "ipad"
 def browser_here() -> Browser:
     """What this browser is, with what it or its owner told."""
     if request.args.get("device") == IPAD:
-        session[visits.IPAD] = True
+        session[web_sessions.IPAD] = True
     oldest = version_key(current_portal.settings.enrollment.minimum_ios)
-    return judge(request.headers.get("User-Agent", ""), is_ipad=bool(session.get(visits.IPAD)), oldest=oldest)
+    return judge(request.headers.get("User-Agent", ""), is_ipad=bool(session.get(web_sessions.IPAD)), oldest=oldest)
 
 
 def browser_in_words() -> str:
     """This browser for helpdesk: ``safari 17.4``, ``settings``, or what the device check calls it."""
-    if visits.area() == WEB_VIEW:
+    if web_sessions.area() == WEB_VIEW:
         return "settings"
     browser = browser_here()
     name = "safari" if browser.verdict in (Verdict.OK, Verdict.IOS_TOO_OLD) else browser.verdict.value
@@ -63,7 +63,7 @@ def way_here(walked: EnrollmentRequest) -> Way:
 
     ``auto`` means from Settings if the domain of the person's account was seen to lead here, else with a profile.
     """
-    if visits.area() == WEB_VIEW:
+    if web_sessions.area() == WEB_VIEW:
         return Way.ACCOUNT
     browser = browser_here()
     if browser.verdict is not Verdict.OK:
@@ -77,4 +77,4 @@ def way_here(walked: EnrollmentRequest) -> Way:
     prefer = current_portal.settings.account_driven.prefer
     if prefer != "auto":
         return Way(prefer)
-    return Way.ACCOUNT if discovery.works(db_session, walked.managed_apple_account) else Way.PROFILE
+    return Way.ACCOUNT if discovery.is_verified(db_session, walked.managed_apple_account) else Way.PROFILE

@@ -7,7 +7,7 @@ from portal.enrollment import invitations, steps
 from portal.enrollment.eligibility import Verdict
 from portal.enrollment.journey import Step
 from portal.extensions import cases, transaction
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.employee import journey_pages, safari_pages
 from portal.web.employee.browsers import browser_here, refuse_unfit_browser
 from portal.web.employee.steps import address_of, to_current_step
@@ -25,9 +25,9 @@ def enter(token: str) -> ResponseReturnValue:
     refusal = refuse_unfit_browser()
     if refusal is not None:
         return refusal
-    visit = visits.current()
-    if visit is not None and visit.request_id == request.id:
-        return to_current_step(visit)
+    web_session = web_sessions.current()
+    if web_session is not None and web_session.request_id == request.id:
+        return to_current_step(web_session)
     session.pop(MY, None)
     session[LINK] = request.id
     return redirect(address_of(Step.SIGN_IN), 303)
@@ -53,9 +53,9 @@ def front_door() -> ResponseReturnValue:
 @safari_pages.get("/enroll")
 def enroll() -> ResponseReturnValue:
     """Start without a link, or go on."""
-    visit = visits.current()
-    if visit is not None and visit.request_id is not None:
-        return to_current_step(visit)
+    web_session = web_sessions.current()
+    if web_session is not None and web_session.request_id is not None:
+        return to_current_step(web_session)
     session.pop(LINK, None)
     session.pop(MY, None)
     return redirect(address_of(Step.SIGN_IN), 303)
@@ -64,7 +64,7 @@ def enroll() -> ResponseReturnValue:
 @journey_pages.get("/continue")
 def continue_journey() -> ResponseReturnValue:
     """Wherever this browser is in its journey."""
-    visit = visits.current()
-    if visit is None or visit.request_id is None:
+    web_session = web_sessions.current()
+    if web_session is None or web_session.request_id is None:
         return redirect(address_of(Step.SIGN_IN), 303)
-    return to_current_step(visit)
+    return to_current_step(web_session)

@@ -7,8 +7,8 @@ from portal.enrollment import handover, journey
 from portal.enrollment.case import Case
 from portal.enrollment.journey import Step, Waiting, Way
 from portal.extensions import current_portal
-from portal.models import Visit
-from portal.web import visits
+from portal.models import WebSession
+from portal.web import web_sessions
 from portal.web.employee import safari_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
@@ -19,10 +19,10 @@ UNDER_WAY = {Waiting.DOWNLOAD, Waiting.INSTALL, Waiting.DEVICE, Waiting.ACCOUNT}
 
 @safari_pages.route("/enroll/finish", methods=["GET", "POST"])
 @step_page(Step.FINISH)
-def finish(visit: Visit, case: Case) -> Page | ResponseReturnValue:
+def finish(web_session: WebSession, case: Case) -> Page | ResponseReturnValue:
     """How far the device is; at the end, what it has now or what to do."""
     if ContinueForm().validate_on_submit():
-        return to_current_step(visit)
+        return to_current_step(web_session)
     server = current_portal.backend.elsewhere
     if server is not None and handover.is_live(case, server.name):
         return redirect(url_for("safari.profile"), 303)  # where to tap is shown until the device is there
@@ -44,11 +44,11 @@ def shown(case: Case, way: Way) -> Page:
 
 @safari_pages.get("/enroll/state")
 def state() -> ResponseReturnValue:
-    """For the script of the profile and finish pages: where the device is. 403 when the visit is over."""
-    visit = visits.current()
-    if visit is None or visit.request_id is None:
+    """For the script of the profile and finish pages: where the device is. 403 when the session is over."""
+    web_session = web_sessions.current()
+    if web_session is None or web_session.request_id is None:
         return jsonify(waiting="signed-out", next=address_of(Step.SIGN_IN)), 403
-    case = case_of(visit)
+    case = case_of(web_session)
     facts = case.facts
     waiting = journey.waiting(facts, case.now)
     asks_here = facts.way != Way.ACCOUNT.value or facts.server is not None

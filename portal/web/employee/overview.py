@@ -6,8 +6,8 @@ from portal.enrollment import steps
 from portal.enrollment.case import Case
 from portal.enrollment.journey import Step, Way
 from portal.extensions import current_portal
-from portal.models import Visit
-from portal.web import visits
+from portal.models import WebSession
+from portal.web import web_sessions
 from portal.web.employee import journey_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
@@ -17,13 +17,13 @@ from portal.web.rules import WEB_VIEW
 
 @journey_pages.route("/overview", methods=["GET", "POST"])
 @step_page(Step.OVERVIEW)
-def overview(visit: Visit, case: Case) -> Page | ResponseReturnValue:
+def overview(web_session: WebSession, case: Case) -> Page | ResponseReturnValue:
     """Shown once; going on is all there is to do."""
     form = ContinueForm()
     if form.validate_on_submit():
         steps.see_overview(case)
-        return to_current_step(visit)
-    return shown(case, form, way_here(case.request), in_settings=visits.area() == WEB_VIEW)
+        return to_current_step(web_session)
+    return shown(case, form, way_here(case.request), in_settings=web_sessions.area() == WEB_VIEW)
 
 
 def shown(case: Case, form: ContinueForm, way: Way, in_settings: bool = False) -> Page:

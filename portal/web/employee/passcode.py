@@ -14,8 +14,8 @@ from portal.enrollment.errors import (
     PasscodeWrong,
 )
 from portal.enrollment.journey import Step
-from portal.models import Visit
-from portal.web import visits
+from portal.models import WebSession
+from portal.web import web_sessions
 from portal.web.employee import journey_pages
 from portal.web.employee.forms import ContinueForm, PasscodeForm
 from portal.web.employee.steps import FORM_REFUSED, Page, address_of, step_page, to_current_step
@@ -26,14 +26,14 @@ NOTICE = "passcode_notice"
 
 @journey_pages.route("/passcode", methods=["GET", "POST"])
 @step_page(Step.PASSCODE)
-def passcode(visit: Visit, case: Case) -> Page | ResponseReturnValue:
+def passcode(web_session: WebSession, case: Case) -> Page | ResponseReturnValue:
     """Six digits, counted before they are compared."""
     form, tries_left = PasscodeForm(), None
     if form.validate_on_submit():
         try:
             steps.enter_passcode(case, form.passcode.data)
-            visits.renew(visit)
-            return to_current_step(visit)
+            web_sessions.renew(web_session)
+            return to_current_step(web_session)
         except PasscodeWrong as refusal:
             tries_left = refusal.tries_left
             form.passcode.errors = ["passcode_wrong"]
@@ -62,7 +62,7 @@ def shown(case: Case, form: PasscodeForm, tries_left: int | None = None, notice:
 
 @journey_pages.post("/passcode/send")
 @step_page(Step.PASSCODE)
-def send_passcode(visit: Visit, case: Case) -> ResponseReturnValue:
+def send_passcode(web_session: WebSession, case: Case) -> ResponseReturnValue:
     """Send a new one, at most one a minute."""
     if ContinueForm().validate_on_submit():
         try:

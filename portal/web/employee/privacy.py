@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 from portal.enrollment import steps
 from portal.enrollment.case import Case
 from portal.enrollment.journey import Step
-from portal.models import Visit
+from portal.models import WebSession
 from portal.web.employee import journey_pages
 from portal.web.employee.forms import AcknowledgeForm
 from portal.web.employee.steps import FORM_REFUSED, Page, step_page, to_current_step
@@ -13,12 +13,12 @@ from portal.web.employee.steps import FORM_REFUSED, Page, step_page, to_current_
 
 @journey_pages.route("/privacy", methods=["GET", "POST"])
 @step_page(Step.PRIVACY)
-def privacy(visit: Visit, case: Case) -> Page | ResponseReturnValue:
+def privacy(web_session: WebSession, case: Case) -> Page | ResponseReturnValue:
     """The privacy notice, to be acknowledged."""
     form = AcknowledgeForm()
     if form.validate_on_submit():
         steps.acknowledge_privacy(case)
-        return to_current_step(visit)
+        return to_current_step(web_session)
     return shown(form)
 
 

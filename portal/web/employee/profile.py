@@ -10,8 +10,8 @@ from portal.enrollment.case import Case
 from portal.enrollment.errors import ProfileUnavailable
 from portal.enrollment.journey import Step, Waiting, Way
 from portal.extensions import cases, current_portal, transaction
-from portal.models import Visit
-from portal.web import profile_issuer, visits
+from portal.models import WebSession
+from portal.web import profile_issuer, web_sessions
 from portal.web.employee import safari_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
@@ -21,7 +21,7 @@ from portal.web.hand_over import hand_over as hand_over_to
 
 @safari_pages.route("/enroll/profile", methods=["GET", "POST"])
 @step_page(Step.PROFILE)
-def profile(visit: Visit, case: Case) -> Page | ResponseReturnValue:
+def profile(web_session: WebSession, case: Case) -> Page | ResponseReturnValue:
     """Before the download a button; after it the countdown and the way through Settings."""
     form = ContinueForm()
     if form.validate_on_submit():
@@ -69,7 +69,7 @@ def _waiting(case: Case) -> Waiting:
 
 @safari_pages.get("/enroll/profile.mobileconfig")
 @step_page(Step.PROFILE)
-def profile_file(visit: Visit, case: Case) -> ResponseReturnValue:
+def profile_file(web_session: WebSession, case: Case) -> ResponseReturnValue:
     """A new download: a fresh profile, at an address of its own that needs no cookie; never for iOS 18 and later.
 
     Asking only for its head changes nothing.
@@ -81,16 +81,21 @@ def profile_file(visit: Visit, case: Case) -> ResponseReturnValue:
     profile_issuer.check_backend()
     made = profile_issuer.open_issuer()
     with transaction():  # nothing is asked of other servers in it
-        ticket = profiles.issue(case_of(visit, locked=True), made)
+        ticket = profiles.issue(case_of(web_session, locked=True), made)
     return redirect(url_for("safari.ticket", ticket=ticket), 302)
 
 
 @safari_pages.post("/enroll/hand-over")
 def hand_over() -> ResponseReturnValue:
     """For a device management that enrolls devices by itself: from now on this person's device may enroll there."""
-    visit, server = visits.current(), current_portal.backend.elsewhere
-    if visit is not None and visit.request_id is not None and server is not None and ContinueForm().validate():
-        hand_over_to(visit, server, way_here(case_of(visit).request))
+    web_session, server = web_sessions.current(), current_portal.backend.elsewhere
+    if (
+        web_session is not None
+        and web_session.request_id is not None
+        and server is not None
+        and ContinueForm().validate()
+    ):
+        hand_over_to(web_session, server, way_here(case_of(web_session).request))
     return redirect(url_for("safari.profile"), 303)
 
 

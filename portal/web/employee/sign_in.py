@@ -16,7 +16,7 @@ from portal.enrollment.errors import ProfileUnavailable
 from portal.enrollment.journey import Step, short_code
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Person
-from portal.web import i18n, provider_sign_out, visits
+from portal.web import i18n, provider_sign_out, web_sessions
 from portal.web.employee import journey_pages
 from portal.web.employee.browsers import browser_in_words
 from portal.web.employee.enter import LINK, MY
@@ -35,11 +35,15 @@ def sign_in() -> ResponseReturnValue:
     form, minutes = SignInForm(), None
     username_first = any(provider.domains for provider in current_portal.settings.oidc.providers)
     if request.method == "GET":
-        visit = visits.current()
-        if visit is not None and visit.request_id is not None and session.get(LINK) in (None, visit.request_id):
-            return to_current_step(visit)
-        form.username.data = (session.get(STARTED) or {}).get("identifier") if visits.area() == WEB_VIEW else ""
-        signed_out = session.pop(visits.SIGNED_OUT, False)
+        web_session = web_sessions.current()
+        if (
+            web_session is not None
+            and web_session.request_id is not None
+            and session.get(LINK) in (None, web_session.request_id)
+        ):
+            return to_current_step(web_session)
+        form.username.data = (session.get(STARTED) or {}).get("identifier") if web_sessions.area() == WEB_VIEW else ""
+        signed_out = session.pop(web_sessions.SIGNED_OUT, False)
         return _page(form, signed_out=signed_out, username_first=username_first).draw()
     if username_first and form.username.data and "password" not in request.form:
         return _by_domain(form)
@@ -66,9 +70,9 @@ def sign_in() -> ResponseReturnValue:
 
 
 def _page(form: SignInForm, status: int = 200, **more: object) -> Page:
-    if session.get(LINK) and visits.area() == EMPLOYEE:
+    if session.get(LINK) and web_sessions.area() == EMPLOYEE:
         g.short_code = short_code(session[LINK])
-    return shown(form, visits.area(), status, **more)
+    return shown(form, web_sessions.area(), status, **more)
 
 
 def shown(form: SignInForm, area: str, status: int = 200, **more: object) -> Page:
@@ -84,45 +88,45 @@ def _by_domain(form: SignInForm) -> ResponseReturnValue:
     domain = discovery.domain_of(username)
     for provider in current_portal.settings.oidc.providers:
         if domain and domain in {each.casefold() for each in provider.domains}:
-            address = url_for("single_sign_on.begin", provider=provider.name, area=visits.area(), hint=username)
+            address = url_for("single_sign_on.begin", provider=provider.name, area=web_sessions.area(), hint=username)
             return provider_sign_out.on_to(address, provider.title)
     return _page(form).draw()
 
 
 @journey_pages.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
-    """End this person's visits, here and on every other device."""
-    visit, provider = visits.current(), provider_sign_out.way_out()
-    if visit is not None:
+    """End this person's sessions, here and on every other device."""
+    web_session, provider = web_sessions.current(), provider_sign_out.way_out()
+    if web_session is not None:
         with transaction():
-            visits.end_everywhere(visit)
-    visits.forget(visits.area())
+            web_sessions.end_everywhere(web_session)
+    web_sessions.forget(web_sessions.area())
     return provider_sign_out.to(address_of(Step.SIGN_IN), provider)
 
 
 def _sign_in(username: str, password: str) -> ResponseReturnValue:
     now = clock.now()
     person, attempt = corporate.check(current_portal, username, password, request.remote_addr or "", now)
-    return begin_visit(person, attempt, now)
+    return begin_session(person, attempt, now)
 
 
-def begin_visit(person: Person, attempt: Attempt | None, now: datetime) -> ResponseReturnValue:
+def begin_session(person: Person, attempt: Attempt | None, now: datetime) -> ResponseReturnValue:
     """``person`` proved who they are, with a password (``attempt``) or elsewhere: their request, and on to its step."""
     with transaction():
         if attempt is not None:
             throttle.release(db_session, attempt)
-        if visits.area() == EMPLOYEE and session.get(MY):
-            visits.begin(EMPLOYEE, db_session.get_one(Person, person.id), None, now)
+        if web_sessions.area() == EMPLOYEE and session.get(MY):
+            web_sessions.begin(EMPLOYEE, db_session.get_one(Person, person.id), None, now)
             return redirect(url_for("my.my_devices"), 303)
-        if visits.area() == WEB_VIEW:
+        if web_sessions.area() == WEB_VIEW:
             case, profile_id = _in_settings(db_session.get_one(Person, person.id))
-            visit = visits.begin(WEB_VIEW, case.request.person, case.request.id, now)
-            visit.profile_id = profile_id
+            web_session = web_sessions.begin(WEB_VIEW, case.request.person, case.request.id, now)
+            web_session.profile_id = profile_id
         else:
             case, profile_id = _in_safari(person), None
-            visit = visits.begin(EMPLOYEE, case.request.person, case.request.id, now)
+            web_session = web_sessions.begin(EMPLOYEE, case.request.person, case.request.id, now)
         steps.seen_with(case, browser_in_words(), i18n.current())
-    case.walk = visits.walk(visit)
+    case.browser = web_sessions.signed_in_browser(web_session)
     return redirect(address_of(Step.FINISH if profile_id else case.step), 303)
 
 
@@ -162,7 +166,7 @@ def tell_helpdesk(reason: str, why: str = "") -> None:
     """A try to sign in failed: told with the link that this browser opened, else with what concerns no request."""
     linked, address = session.get(LINK), throttle.network_of(request.remote_addr or "")
     with transaction():
-        if linked and visits.area() == EMPLOYEE:
+        if linked and web_sessions.area() == EMPLOYEE:
             steps.sign_in_failed(cases().lock(linked), reason, why)
         else:
             cases().sign_in_failed_without_link(reason, {"why": why, "address": address})

@@ -12,8 +12,8 @@ from portal.enrollment.case import Case
 from portal.enrollment.errors import LinkUnusable
 from portal.enrollment.journey import Step, short_code
 from portal.extensions import cases, transaction
-from portal.models import Visit
-from portal.web import visits
+from portal.models import WebSession
+from portal.web import web_sessions
 from portal.web.rules import WEB_VIEW
 
 FORM_REFUSED = 422
@@ -37,30 +37,30 @@ class Page:
         return render_template(f"employee/{self.template}.html", **self.facts, **more)
 
 
-StepView = Callable[[Visit, Case], Page | ResponseReturnValue]
+StepView = Callable[[WebSession, Case], Page | ResponseReturnValue]
 
 
 def step_page(step: Step) -> Callable[[StepView], Callable[[], ResponseReturnValue]]:
-    """Give the view its visit and case; anyone else is sent to sign in or to the current step.
+    """Give the view its session and case; anyone else is sent to sign in or to the current step.
 
     A form is taken in one transaction, with the case locked; a page is drawn after it.
     """
 
     def decorate(view: StepView) -> Callable[[], ResponseReturnValue]:
         def take(locked: bool) -> Page | ResponseReturnValue:
-            visit = visits.current()
-            if visit is None or visit.request_id is None:
+            web_session = web_sessions.current()
+            if web_session is None or web_session.request_id is None:
                 return redirect(address_of(Step.SIGN_IN), 303)
-            case = case_of(visit, locked)
-            g.walker = visit.person.name
+            case = case_of(web_session, locked)
+            g.walker = web_session.person.name
             g.short_code = short_code(case.request.id)
             if not journey.may_visit(step, case.facts, case.now):
                 return redirect(address_of(case.step), 303)
-            return view(visit, case)
+            return view(web_session, case)
 
         @wraps(view)
         def page() -> ResponseReturnValue:
-            if request.method == "POST" and visits.carries_token():  # nobody waits in the line of those who write
+            if request.method == "POST" and web_sessions.carries_token():  # nobody waits in the line of those who write
                 with transaction():
                     answer = take(locked=True)
             else:
@@ -72,26 +72,26 @@ def step_page(step: Step) -> Callable[[StepView], Callable[[], ResponseReturnVal
     return decorate
 
 
-def case_of(visit: Visit, locked: bool = False) -> Case:
+def case_of(web_session: WebSession, locked: bool = False) -> Case:
     """The case of the request that a browser walks, as it counts for that browser. Raises LinkUnusable."""
-    if visit.request is None:
+    if web_session.request is None:
         raise LinkUnusable
     if locked:
-        return cases().lock(visit.request.id, visits.walk(visit))
-    return cases().view(visit.request, visits.walk(visit))
+        return cases().lock(web_session.request.id, web_sessions.signed_in_browser(web_session))
+    return cases().view(web_session.request, web_sessions.signed_in_browser(web_session))
 
 
-def to_current_step(visit: Visit) -> ResponseReturnValue:
+def to_current_step(web_session: WebSession) -> ResponseReturnValue:
     """Go on to whatever is next; a device that is managed already only needed its owner to sign in."""
-    if visit.profile_id is not None:
+    if web_session.profile_id is not None:
         return redirect(address_of(Step.FINISH), 303)
-    return redirect(address_of(case_of(visit).step), 303)
+    return redirect(address_of(case_of(web_session).step), 303)
 
 
 def address_of(step: Step) -> str:
     """The page of a step, in Safari or in the web view of Settings, where profile and finish are one hand-over."""
     if step in (Step.PROFILE, Step.FINISH):
-        return url_for("handover.hand_over" if visits.area() == WEB_VIEW else f"safari.{step.value}")
+        return url_for("handover.hand_over" if web_sessions.area() == WEB_VIEW else f"safari.{step.value}")
     return page(step.value.replace("-", "_"))
 
 
@@ -103,5 +103,5 @@ def masked(address: str) -> str:
 
 def page(name: str) -> str:
     """The address of a page of the journey, by the name of its view, on the side where the browser is."""
-    side = visits.WEB_VIEW_PAGES if visits.area() == WEB_VIEW else "employee"
+    side = web_sessions.WEB_VIEW_PAGES if web_sessions.area() == WEB_VIEW else "employee"
     return url_for(f"{side}.{name}")

@@ -9,7 +9,7 @@ from portal.enrollment.case import Case
 from portal.enrollment.errors import TermsChanged
 from portal.enrollment.journey import Step
 from portal.enrollment.terms import TermsMissing
-from portal.models import Terms, Visit
+from portal.models import Terms, WebSession
 from portal.web import i18n
 from portal.web.employee import journey_pages
 from portal.web.employee.forms import TermsForm
@@ -21,7 +21,7 @@ SHOWN = "terms_shown"
 
 @journey_pages.route("/terms", methods=["GET", "POST"])
 @step_page(Step.TERMS)
-def terms(visit: Visit, case: Case) -> Page | ResponseReturnValue:
+def terms(web_session: WebSession, case: Case) -> Page | ResponseReturnValue:
     """Accepts exactly the text that was shown; if another version came in between, that one is shown."""
     form, changed = TermsForm(), False
     if form.validate_on_submit():
@@ -30,7 +30,7 @@ def terms(visit: Visit, case: Case) -> Page | ResponseReturnValue:
             version, digest = form.version.data, form.sha256.data or ""
         try:
             steps.accept_terms(case, version, digest, i18n.current())
-            return to_current_step(visit)
+            return to_current_step(web_session)
         except TermsChanged:
             changed = True
     text = text_for(case, i18n.current())

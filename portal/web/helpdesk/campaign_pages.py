@@ -15,7 +15,7 @@ from portal.people import lists
 from portal.people.lists import ListRefused
 from portal.storage import campaigns
 from portal.storage.campaigns import MOST_PER_MINUTE, Plan, WrongState
-from portal.web import spreadsheets, visits
+from portal.web import spreadsheets, web_sessions
 from portal.web.helpdesk import blueprint
 
 NOTICE = "campaign_notice"
@@ -54,7 +54,7 @@ def upload_campaign() -> ResponseReturnValue:
     except ListRefused as refused:
         return _list(problem=refused, name=name), 422
     with transaction():
-        by = Asker(visits.actor_here(), visits.here().person.name)
+        by = Asker(web_sessions.actor_here(), web_sessions.here().person.name)
         made = campaigns.check(cases(), name or upload.filename[:80], lines, by)
     return redirect(url_for("helpdesk.campaign_page", campaign_id=made.id), 303)
 
@@ -98,7 +98,7 @@ def start_campaign(campaign_id: str) -> ResponseReturnValue:
         with transaction():
             message, reminder = typed["message"].replace("\r\n", "\n"), int(typed["remind_after_days"] or 0)
             plan = Plan(message, starts_at, int(typed["per_minute"]), reminder)
-            campaigns.start(cases(), campaign_id, plan, visits.actor_here())
+            campaigns.start(cases(), campaign_id, plan, web_sessions.actor_here())
         session[NOTICE] = "started"
     except WrongState:
         session[NOTICE] = "wrong_state"
@@ -115,7 +115,7 @@ def change_campaign(campaign_id: str, what: str) -> ResponseReturnValue:
     _campaign(campaign_id)
     try:
         with transaction():
-            campaigns.change(cases(), campaign_id, what, visits.actor_here())
+            campaigns.change(cases(), campaign_id, what, web_sessions.actor_here())
         session[NOTICE] = what
     except WrongState:
         session[NOTICE] = "wrong_state"

@@ -21,7 +21,7 @@ from portal.enrollment.errors import CommandForbidden, ConfirmationWrong, Device
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Certificate, Command, DeclarativeState, Device, DevicePolicy
 from portal.storage import apps, policies
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.helpdesk import blueprint, device_elsewhere
 from portal.web.helpdesk.device_elsewhere import MessageForm
 
@@ -104,7 +104,7 @@ def _do(device_id: str, notice: str, act: Callable[[Case, str, str], None]) -> R
     """One action on the device's locked case (with what was typed, and who acts), and back to its page."""
     form = ConfirmForm()
     if form.validate_on_submit():
-        actor = visits.actor_here()
+        actor = web_sessions.actor_here()
         try:
             with transaction():
                 act(locked(device_id), form.confirm.data or "", actor)
@@ -156,7 +156,7 @@ def _page(device_id: str, form: ConfirmForm, message: MessageForm | None = None)
         policies=policies_of(device),
         work_apps=apps.on_device(db_session, device.id) if current_portal.gives_apps else [],
         silent=ending.silent(device, current_portal.settings, now),
-        admin=visits.here().person.role == "admin",
+        admin=web_sessions.here().person.role == "admin",
         enrollment_profile=current_portal.settings.enrollment_profile,
         form=form,
         now=now,

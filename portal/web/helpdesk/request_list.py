@@ -18,7 +18,7 @@ from portal.models import AuditEvent
 from portal.people import inviting
 from portal.people.inviting import NotInvited
 from portal.storage import search
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.helpdesk import blueprint
 
 ASKED = ("q", "status", "step", "age", "source", "attention", "mine", "order")
@@ -42,12 +42,12 @@ def request_list() -> ResponseReturnValue:
 def invite() -> ResponseReturnValue:
     """Create a request; refused, with the reason, for a person without a Managed Apple Account."""
     form = InviteForm()
-    visit = visits.current()
-    if not form.validate_on_submit() or visit is None:
+    web_session = web_sessions.current()
+    if not form.validate_on_submit() or web_session is None:
         return _page(form), 422
     try:
-        by = Asker(visits.actor(visit), visit.person.name)
-        created = inviting.by_username(cases(), current_portal, form.username.data, visit.person.role, by)
+        by = Asker(web_sessions.actor(web_session), web_session.person.name)
+        created = inviting.by_username(cases(), current_portal, form.username.data, web_session.person.role, by)
     except NotInvited as refusal:
         form.username.errors = [refusal.code]
         return _page(form), 422
@@ -72,7 +72,7 @@ def _page(form: InviteForm) -> str:
 def _rows() -> dict[str, object]:
     """The asked-for page and how its address continues."""
     asked = {key: request.args.get(key, "").strip() for key in ASKED}
-    visit = visits.current()
+    web_session = web_sessions.current()
     filters = search.Filters(
         search=asked["q"],
         status=asked["status"],
@@ -80,7 +80,7 @@ def _rows() -> dict[str, object]:
         age=asked["age"],
         source=asked["source"],
         attention=asked["attention"],
-        handed_to=visit.person_id if asked["mine"] and visit else "",
+        handed_to=web_session.person_id if asked["mine"] and web_session else "",
         oldest_first=asked["order"] == "oldest",
     )
     place = request.args.get("place", "")

@@ -20,7 +20,7 @@ from portal.models import Command, Device, EnrollmentRequest, OutboxMessage, Per
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
 from portal.storage import search
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.helpdesk import blueprint
 from portal.web.helpdesk.device_page import policies_of
 
@@ -47,14 +47,14 @@ def request_page(request_id: str) -> ResponseReturnValue:
 @blueprint.post("/requests/<request_id>/resend")
 def resend(request_id: str) -> ResponseReturnValue:
     """A new mail with a new link and passcode."""
-    by = Asker(visits.actor_here(), visits.here().person.name)
+    by = Asker(web_sessions.actor_here(), web_sessions.here().person.name)
     return _do(request_id, lambda case: invitations.resend(case, by), "resent")
 
 
 @blueprint.post("/requests/<request_id>/new-passcode")
 def new_passcode(request_id: str) -> ResponseReturnValue:
     """Only a new passcode; on the screen, too, if that was asked for and an admin allows it."""
-    shown, actor = request.form.get("shown") == "yes", visits.actor_here()
+    shown, actor = request.form.get("shown") == "yes", web_sessions.actor_here()
     codes: list[str] = []
 
     def act(case: Case) -> None:
@@ -67,14 +67,14 @@ def new_passcode(request_id: str) -> ResponseReturnValue:
 @blueprint.post("/requests/<request_id>/text")
 def send_text(request_id: str) -> ResponseReturnValue:
     """The link by text message."""
-    actor = visits.actor_here()
+    actor = web_sessions.actor_here()
     return _do(request_id, lambda case: invitations.send_text(case, actor), "texted")
 
 
 @blueprint.post("/requests/<request_id>/unlock")
 def unlock(request_id: str) -> ResponseReturnValue:
     """Signing in, and having passcodes sent, works for the employee again."""
-    actor = visits.actor_here()
+    actor = web_sessions.actor_here()
 
     def act(case: Case) -> None:
         invitations.unlock(case, actor)
@@ -86,7 +86,7 @@ def unlock(request_id: str) -> ResponseReturnValue:
 @blueprint.post("/requests/<request_id>/extend")
 def extend(request_id: str) -> ResponseReturnValue:
     """The whole lifetime again, from now."""
-    actor = visits.actor_here()
+    actor = web_sessions.actor_here()
     return _do(request_id, lambda case: invitations.extend(case, actor), "extended")
 
 
@@ -97,7 +97,7 @@ def cancel(request_id: str) -> ResponseReturnValue:
     if known.ended_at is not None:
         session[NOTICE] = "over"
         return _back(request_id)
-    actor = visits.actor_here()
+    actor = web_sessions.actor_here()
     notice = "cancelled" if known.enrolled_at is None else "leaving"
     return _do(request_id, lambda case: ending.cancel(case, actor), notice)
 
@@ -105,7 +105,7 @@ def cancel(request_id: str) -> ResponseReturnValue:
 @blueprint.post("/requests/<request_id>/hand-over")
 def hand_over(request_id: str) -> ResponseReturnValue:
     """To a colleague, with a note."""
-    form, actor = HandOverForm(), visits.actor_here()
+    form, actor = HandOverForm(), web_sessions.actor_here()
     colleague = db_session.get(Person, form.colleague.data or "")
     if not form.validate_on_submit() or colleague is None:
         return _page(request_id, form=form), 422
@@ -116,7 +116,7 @@ def hand_over(request_id: str) -> ResponseReturnValue:
 @blueprint.post("/requests/<request_id>/sign-in-again")
 def sign_in_again(request_id: str) -> ResponseReturnValue:
     """The device's owner has to sign in again in Settings; the enrollment stays."""
-    actor, asked = visits.actor_here(), []
+    actor, asked = web_sessions.actor_here(), []
     answer = _do(request_id, lambda case: asked.append(access.ask_to_sign_in_again(case, actor)), "sign_in_again")
     if asked == [False]:
         session[NOTICE] = "over"
@@ -127,7 +127,7 @@ def sign_in_again(request_id: str) -> ResponseReturnValue:
 def show_qr(request_id: str) -> ResponseReturnValue:
     """A QR code with a link of its own, as large as the screen and ready to print; audited."""
     tokens: list[str] = []
-    actor = visits.actor_here()
+    actor = web_sessions.actor_here()
     answer = _do(request_id, lambda case: tokens.append(invitations.show_qr(case, actor)), "over")
     if not tokens:
         return answer
@@ -164,7 +164,7 @@ def _page(request_id: str, form: HandOverForm | None = None, passcode: str = "")
         may_show_passcode=current_portal.settings.passcode.shown_to_helpdesk,
         may_text=current_portal.settings.sms.transport != "none",
         lifetime=current_portal.settings.enrollment.request_lifetime_days,
-        colleagues=[each for each in db_session.scalars(staff) if each.id != visits.here().person_id],
+        colleagues=[each for each in db_session.scalars(staff) if each.id != web_sessions.here().person_id],
         notice=session.pop(NOTICE, None),
         **_facts(request_id),
     )

@@ -12,10 +12,10 @@ from portal import clock, jobs
 from portal.enrollment import management
 from portal.events import Actor, Event
 from portal.extensions import cases, current_portal, db_session, transaction
-from portal.models import Device, EnrollmentRequest, Visit
+from portal.models import Device, EnrollmentRequest, WebSession
 from portal.storage import apps
 from portal.storage.apps import NotOffered, TooOften
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.employee.enter import LINK, MY
 from portal.web.rules import Rules, pages
 
@@ -32,14 +32,14 @@ def my_devices() -> ResponseReturnValue:
     """Own devices with their work apps; who is not signed in signs in first."""
     if not current_portal.gives_apps:
         abort(404)
-    visit = visits.current()
-    if visit is None:
+    web_session = web_sessions.current()
+    if web_session is None:
         session.pop(LINK, None)
         session[MY] = True
         return redirect(url_for("employee.sign_in"), 303)
-    g.walker = visit.person.name
-    devices = _devices(visit)
-    granted = apps.granted(db_session, visit.person_id)
+    g.walker = web_session.person.name
+    devices = _devices(web_session)
+    granted = apps.granted(db_session, web_session.person_id)
     return render_template(
         "my/devices.html",
         devices=[(each, management.name_of(each), apps.on_device(db_session, each.id)) for each in devices],
@@ -53,17 +53,17 @@ def choose_app(app_id: str, wish: str) -> ResponseReturnValue:
     """Take an app that is offered, or give it back."""
     if not current_portal.gives_apps or wish not in ("take", "give-back"):
         abort(404)
-    visit = visits.current()
-    if visit is None:
+    web_session = web_sessions.current()
+    if web_session is None:
         return redirect(url_for("my.my_devices"), 303)
     if not ChoiceForm().validate_on_submit():
         abort(400)
     now = clock.now()
     try:
         with transaction():
-            changed = apps.choose(db_session, visit.person_id, app_id, wish == "take", now)
+            changed = apps.choose(db_session, web_session.person_id, app_id, wish == "take", now)
             if changed:
-                _tell_trail(visit, app_id, wish)
+                _tell_trail(web_session, app_id, wish)
     except NotOffered:
         abort(404)
     except TooOften:
@@ -75,21 +75,21 @@ def choose_app(app_id: str, wish: str) -> ResponseReturnValue:
     return redirect(url_for("my.my_devices"), 303)
 
 
-def _tell_trail(visit: Visit, app_id: str, wish: str) -> None:
+def _tell_trail(web_session: WebSession, app_id: str, wish: str) -> None:
     app = apps.find(db_session, app_id)
-    for device in _devices(visit):
+    for device in _devices(web_session):
         case = cases().of_device(device.id)
         if case is not None and app is not None:
             case.record(Event.APP_CHOSEN, None if wish == "take" else "given_back", detail={"app": app.name},
                         actor=Actor.EMPLOYEE)  # fmt: skip
 
 
-def _devices(visit: Visit) -> list[Device]:
+def _devices(web_session: WebSession) -> list[Device]:
     """The managed devices of who is signed in, the newest first."""
     query = (
         select(Device)
         .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
-        .where(EnrollmentRequest.person_id == visit.person_id)
+        .where(EnrollmentRequest.person_id == web_session.person_id)
         .where(Device.enrolled_at.is_not(None), Device.ended_at.is_(None), Device.server.is_(None))
     )
     return list(db_session.scalars(query.order_by(Device.enrolled_at.desc())))

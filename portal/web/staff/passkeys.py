@@ -15,10 +15,10 @@ from portal.credentials.throttle import Throttled
 from portal.events import Event
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import Person
-from portal.web import visits
+from portal.web import web_sessions
 from portal.web.limits import json_object
 from portal.web.staff import blueprint
-from portal.web.staff.sign_in import PASSWORD, Trial, pending_visit, prove
+from portal.web.staff.sign_in import PASSWORD, Trial, pending_session, prove
 
 
 class RemoveForm(FlaskForm):  # type: ignore[misc]
@@ -28,39 +28,39 @@ class RemoveForm(FlaskForm):  # type: ignore[misc]
 @blueprint.get("/staff/passkeys")
 def passkeys_page() -> ResponseReturnValue:
     """One's own passkeys."""
-    visit = visits.current()
-    if visit is None:
+    web_session = web_sessions.current()
+    if web_session is None:
         return redirect(url_for("staff.sign_in"), 303)
-    return render_template("staff/passkeys.html", passkeys=passkeys.of(db_session, visit.person))
+    return render_template("staff/passkeys.html", passkeys=passkeys.of(db_session, web_session.person))
 
 
 @blueprint.post("/staff/passkeys/options")
 def options_for_adding() -> ResponseReturnValue:
     """A challenge for a new passkey."""
-    visit = visits.current()
-    if visit is None:
+    web_session = web_sessions.current()
+    if web_session is None:
         return jsonify(error="signed-out"), 403
-    if not visits.is_fresh(visit, clock.now()):
+    if not web_sessions.is_fresh(web_session, clock.now()):
         return jsonify(error="proof", next=url_for("staff.confirm")), 403
     with transaction():
-        return jsonify(passkeys.begin_adding(db_session, _party(), visit.person, clock.now()))
+        return jsonify(passkeys.begin_adding(db_session, _party(), web_session.person, clock.now()))
 
 
 @blueprint.post("/staff/passkeys")
 def add_passkey() -> ResponseReturnValue:
     """Keep what the browser made."""
-    visit = visits.current()
-    if visit is None:
+    web_session = web_sessions.current()
+    if web_session is None:
         return jsonify(error="signed-out"), 403
-    if not visits.is_fresh(visit, clock.now()):
+    if not web_sessions.is_fresh(web_session, clock.now()):
         return jsonify(error="proof", next=url_for("staff.confirm")), 403
     told, now = json_object(), clock.now()
     if told is None or not isinstance(told.get("credential"), dict):
         return jsonify(error="malformed"), 400
     try:
         with transaction():
-            passkeys.add(db_session, _party(), visit.person, told["credential"], str(told.get("name", "")), now)
-            _event(Event.PASSKEY_ADDED, visit.person)
+            passkeys.add(db_session, _party(), web_session.person, told["credential"], str(told.get("name", "")), now)
+            _event(Event.PASSKEY_ADDED, web_session.person)
     except PasskeyRefused as refusal:
         return jsonify(error=str(refusal)), 400
     return jsonify(next=url_for("staff.passkeys_page"))
@@ -69,30 +69,30 @@ def add_passkey() -> ResponseReturnValue:
 @blueprint.post("/staff/passkeys/<credential_id>/remove")
 def remove_passkey(credential_id: str) -> ResponseReturnValue:
     """It no longer signs in; the authenticator app or recovery codes still do."""
-    visit = visits.current()
-    if visit is not None and not visits.is_fresh(visit, clock.now()):
+    web_session = web_sessions.current()
+    if web_session is not None and not web_sessions.is_fresh(web_session, clock.now()):
         return redirect(url_for("staff.confirm"), 303)
-    if visit is not None and RemoveForm().validate_on_submit():
+    if web_session is not None and RemoveForm().validate_on_submit():
         with transaction():
-            if passkeys.remove(db_session, visit.person, credential_id):
-                _event(Event.PASSKEY_REMOVED, visit.person)
+            if passkeys.remove(db_session, web_session.person, credential_id):
+                _event(Event.PASSKEY_REMOVED, web_session.person)
     return redirect(url_for("staff.passkeys_page"), 303)
 
 
 @blueprint.post("/staff/second-factor/options")
 def options_for_signing_in() -> ResponseReturnValue:
     """A challenge for whoever proved the first factor."""
-    visit = pending_visit() or visits.current()
-    if visit is None or not passkeys.of(db_session, visit.person):
+    web_session = pending_session() or web_sessions.current()
+    if web_session is None or not passkeys.of(db_session, web_session.person):
         return jsonify(error="signed-out"), 403
     with transaction():
-        return jsonify(passkeys.begin_using(db_session, _party(), visit.person, clock.now()))
+        return jsonify(passkeys.begin_using(db_session, _party(), web_session.person, clock.now()))
 
 
 @blueprint.post("/staff/second-factor/passkey")
 def use_passkey() -> ResponseReturnValue:
     """The second factor by passkey."""
-    pending, told, now = pending_visit(), json_object(), clock.now()
+    pending, told, now = pending_session(), json_object(), clock.now()
     if pending is None:
         return jsonify(error="signed-out"), 403
     person = pending.person

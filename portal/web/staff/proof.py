@@ -22,8 +22,8 @@ from portal.credentials.passkeys import PasskeyRefused
 from portal.credentials.second_factor import FactorLocked
 from portal.credentials.throttle import Throttled
 from portal.extensions import current_portal, db_session
-from portal.models import Visit
-from portal.web import visits
+from portal.models import WebSession
+from portal.web import web_sessions
 from portal.web.limits import json_object
 from portal.web.staff import blueprint
 from portal.web.staff.passkeys import passkey_of
@@ -45,10 +45,10 @@ def fresh_proof(needed: Callable[[], bool] = lambda: True) -> Callable[[View], V
     def decorate(view: View) -> View:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
-            visit = visits.current()
-            if visit is None or visits.is_fresh(visit, clock.now()) or not needed():
+            web_session = web_sessions.current()
+            if web_session is None or web_sessions.is_fresh(web_session, clock.now()) or not needed():
                 return view(*args, **kwargs)
-            refusal = _ask(visit)
+            refusal = _ask(web_session)
             return view(*args, **kwargs) if refusal is None else refusal
 
         return guarded  # type: ignore[return-value]
@@ -59,24 +59,24 @@ def fresh_proof(needed: Callable[[], bool] = lambda: True) -> Callable[[View], V
 @blueprint.route("/staff/confirm", methods=["GET", "POST"])
 def confirm() -> ResponseReturnValue:
     """The same page by itself: for what a script does, which comes back to the passkeys."""
-    visit = visits.current()
-    if visit is None:
+    web_session = web_sessions.current()
+    if web_session is None:
         return redirect(url_for("staff.sign_in"), 303)
-    refusal = None if visits.is_fresh(visit, clock.now()) else _ask(visit)
+    refusal = None if web_sessions.is_fresh(web_session, clock.now()) else _ask(web_session)
     return refusal if refusal is not None else redirect(url_for("staff.passkeys_page"), 303)
 
 
 @blueprint.post("/staff/confirm/passkey")
 def confirm_by_passkey() -> ResponseReturnValue:
     """The browser's answer; then its script sends the form that was held."""
-    visit, told, now = visits.current(), json_object(), clock.now()
-    if visit is None:
+    web_session, told, now = web_sessions.current(), json_object(), clock.now()
+    if web_session is None:
         return jsonify(error="signed-out"), 403
     if told is None or not isinstance(told.get("credential"), dict):
         return jsonify(error="malformed"), 400
     credential = told["credential"]
     try:
-        judged(passkey_of(visit.person, _method(visit), credential, now), _mark(visit, now), now)
+        judged(passkey_of(web_session.person, _method(web_session), credential, now), _mark(web_session, now), now)
     except PasskeyRefused as refusal:
         return jsonify(error=str(refusal)), 400
     except Throttled:
@@ -84,14 +84,14 @@ def confirm_by_passkey() -> ResponseReturnValue:
     return jsonify(next="")
 
 
-def _ask(visit: Visit) -> ResponseReturnValue | None:
+def _ask(web_session: WebSession) -> ResponseReturnValue | None:
     """None when the code that came with the form fits; else the page that asks for one."""
     form, now, minutes = ProofForm(), clock.now(), None
     code = form.proof_code.data or ""
     if request.method == "POST" and code and form.validate():
-        use = lambda: second_factor.use(db_session, current_portal.vault, visit.person, code, now)  # noqa: E731
+        use = lambda: second_factor.use(db_session, current_portal.vault, web_session.person, code, now)  # noqa: E731
         try:
-            if judged(code_of(visit.person, _method(visit), use), _mark(visit, now), now) is not None:
+            if judged(code_of(web_session.person, _method(web_session), use), _mark(web_session, now), now) is not None:
                 return None
             form.proof_code.errors = ["code_wrong"]
         except FactorLocked:
@@ -106,20 +106,20 @@ def _ask(visit: Visit) -> ResponseReturnValue | None:
         held=held,
         files_lost=any(upload.filename for upload in request.files.values()),
         minutes=minutes,
-        has_passkey=bool(passkeys.of(db_session, visit.person)),
-        has_app=second_factor.has_one(db_session, visit.person),
-        provider=current_portal.providers.get(visit.method or visit.person.source.removeprefix("oidc:")),
+        has_passkey=bool(passkeys.of(db_session, web_session.person)),
+        has_app=second_factor.has_one(db_session, web_session.person),
+        provider=current_portal.providers.get(web_session.method or web_session.person.source.removeprefix("oidc:")),
     )
     return page, 422 if form.errors else 403
 
 
-def _method(visit: Visit) -> str:
-    return visit.method or PASSWORD
+def _method(web_session: WebSession) -> str:
+    return web_session.method or PASSWORD
 
 
-def _mark(visit: Visit, now: datetime) -> Callable[[str], ResponseReturnValue]:
+def _mark(web_session: WebSession, now: datetime) -> Callable[[str], ResponseReturnValue]:
     def mark(_factor: str) -> ResponseReturnValue:
-        db_session.execute(update(Visit).where(Visit.id == visit.id).values(proved_at=now))
+        db_session.execute(update(WebSession).where(WebSession.id == web_session.id).values(proved_at=now))
         return ""
 
     return mark

@@ -6,8 +6,8 @@ from flask_wtf import FlaskForm
 from sqlalchemy import delete
 
 from portal.extensions import db_session, transaction
-from portal.models import Visit
-from portal.web import visits
+from portal.models import WebSession
+from portal.web import web_sessions
 from portal.web.rules import STAFF
 from portal.web.staff import blueprint
 
@@ -19,19 +19,19 @@ class EndForm(FlaskForm):  # type: ignore[misc]
 @blueprint.get("/staff/sessions")
 def sessions_page() -> ResponseReturnValue:
     """One's own browsers, this one first."""
-    here = visits.current()
+    here = web_sessions.current()
     if here is None:
         return redirect(url_for("staff.sign_in"), 303)
-    found = sorted(visits.of_person(here.person), key=lambda each: each.id != here.id)
+    found = sorted(web_sessions.of_person(here.person), key=lambda each: each.id != here.id)
     return render_template("staff/sessions.html", sessions=found, here=here)
 
 
-@blueprint.post("/staff/sessions/<visit_id>/end")
-def end_session(visit_id: str) -> ResponseReturnValue:
+@blueprint.post("/staff/sessions/<session_id>/end")
+def end_session(session_id: str) -> ResponseReturnValue:
     """Sign another of one's own browsers out, at once; nobody else's."""
-    here = visits.current()
+    here = web_sessions.current()
     if here is not None and EndForm().validate_on_submit():
         with transaction():
-            own = (Visit.id == visit_id, Visit.person_id == here.person_id, Visit.area == STAFF)
-            db_session.execute(delete(Visit).where(*own))
+            own = (WebSession.id == session_id, WebSession.person_id == here.person_id, WebSession.area == STAFF)
+            db_session.execute(delete(WebSession).where(*own))
     return redirect(url_for("staff.sessions_page"), 303)

@@ -1,6 +1,6 @@
 """Staff sign-in: password, then a code of the second factor; whoever has none yet sets it up first.
 
-Whoever proved the first factor has a visit of an area of its own, which opens the second page and nothing else. Every
+Whoever proved the first factor has a session of an area of its own, which opens the second page and nothing else. Every
 try, good or not, leaves one event.
 """
 
@@ -23,10 +23,10 @@ from portal.credentials.second_factor import FactorLocked
 from portal.credentials.throttle import Throttled
 from portal.events import Event
 from portal.extensions import current_portal, db_session, transaction
-from portal.models import Person, Visit
+from portal.models import Person, WebSession
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
-from portal.web import provider_sign_out, visits
+from portal.web import provider_sign_out, web_sessions
 from portal.web.rules import STAFF
 from portal.web.staff import blueprint
 
@@ -78,7 +78,7 @@ def sign_in() -> ResponseReturnValue:
 @blueprint.route("/staff/second-factor", methods=["GET", "POST"])
 def second_factor_page() -> ResponseReturnValue:
     """After the first factor: enter a code, or set the second factor up and get recovery codes."""
-    pending, now = pending_visit(), clock.now()
+    pending, now = pending_session(), clock.now()
     if pending is None:
         return redirect(url_for("staff.sign_in"), 303)
     person, secret, form, minutes = pending.person, _secret(pending), CodeForm(), None
@@ -110,11 +110,11 @@ def second_factor_page() -> ResponseReturnValue:
 
 @blueprint.post("/staff/sign-out")
 def sign_out() -> ResponseReturnValue:
-    """End this person's staff visits, here and on every other device."""
-    visit, provider = visits.current(), provider_sign_out.way_out()
-    if visit is not None:
+    """End this person's staff sessions, here and on every other device."""
+    web_session, provider = web_sessions.current(), provider_sign_out.way_out()
+    if web_session is not None:
         with transaction():
-            visits.end_everywhere(visit)
+            web_sessions.end_everywhere(web_session)
     return provider_sign_out.to(url_for("staff.sign_in"), provider)
 
 
@@ -151,14 +151,14 @@ def _sign_in(form: StaffSignInForm) -> ResponseReturnValue | None:
 def ask_second_factor(person: Person, method: str, now: datetime) -> ResponseReturnValue:
     """The first factor is proved, by ``method``: go on to the second."""
     with transaction():
-        visits.end(STAFF)
-        visits.begin(visits.HALF_STAFF, person, None, now, method)
+        web_sessions.end(STAFF)
+        web_sessions.begin(web_sessions.HALF_STAFF, person, None, now, method)
     return redirect(url_for("staff.second_factor_page"), 303)
 
 
-def pending_visit() -> Visit | None:
-    """The visit of a browser in which staff proved the first factor within the last ten minutes."""
-    found = visits.find(visits.HALF_STAFF)
+def pending_session() -> WebSession | None:
+    """The session of a browser in which staff proved the first factor within the last ten minutes."""
+    found = web_sessions.find(web_sessions.HALF_STAFF)
     return found if found is not None and found.person.role in STAFF_ROLES else None
 
 
@@ -185,7 +185,7 @@ def code_of(person: Person, method: str, judge: Judge) -> Trial:
 
 def prove(trial: Trial, now: datetime) -> ResponseReturnValue | None:
     """Sign in with the second factor if it is proved, else None. Raises as ``judged`` does."""
-    return judged(trial, lambda factor: begin_visit(trial.person, now, trial.method, factor, now), now)
+    return judged(trial, lambda factor: begin_session(trial.person, now, trial.method, factor, now), now)
 
 
 def judged(trial: Trial, then: Then, now: datetime) -> ResponseReturnValue | None:
@@ -213,7 +213,7 @@ def judged(trial: Trial, then: Then, now: datetime) -> ResponseReturnValue | Non
     return None
 
 
-def _check_code(pending: Visit, secret: str | None, code: str, now: datetime) -> ResponseReturnValue | None:
+def _check_code(pending: WebSession, secret: str | None, code: str, now: datetime) -> ResponseReturnValue | None:
     """Signed in if the code fits, with recovery codes if the second factor is new. Raises Throttled, FactorLocked."""
     person, codes = pending.person, []
 
@@ -233,7 +233,7 @@ def _check_code(pending: Visit, secret: str | None, code: str, now: datetime) ->
     return render_template("staff/recovery_codes.html", codes=codes) if codes and answer is not None else answer
 
 
-def _secret(pending: Visit) -> str | None:
+def _secret(pending: WebSession) -> str | None:
     """The secret being set up; None for somebody who has a second factor."""
     if second_factor.has_one(db_session, pending.person) or passkeys.of(db_session, pending.person):
         return None
@@ -246,14 +246,14 @@ def _secret(pending: Visit) -> str | None:
 # --- signed in, or refused --------------------------------------------------------------------------------------------
 
 
-def begin_visit(
+def begin_session(
     person: Person, now: datetime, method: str, factor: str, proved_at: datetime | None
 ) -> ResponseReturnValue:
     """Both factors are proved, the second at ``proved_at``: sign the browser in, in the caller's transaction."""
     person = db_session.get_one(Person, person.id)
-    visits.end(visits.HALF_STAFF)
-    visit = visits.begin(STAFF, person, None, now, method)
-    visit.proved_at = proved_at
+    web_sessions.end(web_sessions.HALF_STAFF)
+    web_session = web_sessions.begin(STAFF, person, None, now, method)
+    web_session.proved_at = proved_at
     _event(Event.STAFF_SIGNED_IN, None, person, {"method": method, "factor": factor}, now)
     return redirect(url_for("helpdesk.request_list"), 303)
 

@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.backends.maas360.house import Tenancy
+from tests.backends.maas360.tenancy import Tenancy
 
 
 @pytest.fixture

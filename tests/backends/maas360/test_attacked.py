@@ -8,7 +8,7 @@ from portal.backends.maas360 import actions
 from portal.enrollment import ending, management
 from portal.enrollment.commands import Order
 from portal.enrollment.errors import RemovalsHeld
-from portal.models import Command, Device, IssuedProfile, Visit
+from portal.models import Command, Device, IssuedProfile, WebSession
 from portal.people import closing
 from portal.storage.cases import Cases
 from tests.factories import BASE
@@ -131,8 +131,8 @@ def test_who_is_signed_out_meanwhile_is_not_handed_over(tenancy):
 
     def sign_out(person):
         with tenancy.portal.database.transaction() as session:
-            for visit in session.scalars(select(Visit)):
-                session.delete(visit)
+            for web_session in session.scalars(select(WebSession)):
+                session.delete(web_session)
         return prepare(person)
 
     tenancy.portal.backend.prepare = sign_out

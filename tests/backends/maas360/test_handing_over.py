@@ -8,7 +8,7 @@ from portal.enrollment import ending
 from portal.models import Device
 from portal.simulator import maas360
 from portal.simulator.settings_app import SettingsApp
-from tests.backends.maas360.house import IOS_14
+from tests.backends.maas360.tenancy import IOS_14
 from tests.factories import BASE, PASSWORD, phone
 from tests.pages import Browser
 

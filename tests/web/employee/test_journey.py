@@ -309,7 +309,7 @@ def test_a_page_that_cannot_be_drawn_takes_no_counted_try_back(company, browser,
     assert ("passcode.rejected", "locked") in company.events(invitation)
 
 
-def test_who_has_no_ticket_and_no_visit_waits_for_no_writer(portal, browser):
+def test_who_has_no_ticket_and_no_session_waits_for_no_writer(portal, browser):
     written = []
     listen(portal.database.engine, "before_cursor_execute", lambda _c, _cursor, told, *_: written.append(told))
     browser.get("/enroll/sign-in")

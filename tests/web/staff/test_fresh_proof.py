@@ -8,7 +8,7 @@ from sqlalchemy import select
 from portal import people
 from portal.credentials import passwords
 from portal.credentials.base import Found
-from portal.models import ApiToken, Passkey, PasswordLink, Person, Visit
+from portal.models import ApiToken, Passkey, PasswordLink, Person, WebSession
 from portal.people import closing, syncing
 from portal.storage.cases import Cases
 from tests.factories import PASSWORD, totp_code
@@ -171,7 +171,7 @@ def test_one_sees_and_ends_ones_own_sign_ins_and_nobody_elses(app, admin, compan
     admin.get("/staff/sessions")
     assert "Firefox, Linux" in admin.text
     assert admin.text.count("127.0.0.1") == 2
-    foreign = next(each for each in rows(portal, Visit) if each.person.username == "hilda")
+    foreign = next(each for each in rows(portal, WebSession) if each.person.username == "hilda")
     forms = [form["action"] for form in admin.soup.select("main form") if form.find("button")]
     assert len(forms) == 1
     admin.post(f"/staff/sessions/{foreign.id}/end", admin.hidden(forms[0]))
@@ -184,17 +184,17 @@ def test_one_sees_and_ends_ones_own_sign_ins_and_nobody_elses(app, admin, compan
 
 def test_signing_out_while_a_slow_page_runs_is_no_error(app, admin, portal, clock, monkeypatch):
     """Its row is gone when the slow page notes that somebody is there."""
-    from portal.web import visits
+    from portal.web import web_sessions
 
     clock.forward(minutes=2)
-    genuine = visits._settle_token
+    genuine = web_sessions._settle_token
 
     def sign_out_meanwhile(*arguments):
         with portal.database.transaction() as session:
-            session.query(Visit).delete()
+            session.query(WebSession).delete()
         return genuine(*arguments)
 
-    monkeypatch.setattr(visits, "_settle_token", sign_out_meanwhile)
+    monkeypatch.setattr(web_sessions, "_settle_token", sign_out_meanwhile)
     assert admin.client.get("/helpdesk", base_url=BASE, headers=admin.headers).status_code < 500
 
 
@@ -208,7 +208,9 @@ def link_of(portal, person, clock):
 
 def living(portal, person):
     with portal.database.session() as session:
-        return [session.query(table).filter(table.person_id == person.id).count() for table in (Visit, PasswordLink)]
+        return [
+            session.query(table).filter(table.person_id == person.id).count() for table in (WebSession, PasswordLink)
+        ]
 
 
 def synced(person, **changes):

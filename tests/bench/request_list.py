@@ -1,6 +1,6 @@
 """Helpdesk's list at 100,000 requests: what each filter and search costs, on the database that the suite runs on too.
 
-``python -m tests.bench.board [--requests N] [--plans]``. Rows are put into the tables as they are, without walking.
+``python -m tests.bench.request_list [--requests N] [--plans]``. Rows are put into the tables as they are.
 """
 
 import argparse
@@ -28,7 +28,7 @@ FACTS = (
     *("signed_in_at", "ownership", "ownership_at", "privacy_at", "passcode_verified_at", "passcode_used_at"),
     *("overview_at", "terms_version", "terms_accepted_at", "profile_id", "enrolled_at", "ended_at", "end_reason"),
 )
-AT_A_TIME = 5000
+BATCH_SIZE = 5000
 VIEWS = {
     "newest": "",
     "search, few": "q=marpetrosa",
@@ -90,8 +90,8 @@ def fill(portal: Portal, count: int) -> str:
             (Certificate, [_certificate(each, now) for each in profiles]),
             (Device, [_device(each, number, now) for each, number in zip(profiles, numbers, strict=True)]),
         ):
-            for start in range(0, len(rows), AT_A_TIME):
-                session.execute(insert(table.__table__), rows[start : start + AT_A_TIME])  # type: ignore[arg-type]
+            for start in range(0, len(rows), BATCH_SIZE):
+                session.execute(insert(table.__table__), rows[start : start + BATCH_SIZE])  # type: ignore[arg-type]
     outside_transactions(portal.database.engine, "VACUUM", "ANALYZE")
     return journey.short_code(str(requests[count // 2]["id"]))
 

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from portal.apps import delivering
-from portal.backends.base import Backend, BackendDown, ParcelRefused
+from portal.backends.base import Backend, BackendDown, CommandRefused
 from portal.database import Database, lock_name
 from portal.declarations import speaking
 from portal.enrollment import commands, ending
@@ -39,7 +39,7 @@ CURED = ("no_push_certificate", "push_certificate_expired")
 """Why a device could not be woken, which a new push certificate mends."""
 NEVER_ENROLLED = timedelta(minutes=5)
 ASK_AGAIN = timedelta(hours=1)
-AT_A_TIME = 100
+BATCH_SIZE = 100
 CERTIFICATE_STATE = "backend_push_certificate"
 GIVE_CERTIFICATE_AGAIN = timedelta(hours=12)
 ONCE = {"DeviceLock"}
@@ -47,7 +47,7 @@ ONCE = {"DeviceLock"}
 
 _OURS = Device.server.is_(None)
 
-log = logging.getLogger("portal.upkeep")
+log = logging.getLogger("portal.reconciling")
 
 
 def reconcile(cases: Cases) -> int:
@@ -80,7 +80,7 @@ def _not_answered(session: Session, now: datetime) -> list[tuple[int, str]]:
         .where(Device.last_seen_at < now - UNDER_WAY)
         .where(was_there | ((Command.status == "sent") & answered_later))
         .order_by(Command.id)
-        .limit(AT_A_TIME)
+        .limit(BATCH_SIZE)
     )
     return [(command_id, device_id) for command_id, device_id in session.execute(query).all()]
 
@@ -109,7 +109,7 @@ def _hand_over_again(session: Session, now: datetime) -> int:
         .join(Device, Device.id == Command.device_id)
         .where(Command.status == "sent", Device.ended_at.is_(None), Command.sent_at < now - HAND_OVER_AGAIN, _OURS)
         .order_by(Command.id)
-        .limit(AT_A_TIME)
+        .limit(BATCH_SIZE)
         .with_for_update(of=Command, skip_locked=True)
     )
     return _once_more(session.scalars(query).all(), now)
@@ -135,7 +135,7 @@ def wake_again(session: Session, now: datetime) -> int:
         .where(Device.ended_at.is_(None), Command.status.in_(commands.OPEN), Command.handed_at.is_not(None), _OURS)
         .where(ran_out | (put_off & (Command.handed_at < now - ASK_AGAIN)) | Device.wake_problem.in_(CURED))
         .order_by(Command.id)
-        .limit(AT_A_TIME)
+        .limit(BATCH_SIZE)
         .with_for_update(of=Command, skip_locked=True)
     )
     return _once_more(session.scalars(query).all(), now)
@@ -149,7 +149,7 @@ def _never_enrolled(cases: Cases) -> int:
         .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
         .where(Device.enrolled_at.is_(None), Device.ended_at.is_(None), EnrollmentRequest.ended_at.is_(None))
         .where(Device.authenticated_at < now - NEVER_ENROLLED, EnrollmentRequest.expires_at > now, ~asked)
-        .limit(AT_A_TIME)
+        .limit(BATCH_SIZE)
     )
     count = 0
     for case in cases.of_devices(query):
@@ -179,9 +179,9 @@ def give_push_certificate(database: Database, backend: Backend, settings: Settin
         backend.take_push_certificate(identity)
     except BackendDown:
         return False
-    except ParcelRefused as refusal:
+    except CommandRefused as refusal:
         problem = str(refusal)
-        log.error("upkeep.push_certificate_refused error=%r", problem)
+        log.error("reconciling.push_certificate_refused error=%r", problem)
     with database.transaction() as session:
         lock_name(session, CERTIFICATE_STATE)
         state = session.get(PortalState, CERTIFICATE_STATE) or PortalState(name=CERTIFICATE_STATE)

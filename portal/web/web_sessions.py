@@ -13,9 +13,9 @@ from sqlalchemy.orm import joinedload
 
 from portal import clock
 from portal.credentials import throttle
-from portal.enrollment.journey import CARRIED_OVER, Walk
+from portal.enrollment.journey import CARRIED_OVER, SignedInBrowser
 from portal.extensions import current_portal, db_session, login_manager, transaction
-from portal.models import EnrollmentRequest, Person, Visit, new_id
+from portal.models import EnrollmentRequest, Person, WebSession, new_id
 from portal.people import STAFF_ROLES
 from portal.vault import token_hash
 from portal.web import rules
@@ -38,37 +38,37 @@ TOKEN_BYTES = 24
 IPAD = "ipad"
 """Session key: what calls itself a Mac is an iPad."""
 SIGNED_OUT = "signed_out"
-"""Session key: a visit was over, so the next sign-in page says why."""
+"""Session key: a session was over, so the next sign-in page says why."""
 
 
 _OF_TOKEN = (
-    select(Visit)
-    .where(or_(Visit.token_hash == bindparam("hash"), Visit.previous_token_hash == bindparam("hash")))
-    .where(Visit.area == bindparam("area"))
-    .options(joinedload(Visit.request).lazyload(EnrollmentRequest.person))  # the visit's own person
+    select(WebSession)
+    .where(or_(WebSession.token_hash == bindparam("hash"), WebSession.previous_token_hash == bindparam("hash")))
+    .where(WebSession.area == bindparam("area"))
+    .options(joinedload(WebSession.request).lazyload(EnrollmentRequest.person))  # the session's own person
 )
 """Asked at every page, so built once."""
 
 
 class SignedIn(UserMixin):  # type: ignore[misc]
-    """Flask-Login's user: the person behind a live visit."""
+    """Flask-Login's user: the person behind a live session."""
 
-    def __init__(self, visit: Visit) -> None:
-        self.visit = visit
-        self.person: Person = visit.person
+    def __init__(self, web_session: WebSession) -> None:
+        self.web_session = web_session
+        self.person: Person = web_session.person
 
     def get_id(self) -> str:
-        return self.visit.id
+        return self.web_session.id
 
 
 def init_app(app: Flask) -> None:
-    """Let Flask-Login find the visit of the area that a page belongs to."""
-    login_manager.session_protection = None  # a phone changes its address; the visit itself is what is checked
+    """Let Flask-Login find the session of the area that a page belongs to."""
+    login_manager.session_protection = None  # a phone changes its address; the session itself is what is checked
 
     @login_manager.request_loader
     def load(_request: object) -> SignedIn | None:
-        visit = find(area())
-        return SignedIn(visit) if visit else None
+        web_session = find(area())
+        return SignedIn(web_session) if web_session else None
 
     @app.context_processor
     def signed_in() -> dict[str, object]:
@@ -93,15 +93,17 @@ def act_in(area: str) -> None:
     g.area = area
 
 
-def walk(visit: Visit) -> Walk:
+def signed_in_browser(web_session: WebSession) -> SignedInBrowser:
     """How this browser walks through its request."""
-    return Walk(visit.id, visit.created_at - CARRIED_OVER if visit.area == WEB_VIEW else None)
+    return SignedInBrowser(
+        web_session.id, web_session.created_at - CARRIED_OVER if web_session.area == WEB_VIEW else None
+    )
 
 
-def current() -> Visit | None:
-    """The live visit of this browser in this area."""
+def current() -> WebSession | None:
+    """The live session of this browser in this area."""
     user = current_user
-    return None if isinstance(user, AnonymousUserMixin) else cast(SignedIn, user._get_current_object()).visit
+    return None if isinstance(user, AnonymousUserMixin) else cast(SignedIn, user._get_current_object()).web_session
 
 
 def carries_token() -> bool:
@@ -109,11 +111,11 @@ def carries_token() -> bool:
     return isinstance(session.get(area()), str)
 
 
-def here() -> Visit:
-    """The live visit of this browser, on pages that nobody else is let in to."""
-    visit = current()
-    assert visit is not None  # the blueprint sent everybody else away
-    return visit
+def here() -> WebSession:
+    """The live session of this browser, on pages that nobody else is let in to."""
+    web_session = current()
+    assert web_session is not None  # the blueprint sent everybody else away
+    return web_session
 
 
 def actor_here() -> str:
@@ -121,19 +123,19 @@ def actor_here() -> str:
     return actor(here())
 
 
-def actor(visit: Visit) -> str:
+def actor(web_session: WebSession) -> str:
     """How the audit trail names who acts: role and person id, never a name."""
-    return f"{visit.person.role}:{visit.person_id}"
+    return f"{web_session.person.role}:{web_session.person_id}"
 
 
-def begin(area: str, person: Person, request_id: str | None, now: datetime, method: str | None = None) -> Visit:
-    """A new visit at sign-in, in the caller's transaction; whatever the browser had before in this area is gone.
+def begin(area: str, person: Person, request_id: str | None, now: datetime, method: str | None = None) -> WebSession:
+    """A new session at sign-in, in the caller's transaction; whatever the browser had before in this area is gone.
 
     ``method``: how staff proved the first factor.
     """
     end(area)
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    visit = Visit(
+    web_session = WebSession(
         id=new_id(),
         token_hash=token_hash(token),
         area=area,
@@ -145,10 +147,10 @@ def begin(area: str, person: Person, request_id: str | None, now: datetime, meth
         address=throttle.network_of(request.remote_addr or "")[:64],
         browser=_browser_name(request.headers.get("User-Agent", "")),
     )
-    db_session.add(visit)
+    db_session.add(web_session)
     forget(area)
     session[area] = token
-    return visit
+    return web_session
 
 
 def forget(area: str) -> None:
@@ -159,16 +161,16 @@ def forget(area: str) -> None:
     session.update(kept)
 
 
-def renew(visit: Visit) -> None:
+def renew(web_session: WebSession) -> None:
     """A new token at a gain of rights, in the caller's transaction.
 
     The old one is worthless as soon as the new one was seen, at the latest after ``RENEWAL_GRACE``: a phone that lost
     the answer would be signed out otherwise.
     """
-    visit.previous_token_hash, visit.previous_until = visit.token_hash, clock.now() + RENEWAL_GRACE
-    token = _next_token(session[visit.area])
-    visit.token_hash = token_hash(token)
-    session[visit.area] = token
+    web_session.previous_token_hash, web_session.previous_until = web_session.token_hash, clock.now() + RENEWAL_GRACE
+    token = _next_token(session[web_session.area])
+    web_session.token_hash = token_hash(token)
+    session[web_session.area] = token
 
 
 def _next_token(token: str) -> str:
@@ -180,17 +182,21 @@ def _next_token(token: str) -> str:
     return urlsafe_b64encode(hmac.digest(key, token.encode("utf-8", "surrogatepass"), "sha256")).decode()
 
 
-def _settle_token(visit: Visit, token: str, now: datetime) -> bool:
+def _settle_token(web_session: WebSession, token: str, now: datetime) -> bool:
     """Whether ``token`` still counts. The new one ends the old one; whoever shows the old one is given the new one."""
-    if visit.token_hash == token_hash(token):
-        if visit.previous_token_hash is not None:
+    if web_session.token_hash == token_hash(token):
+        if web_session.previous_token_hash is not None:
             with transaction():
-                visit.previous_token_hash = visit.previous_until = None
+                web_session.previous_token_hash = web_session.previous_until = None
         return True
     following = _next_token(token)
-    if visit.previous_until is None or now >= visit.previous_until or token_hash(following) != visit.token_hash:
+    if (
+        web_session.previous_until is None
+        or now >= web_session.previous_until
+        or token_hash(following) != web_session.token_hash
+    ):
         return False
-    session[visit.area] = following
+    session[web_session.area] = following
     return True
 
 
@@ -198,46 +204,52 @@ def end(area: str) -> None:
     """Sign this browser out of ``area``, in the caller's transaction."""
     token = session.pop(area, None)
     if token:
-        db_session.execute(delete(Visit).where(Visit.token_hash == token_hash(token)))
+        db_session.execute(delete(WebSession).where(WebSession.token_hash == token_hash(token)))
 
 
-def end_everywhere(visit: Visit) -> None:
-    """Sign the visit's person out, on every device, as staff or as an employee; in the caller's transaction."""
-    areas = (STAFF, HALF_STAFF) if visit.area == STAFF else (EMPLOYEE, WEB_VIEW)
+def end_everywhere(web_session: WebSession) -> None:
+    """Sign the session's person out, on every device, as staff or as an employee; in the caller's transaction."""
+    areas = (STAFF, HALF_STAFF) if web_session.area == STAFF else (EMPLOYEE, WEB_VIEW)
     for area in areas:
         session.pop(area, None)
-    db_session.execute(delete(Visit).where(Visit.person_id == visit.person_id, Visit.area.in_(areas)))
+    db_session.execute(
+        delete(WebSession).where(WebSession.person_id == web_session.person_id, WebSession.area.in_(areas))
+    )
 
 
-def find(area: str) -> Visit | None:
-    """The visit of this browser, if it is alive: neither idle nor too old, and the person not disabled."""
+def find(area: str) -> WebSession | None:
+    """The session of this browser, if it is alive: neither idle nor too old, and the person not disabled."""
     token = session.get(area)
     if not isinstance(token, str):
         return None
     now = clock.now()
-    visit = db_session.scalar(_OF_TOKEN, {"hash": token_hash(token), "area": area})
-    if visit is None or visit.person.disabled_at is not None or _over(visit, now):
+    web_session = db_session.scalar(_OF_TOKEN, {"hash": token_hash(token), "area": area})
+    if web_session is None or web_session.person.disabled_at is not None or _over(web_session, now):
         session[SIGNED_OUT] = True
         return None
-    if not _settle_token(visit, token, now):
+    if not _settle_token(web_session, token, now):
         session[SIGNED_OUT] = True
         return None
-    if area == STAFF and visit.person.role not in STAFF_ROLES:
+    if area == STAFF and web_session.person.role not in STAFF_ROLES:
         return None
-    if now - visit.last_seen_at >= TOUCH_EVERY and BY_ITSELF not in request.args:
+    if now - web_session.last_seen_at >= TOUCH_EVERY and BY_ITSELF not in request.args:
         with transaction():
-            db_session.execute(update(Visit).where(Visit.id == visit.id).values(last_seen_at=now))
-    return visit
+            db_session.execute(update(WebSession).where(WebSession.id == web_session.id).values(last_seen_at=now))
+    return web_session
 
 
-def is_fresh(visit: Visit, now: datetime) -> bool:
-    """Whether the person of this visit proved a second factor just now."""
-    return visit.proved_at is not None and now - visit.proved_at < FRESH_FOR
+def is_fresh(web_session: WebSession, now: datetime) -> bool:
+    """Whether the person of this session proved a second factor just now."""
+    return web_session.proved_at is not None and now - web_session.proved_at < FRESH_FOR
 
 
-def of_person(person: Person) -> list[Visit]:
+def of_person(person: Person) -> list[WebSession]:
     """Where somebody is signed in as staff, the newest first."""
-    query = select(Visit).where(Visit.person_id == person.id, Visit.area == STAFF).order_by(Visit.last_seen_at.desc())
+    query = (
+        select(WebSession)
+        .where(WebSession.person_id == person.id, WebSession.area == STAFF)
+        .order_by(WebSession.last_seen_at.desc())
+    )
     now = clock.now()
     return [each for each in db_session.scalars(query) if not _over(each, now)]
 
@@ -251,11 +263,11 @@ def _browser_name(user_agent: str) -> str:
     return ", ".join(filter(None, found))
 
 
-def _over(visit: Visit, now: datetime) -> bool:
+def _over(web_session: WebSession, now: datetime) -> bool:
     rules = current_portal.settings.session
-    if visit.area == HALF_STAFF:
-        return now - visit.created_at >= timedelta(minutes=HALF_MINUTES)
-    idle = rules.staff_idle_minutes if visit.area == STAFF else rules.idle_minutes
-    return now - visit.last_seen_at >= timedelta(minutes=idle) or now - visit.created_at >= timedelta(
+    if web_session.area == HALF_STAFF:
+        return now - web_session.created_at >= timedelta(minutes=HALF_MINUTES)
+    idle = rules.staff_idle_minutes if web_session.area == STAFF else rules.idle_minutes
+    return now - web_session.last_seen_at >= timedelta(minutes=idle) or now - web_session.created_at >= timedelta(
         hours=rules.absolute_hours
     )

@@ -23,7 +23,7 @@ from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from portal import clock, jobs
-from portal.backends import dispatch, messages, upkeep
+from portal.backends import dispatch, messages, reconciling
 from portal.backends.nanomdm import events
 from portal.models import BackendEvent, Command, Device
 from portal.services import Portal
@@ -45,7 +45,7 @@ MOST_CONNECTIONS = 5
 """In a row, until there is nothing more for a phone."""
 
 
-class House:
+class Fleet:
     """The embedded backend: phones talk to the portal."""
 
     name = "embedded"
@@ -107,7 +107,7 @@ class House:
         """The reconcile job, long after."""
         if self.portal.backend.keeps_queue:
             with self.portal.database.transaction() as session:
-                upkeep.reconcile(Cases(session, self.portal))
+                reconciling.reconcile(Cases(session, self.portal))
         self.work()
 
     def until(self, holds: Callable[[], bool]) -> None:
@@ -169,16 +169,16 @@ class House:
 class _Reachable(httpx.BaseTransport):
     """The network between phones and the portal."""
 
-    def __init__(self, house: House, to: httpx.BaseTransport) -> None:
-        self._house, self._to = house, to
+    def __init__(self, fleet: Fleet, to: httpx.BaseTransport) -> None:
+        self._fleet, self._to = fleet, to
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if not self._house.reachable and request.url.path.startswith("/mdm"):
+        if not self._fleet.reachable and request.url.path.startswith("/mdm"):
             raise httpx.ConnectError("no route", request=request)
         return self._to.handle_request(request)
 
 
-class DelegatedHouse(House):
+class DelegatedFleet(Fleet):
     """NanoMDM: phones talk to nginx, which asks the portal and forwards to NanoMDM, which tells the portal."""
 
     name = "nanomdm"
@@ -226,9 +226,9 @@ class DelegatedHouse(House):
 @contextlib.contextmanager
 def delegated(
     make_app: Callable[..., Flask], folder: Path, *, with_proxy: bool = True, **settings: Any
-) -> Iterator[DelegatedHouse]:
+) -> Iterator[DelegatedFleet]:
     """A portal served on loopback, with NanoMDM and nginx around it; without, it passes everything on by itself."""
-    held: list[DelegatedHouse] = []
+    held: list[DelegatedFleet] = []
     server = make_server("127.0.0.1", 0, lambda environ, start: held[0].serve(environ, start), threaded=True)
     storage, drop = _storage()
     nanomdm = NanoMdm(folder / "nanomdm", f"http://127.0.0.1:{server.port}/hooks/nanomdm", storage)
@@ -240,15 +240,15 @@ def delegated(
     )
     clock.use(None)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
-    house = DelegatedHouse(app, nanomdm, proxy)
-    held.append(house)
+    fleet = DelegatedFleet(app, nanomdm, proxy)
+    held.append(fleet)
     quick = _quick()
     try:
         thread.start()
-        nanomdm.start(house.portal.authority.ca.certificate.public_bytes(Encoding.PEM))
+        nanomdm.start(fleet.portal.authority.ca.certificate.public_bytes(Encoding.PEM))
         if proxy is not None:
             proxy.start()
-        yield house
+        yield fleet
     finally:
         quick.undo()
         if proxy is not None:
@@ -256,7 +256,7 @@ def delegated(
         nanomdm.stop()
         server.shutdown()
         server.server_close()
-        house.close()
+        fleet.close()
         drop()
 
 
@@ -292,20 +292,20 @@ def _quick() -> pytest.MonkeyPatch:
     patch.setattr(events, "LOOK_AGAIN", timedelta(seconds=0.1))
     patch.setattr(messages, "SEEN_EVERY_SECONDS", 0)
     for name, seconds in (("OVERDUE", 0.5), ("NEVER_ENROLLED", 0.5), ("UNDER_WAY", 0)):
-        patch.setattr(upkeep, name, timedelta(seconds=seconds))
+        patch.setattr(reconciling, name, timedelta(seconds=seconds))
     return patch
 
 
 @contextlib.contextmanager
-def embedded(make_app: Callable[..., Flask], _folder: Path, **settings: Any) -> Iterator[House]:
+def embedded(make_app: Callable[..., Flask], _folder: Path, **settings: Any) -> Iterator[Fleet]:
     """A portal with its own device management."""
     app = make_app(**settings)
     clock.use(None)
-    house = House(app)
+    fleet = Fleet(app)
     try:
-        yield house
+        yield fleet
     finally:
-        house.close()
+        fleet.close()
 
 
-HOUSES = {"embedded": embedded, "nanomdm": delegated, "passed on": partial(delegated, with_proxy=False)}
+FLEETS = {"embedded": embedded, "nanomdm": delegated, "passed on": partial(delegated, with_proxy=False)}
