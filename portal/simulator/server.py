@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,8 @@ START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 FREE_PORTS = range(20_000, 30_000)
 _held: deque[socket.socket] = deque(maxlen=100)
+_one_command = threading.Lock()
+"""Held while a command has the process's environment."""
 
 
 class NotStarted(Exception):
@@ -44,12 +47,22 @@ class Server:
         self.worker: subprocess.Popen[bytes] | None = None
 
     def flask(self, *arguments: str) -> str:
-        """Run a command of the portal; returns what it printed. Raises NotStarted with its complaint."""
-        command = [sys.executable, "-m", "flask", "--app", "app", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
-        if done.returncode:
-            raise NotStarted(f"{' '.join(arguments)}: {done.stderr.strip()[-2000:]}")
-        return done.stdout
+        """Run a command of the portal; returns what it printed. Raises NotStarted with its complaint.
+
+        As in another shell, but in this process, which has the portal loaded: a command of its own takes a second.
+        """
+        from portal import create_app  # which has this module among its commands
+
+        with _one_command, _variables(self.environment):
+            app = create_app()
+            try:
+                done = app.test_cli_runner().invoke(args=arguments)
+            finally:
+                app.extensions["portal"].database.engine.dispose()
+        if done.exit_code:
+            complaint = done.stderr.strip() or repr(done.exception)
+            raise NotStarted(f"{' '.join(arguments)}: {complaint[-2000:]}")
+        return str(done.stdout)
 
     def ca(self) -> bytes:
         """The certificate of the devices' CA (PEM), once it is prepared."""
@@ -127,6 +140,21 @@ class Server:
         return subprocess.Popen(
             command, cwd=ROOT, env=self.environment, stdout=output, stderr=output, start_new_session=True
         )
+
+
+@contextlib.contextmanager
+def _variables(chosen: Mapping[str, str]) -> Iterator[None]:
+    """The environment with what is chosen, for as long as it lasts."""
+    before = {name: os.environ.get(name) for name in chosen}
+    os.environ.update(chosen)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def listens(port: int) -> bool:
