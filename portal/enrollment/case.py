@@ -156,6 +156,10 @@ class Store(Protocol):
         """Which licenses they need may be another now: the worker looks at it."""
         ...
 
+    def device_ended(self, device: Device) -> None:
+        """The enrollment of a device is over: licenses that nobody else of its owner's needs are given back."""
+        ...
+
     def apps_due(self) -> None:
         """A device is to be asked about its apps within the minute: the worker comes back for it in time."""
         ...

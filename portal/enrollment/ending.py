@@ -93,6 +93,7 @@ def _device_ends(case: Case, device: Device, reason: str) -> None:
     device.ended_at, device.end_reason = case.now, reason
     device.push_sealed = None
     commands.drop(case, device)
+    case.store.device_ended(device)
 
 
 def cancel(case: Case, actor: str) -> None:

@@ -406,6 +406,10 @@ class Cases:
         licensing.look_at_commit(self.session, user_id)
         self.session.info[APPS_DUE] = True
 
+    def device_ended(self, device: Device) -> None:
+        """See Store."""
+        licensing.device_ended(self.session, device.id)
+
     def apps_due(self) -> None:
         """See Store."""
         self.session.info[APPS_DUE] = True

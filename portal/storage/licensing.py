@@ -6,19 +6,17 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
-    Connection,
     and_,
     delete,
     event,
     func,
     insert,
-    inspect,
     or_,
     select,
     tuple_,
     update,
 )
-from sqlalchemy.orm import Mapper, Session, object_session
+from sqlalchemy.orm import Session
 
 from portal import clock
 from portal.apps import states
@@ -85,33 +83,30 @@ def mark(session: Session, user_ids: Iterable[str], now: datetime) -> None:
 
 def look_at_commit(session: Session, user_id: str) -> None:
     """The same, when everything else of the transaction is written: whoever holds a device waits for no user's row."""
-    session.info.setdefault(USERS_DUE, set()).add(user_id)
+    _at_commit(session, USERS_DUE).add(user_id)
 
 
-@event.listens_for(Device, "after_update")
-def _whose_enrollment_ended(_mapper: Mapper[Device], _connection: Connection, device: Device) -> None:
-    """Whoever ends an enrollment, by whichever way out: what its owner needs no more is given back."""
-    session = object_session(device)
-    if session is not None and device.ended_at is not None and inspect(device).attrs["ended_at"].history.has_changes():
-        session.info.setdefault(DEVICES_ENDED, set()).add(device.id)
+def device_ended(session: Session, device_id: str) -> None:
+    """With the commit: what the owner of a device needs no more is given back."""
+    _at_commit(session, DEVICES_ENDED).add(device_id)
 
 
-@event.listens_for(Session, "before_commit")
+def _at_commit(session: Session, key: str) -> set[str]:
+    if USERS_DUE not in session.info:
+        session.info.update({USERS_DUE: set(), DEVICES_ENDED: set()})
+        event.listen(session, "before_commit", _look_now, once=True)
+    found: set[str] = session.info[key]
+    return found
+
+
 def _look_now(session: Session) -> None:
-    if session.new or session.dirty or session.deleted:
-        session.flush()
-    users, ended = session.info.pop(USERS_DUE, set()), session.info.pop(DEVICES_ENDED, set())
+    session.flush()
+    users, ended = session.info.pop(USERS_DUE), session.info.pop(DEVICES_ENDED)
     if ended:
         whose = select(DeviceApp.license_user_id).where(DeviceApp.device_id.in_(ended))
         users |= set(session.scalars(whose.where(DeviceApp.license_user_id.is_not(None))))
     if users:
         mark(session, users, clock.now())
-
-
-@event.listens_for(Session, "after_rollback")
-def _nobody_is_due(session: Session) -> None:
-    session.info.pop(USERS_DUE, None)
-    session.info.pop(DEVICES_ENDED, None)
 
 
 def next_due(session: Session) -> datetime | None:
