@@ -17,7 +17,7 @@ from portal import clock as portal_clock
 from portal import create_app
 from portal.services import Portal
 from portal.settings import Settings, saving
-from tests import databases
+from tests import databases, query_sites
 from tests.databases import Template
 from tests.factories import Company
 from tests.pages import Browser
@@ -26,10 +26,24 @@ COMPILED: dict[str, CodeType] = {}
 """Templates by Jinja's key for their source, so that not every test's portal compiles them anew."""
 STARTED_FIRST = {"browser", "peers"}
 """Folders with the longest tests."""
+EACH_DATABASE = (
+    *("apple_business", "audit", "cli", "credentials", "discovery", "enrollment", "notifications", "people"),
+    *("settings", "storage", "test_faults.py", "test_jobs.py", "test_migrations.py", "web/api"),
+    *("apps/test_attacked.py", "apps/test_licenses.py", "apps/test_pages.py"),
+    *("backends/maas360/test_attacked.py", "backends/test_nanomdm_api.py", "backends/test_nanomdm_events.py"),
+    *("policies/test_attacks.py", "policies/test_pages.py", "policies/test_portable.py"),
+    *("web/admin/test_admin_pages.py", "web/admin/test_terms_and_texts.py", "web/helpdesk/test_campaigns.py"),
+    *("web/apple/test_hostile_messages.py", "web/staff/test_fresh_proof.py", "web/test_bad_input.py"),
+    *("web/test_permissions.py", "web/test_security.py", "web/test_whatever_is_sent.py"),
+)
+"""What runs on the second database, too, with what is marked ``each_database``: what decides by rows, what somebody
+hostile sends, who waits for whom, and every place that asks (``query_sites``). What a page shows depends on neither."""
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
 databases.share_statements()
+if query_sites.FOLDER:
+    query_sites.watch()
 
 
 def share_routes() -> None:
@@ -96,11 +110,16 @@ def clock() -> Iterator[Clock]:
 @pytest.fixture
 def make_app(template: Template, tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Flask]]:
     """Make the test's portal with settings of its own."""
-    url, clean_up = template.copy(tmp_path)
+    yield from portals(template, tmp_path)
+
+
+def portals(template: Template, data: Path) -> Iterator[Callable[..., Flask]]:
+    """What makes portals on one copy of the template, with settings of their own; closed afterwards."""
+    url, clean_up = template.copy(data)
     apps: list[Flask] = []
 
     def make(**overrides: object) -> Flask:
-        app = create_app(template.settings(tmp_path, url, **overrides))
+        app = create_app(template.settings(data, url, **overrides))
         app.testing = False
         app.jinja_env.bytecode_cache = SharedTemplates()
         apps.append(app)
@@ -158,11 +177,7 @@ def browser(app: Flask) -> Browser:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What a module shares is made once; on the second database run those tests that a database can fail.
-
-    With ``PORTAL_TEST_DATABASE_URL`` these are all that open one in this process, and those marked ``each_database``:
-    what a browser shows, or another program says, does not depend on where rows are kept.
-    """
+    """What a module shares is made once; on the second database run those tests that a database can fail."""
     for item in items:
         fixtures = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
         if any(each[-1].scope == "module" for each in fixtures.values()):
@@ -176,12 +191,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _depends_on_the_database(item: pytest.Item) -> bool:
-    in_process = "template" in item.fixturenames and "browser" not in item.path.parts  # type: ignore[attr-defined]
-    return in_process or item.get_closest_marker("each_database") is not None
+    below = item.path.relative_to(Path(__file__).parent).as_posix()
+    opens_one = "template" in item.fixturenames  # type: ignore[attr-defined]
+    always = any(below == each or below.startswith(f"{each}/") for each in EACH_DATABASE)
+    return (opens_one and always) or item.get_closest_marker("each_database") is not None
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Where everything must run, a skipped test is a failure."""
+    if query_sites.FOLDER:
+        query_sites.leave()
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("PORTAL_TESTS_MUST_RUN") and reporter is not None and reporter.stats.get("skipped"):
         session.exitstatus = 1

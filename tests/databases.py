@@ -3,6 +3,7 @@
 ``PORTAL_TEST_DATABASE_URL`` names a PostgreSQL server on which databases may be created; without it SQLite is used.
 """
 
+import copy
 import os
 import shutil
 import uuid
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
+from flask import Flask
 from sqlalchemy import Dialect, make_url, text
 from sqlalchemy.util import LRUCache
 
-from portal import database, installation, vault
+from portal import create_app, database, installation, vault
 from portal.services import Portal
 from portal.settings import Settings, load
 
@@ -99,6 +101,17 @@ class Template:
         for source in self.folder.glob("portal.sqlite3*"):
             shutil.copy(source, data / source.name)
         return "", lambda: None
+
+    def further(self, folder: Path, act: Callable[[Flask], Any]) -> tuple["Template", Any]:
+        """A template that goes on from this one after ``act(app)``, and what that returned."""
+        url, _ = self.copy(folder)
+        made = copy.copy(self)
+        made.folder, made.database = folder, str(make_url(url).database) if url else ""
+        app = create_app(made.settings(folder, url))
+        try:
+            return made, act(app)
+        finally:
+            app.extensions["portal"].database.engine.dispose()
 
     def close(self) -> None:
         """Remove the template."""

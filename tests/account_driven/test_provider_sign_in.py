@@ -171,6 +171,7 @@ def test_a_provider_that_is_down_is_never_a_401_to_a_managed_device(app, invitat
     assert post(app, signed(), Authorization="Bearer new").status_code == 503
 
 
+@pytest.mark.each_database
 def test_somebody_else_s_token_does_not_speak_for_a_device(app, company, invitation, settings_app, sso):
     answer_in_safari(app, invitation)
     settings_app.sign_in(ACCOUNT, owner, BASE)

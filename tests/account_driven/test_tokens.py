@@ -39,6 +39,7 @@ def test_a_token_replayed_after_the_enrollment_gets_a_fresh_challenge(app, compa
     assert company.events(invitation)[-1] == ("token.refused", "token_used")
 
 
+@pytest.mark.each_database
 def test_a_token_from_signing_in_again_fetches_no_profile(app, company, invitation, settings_app):
     base_url, token = token_of(settings_app, invitation, app)
     device = settings_app.phone

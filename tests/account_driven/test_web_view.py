@@ -17,6 +17,7 @@ def test_the_web_view_knows_the_account_that_was_typed(app, invitation):
     assert browser.path == "/apple/enroll/ownership"
 
 
+@pytest.mark.each_database
 def test_signing_in_is_always_asked_and_leaves_safari_alone(app, invitation):
     browser = Browser(app, IOS_18).walk_to("privacy", invitation)
     browser.get(begin(app).removeprefix(BASE) + f"?user-identifier={ACCOUNT}")

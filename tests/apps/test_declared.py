@@ -116,6 +116,7 @@ def test_sent_again_it_is_declared_anew(declared, enrolled, portal):
     assert (declared.states(device), declared.location.holders(asset)) == ({app: "Managed"}, {ERIKA})
 
 
+@pytest.mark.each_database
 def test_all_devices_compared_none_is_told_twice(declared, enrolled, portal, clock, company):
     declared.add("Mail")
     held, _ = enrolled()

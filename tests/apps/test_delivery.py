@@ -34,6 +34,7 @@ def test_a_licensed_app_reaches_a_phone(held_apps, enrolled):
     assert (held_apps.seats(), held_apps.open_requests()) == ({"held": 1}, 0)
 
 
+@pytest.mark.each_database
 def test_the_command_waits_until_apple_has_given_the_license(held_apps, enrolled):
     held_apps.location.polls = 3
     _app, asset = held_apps.add("Mail")
@@ -131,6 +132,7 @@ def _disable(portal, cases, case, held):
 WAYS_OUT = {"wiped": _wipe, "given up": _give_up, "disabled": _disable}
 
 
+@pytest.mark.each_database
 @pytest.mark.parametrize("way", WAYS_OUT)
 def test_every_way_out_gives_the_licenses_back(way, held_apps, enrolled, portal):
     held_apps.add("Mail")

@@ -15,7 +15,6 @@ from portal.storage.audiences import Line
 from tests.backends import fleets
 from tests.tools import needs_nanomdm
 
-pytestmark = pytest.mark.each_database
 PATIENCE_SECONDS = 60
 EVERYBODY = (Line("in", "everybody"),)
 
@@ -102,6 +101,7 @@ def test_who_leaves_gives_the_license_back(fleet, apple):
     assert apple.twice == []
 
 
+@pytest.mark.each_database
 def test_what_its_owner_has_already_stays_theirs(fleet, apple):
     asset = apple.add("Mail")
     add(fleet, asset)

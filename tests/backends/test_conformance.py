@@ -59,6 +59,7 @@ def mails(fleet, kind):
         return len(session.scalars(select(OutboxMessage).where(OutboxMessage.kind == kind)).all())
 
 
+@pytest.mark.each_database
 def test_an_iphone_enrolls_with_a_profile(fleet):
     invitation = fleet.invite()
     fleet.enrolled(invitation)
@@ -72,6 +73,7 @@ def test_an_iphone_enrolls_with_a_profile(fleet):
     ) == (1, 1)
 
 
+@pytest.mark.each_database
 def test_an_iphone_enrolls_from_settings(fleet):
     invitation = fleet.invite()
     phone = fleet.from_settings(invitation).phone
@@ -110,6 +112,7 @@ def test_an_iphone_enrolls_again_after_it_left(fleet):
     assert fleet.connect(new) == []
 
 
+@pytest.mark.each_database
 def test_check_out_ends_the_enrollment_once(fleet):
     invitation = fleet.invite()
     phone = fleet.from_settings(invitation).phone
@@ -137,6 +140,7 @@ def test_what_a_device_answers_is_kept_with_its_reason(fleet, mood, kept):
     assert (stored.errors or [{}])[0].get("USEnglishDescription") == ("DeviceLock did not work." if mood else None)
 
 
+@pytest.mark.each_database
 def test_not_now_means_later(fleet):
     invitation = fleet.invite()
     phone = fleet.enrolled(invitation)
@@ -157,6 +161,7 @@ def test_not_now_means_later(fleet):
     fleet.until(asked_again)
 
 
+@pytest.mark.each_database
 def test_work_data_is_removed_and_the_enrollment_is_over(fleet):
     invitation = fleet.invite()
     phone = fleet.enrolled(invitation)
@@ -265,6 +270,7 @@ def test_the_same_command_is_taken_once(fleet):
     assert fleet.connect(phone) == ["DeviceLock"]
 
 
+@pytest.mark.each_database
 def test_an_outage_loses_no_command_and_unenrolls_nobody(fleet):
     invitation = fleet.invite()
     phone = fleet.enrolled(invitation)

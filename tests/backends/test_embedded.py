@@ -216,6 +216,7 @@ def test_plist_bombs_and_garbage_get_a_plain_400(company, invitation, enrolled, 
     assert company.status(invitation) == "enrolled"
 
 
+@pytest.mark.each_database
 def test_a_body_over_a_mebibyte_is_refused(enrolled):
     assert send(enrolled, "ServerURL", None, body=b"x" * (1024 * 1024 + 1)).status_code == 413
 

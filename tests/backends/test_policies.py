@@ -18,7 +18,6 @@ from tests.pages import Browser
 from tests.policies.conftest import Policies, mail, passcode, wifi
 from tests.tools import needs_nanomdm
 
-pytestmark = pytest.mark.each_database
 MOST_CUTS = 40
 
 
@@ -116,6 +115,7 @@ def test_a_phone_that_was_off_gets_what_is_so_then_and_nothing_twice(fleet, made
     assert phone.declared.fetched[before:].count(f"policy.{policy}") == 1
 
 
+@pytest.mark.each_database
 def test_an_old_ios_gets_profiles_and_a_newer_one_declarations_instead(fleet, made):
     policy = made.make("Basics", wifi("One"), passcode())
     invitation = fleet.invite()
@@ -198,6 +198,7 @@ def test_a_phone_cut_off_at_any_message_has_in_the_end_what_it_should(fleet, mad
     assert 7 <= at < MOST_CUTS - 1
 
 
+@pytest.mark.each_database
 @pytest.mark.parametrize("saved", [False, True], ids=["undone", "saved"])
 def test_a_worker_killed_at_any_moment_goes_on_where_it_was(fleet, made, monkeypatch, saved):
     """Before or after each thing it saves, it is gone; another one begins."""

@@ -81,6 +81,7 @@ def test_another_authenticator_does_not_sign_in_and_the_code_still_does(at, cloc
     at.engine.wait_for_heading("Enrollment requests")
 
 
+@pytest.mark.each_database
 def test_made_up_answers_and_used_challenges_are_refused(at, clock):
     add_passkey(at, clock)
     with at.portal.database.session() as session:

@@ -5,9 +5,11 @@ from datetime import timedelta
 
 import pyotp
 import pytest
+from sqlalchemy import select
 
 from portal import audit, clock, create_app, demo, people
-from portal.models import Person
+from portal.models import App, AppAudience, Person
+from portal.simulator import apps_and_books
 from tests.factories import phone, push_identity
 from tests.pages import Browser
 
@@ -146,3 +148,28 @@ def test_a_portal_that_is_set_up_is_ready_and_says_whether_it_can_wake_devices(m
 
 def test_a_demo_has_nobody_to_wake(make_app):
     assert make_app(demo=True).test_client().get("/readyz").json == {"status": "ready", "problems": {}}
+
+
+def test_work_apps_are_taken_in_from_the_command_line(make_app, tmp_path):
+    with apps_and_books.serving() as location:
+        app = make_app(apps={"enabled": True, **location.settings()})
+        run = app.test_cli_runner().invoke
+        asset, token = location.add("Mail", 5), tmp_path / "content.vpptoken"
+        token.write_bytes(b"no token")
+        assert "Not usable" in run(args=["apps", "token", str(token)]).output
+        location.config["mdmInfo"] = {"id": "other", "name": "Old server", "metadata": ""}
+        token.write_bytes(location.token())
+        assert "Another server uses the location: Old server" in run(args=["apps", "token", str(token)]).output
+        assert "The token is in use." in run(args=["apps", "token", str(token), "--take-over"]).output
+        add = ["apps", "add", "--store", asset.adam_id]
+        assert "Say one of" in run(args=["apps", "add", "--everybody"]).output
+        assert "Nothing is known of it" in run(args=["apps", "add", "--store", "999"]).output
+        added = run(args=[*add, "--offer"])
+        assert added.exit_code == 0, added.output
+        again = run(args=add)
+        assert (again.exit_code, again.output) == (1, "It is in the catalogue already.\n")
+    with app.extensions["portal"].database.session() as session:
+        made = session.scalars(select(App)).one()
+        assert (made.id, made.name, made.bundle_id) == (added.output.strip(), "Mail", asset.bundle_id)
+        lines = session.execute(select(AppAudience.side, AppAudience.kind)).all()
+        assert lines == [("offered", "everybody")]

@@ -82,6 +82,8 @@ class MemoryStore:
     def token(self, token_hash: str) -> AccessToken | None:
         return next((each for each in self.of(AccessToken) if each.token_hash == token_hash), None)
 
+    def device_ended(self, device: Device) -> None: ...
+
     def open_commands(self, device: Device) -> Sequence[Command]:
         return [each for each in self.of(Command) if each.device_id == device.id and each.status in commands.OPEN]
 

@@ -281,6 +281,7 @@ def test_who_put_a_command_off_is_woken_again_an_hour_later(apple, company, invi
     assert apple.pushes() == []
 
 
+@pytest.mark.each_database
 def test_who_does_not_come_is_woken_again_when_apple_keeps_the_push_no_more(apple, enrolled, worker, clock):
     worker.every_minute()
     mine = lambda: [p for p in apple.pushes() if json.loads(p["body"])["mdm"] == enrolled.push_magic]  # noqa: E731

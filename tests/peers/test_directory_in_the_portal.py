@@ -132,6 +132,7 @@ def test_an_outage_is_a_calm_page_counts_nothing_and_is_named(make, slapd):
     assert sign_in(app, "dora").heading == "Whose device is this?"
 
 
+@pytest.mark.each_database
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -16,8 +16,6 @@ from portal.simulator.server import Server
 from tests.pages import SAFARI
 from tests.servers import Cast, portal_server
 
-pytestmark = pytest.mark.each_database
-
 
 @pytest.fixture
 def cast(tmp_path):
@@ -70,6 +68,7 @@ def test_killed_between_any_two_steps(cast):
     cast.server.flask("audit", "verify")
 
 
+@pytest.mark.each_database
 def test_killed_in_the_middle_of_a_step(cast):
     """The answer may or may not have counted; never half, and the person goes on either way."""
     chance = random.Random(7)
@@ -96,6 +95,7 @@ def test_killed_in_the_middle_of_a_step(cast):
     cast.server.flask("audit", "verify")
 
 
+@pytest.mark.each_database
 def test_a_killed_worker_loses_no_mail(cast):
     cast.server.worker.kill()
     cast.server.worker.wait()

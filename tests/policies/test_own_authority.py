@@ -258,6 +258,7 @@ def test_a_name_that_no_certificate_can_hold_fails_for_that_person_alone(held_po
     assert held_policies.states(fine) == {policy: ("applied", None)}
 
 
+@pytest.mark.each_database
 def test_openssl_believes_it_whatever_the_person_is_called(held_policies, enrolled, company, app, tmp_path):
     part = identity()
     held_policies.make("Identity", part)

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from portal import audit, jobs, people
+from portal import clock as portal_clock
 from portal.credentials import api_tokens
 from portal.credentials.base import AccountStatus
 from portal.enrollment import ending, management
@@ -16,21 +17,41 @@ from portal.people import closing, leavers
 from portal.storage import brake, rounds
 from portal.storage.brake import AT_LEAST
 from portal.storage.cases import Cases
-from tests.factories import phone
+from tests.conftest import START, portals
+from tests.factories import Company, phone
 from tests.pages import Browser
 
 FLEET = 9
 
 
-@pytest.fixture
-def fleet(app, company, clock):
-    """People with a managed device each; their devices by username."""
-    held = {}
+@pytest.fixture(scope="module")
+def enrolled(template, tmp_path_factory):
+    """A portal with people who have a managed device each, and their invitations by username; made once."""
+    portal_clock.use(lambda: START)
+    made = template.further(tmp_path_factory.mktemp("fleet"), enroll_all)
+    portal_clock.use(None)
+    yield made
+    made[0].close()
+
+
+def enroll_all(app):
+    company, held = Company(app.extensions["portal"]), {}
     for number in range(FLEET):
         invitation = company.invite(company.person(f"person{number}"))
         phone(app, number % 4).install(Browser(app).walk_to("profile", invitation).download())
         held[f"person{number}"] = invitation
     return held
+
+
+@pytest.fixture
+def make_app(enrolled, tmp_path, clock):
+    yield from portals(enrolled[0], tmp_path)
+
+
+@pytest.fixture
+def fleet(enrolled):
+    """People with a managed device each; their devices by username."""
+    return enrolled[1]
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ def ended(tenancy, invitation):
 # --- what IT asks --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.each_database
 def test_a_lock_is_accepted_and_then_done(tenancy):
     invitation, device = tenancy.enrolled()
     act(tenancy, invitation, management.lock_screen, BY)

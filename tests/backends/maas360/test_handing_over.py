@@ -169,6 +169,7 @@ def test_people_are_added_where_that_is_wanted(tenancies):
     assert [call for call in tenancy.tenant.calls if call.startswith("add")] == ["addUser", "addUserToGroup"]
 
 
+@pytest.mark.each_database
 def test_a_user_who_cannot_be_added_is_not_handed_over(tenancies):
     tenancy = tenancies(**{"add_users": True, "names": ("add_user.email=emailAddress",)})
     invitation = tenancy.invite(known=False)
@@ -218,6 +219,7 @@ def test_a_cancelled_request_leads_nowhere_else(tenancy):
     assert ("device.refused", "request_ended") in tenancy.company.events(invitation)
 
 
+@pytest.mark.each_database
 def test_who_begins_in_settings_is_led_through_the_journey_and_back(tenancy):
     invitation = tenancy.invite()
     settings_app = SettingsApp(phone(tenancy.app, ios=18))

@@ -75,6 +75,7 @@ def test_a_mistake_is_told_beside_its_field_and_nothing_typed_is_lost(admin, por
     assert portal.settings.passcode.sends == 5
 
 
+@pytest.mark.each_database
 def test_the_second_admin_sees_what_the_first_saved_and_decides(app, admin, company, clock, portal):
     company.person("bea", role="admin", name="Bea Boss")
     bea = Browser(app).staff_sign_in("bea", clock())

@@ -100,6 +100,7 @@ def test_the_sentence_for_what_ended_or_never_arrived(browser, staff, company, i
     assert "The link expired 24 hours ago." in said(staff, invitation)
 
 
+@pytest.mark.each_database
 def test_a_wrong_browser_is_told_when_somebody_looks_at_the_page_not_when_the_link_is_opened(
     app, staff, company, invitation
 ):
