@@ -7,7 +7,7 @@ themselves are never taken over.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +32,8 @@ CANNOT_BE_MADE = "cannot_be_made"
 """Its configuration for this person cannot be sent."""
 DECLARED_IS_GONE = timedelta(minutes=2)
 """How long a device has to remove what is not declared any more; then it is asked for the next step."""
+ROUND = timedelta(minutes=1)
+"""How often the worker looks for what is due."""
 NO_SOONER = timedelta(seconds=15)
 """A device that says something else about an app all the time is not asked all the time."""
 JUST_NOW = timedelta(minutes=15)
@@ -306,6 +308,7 @@ def answered(case: Case, command: Command, message: Mapping[str, Any]) -> None:
     elif not done:
         row.reason = _code(command)
     settle(case)
+    _come_back(case, [row])
 
 
 def listed(case: Case, command: Command, told: Mapping[str, Any]) -> None:
@@ -323,6 +326,13 @@ def listed(case: Case, command: Command, told: Mapping[str, Any]) -> None:
         elif (asked is None or app.bundle_id in asked) and row.wanted:
             _missing(case, row, app)
     settle(case)
+    _come_back(case, rows)
+
+
+def _come_back(case: Case, rows: Iterable[DeviceApp]) -> None:
+    """The worker comes back for what is due before its next round; only after an answer: anything can be reported."""
+    if any(row.next_at is not None and row.next_at < case.now + ROUND for row in rows):
+        case.store.apps_due()
 
 
 def ours(case: Case, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -420,7 +430,6 @@ def _take(case: Case, row: DeviceApp, app: App, state: State, reason: str = "") 
 def _soon(case: Case, row: DeviceApp, state: State) -> None:
     _became(case, row, state)
     row.next_at = deciding.look_at(row.at, case.now)
-    case.store.apps_due()
 
 
 def _failed(case: Case, row: DeviceApp, app: App, reason: str) -> None:

@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import func, select
 
+from portal import jobs
 from portal.apps import delivering
 from portal.events import Event
 from portal.models import AuditEvent, Command
@@ -160,6 +161,19 @@ def test_a_list_of_what_came_by_command_says_nothing_of_declared_apps(declared, 
     held.apps.owner[other.bundle_id] = "reject"
     declared.until_settled(held)
     assert declared.states(device) == {app: "Managed", by_command: "Managed"}
+
+
+def test_a_device_may_report_as_often_as_it_likes_without_keeping_the_worker_busy(declared, enrolled, monkeypatch):
+    declared.add("Mail")
+    held, _device = enrolled()
+    declared.until_settled(held)
+    nudged = []
+    monkeypatch.setattr(jobs, "nudge", lambda _settings, what=jobs.MAIL: nudged.append(what))
+    entry = held.apps.declared_list()[0]
+    for state in ("installing", "prompting") * 3:
+        held.declared.values["app.managed.list"] = [{**entry, "state": state}]
+        held.declared.report()
+    assert nudged == []
 
 
 def test_a_device_that_changes_its_mind_about_declared_apps_fills_no_trail(declared, enrolled, portal):
