@@ -16,7 +16,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from werkzeug.utils import import_string
+
 ROOT = Path(__file__).resolve().parent.parent.parent
+APPLICATION = "portal:create_app"
+"""By its name, as gunicorn knows it: a simulator has nothing of the portal's own code."""
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 FREE_PORTS = range(20_000, 30_000)
@@ -51,10 +55,8 @@ class Server:
 
         As in another shell, but in this process, which has the portal loaded: a command of its own takes a second.
         """
-        from portal import create_app  # which has this module among its commands
-
         with _one_command, _variables(self.environment):
-            app = create_app()
+            app = import_string(APPLICATION)()
             try:
                 done = app.test_cli_runner().invoke(args=arguments)
             finally:
