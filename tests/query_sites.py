@@ -13,8 +13,10 @@ from sqlalchemy import Engine, event
 
 FOLDER = os.environ.get("PORTAL_TEST_QUERY_SITES", "")
 PORTAL = str(Path(__file__).resolve().parent.parent / "portal") + "/"
-NOT_A_PLACE = ("database.py", "migrations/")
+NOT_A_PLACE = ("database.py", "installation.py", "migrations/")
 """What passes others' statements on, and what makes tables."""
+UNIT_OF_WORK = "sqlalchemy/orm/unitofwork.py"
+"""Writes what was changed, whenever that happens to be: no place of the portal's own."""
 ASKS = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 TABLE = re.compile(r"\b(?:INTO|UPDATE|FROM)\s+(\w+)")
 ONE, OTHER = "sqlite", "postgresql"
@@ -30,9 +32,12 @@ def watch() -> None:
 def _note(connection, _cursor, statement: str, *_rest: object) -> None:
     asks, table, frame = ASKS.match(statement), TABLE.search(statement), sys._getframe(1)
     while asks is not None and frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(PORTAL) and not name.removeprefix(PORTAL).startswith(NOT_A_PLACE):
+        name, place = frame.f_code.co_filename, ""
+        if name.endswith(UNIT_OF_WORK):
+            place = "anywhere"
+        elif name.startswith(PORTAL) and not name.removeprefix(PORTAL).startswith(NOT_A_PLACE):
             place = f"portal/{name.removeprefix(PORTAL)}:{frame.f_lineno}"
+        if place:
             seen.add((connection.dialect.name, f"{place} {asks.group(1)} {table.group(1) if table else ''}".rstrip()))
             return
         frame = frame.f_back

@@ -2,10 +2,15 @@
 
 import pytest
 
-from portal import jobs
+from portal import clock, jobs
+from portal.apps_and_books.store import Described
+from portal.storage import apps
 from portal.storage.audiences import Line
 from tests.apps.conftest import OFFERED
+from tests.factories import BASE
 from tests.pages import Browser
+
+PICTURE = b"\x89PNG as it was fetched and made smaller"
 
 
 @pytest.fixture
@@ -29,6 +34,20 @@ def test_the_list_says_where_an_app_is_and_how_many_licenses_are_left(held_apps,
     mail, tasks = listed(office)
     assert "1 of 3 licenses given, 2 free · for everybody 1 installed" in mail
     assert tasks.endswith("offered")
+
+
+def test_what_has_licenses_is_offered_for_the_catalogue_and_shows_its_picture(held_apps, office, app):
+    app_id, _asset = held_apps.add("Mail")
+    held_apps.location.add("Tasks")
+    held_apps.work()
+    offered = [each.get_text(" ", strip=True) for each in office.get("/admin/apps/new").soup.select(".profile")]
+    assert len(offered) == 1
+    assert "Tasks" in offered[0]
+    with held_apps.portal.database.transaction() as session:
+        apps.describe(apps.locked(session, app_id), Described("com.example.mail", "Mail", ""), PICTURE, clock.now())
+    shown = office.get(f"/admin/apps/{app_id}").soup.select_one("img.appicon")
+    picture = app.test_client().get(shown["src"], base_url=BASE)
+    assert (picture.status_code, picture.data) == (200, PICTURE)
 
 
 def test_what_somebody_would_get_and_why(held_apps, company, office):
