@@ -13,8 +13,8 @@ from sqlalchemy import Engine, event
 
 FOLDER = os.environ.get("PORTAL_TEST_QUERY_SITES", "")
 PORTAL = str(Path(__file__).resolve().parent.parent / "portal") + "/"
-NOT_A_PLACE = ("database.py", "installation.py", "migrations/")
-"""What passes others' statements on, and what makes tables."""
+MIGRATIONS, PASSED_ON = "migrations/", "database.py"
+"""What makes tables, each database's in its way; what runs others' statements."""
 UNIT_OF_WORK = "sqlalchemy/orm/unitofwork.py"
 """Writes what was changed, whenever that happens to be: no place of the portal's own."""
 ASKS = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
@@ -33,10 +33,13 @@ def _note(connection, _cursor, statement: str, *_rest: object) -> None:
     asks, table, frame = ASKS.match(statement), TABLE.search(statement), sys._getframe(1)
     while asks is not None and frame is not None:
         name, place = frame.f_code.co_filename, ""
+        below = name.removeprefix(PORTAL)
         if name.endswith(UNIT_OF_WORK):
             place = "anywhere"
-        elif name.startswith(PORTAL) and not name.removeprefix(PORTAL).startswith(NOT_A_PLACE):
-            place = f"portal/{name.removeprefix(PORTAL)}:{frame.f_lineno}"
+        elif below.startswith(MIGRATIONS):
+            return
+        elif below not in (name, PASSED_ON):
+            place = f"portal/{below}:{frame.f_lineno}"
         if place:
             seen.add((connection.dialect.name, f"{place} {asks.group(1)} {table.group(1) if table else ''}".rstrip()))
             return

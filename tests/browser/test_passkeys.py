@@ -53,6 +53,7 @@ def answer_of(at, address, body):
     return at.engine.run(script)
 
 
+@pytest.mark.each_database
 def test_a_passkey_replaces_the_code_of_the_app(at, clock):
     add_passkey(at, clock)
     at.engine.picture("staff-passkeys")
