@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import os
 import secrets
 import signal
@@ -230,7 +229,6 @@ def _ignore_more() -> None:
 
 def main(arguments: list[str]) -> int:
     """``walk [BACKEND]``, or ``serve PORT``."""
-    logging.getLogger("portal").addHandler(logging.NullHandler())  # what the demo's commands log is not its output
     try:
         return serve(int(arguments[1])) if arguments[:1] == ["serve"] else walk(*arguments[1:2])
     except (NotStarted, Stuck, NoMail, InstallationFailed, Unenrolled, SignInAgain) as error:

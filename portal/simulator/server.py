@@ -1,6 +1,7 @@
 """A portal of its own on loopback: web and worker as processes, for ``make run``, the demo, the tests and the bench."""
 
 import contextlib
+import logging
 import os
 import random
 import signal
@@ -55,7 +56,7 @@ class Server:
 
         As in another shell, but in this process, which has the portal loaded: a command of its own takes a second.
         """
-        with _one_command, _variables(self.environment):
+        with _one_command, _variables(self.environment), _nothing_logged():
             app = import_string(APPLICATION)()
             try:
                 done = app.test_cli_runner().invoke(args=arguments)
@@ -142,6 +143,18 @@ class Server:
         return subprocess.Popen(
             command, cwd=ROOT, env=self.environment, stdout=output, stderr=output, start_new_session=True
         )
+
+
+@contextlib.contextmanager
+def _nothing_logged() -> Iterator[None]:
+    """What a command logs is not the output of whoever runs it, who may have said otherwise."""
+    logger, silence = logging.getLogger("portal"), logging.NullHandler()
+    if not logger.handlers:
+        logger.addHandler(silence)
+    try:
+        yield
+    finally:
+        logger.removeHandler(silence)
 
 
 @contextlib.contextmanager
