@@ -1,11 +1,16 @@
 """Local passwords: a one-time link, changing it, and what is good enough."""
 
+import os
 import re
+import signal
+import threading
+from types import SimpleNamespace
 
 import pytest
 
-from portal.credentials import passwords
+from portal.credentials import local, passwords
 from portal.credentials.passwords import PasswordRefused
+from tests.conftest import START
 from tests.factories import PASSWORD
 from tests.pages import Browser
 
@@ -127,3 +132,33 @@ def test_none_of_the_commonest_passwords_is_taken_however_long(company, settings
         for longer in (password, password * 2):
             with pytest.raises(passwords.PasswordRefused):
                 passwords.check(longer, person, settings)
+
+
+def test_however_many_sign_in_at_once_one_thread_of_a_process_makes_the_hashes(portal, erika, monkeypatch):
+    seen = []
+    verify = local._hasher.verify
+    monkeypatch.setattr(
+        local, "_hasher", SimpleNamespace(verify=lambda *each: seen.append(threading.get_ident()) or verify(*each))
+    )
+
+    def sign_in():
+        with portal.database.session() as session:
+            assert local.LocalAccounts().verify(session, "erika", PASSWORD, START) is not None
+
+    threads = [threading.Thread(target=sign_in) for _ in range(6)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(seen) == 6
+    assert len(set(seen)) == 1
+
+
+def test_a_forked_process_makes_its_own_hashes():
+    stored = local._hasher.hash(GOOD)
+    assert local._fits(stored, GOOD)  # the thread is there
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # rather than wait for ever
+        os._exit(0 if local._fits(stored, GOOD) and not local._fits(stored, PASSWORD) else 1)
+    assert os.waitpid(child, 0)[1] == 0
