@@ -47,6 +47,8 @@ NO_LICENSES, NOT_USABLE, NOT_KNOWN = "no_licenses", "not_usable", "account_refus
 """Reasons of the portal's own; Apple's are its error numbers."""
 USERS_DUE, DEVICES_ENDED = "license_users_due", "devices_ended"
 """Keys in ``Session.info``: whose licenses are looked at with the commit."""
+LOOKS = "licenses_are_looked_at"
+"""Such a key, too: this session does so with each commit, which the others need not."""
 _OPEN = (SeatState.ASKED.value, SeatState.RETURNING.value)
 
 log = logging.getLogger("portal.licensing")
@@ -92,16 +94,24 @@ def device_ended(session: Session, device_id: str) -> None:
 
 
 def _at_commit(session: Session, key: str) -> set[str]:
-    if USERS_DUE not in session.info:
-        session.info.update({USERS_DUE: set(), DEVICES_ENDED: set()})
-        event.listen(session, "before_commit", _look_now, once=True)
-    found: set[str] = session.info[key]
+    if LOOKS not in session.info:
+        session.info[LOOKS] = True
+        event.listen(session, "before_commit", _look_now)
+        event.listen(session, "after_rollback", _forget_marks)
+    found: set[str] = session.info.setdefault(key, set())
     return found
 
 
+def _forget_marks(session: Session) -> tuple[set[str], set[str]]:
+    """Whoever was marked before is not any more; who they were: users, and devices."""
+    return session.info.pop(USERS_DUE, set()), session.info.pop(DEVICES_ENDED, set())
+
+
 def _look_now(session: Session) -> None:
+    users, ended = _forget_marks(session)
+    if not users and not ended:
+        return
     session.flush()
-    users, ended = session.info.pop(USERS_DUE), session.info.pop(DEVICES_ENDED)
     if ended:
         whose = select(DeviceApp.license_user_id).where(DeviceApp.device_id.in_(ended))
         users |= set(session.scalars(whose.where(DeviceApp.license_user_id.is_not(None))))

@@ -5,9 +5,10 @@ from datetime import timedelta
 import httpx
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from portal.apps_and_books.client import Client, Unavailable
-from portal.models import LicenseUser, Person
+from portal.models import LicenseSeat, LicenseUser, Person
 from portal.people import closing
 from portal.storage import licensing
 from portal.storage.cases import Cases
@@ -322,3 +323,38 @@ def test_nothing_is_asked_when_nothing_is_due(held_apps, enrolled, portal):
     assert len(held_apps.location.calls) == asked
     with portal.database.session() as session:
         assert licensing.next_due(session) is None
+
+
+def test_what_was_rolled_back_marks_nobody_and_no_later_mark_is_lost(held_apps, enrolled, portal):
+    held_apps.add("Mail")
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+
+    def marked():
+        with portal.database.session() as fresh:
+            return fresh.scalars(select(LicenseUser.due_at)).one() is not None
+
+    def mark(session, user_id, *, problem=None, row=None):
+        with portal.database.transaction(session):
+            licensing.look_at_commit(session, user_id)
+            if row is not None:
+                session.add(row)
+            if problem is not None:
+                raise problem
+
+    with portal.database.session() as session:
+        user_id = session.scalars(select(LicenseUser.id)).one()
+        with pytest.raises(ZeroDivisionError):
+            mark(session, user_id, problem=ZeroDivisionError())
+        with portal.database.transaction(session):
+            pass
+        assert not marked()
+        with pytest.raises(IntegrityError):
+            mark(session, user_id, row=LicenseSeat(user_id="nobody", adam_id="1"))
+        assert not marked()
+        mark(session, user_id)
+        assert marked()
+        held_apps.work()
+        assert not marked()
+        mark(session, user_id)  # and again in the same session
+        assert marked()
