@@ -7,6 +7,7 @@ would take 19 MiB for good; and more hashes at once than there are cores are no 
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import lru_cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
@@ -20,16 +21,10 @@ _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _NOBODY = _hasher.hash("no account has this hash")
 
 
-_thread = ThreadPoolExecutor(1, "password")
-
-
-def _begin_anew() -> None:
-    """In a process that was forked: threads are not forked along."""
-    global _thread
-    _thread = ThreadPoolExecutor(1, "password")
-
-
-os.register_at_fork(after_in_child=_begin_anew)
+@lru_cache(maxsize=1)
+def _thread(_process: int) -> ThreadPoolExecutor:
+    """Where a process makes its hashes; a forked one makes its own, for threads are not forked along."""
+    return ThreadPoolExecutor(1, "password")
 
 
 class LocalAccounts:
@@ -59,12 +54,12 @@ def set_password(session: Session, person: Person, password: str) -> LocalAccoun
     if account is None:
         account = LocalAccount(person=person)
         session.add(account)
-    account.password_hash = _thread.submit(_hasher.hash, password).result()
+    account.password_hash = _thread(os.getpid()).submit(_hasher.hash, password).result()
     return account
 
 
 def _fits(stored: str, password: str) -> bool:
     try:
-        return _thread.submit(_hasher.verify, stored, password).result()
+        return _thread(os.getpid()).submit(_hasher.verify, stored, password).result()
     except (Argon2Error, InvalidHashError):
         return False
