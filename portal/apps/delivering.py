@@ -32,8 +32,6 @@ CANNOT_BE_MADE = "cannot_be_made"
 """Its configuration for this person cannot be sent."""
 DECLARED_IS_GONE = timedelta(minutes=2)
 """How long a device has to remove what is not declared any more; then it is asked for the next step."""
-ROUND = timedelta(minutes=1)
-"""How often the worker looks for what is due."""
 NO_SOONER = timedelta(seconds=15)
 """A device that says something else about an app all the time is not asked all the time."""
 JUST_NOW = timedelta(minutes=15)
@@ -330,8 +328,8 @@ def listed(case: Case, command: Command, told: Mapping[str, Any]) -> None:
 
 
 def _come_back(case: Case, rows: Iterable[DeviceApp]) -> None:
-    """The worker comes back for what is due before its next round; only after an answer: anything can be reported."""
-    if any(row.next_at is not None and row.next_at < case.now + ROUND for row in rows):
+    """The worker looks when it is to come back; only after an answer, for anything can be reported."""
+    if any(row.next_at is not None for row in rows):
         case.store.apps_due()
 
 

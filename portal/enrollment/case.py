@@ -161,7 +161,7 @@ class Store(Protocol):
         ...
 
     def apps_due(self) -> None:
-        """A device is to be asked about its apps within the minute: the worker comes back for it in time."""
+        """A device is to be asked about its apps: the worker looks when to come back for it."""
         ...
 
     def remove(self, row: object) -> None:
