@@ -57,7 +57,10 @@ class Server:
         As in another shell, but in this process, which has the portal loaded: a command of its own takes a second.
         """
         with _one_command, _variables(self.environment), _nothing_logged():
-            app = import_string(APPLICATION)()
+            try:
+                app = import_string(APPLICATION)()
+            except SystemExit as refusal:  # its settings cannot be used
+                raise NotStarted(str(refusal)) from None
             try:
                 done = app.test_cli_runner().invoke(args=arguments)
             finally:
