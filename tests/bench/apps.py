@@ -6,15 +6,13 @@ what it is asked, and refuses what is over its limits. Afterwards one in ten lea
 
 import argparse
 import logging
-import tempfile
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 from sqlalchemy import select, update
 
-from portal import clock, create_app
+from portal import clock
 from portal.apps_and_books.client import Client
 from portal.apps_and_books.store import Described
 from portal.models import Device, DeviceApp, LicenseUser
@@ -24,8 +22,8 @@ from portal.storage import app_intake, app_rounds, apps, license_rounds, policy_
 from portal.storage.apps import Origin
 from portal.storage.audiences import Line
 from portal.storage.cases import Given
+from tests.bench import own
 from tests.bench.policies import Bench, fill
-from tests.databases import Template
 
 ROUNDS = 60
 
@@ -72,12 +70,8 @@ def main() -> None:
     chosen = parser.parse_args()
     logging.disable(logging.CRITICAL)
     location = FakeAppsAndBooks()
-    with tempfile.TemporaryDirectory() as folder:
-        template = Template(Path(folder))
-        (Path(folder) / "portal").mkdir()
-        url, _ = template.copy(Path(folder) / "portal")
-        app = create_app(template.settings(Path(folder) / "portal", url, apps={"enabled": True}))
-        portal: Portal = app.extensions["portal"]
+    with own.portals() as make:
+        portal: Portal = make(apps={"enabled": True}).extensions["portal"]
         fill(portal, chosen.people)
         bench = AppsBench(portal, location)
         license_rounds.open_client = bench.client  # type: ignore[assignment]
@@ -99,7 +93,6 @@ def main() -> None:
             session.execute(update(LicenseUser).where(LicenseUser.id.in_(theirs)).values(due_at=clock.now()))
         _ask(bench, "one in ten leaves")
         print(f"{'left':<44} {len(location.given):6} licenses")
-        template.close()
 
 
 def _ask(bench: AppsBench, name: str) -> None:

@@ -8,16 +8,14 @@ import base64
 import hmac
 import logging
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from flask import Flask
 
-from portal import clock, create_app
+from portal import clock
 from portal.settings import ROOT
 from tests.backends.delegated import SECRET, SETTINGS, token_update
-from tests.databases import Template
+from tests.bench import own
 from tests.factories import BASE, Company, phone
 from tests.pages import Browser
 
@@ -111,21 +109,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.depth")
     parser.add_argument("--names", action="store_true", help="name the files")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        template = Template(Path(folder))
-        data = Path(folder) / "portal"
-        data.mkdir()
-        url, clean_up = template.copy(data)
+    with own.portals() as make:
         logging.disable(logging.INFO)
-        found = paths(create_app(template.settings(data, url)))
-        found["webhook"] = webhook(create_app(template.settings(data, url, **SETTINGS)))
+        found = paths(make())
+        found["webhook"] = webhook(make(**SETTINGS))
         for name, files in found.items():
-            own = sorted(files - set(EVERYWHERE))
-            print(f"{name:<20}{len(own):>3}  (with what every view uses: {len(files)})")
+            theirs = sorted(files - set(EVERYWHERE))
+            print(f"{name:<20}{len(theirs):>3}  (with what every view uses: {len(files)})")
             if options.names:
-                print("    " + ", ".join(own))
-        clean_up()
-        template.close()
+                print("    " + ", ".join(theirs))
 
 
 if __name__ == "__main__":

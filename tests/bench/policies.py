@@ -6,16 +6,14 @@ in twenty. Rows are put into the tables as they are, without walking.
 
 import argparse
 import logging
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event, func, insert, select
 
-from portal import clock, create_app
+from portal import clock
 from portal.models import (
     Certificate,
     DeclarativeState,
@@ -31,8 +29,8 @@ from portal.services import Portal
 from portal.storage import policies, policy_rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import Given
+from tests.bench import own
 from tests.bench.request_list import BATCH_SIZE, outside_transactions
-from tests.databases import Template
 
 POLICIES = 20
 ONE_IN = 20
@@ -150,32 +148,22 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=10_000)
     chosen = parser.parse_args()
     logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder:
-        template = Template(Path(folder))
-        data = Path(folder) / "bench"
-        data.mkdir()
-        url, clean_up = template.copy(data)
-        app = create_app(template.settings(data, url, policies={"enabled": True}))
-        portal: Portal = app.extensions["portal"]
-        try:
-            fill(portal, chosen.devices)
-            bench = Bench(portal)
-            print(f"{chosen.devices} devices, {POLICIES} policies, {portal.database.engine.dialect.name}")
-            bench.measure("before there is any policy", bench.plan)
-            made = [publish(portal, number) for number in range(POLICIES)]
-            bench.measure("all published: planned", bench.plan)
-            bench.measure("all published: told", bench.tell)
-            bench.measure("nothing changed", bench.plan)
-            publish(portal, 0, made[0], 1)
-            assert bench.measure("one of a group changed: planned", bench.plan) == chosen.devices // ONE_IN
-            assert bench.due() == chosen.devices // ONE_IN
-            bench.measure("one of a group changed: told", bench.tell)
-            publish(portal, 1, made[1], 1)
-            bench.measure("one of everybody changed: planned", bench.plan)
-        finally:
-            portal.database.engine.dispose()
-            clean_up()
-            template.close()
+    with own.portals() as make:
+        portal: Portal = make(policies={"enabled": True}).extensions["portal"]
+        fill(portal, chosen.devices)
+        bench = Bench(portal)
+        print(f"{chosen.devices} devices, {POLICIES} policies, {portal.database.engine.dialect.name}")
+        bench.measure("before there is any policy", bench.plan)
+        made = [publish(portal, number) for number in range(POLICIES)]
+        bench.measure("all published: planned", bench.plan)
+        bench.measure("all published: told", bench.tell)
+        bench.measure("nothing changed", bench.plan)
+        publish(portal, 0, made[0], 1)
+        assert bench.measure("one of a group changed: planned", bench.plan) == chosen.devices // ONE_IN
+        assert bench.due() == chosen.devices // ONE_IN
+        bench.measure("one of a group changed: told", bench.tell)
+        publish(portal, 1, made[1], 1)
+        bench.measure("one of everybody changed: planned", bench.plan)
 
 
 if __name__ == "__main__":

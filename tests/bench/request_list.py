@@ -6,20 +6,18 @@
 import argparse
 import random
 import statistics
-import tempfile
 import time
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, event, insert, text
 
-from portal import clock, create_app
+from portal import clock
 from portal.enrollment import journey
 from portal.models import Certificate, Device, EnrollmentRequest, IssuedProfile, Person, SearchWord, new_id
 from portal.models.people import search_words
 from portal.services import Portal
-from tests.databases import Template
+from tests.bench import own
 from tests.factories import Company
 from tests.pages import Browser
 
@@ -170,25 +168,16 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=30)
     parser.add_argument("--plans", action="store_true")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        template = Template(Path(folder))
-        data = Path(folder) / "bench"
-        data.mkdir()
-        url, clean_up = template.copy(data)
-        app = create_app(template.settings(data, url))
+    with own.portals() as make:
+        app = make()
         portal: Portal = app.extensions["portal"]
-        try:
-            began = time.perf_counter()
-            code = fill(portal, chosen.requests)
-            took = time.perf_counter() - began
-            print(f"{chosen.requests} requests on {portal.database.engine.dialect.name}, filled in {took:.0f} s")
-            Company(portal).person("hilda", role="helpdesk")
-            browser = Browser(app).staff_sign_in("hilda", clock.now())
-            _measure(portal, browser, code, chosen.repeat, chosen.plans)
-        finally:
-            portal.database.engine.dispose()
-            clean_up()
-            template.close()
+        began = time.perf_counter()
+        code = fill(portal, chosen.requests)
+        took = time.perf_counter() - began
+        print(f"{chosen.requests} requests on {portal.database.engine.dialect.name}, filled in {took:.0f} s")
+        Company(portal).person("hilda", role="helpdesk")
+        browser = Browser(app).staff_sign_in("hilda", clock.now())
+        _measure(portal, browser, code, chosen.repeat, chosen.plans)
 
 
 def _measure(portal: Portal, browser: Browser, code: str, repeat: int, plans: bool) -> None:

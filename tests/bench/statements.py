@@ -2,18 +2,15 @@
 
 import argparse
 import logging
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import Flask, g, request
 from sqlalchemy import event
 
-from portal import create_app
-from tests.databases import Template
+from tests.bench import own
 from tests.factories import Company, phone
 from tests.pages import Browser
 
@@ -73,21 +70,13 @@ def main() -> None:
     parser.add_argument("--show", default="", help="print the statements of addresses that contain this")
     parser.add_argument("--times", type=int, default=20, help="enrollments over which the time is taken")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        template = Template(Path(folder))
-        data = Path(folder) / "portal"
-        data.mkdir()
-        url, clean_up = template.copy(data)
-        app = create_app(template.settings(data, url))
+    with own.portals() as make:
+        app = make()
         logging.disable(logging.INFO)
         seen = watch(app)
-        try:
-            for number in range(2):
-                walk(app, number)
-            report(app, seen, options.times, options.show)
-        finally:
-            clean_up()
-            template.close()
+        for number in range(2):
+            walk(app, number)
+        report(app, seen, options.times, options.show)
 
 
 def report(app: Flask, seen: list[Request], times: int, show: str) -> None:
