@@ -54,7 +54,7 @@ def test_what_somebody_would_get_and_why(held_apps, company, office):
     held_apps.add("Mail", minimum_ios="26.0")
     held_apps.add("Tasks", audience=(*OFFERED, Line("out", "person", company.person("max").id)))
     office.get("/admin/apps/person?username=max&ios=18.1")
-    assert "Mail comes by itself everybody gets it. It needs iOS 26.0 or later. no licenses" in office.text
+    assert "Mail comes by itself everybody gets it · no licenses It needs iOS 26.0 or later." in office.text
     assert "Not Tasks: kept away by its exceptions." in office.text
     office.get("/admin/apps/person?username=nobody")
     assert "Nobody is known by the username nobody." in office.text
