@@ -45,7 +45,7 @@ class Cast:
         return dict(json.loads(self.server.flask("invite", username, "--json")))
 
     def status(self, invitation: dict[str, str]) -> dict[str, Any]:
-        return dict(json.loads(self.server.flask("status", invitation["id"], "--json")))
+        return self.server.status(invitation["id"])
 
     @property
     def data(self) -> Path:

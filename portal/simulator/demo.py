@@ -129,7 +129,7 @@ def _settle(server: Server, walked: Sequence[Walked]) -> None:
             answered = each.phone.connect()
             if answered:
                 print(f"{each.phone.model.marketing_name}: commands answered: {', '.join(answered)}")
-        waiting = [each for each in waiting if not _settled(_seen(server, each)["device"])]
+        waiting = [each for each in waiting if not _settled(server.status(each.invitation["id"])["device"])]
 
 
 def _settled(device: dict[str, Any] | None) -> bool:
@@ -137,12 +137,6 @@ def _settled(device: dict[str, Any] | None) -> bool:
     if not device or not device["attributes"] or not device["profiles"]:
         return False
     return {*device["policies"].values()} == {"applied"} and {*device["work_apps"].values()} == {"Managed"}
-
-
-def _seen(server: Server, walked: Walked) -> dict[str, Any]:
-    """What helpdesk sees of the request."""
-    seen: dict[str, Any] = json.loads(server.flask("status", walked.invitation["id"], "--json"))
-    return seen
 
 
 def _invite(server: Server, account: dict[str, str]) -> dict[str, str]:
@@ -158,7 +152,7 @@ def _passcode(data: Path, account: dict[str, str]) -> str:
 def _report(server: Server, walked: Walked) -> tuple[str, ...]:
     """What helpdesk sees: the status of the request, and what became of each policy and work app."""
     walked.safari.open("/enroll/finish")
-    seen = _seen(server, walked)
+    seen = server.status(walked.invitation["id"])
     print(json.dumps(seen["device"], indent=2))
     policies = (seen["device"] or {}).get("policies", {})
     for name, state in policies.items():

@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from portal.simulator import maas360
 from portal.simulator.employee import Employee, Stuck
@@ -61,7 +60,7 @@ def _from_settings(server: Server, data: Path, tenant: FakeMaaS360, account: dic
     owner = maas360.owner_at(lambda url, form: settings_app.phone.http.post(url, data=form))
     for line in settings_app.sign_in_elsewhere(account_name, owner, server.url):
         print(f"MaaS360: {line}")
-    _until(lambda: _seen(server, invitation)["status"] == "enrolled", "the device to be seen")
+    _until(lambda: server.status(invitation["id"])["status"] == "enrolled", "the device to be seen")
     safari.open("/enroll/finish")
     _report(server, invitation)
     return invitation
@@ -81,13 +80,13 @@ def _in_safari(server: Server, data: Path, tenant: FakeMaaS360, account: dict[st
         raise Stuck(f"the page does not lead to {address}")
     answer = safari.http.post(address, data={"account": account["managed_apple_account"], "password": ""})
     print(f"MaaS360: {address} answered {answer.status_code} with {answer.headers['content-type']}")
-    _until(lambda: _seen(server, invitation)["status"] == "enrolled", "the device to be seen")
+    _until(lambda: server.status(invitation["id"])["status"] == "enrolled", "the device to be seen")
     return _report(server, invitation)
 
 
 def _what_it_can_do(server: Server, tenant: FakeMaaS360, invitation: dict[str, str]) -> None:
     print("\n== What IT can do")
-    device, known = tenant.devices[0], _seen(server, invitation)["device"]["id"]
+    device, known = tenant.devices[0], server.status(invitation["id"])["device"]["id"]
     for command in ("DeviceLock", "SelectiveWipe", "RevokeSelectiveWipe"):
         server.flask("device", "command", known, command)
         print(f"portal: {command} is queued")
@@ -107,9 +106,9 @@ def _done_by(device: Device, tenant: FakeMaaS360) -> str:
 def _leaving(server: Server, tenant: FakeMaaS360, invitation: dict[str, str]) -> str:
     print("\n== The owner removes the work account")
     tenant.leave(tenant.devices[0])
-    server.flask("device", "command", _seen(server, invitation)["device"]["id"], "Refresh")
-    _until(lambda: _seen(server, invitation)["status"] == "removed", "the portal to notice")
-    seen = _seen(server, invitation)
+    server.flask("device", "command", server.status(invitation["id"])["device"]["id"], "Refresh")
+    _until(lambda: server.status(invitation["id"])["status"] == "removed", "the portal to notice")
+    seen = server.status(invitation["id"])
     print(f"portal: status {seen['status']}, {seen['device']['end_reason']}")
     return str(seen["status"])
 
@@ -124,13 +123,8 @@ def _passcode(data: Path, account: dict[str, str]) -> str:
     return demo_mail(data)(f"{account['username']}@")
 
 
-def _seen(server: Server, invitation: dict[str, str]) -> dict[str, Any]:
-    seen: dict[str, Any] = json.loads(server.flask("status", invitation["id"], "--json"))
-    return seen
-
-
 def _report(server: Server, invitation: dict[str, str]) -> str:
-    seen = _seen(server, invitation)
+    seen = server.status(invitation["id"])
     print(json.dumps(seen["device"], indent=2))
     print(f"portal: status {seen['status']}")
     return str(seen["status"])

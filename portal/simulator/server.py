@@ -1,6 +1,7 @@
 """A portal of its own on loopback: web and worker as processes, for ``make run``, the demo, the tests and the bench."""
 
 import contextlib
+import json
 import logging
 import os
 import random
@@ -16,6 +17,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from werkzeug.utils import import_string
 
@@ -69,6 +71,11 @@ class Server:
             complaint = done.stderr.strip() or repr(done.exception)
             raise NotStarted(f"{' '.join(arguments)}: {complaint[-2000:]}")
         return str(done.stdout)
+
+    def status(self, request_id: str) -> dict[str, Any]:
+        """What helpdesk sees of a request."""
+        seen: dict[str, Any] = json.loads(self.flask("status", request_id, "--json"))
+        return seen
 
     def ca(self) -> bytes:
         """The certificate of the devices' CA (PEM), once it is prepared."""
