@@ -9,9 +9,8 @@ import hmac
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from asn1crypto import cms, core
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -19,25 +18,41 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from portal.pki import asn1
+from portal.pki.asn1 import (
+    CONSTRUCTED,
+    CONTEXT,
+    INTEGER,
+    OBJECT_IDENTIFIER,
+    OCTET_STRING,
+    SEQUENCE,
+    SET,
+    Element,
+    object_identifier,
+    tlv,
+)
 
 MOST_CERTIFICATES = 8
 """In one message; Apple's devices send three."""
 
-_READ = {"content_type", "message_digest", "scep_message_type", "scep_pki_status", "scep_fail_info",
-         "scep_sender_nonce", "scep_recipient_nonce", "scep_transaction_id"}  # fmt: skip
-"""Signed attributes whose values anybody here asks for; what is in the others is not looked into."""
-_HASHES: dict[str, type[hashes.HashAlgorithm]] = {
-    "md5": hashes.MD5,
-    "sha1": hashes.SHA1,
-    "sha224": hashes.SHA224,
-    "sha256": hashes.SHA256,
-    "sha384": hashes.SHA384,
-    "sha512": hashes.SHA512,
+DATA = object_identifier("1.2.840.113549.1.7.1")
+SIGNED_DATA = object_identifier("1.2.840.113549.1.7.2")
+CONTENT_TYPE = object_identifier("1.2.840.113549.1.9.3")
+MESSAGE_DIGEST = object_identifier("1.2.840.113549.1.9.4")
+SHA256 = object_identifier("2.16.840.1.101.3.4.2.1")
+"""Contents of object identifiers: kinds of content, signed attributes (RFC 5652 section 11), a digest."""
+_DIGESTS: dict[bytes, tuple[str, type[hashes.HashAlgorithm]]] = {
+    object_identifier("1.2.840.113549.2.5"): ("md5", hashes.MD5),
+    object_identifier("1.3.14.3.2.26"): ("sha1", hashes.SHA1),
+    object_identifier("2.16.840.1.101.3.4.2.4"): ("sha224", hashes.SHA224),
+    SHA256: ("sha256", hashes.SHA256),
+    object_identifier("2.16.840.1.101.3.4.2.2"): ("sha384", hashes.SHA384),
+    object_identifier("2.16.840.1.101.3.4.2.3"): ("sha512", hashes.SHA512),
 }
 DIGESTS = frozenset({"sha1", "sha256", "sha384", "sha512"})
 """What devices sign with."""
-EVERY_DIGEST = frozenset(_HASHES)
+EVERY_DIGEST = frozenset(name for name, _ in _DIGESTS.values())
 """What can be judged at all: for whoever has to say why a message is refused."""
+_TAGGED_0, _KEY_IDENTIFIER = CONTEXT | CONSTRUCTED | 0, CONTEXT | 0
 
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
@@ -49,13 +64,29 @@ class CmsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A SignedData whose one signature holds. Whether the signer is trusted is for the caller to say."""
+    """A SignedData whose one signature holds. Whether the signer is trusted is for the caller to say.
+
+    ``attributes``: what was signed beside the content, by the contents of its object identifier.
+    """
 
     content: bytes
     signer: x509.Certificate
     certificates: tuple[x509.Certificate, ...]
-    attributes: dict[str, Any]
+    attributes: dict[bytes, Element]
     digest_algorithm: str
+
+
+@dataclass(frozen=True, slots=True)
+class _SignedData:
+    """The parts of a SignedData with one SignerInfo (RFC 5652 sections 5.1 and 5.3)."""
+
+    content_type: bytes
+    content: bytes | None
+    certificates: list[Element]
+    signer_id: Element
+    digest_algorithm: bytes
+    signed_attributes: Element | None
+    signature: bytes
 
 
 def sign(
@@ -88,23 +119,19 @@ def verify(
 
     ``absent`` is what was signed if the message carries no content; without it that is refused. ``largest`` in bytes.
     """
-    with parsing("SignedData"):
-        data, signer_info, certificates = _open(message, largest)
-        embedded = _embedded(data)
-    content = absent if embedded is None else embedded
-    if not isinstance(content, bytes):
+    data = _open(message, largest)
+    content = absent if data.content is None else data.content
+    if content is None:
         raise CmsError("no content")
-    return _signed(data, signer_info, certificates, content, digests)
+    return _signed(data, content, digests)
 
 
 def verify_detached(message: bytes, body: bytes) -> Signed:
     """Check a detached SignedData over exactly ``body``. Raises CmsError."""
-    with parsing("SignedData"):
-        data, signer_info, certificates = _open(message)
-        embedded = _embedded(data)
-    if embedded is not None and embedded != body:
+    data = _open(message)
+    if data.content is not None and data.content != body:
         raise CmsError("the signature carries another content")
-    return _signed(data, signer_info, certificates, body, DIGESTS)
+    return _signed(data, body, DIGESTS)
 
 
 def signer_of(message: bytes) -> x509.Certificate:
@@ -112,10 +139,10 @@ def signer_of(message: bytes) -> x509.Certificate:
 
     Signed attributes are checked; a signature without them covers the body alone, so it is not.
     """
+    data = _open(message)
     with parsing("SignedData"):
-        data, signer_info, certificates = _open(message)
-        signer = _find_signer(signer_info, certificates)
-        _check_signature(signer_info, signer, data, None, DIGESTS)
+        signer = _certificates(data)[0]
+        _check_signature(data, signer, None, DIGESTS)
     return signer
 
 
@@ -151,67 +178,79 @@ def parsing(what: str) -> Iterator[None]:
         raise CmsError(f"malformed {what}") from error
 
 
-def content_info(message: bytes, content_type: str, largest: int = asn1.LARGEST_MESSAGE) -> Any:
-    """The content of a ContentInfo of that type (asn1crypto's object). Raises CmsError."""
-    with parsing(content_type):
-        asn1.check(message, largest)
-        info = cms.ContentInfo.load(message, strict=True)
-        if info["content_type"].native != content_type:
-            raise CmsError(f"no {content_type}")
-        return info["content"]
+def content_of(message: bytes, content_type: bytes, largest: int = asn1.LARGEST_MESSAGE) -> Element:
+    """The content of a ContentInfo of that type. Raises CmsError."""
+    with parsing("ContentInfo"):
+        kind, content = asn1.read(message, largest).of(SEQUENCE).parts
+        if kind.of(OBJECT_IDENTIFIER).contents != content_type:
+            raise CmsError("another type of content than expected")
+        (inner,) = content.of(_TAGGED_0).parts
+        return inner
 
 
-def _signed(
-    data: Any, signer_info: Any, certificates: list[x509.Certificate], content: bytes, digests: Collection[str]
-) -> Signed:
+def _signed(data: _SignedData, content: bytes, digests: Collection[str]) -> Signed:
     with parsing("SignedData"):
-        signer = _find_signer(signer_info, certificates)
-        attributes = _check_signature(signer_info, signer, data, content, digests)
-        digest = signer_info["digest_algorithm"]["algorithm"].native
-    others = tuple(certificate for certificate in certificates if certificate != signer)
-    return Signed(content, signer, (signer, *others), attributes, digest)
+        certificates = _certificates(data)
+        attributes, digest = _check_signature(data, certificates[0], content, digests)
+    return Signed(content, certificates[0], certificates, attributes, digest)
 
 
-def _open(message: bytes, largest: int = asn1.LARGEST_MESSAGE) -> tuple[Any, Any, list[x509.Certificate]]:
-    """The SignedData, its one SignerInfo and its certificates."""
-    data = content_info(message, "signed_data", largest)
-    if len(data["signer_infos"]) != 1:
-        raise CmsError("exactly one signer expected")
-    return data, data["signer_infos"][0], _certificates(data)
+def _open(message: bytes, largest: int = asn1.LARGEST_MESSAGE) -> _SignedData:
+    """Its parts. Only plain data is carried: other content has a form of its own, which nobody here reads."""
+    content = content_of(message, SIGNED_DATA, largest)
+    with parsing("SignedData"):
+        _version, _digests, carried, *optional, signer_infos = content.of(SEQUENCE).parts
+        content_type, *rest = carried.of(SEQUENCE).parts
+        if content_type.of(OBJECT_IDENTIFIER).contents != DATA:
+            raise CmsError("the content is no plain data")
+        sets = [each for each in optional if each.tag == _TAGGED_0]
+        held = [each for each in sets[0].parts if each.tag == SEQUENCE] if sets else []
+        if len(held) > MOST_CERTIFICATES:
+            raise CmsError("too many certificates")
+        if len(signer_infos.of(SET).parts) != 1:
+            raise CmsError("exactly one signer expected")
+        _version, signer_id, digest, *signed = signer_infos.parts[0].of(SEQUENCE).parts
+        attributes = signed.pop(0) if signed[0].tag == _TAGGED_0 else None
+        return _SignedData(
+            content_type.contents,
+            _octet_string(rest[0].of(_TAGGED_0).parts[0]) if rest else None,
+            held,
+            signer_id,
+            digest.of(SEQUENCE).parts[0].of(OBJECT_IDENTIFIER).contents,
+            attributes,
+            _octet_string(signed[1]),
+        )
 
 
-def _embedded(data: Any) -> bytes | None:
-    """The content, which is plain data: of anything else the parser would look into every part. Raises CmsError."""
-    carried = data["encap_content_info"]
-    if carried["content_type"].native != "data":
-        raise CmsError("the content is no plain data")
-    content = carried["content"]
-    if isinstance(content, core.Void):
-        return None
-    if not isinstance(content, core.OctetString | core.ParsableOctetString):
-        raise CmsError("the content is no plain data")
-    return bytes(content)
+def _octet_string(element: Element) -> bytes:
+    if element.tag & ~CONSTRUCTED != OCTET_STRING:
+        raise CmsError("no octets where they should be")
+    return element.octets
 
 
-def _certificates(data: Any) -> list[x509.Certificate]:
-    if len(data["certificates"]) > MOST_CERTIFICATES:
-        raise CmsError("too many certificates")
-    choices = [choice for choice in data["certificates"] if choice.name == "certificate"]
-    return [x509.load_der_x509_certificate(choice.chosen.dump()) for choice in choices]
+def _certificates(data: _SignedData) -> tuple[x509.Certificate, ...]:
+    """The signer's, then the others. Raises CmsError."""
+    found = [(each, x509.load_der_x509_certificate(each.encoded)) for each in data.certificates]
+    signer = next((certificate for each, certificate in found if _is_meant(data.signer_id, each, certificate)), None)
+    if signer is None:
+        raise CmsError("the signer's certificate is missing")
+    return signer, *(certificate for _, certificate in found if certificate != signer)
 
 
-def _find_signer(signer_info: Any, certificates: list[x509.Certificate]) -> x509.Certificate:
-    sid = signer_info["sid"]
-    for certificate in certificates:
-        if sid.name == "issuer_and_serial_number":
-            same_serial = certificate.serial_number == sid.chosen["serial_number"].native
-            if same_serial and certificate.issuer.public_bytes() == sid.chosen["issuer"].dump():
-                return certificate
-            continue
+def _is_meant(signer_id: Element, held: Element, certificate: x509.Certificate) -> bool:
+    """Whether a SignerIdentifier names this certificate: by its issuer and serial number, or by its key."""
+    if signer_id.tag == _KEY_IDENTIFIER:
         identifier = extension(certificate, x509.SubjectKeyIdentifier)
-        if identifier is not None and identifier.digest == sid.chosen.native:
-            return certificate
-    raise CmsError("the signer's certificate is missing")
+        return identifier is not None and identifier.digest == signer_id.contents
+    issuer, serial_number = signer_id.of(SEQUENCE).parts
+    return issuer_and_serial_number(held) == (issuer.encoded, serial_number.of(INTEGER).encoded)
+
+
+def issuer_and_serial_number(certificate: Element) -> tuple[bytes, bytes]:
+    """Both of a certificate, in DER (RFC 5280 section 4.1)."""
+    fields = certificate.parts[0].parts
+    first = 1 if fields[0].tag == _TAGGED_0 else 0  # behind the version
+    return fields[first + 2].encoded, fields[first].of(INTEGER).encoded
 
 
 def extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
@@ -224,30 +263,36 @@ def extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension
 
 
 def _check_signature(
-    signer_info: Any, signer: x509.Certificate, data: Any, content: bytes | None, digests: Collection[str]
-) -> dict[str, Any]:
-    """Its signed attributes, if the signature holds; without the content only that of the attributes is judged."""
-    algorithm = signer_info["digest_algorithm"]["algorithm"].native
-    if algorithm not in digests:
-        raise CmsError(f"digest {algorithm} is not accepted")
-    attributes: dict[str, Any] = {}
+    data: _SignedData, signer: x509.Certificate, content: bytes | None, digests: Collection[str]
+) -> tuple[dict[bytes, Element], str]:
+    """Its signed attributes and its digest's name, if the signature holds; without the content only the attributes'."""
+    name, algorithm = _DIGESTS.get(data.digest_algorithm, ("unknown", None))
+    if algorithm is None or name not in digests:
+        raise CmsError(f"digest {name} is not accepted")
+    attributes: dict[bytes, Element] = {}
     signed_bytes = content
-    signed_attrs = signer_info["signed_attrs"]
-    if len(signed_attrs) > 0:
-        for attribute in signed_attrs:
-            name = attribute["type"].native
-            if name in attributes or len(attribute["values"]) != 1:
-                raise CmsError("a signed attribute is not single-valued")
-            attributes[name] = attribute["values"][0].native if name in _READ else None
+    if data.signed_attributes is not None and data.signed_attributes.parts:
+        attributes = _attributes(data.signed_attributes)
         if content is not None:
-            digest = hashlib.new(algorithm, content, usedforsecurity=False).digest()
-            if not hmac.compare_digest(attributes.get("message_digest") or b"", digest):
+            digest = hashlib.new(name, content, usedforsecurity=False).digest()
+            if not hmac.compare_digest(attributes[MESSAGE_DIGEST].of(OCTET_STRING).contents, digest):
                 raise CmsError("the messageDigest does not fit the content")
-        if attributes.get("content_type") != data["encap_content_info"]["content_type"].native:
+        if attributes[CONTENT_TYPE].of(OBJECT_IDENTIFIER).contents != data.content_type:
             raise CmsError("the contentType attribute does not fit")
-        signed_bytes = signed_attrs.untag().dump(force=True)  # signed as SET OF, RFC 5652 section 5.4
+        signed_bytes = tlv(SET, data.signed_attributes.contents)  # not as they are tagged, RFC 5652 section 5.4
     if signed_bytes is not None:
-        _check_value(signer, signer_info["signature"].native, signed_bytes, _HASHES[algorithm]())
+        _check_value(signer, data.signature, signed_bytes, algorithm())
+    return attributes, name
+
+
+def _attributes(signed: Element) -> dict[bytes, Element]:
+    attributes: dict[bytes, Element] = {}
+    for each in signed.parts:
+        kind, values = each.of(SEQUENCE).parts
+        name = kind.of(OBJECT_IDENTIFIER).contents
+        if name in attributes or len(values.of(SET).parts) != 1:
+            raise CmsError("a signed attribute is not single-valued")
+        attributes[name] = values.parts[0]
     return attributes
 
 

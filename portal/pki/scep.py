@@ -10,10 +10,7 @@ the CA as an oracle for what they cannot read.
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-from asn1crypto import algos, cms, core
-from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
@@ -26,15 +23,50 @@ from cryptography.x509.oid import AttributeOID, NameOID
 
 from portal.pki import asn1
 from portal.pki import cms as signed_messages
+from portal.pki.asn1 import (
+    CONSTRUCTED,
+    CONTEXT,
+    INTEGER,
+    NULL,
+    OBJECT_IDENTIFIER,
+    OCTET_STRING,
+    PRINTABLE_STRING,
+    SEQUENCE,
+    SET,
+    Element,
+    object_identifier,
+    tlv,
+)
 from portal.pki.authority import Identity
-from portal.pki.cms import CmsError, parsing
+from portal.pki.cms import CmsError, issuer_and_serial_number, parsing
 
 CAPABILITIES = ("AES", "POSTPKIOperation", "SCEPStandard", "SHA-256")
 SMALLEST_KEY_BITS = 2048
-_AES_BLOCK, _DES_BLOCK = 128, 64
-_AUTH_ENVELOPED = core.ObjectIdentifier("1.2.840.113549.1.9.16.1.23").dump()
+ENVELOPED_DATA = object_identifier("1.2.840.113549.1.7.3")
+_AUTH_ENVELOPED = tlv(OBJECT_IDENTIFIER, object_identifier("1.2.840.113549.1.9.16.1.23"))
 """The type of content that is encrypted with AES-GCM (RFC 5083)."""
+_AES_BLOCK, _DES_BLOCK = 128, 64
+_CIPHERS = {
+    object_identifier("2.16.840.1.101.3.4.1.2"): "aes",
+    object_identifier("2.16.840.1.101.3.4.1.22"): "aes",
+    object_identifier("2.16.840.1.101.3.4.1.42"): "aes",
+    object_identifier("1.2.840.113549.3.7"): "tripledes",
+    object_identifier("1.3.14.3.2.7"): "des",
+}
+"""All in CBC mode; the keys say how long they are."""
 _DIGESTS = frozenset({"sha256", "sha384", "sha512"})
+_SHA256 = tlv(SEQUENCE, tlv(OBJECT_IDENTIFIER, signed_messages.SHA256))
+_RSA = tlv(SEQUENCE, tlv(OBJECT_IDENTIFIER, object_identifier("1.2.840.113549.1.1.1")), tlv(NULL))
+_ATTRIBUTES = "2.16.840.1.113733.1.9."
+MESSAGE_TYPE, PKI_STATUS, FAIL_INFO, SENDER_NONCE, RECIPIENT_NONCE, TRANSACTION_ID = (
+    object_identifier(_ATTRIBUTES + number) for number in "234567"
+)
+"""SCEP's signed attributes (RFC 8894 section 3.2.1)."""
+_TYPES = dict.fromkeys((MESSAGE_TYPE, PKI_STATUS, FAIL_INFO, TRANSACTION_ID), PRINTABLE_STRING) | dict.fromkeys(
+    (SENDER_NONCE, RECIPIENT_NONCE, signed_messages.MESSAGE_DIGEST), OCTET_STRING
+)
+"""What kind of value each has."""
+_TAGGED_0 = CONTEXT | CONSTRUCTED | 0
 
 
 class MessageType(StrEnum):
@@ -55,28 +87,6 @@ class FailInfo(StrEnum):
     BAD_REQUEST = "2"
     BAD_TIME = "3"
     BAD_CERT_ID = "4"
-
-
-class _PrintableStrings(core.SetOf):  # type: ignore[misc]
-    _child_spec = core.PrintableString
-
-
-class _OctetStrings(core.SetOf):  # type: ignore[misc]
-    _child_spec = core.OctetString
-
-
-_ATTRIBUTES = {  # RFC 8894 section 3.2.1
-    "scep_message_type": ("2.16.840.1.113733.1.9.2", _PrintableStrings),
-    "scep_pki_status": ("2.16.840.1.113733.1.9.3", _PrintableStrings),
-    "scep_fail_info": ("2.16.840.1.113733.1.9.4", _PrintableStrings),
-    "scep_sender_nonce": ("2.16.840.1.113733.1.9.5", _OctetStrings),
-    "scep_recipient_nonce": ("2.16.840.1.113733.1.9.6", _OctetStrings),
-    "scep_transaction_id": ("2.16.840.1.113733.1.9.7", _PrintableStrings),
-}
-for _name, (_oid, _spec) in _ATTRIBUTES.items():
-    cms.CMSAttributeType._map[_oid] = _name
-    cms.CMSAttribute._oid_specs[_name] = _spec
-cms.CMSAttributeType._reverse_map = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +126,18 @@ class CertificateRequest:
 def read(body: bytes) -> Message:
     """Parse and verify a pkiMessage. Raises CmsError if it is none."""
     signed = signed_messages.verify(body, absent=b"", digests=signed_messages.EVERY_DIGEST)
-    attributes = signed.attributes
-    transaction_id, nonce = attributes.get("scep_transaction_id"), attributes.get("scep_sender_nonce")
-    if not isinstance(transaction_id, str) or not isinstance(nonce, bytes):
+    with parsing("SCEP message"):
+        found = {name: value.of(_TYPES[name]).contents for name, value in signed.attributes.items() if name in _TYPES}
+        texts = {name: value.decode("ascii") for name, value in found.items() if _TYPES[name] == PRINTABLE_STRING}
+    if TRANSACTION_ID not in found or SENDER_NONCE not in found:
         raise CmsError("not a SCEP message")
     return Message(
-        message_type=str(attributes.get("scep_message_type")),
-        transaction_id=transaction_id,
-        sender_nonce=nonce,
-        recipient_nonce=attributes.get("scep_recipient_nonce"),
-        pki_status=attributes.get("scep_pki_status"),
-        fail_info=attributes.get("scep_fail_info"),
+        message_type=texts.get(MESSAGE_TYPE, ""),
+        transaction_id=texts[TRANSACTION_ID],
+        sender_nonce=found[SENDER_NONCE],
+        recipient_nonce=found.get(RECIPIENT_NONCE),
+        pki_status=texts.get(PKI_STATUS),
+        fail_info=texts.get(FAIL_INFO),
         content=signed.content,
         signer=signed.signer,
         digest_algorithm=signed.digest_algorithm,
@@ -168,7 +179,7 @@ def _algorithm_problem(message: Message, accept_legacy: bool) -> Problem | None:
 
 def _read_csr(csr_der: bytes, accept_legacy: bool, problem: Problem | None) -> CertificateRequest:
     with parsing("CSR"):
-        asn1.check(csr_der)
+        asn1.read(csr_der)
         csr = x509.load_der_x509_csr(csr_der)
         key = csr.public_key()
         common_names = tuple(str(each.value) for each in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
@@ -213,37 +224,35 @@ def _decrypt(enveloped: bytes, recipient: Identity) -> tuple[bytes, str]:
     """The content and the name of the cipher: aes, tripledes, des."""
     if _AUTH_ENVELOPED in enveloped[:32]:
         raise UnknownCipher("AuthEnvelopedData")
-    data = signed_messages.content_info(enveloped, "enveloped_data")
-    encrypted = data["encrypted_content_info"]
-    try:
-        algorithm = encrypted["content_encryption_algorithm"]
-        cipher, mode = algorithm.encryption_cipher, algorithm.encryption_mode
-    except Exception:  # asn1crypto knows neither AES-GCM nor Camellia, and says so in several ways
-        raise UnknownCipher("unknown cipher") from None
-    if cipher not in ("aes", "tripledes", "des") or mode != "cbc":
+    data = signed_messages.content_of(enveloped, ENVELOPED_DATA)
+    with parsing("EnvelopedData"):
+        recipients, encrypted = (each for each in data.of(SEQUENCE).parts if each.tag in (SET, SEQUENCE))
+        _type, algorithm, *content = encrypted.parts
+        name, *parameters = algorithm.of(SEQUENCE).parts
+        cipher = _CIPHERS.get(name.of(OBJECT_IDENTIFIER).contents)
+    if cipher is None:
         raise UnknownCipher("unknown cipher")
     with parsing("EnvelopedData"):
-        wrapped = _wrapped_key(data["recipient_infos"], recipient.certificate)
+        wrapped = _wrapped_key(recipients.of(SET), recipient.certificate)
         key = recipient.key.decrypt(wrapped, padding.PKCS1v15())
         block = _AES_BLOCK if cipher == "aes" else _DES_BLOCK
         # Single DES is 3DES with one key three times.
         suite = algorithms.AES(key) if cipher == "aes" else TripleDES(key * 3 if cipher == "des" else key)
-        decryptor = Cipher(suite, modes.CBC(algorithm.encryption_iv)).decryptor()
-        padded = decryptor.update(encrypted["encrypted_content"].native) + decryptor.finalize()
+        decryptor = Cipher(suite, modes.CBC(parameters[0].of(OCTET_STRING).contents)).decryptor()
+        padded = decryptor.update(content[0].octets) + decryptor.finalize()
         unpadder = PKCS7(block).unpadder()
         return unpadder.update(padded) + unpadder.finalize(), cipher
 
 
-def _wrapped_key(infos: Any, certificate: x509.Certificate) -> bytes:
-    for info in infos:
-        if info.name != "ktri":
+def _wrapped_key(recipients: Element, certificate: x509.Certificate) -> bytes:
+    own = issuer_and_serial_number(asn1.read(certificate.public_bytes(Encoding.DER)))
+    for each in recipients.parts:
+        if each.tag != SEQUENCE:  # not by RSA key transport (RFC 5652 section 6.2)
             continue
-        rid = info.chosen["rid"]
-        ours = rid.name != "issuer_and_serial_number" or (
-            rid.chosen["serial_number"].native == certificate.serial_number
-        )
-        if ours:
-            return bytes(info.chosen["encrypted_key"].native)
+        _version, meant, _algorithm, wrapped = each.parts
+        by_key = meant.tag != SEQUENCE
+        if by_key or meant.parts[1].of(INTEGER).encoded == own[1]:
+            return wrapped.of(OCTET_STRING).contents
     raise CmsError("not for this recipient")
 
 
@@ -251,9 +260,9 @@ def request(csr_der: bytes, ca: x509.Certificate, identity: Identity, transactio
     """A PKCSReq for ``ca``, signed with the client's self-signed ``identity``; returns (message, sender nonce)."""
     nonce = secrets.token_bytes(16)
     attributes = {
-        "scep_message_type": MessageType.PKCS_REQ,
-        "scep_transaction_id": transaction_id,
-        "scep_sender_nonce": nonce,
+        MESSAGE_TYPE: MessageType.PKCS_REQ.encode(),
+        TRANSACTION_ID: transaction_id.encode(),
+        SENDER_NONCE: nonce,
     }
     return _build(_encrypt(csr_der, ca), attributes, identity), nonce
 
@@ -272,7 +281,7 @@ def success(request_message: Message, certificate: x509.Certificate, ca: Identit
 def failure(request_message: Message, fail_info: FailInfo, ca: Identity) -> bytes:
     """The CertRep that refuses."""
     attributes = _reply_attributes(request_message, PkiStatus.FAILURE)
-    return _build(None, {**attributes, "scep_fail_info": fail_info}, ca)
+    return _build(None, {**attributes, FAIL_INFO: fail_info.encode()}, ca)
 
 
 def issued_certificate(reply: Message, identity: Identity) -> x509.Certificate:
@@ -285,13 +294,13 @@ def issued_certificate(reply: Message, identity: Identity) -> x509.Certificate:
     raise CmsError("the CertRep has no certificate for this key")
 
 
-def _reply_attributes(message: Message, status: PkiStatus) -> dict[str, Any]:
+def _reply_attributes(message: Message, status: PkiStatus) -> dict[bytes, bytes]:
     return {
-        "scep_message_type": MessageType.CERT_REP,
-        "scep_pki_status": status,
-        "scep_transaction_id": message.transaction_id,
-        "scep_recipient_nonce": message.sender_nonce,
-        "scep_sender_nonce": secrets.token_bytes(16),
+        MESSAGE_TYPE: MessageType.CERT_REP.encode(),
+        PKI_STATUS: status.encode(),
+        TRANSACTION_ID: message.transaction_id.encode(),
+        RECIPIENT_NONCE: message.sender_nonce,
+        SENDER_NONCE: secrets.token_bytes(16),
     }
 
 
@@ -301,43 +310,34 @@ def _encrypt(content: bytes, recipient: x509.Certificate) -> bytes:
     return builder.encrypt(Encoding.DER, [pkcs7.PKCS7Options.Binary])
 
 
-def _build(content: bytes | None, attributes: dict[str, Any], signer: Identity) -> bytes:
+def _build(content: bytes | None, attributes: dict[bytes, bytes], signer: Identity) -> bytes:
     """A SignedData with SCEP's attributes; a failure has no content (RFC 8894 section 3.2.2)."""
     digest = hashes.Hash(hashes.SHA256())
     digest.update(content or b"")
-    signed = {"content_type": "data", "message_digest": digest.finalize(), **attributes}
-    signed_attrs = cms.CMSAttributes(
-        [
-            cms.CMSAttribute({"type": name, "values": [str(v) if isinstance(v, StrEnum) else v]})
-            for name, v in signed.items()
-        ]
+    plain = tlv(OBJECT_IDENTIFIER, signed_messages.DATA)
+    told = {**attributes, signed_messages.MESSAGE_DIGEST: digest.finalize()}
+    values = {name: tlv(_TYPES[name], value) for name, value in told.items()} | {signed_messages.CONTENT_TYPE: plain}
+    signed = b"".join(
+        sorted(tlv(SEQUENCE, tlv(OBJECT_IDENTIFIER, name), tlv(SET, value)) for name, value in values.items())
     )
-    signature = signer.key.sign(signed_attrs.dump(), padding.PKCS1v15(), hashes.SHA256())
-    certificate = asn1_x509.Certificate.load(signer.certificate.public_bytes(Encoding.DER))
-    sha256 = algos.DigestAlgorithm({"algorithm": "sha256"})
-    signer_info = cms.SignerInfo(
-        {
-            "version": "v1",
-            "sid": {
-                "issuer_and_serial_number": {
-                    "issuer": certificate.issuer,
-                    "serial_number": certificate.serial_number,
-                }
-            },
-            "digest_algorithm": sha256,
-            "signed_attrs": signed_attrs,
-            "signature_algorithm": {"algorithm": "rsassa_pkcs1v15"},
-            "signature": signature,
-        }
+    certificate = signer.certificate.public_bytes(Encoding.DER)
+    version = tlv(INTEGER, b"\x01")
+    signer_info = tlv(
+        SEQUENCE,
+        version,
+        tlv(SEQUENCE, *issuer_and_serial_number(asn1.read(certificate))),
+        _SHA256,
+        tlv(_TAGGED_0, signed),
+        _RSA,
+        tlv(OCTET_STRING, signer.key.sign(tlv(SET, signed), padding.PKCS1v15(), hashes.SHA256())),
     )
-    encapsulated = {"content_type": "data"} | ({"content": content} if content is not None else {})
-    data = cms.SignedData(
-        {
-            "version": "v1",
-            "digest_algorithms": [sha256],
-            "encap_content_info": encapsulated,
-            "certificates": [certificate],
-            "signer_infos": [signer_info],
-        }
+    carried = () if content is None else (tlv(_TAGGED_0, tlv(OCTET_STRING, content)),)
+    data = tlv(
+        SEQUENCE,
+        version,
+        tlv(SET, _SHA256),
+        tlv(SEQUENCE, plain, *carried),
+        tlv(_TAGGED_0, certificate),
+        tlv(SET, signer_info),
     )
-    return bytes(cms.ContentInfo({"content_type": "signed_data", "content": data}).dump())
+    return tlv(SEQUENCE, tlv(OBJECT_IDENTIFIER, signed_messages.SIGNED_DATA), tlv(_TAGGED_0, data))

@@ -170,6 +170,19 @@ def test_openssl_reads_what_we_encrypt(portal, tmp_path):
     assert done.stdout == b"hello", done.stderr
 
 
+def test_whatever_is_in_the_envelope_it_is_refused_in_words_or_read(portal):
+    """Flip every octet of it in turn: helpdesk is told, nothing else happens."""
+    message = scep.read(asked(portal, scep_client.certificate_request(SUBJECT, phone_key(), "c")))
+    read = 0
+    for position in range(len(message.content)):
+        damaged = bytearray(message.content)
+        damaged[position] ^= 0xFF
+        request = scep.open_request(replace(message, content=bytes(damaged)), portal.authority.ca)
+        assert request.problem is not None or request.challenge == "c", position
+        read += request.problem is None
+    assert read < 100  # versions, whose key it is meant for, the name of the algorithm that wraps it
+
+
 def test_a_message_for_another_ca_fails_its_check(portal):
     message, _ = scep.request(b"x", client(1).certificate, client(), "1")
     problem = scep.open_request(scep.read(message), portal.authority.ca).problem

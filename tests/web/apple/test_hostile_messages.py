@@ -274,7 +274,7 @@ def test_all_that_is_wrong_after_decryption_is_answered_alike(app, portal, brows
     ]
     for spoil in bad.values():
         enveloped = scep._encrypt(csr, portal.authority.ca.certificate)
-        attributes = {"scep_message_type": "19", "scep_transaction_id": "1", "scep_sender_nonce": b"n" * 16}
+        attributes = {scep.MESSAGE_TYPE: b"19", scep.TRANSACTION_ID: b"1", scep.SENDER_NONCE: b"n" * 16}
         messages.append(scep._build(spoil(enveloped), attributes, sender))
     replies = [post_scep(app, message) for message in messages]
     assert {(each.pki_status, each.fail_info, each.content) for each in replies} == {("2", "2", b"")}
@@ -284,7 +284,7 @@ def test_all_that_is_wrong_after_decryption_is_answered_alike(app, portal, brows
 def test_only_a_first_request_is_taken(app, portal, browser, company, kind):
     csr, _ = scep_request(portal, browser, company, None)
     enveloped = scep._encrypt(csr, portal.authority.ca.certificate)
-    attributes = {"scep_message_type": kind, "scep_transaction_id": "1", "scep_sender_nonce": b"n" * 16}
+    attributes = {scep.MESSAGE_TYPE: kind.encode(), scep.TRANSACTION_ID: b"1", scep.SENDER_NONCE: b"n" * 16}
     sender = Identity(scep_client.self_signed(x509.Name([]), phone_key()), phone_key())
     assert post_scep(app, scep._build(enveloped, attributes, sender)).fail_info == scep.FailInfo.BAD_REQUEST
 
