@@ -8,9 +8,10 @@ from sqlalchemy import LargeBinary, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit, clock, texts, vault
+from portal.audit import Editor
 from portal.backends import TOPIC
 from portal.database import Database, lock_name
-from portal.events import Event
+from portal.events import Actor, Event
 from portal.models import Base, PortalState
 from portal.pki import authority
 from portal.services import KEYS_ROTATED, Portal
@@ -62,7 +63,7 @@ def setup(portal: Portal) -> None:
         try:
             held = authority.load(session, portal.vault)
             if authority.renew_signer(session, portal.vault, held, settings.company.name, now):
-                audit.record(session, audit.SETTINGS, Event.SIGNER_RENEWED, now, actor="command")
+                Editor(session, portal.vault, Actor.COMMAND, now).record(Event.SIGNER_RENEWED)
         except authority.AuthorityMissing:
             authority.create(session, portal.vault, settings.company.name, now)
         if session.get(PortalState, TOPIC) is None:
@@ -70,7 +71,7 @@ def setup(portal: Portal) -> None:
         try:
             terms.current_version(session)
         except terms.TermsMissing:
-            terms.publish(session, FIRST_TERMS, _first_terms(settings), "setup", now)
+            terms.publish(Editor(session, portal.vault, "setup", now), FIRST_TERMS, _first_terms(settings))
 
 
 def rotate_keys(portal: Portal, drop_old: bool = False) -> int:
@@ -93,9 +94,8 @@ def rotate_keys(portal: Portal, drop_old: bool = False) -> int:
     with portal.database.transaction() as session:
         count = _reseal(session, portal.vault)
         session.merge(PortalState(name=KEYS_ROTATED, value=now.isoformat()))
-        reason = "dropped_old" if drop_old else None
-        detail = {"count": count}
-        audit.record(session, audit.SETTINGS, Event.KEYS_ROTATED, now, reason=reason, actor="command", detail=detail)
+        editor = Editor(session, portal.vault, Actor.COMMAND, now)
+        editor.record(Event.KEYS_ROTATED, "dropped_old" if drop_old else None, count=count)
     if drop_old and not configured:
         vault.write_keys(settings.data, keys[:1])
         portal.forget()

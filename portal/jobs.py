@@ -162,7 +162,7 @@ class Worker:
             throttle.forget_old(session, settings.sign_in, now)
             people.forget_old_sessions(session, settings.session, now)
             alerts.mail_new(session, self.vault, settings, now)
-            terms.publish_if_due(session, now)
+            terms.publish_if_due(session, self.vault, now)
             retention.forget_closed(Cases(session, Given(settings, self.vault), now))
             retention.forget_mail(session, settings.retention, now)
             session.execute(

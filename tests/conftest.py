@@ -19,7 +19,7 @@ from portal.services import Portal
 from portal.settings import Settings, saving
 from tests import databases, query_sites
 from tests.databases import Template
-from tests.factories import Company
+from tests.factories import Company, editing_settings
 from tests.pages import Browser
 
 COMPILED: dict[str, CodeType] = {}
@@ -164,7 +164,7 @@ def configure(portal: Portal, clock: Clock) -> Callable[..., None]:
     def save(**values: object) -> None:
         named = {name.replace("__", "."): value for name, value in values.items()}
         with portal.database.transaction() as session:
-            saving.save(saving.Editor(session, portal.vault, portal.live.base, "admin:test", clock()), "test", named)
+            saving.save(editing_settings(portal, session, clock()), "test", named)
         portal.refresh(0)
 
     return save

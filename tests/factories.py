@@ -17,12 +17,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import audit, clock, people
+from portal.audit import Editor
 from portal.credentials import second_factor
 from portal.enrollment import commands, invitations, journey
 from portal.enrollment.commands import Order
 from portal.enrollment.invitations import Asker, Invitation
 from portal.models import AuditEvent, Command, Device, EnrollmentRequest, LocalAccount, Person
 from portal.services import Portal
+from portal.settings.saving import SettingsEditor
 from portal.simulator.employee import SAFARI, Employee
 from portal.simulator.iphone import IPhone
 from portal.simulator.model import MODELS
@@ -100,6 +102,18 @@ class Company:
         """The device of a request."""
         with self.portal.database.session() as session:
             return session.scalar(select(Device).where(Device.request_id == invitation.request.id))
+
+
+def editing(portal: Portal, session: Session, now: datetime | None = None) -> Editor:
+    """An admin who changes something of the company's."""
+    return Editor(session, portal.vault, "admin:test", now or clock.now())
+
+
+def editing_settings(
+    portal: Portal, session: Session, now: datetime | None = None, actor: str = "admin:test"
+) -> SettingsEditor:
+    """An admin who saves settings."""
+    return SettingsEditor(session, portal.vault, actor, now or clock.now(), portal.live.base)
 
 
 def queue_command(session: Session, portal: Portal, device_id: str, wanted: Order) -> Command:

@@ -12,13 +12,14 @@ from datetime import datetime
 from sqlalchemy import Text, cast, select, update
 from sqlalchemy.orm import Session
 
-from portal.audit.checking import SETTINGS, ask_for_check, broken_links, check_if_asked, last_check
-from portal.audit.links import REQUEST, key_of, make_key
-from portal.audit.writing import locked, pending, record
+from portal.audit.checking import ask_for_check, broken_links, check_if_asked, last_check
+from portal.audit.links import REQUEST, SETTINGS, key_of, make_key
+from portal.audit.writing import Editor, locked, pending, record
 from portal.models import AuditEvent
 
 __all__ = [
     "SETTINGS",
+    "Editor",
     "Search",
     "ask_for_check",
     "broken_links",

@@ -10,11 +10,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal.audit.links import TrailKey, detail_digest, digest_of, heads, key_for
+from portal.audit.links import SETTINGS, TrailKey, detail_digest, digest_of, heads, key_for
 from portal.models import AuditEvent, PortalState
 from portal.models.operations import GENESIS
 
-SETTINGS = "settings"
 CHECK = "audit_check"
 """Where the last check of all chains is kept."""
 MOST_BROKEN = 20

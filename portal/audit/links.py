@@ -22,6 +22,8 @@ KEY = "audit_key"
 """Where the key that links are made with is kept, sealed."""
 MARK = "audit-key"
 """File in the data folder: there is such a key."""
+SETTINGS = "settings"
+"""The chain of what concerns the company."""
 REQUEST = "request:"
 """What the name of a request's chain begins with."""
 

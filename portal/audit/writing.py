@@ -17,10 +17,11 @@ from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.sql import visitors
 
-from portal.audit.links import REQUEST, detail_digest, digest, key_for
+from portal.audit.links import REQUEST, SETTINGS, detail_digest, digest, key_for
 from portal.events import Event, Happened
 from portal.models import AuditEvent, AuditHead, EnrollmentRequest
 from portal.models.operations import GENESIS
+from portal.vault import Vault
 
 PENDING = "audit_pending"
 """Key in ``Session.info``: what was recorded and is not written yet."""
@@ -47,6 +48,23 @@ def record(
     ``actor``: who did it, if it is not who always does.
     """
     pending(session).append(Happened(chain, event, at, reason, str(actor or event.actor), detail))
+
+
+@dataclass(frozen=True)
+class Editor:
+    """Who changes what the company has (people, settings, policies, ...), when, in which transaction.
+
+    ``vault``: what seals what is kept of it.
+    """
+
+    session: Session
+    vault: Vault
+    actor: str
+    now: datetime
+
+    def record(self, event: Event, reason: str | None = None, **detail: Any) -> None:
+        """Append what was changed to the company's chain."""
+        record(self.session, SETTINGS, event, self.now, reason=reason, actor=self.actor, detail=detail or None)
 
 
 def pending(session: Session) -> list[Happened]:

@@ -133,6 +133,8 @@ class Backend(Protocol):
     """Manages devices after the portal brought them in."""
 
     name: str
+    topic: str
+    """The push topic (``com.apple.mgmt...``) of devices with the portal's own profiles; empty if there are none."""
     does: Duties
     keeps_queue: bool
     """Whether it takes commands into a queue of its own; else devices fetch them from the portal's."""

@@ -142,7 +142,7 @@ def wake_again(session: Session, now: datetime) -> int:
 
 
 def _never_enrolled(cases: Cases) -> int:
-    question, now = commands.FIRST[0], cases.now
+    question, now = commands.READ[0], cases.now
     asked = select(Command.id).where(Command.device_id == Device.id, Command.created_at > now - ASK_AGAIN).exists()
     query = (
         select(Device.id)

@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 from flask.cli import AppGroup
 
-from portal import clock, jobs
+from portal import jobs
 from portal.apps_and_books.client import ClaimedElsewhere, OtherLocation, Refused, Unavailable
 from portal.apps_and_books.content_token import ContentTokenRefused
 from portal.apps_and_books.store import NotFound
-from portal.cli.common import fail
+from portal.cli.common import editor, fail
 from portal.events import Actor
 from portal.extensions import current_portal
 from portal.storage import app_intake, apps
@@ -60,6 +60,6 @@ def add_app(adam_id: str | None, manifest_url: str | None, everybody: bool, offe
     with current_portal.database.transaction() as session:
         app = apps.locked(session, app_id)
         if app is not None:
-            apps.set_audience(session, app, lines, Actor.COMMAND, clock.now())
+            apps.set_audience(editor(session), app, lines)
     jobs.nudge(current_portal.settings, jobs.POLICIES)
     click.echo(app_id)

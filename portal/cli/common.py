@@ -7,6 +7,12 @@ from typing import Any, NoReturn
 
 import click
 from flask.cli import with_appcontext
+from sqlalchemy.orm import Session
+
+from portal import clock
+from portal.audit import Editor
+from portal.events import Actor
+from portal.extensions import current_portal
 
 
 def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -20,6 +26,11 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
         return click.command(name)(with_appcontext(run))
 
     return register
+
+
+def editor(session: Session) -> Editor:
+    """A command that changes something of the company's now."""
+    return Editor(session, current_portal.vault, Actor.COMMAND, clock.now())
 
 
 def fail(reason: str) -> NoReturn:

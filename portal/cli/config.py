@@ -10,15 +10,14 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.orm import Session
 
-from portal import clock, jobs
-from portal.cli.common import fail
-from portal.events import Actor
+from portal import jobs
+from portal.cli.common import editor, fail
 from portal.extensions import current_portal
 from portal.policies import portable as policies_portable
 from portal.policies.portable import NotReadable, Written
 from portal.settings import portable, saving
 from portal.settings.overlay import NotValid
-from portal.settings.saving import Editor, LocksOut
+from portal.settings.saving import LocksOut, SettingsEditor
 from portal.storage import policy_files
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -65,12 +64,11 @@ def diff(file: Path) -> None:
 def import_(file: Path, dry_run: bool, force: bool) -> None:
     """Save the settings and publish the policies in FILE; all of them or, if one is wrong, none."""
     current_portal.refresh(0)
-    vault = current_portal.vault
     try:
         values, policies = _read(file)
         with current_portal.database.transaction() as session:
             changed = saving.save(_editor(session), saving.IMPORT, values, confirmed=force)
-            published = policy_files.bring_in(session, vault, policies, Actor.COMMAND, clock.now())
+            published = policy_files.bring_in(editor(session), policies)
             if dry_run:
                 session.rollback()
     except NotValid as refused:
@@ -113,5 +111,5 @@ def _says(refused: NotValid) -> str:
     return "\n".join(f"{each.name}: {each.says}" for each in refused.problems)
 
 
-def _editor(session: Session) -> Editor:
-    return Editor(session, current_portal.vault, current_portal.live.base, Actor.COMMAND, clock.now())
+def _editor(session: Session) -> SettingsEditor:
+    return SettingsEditor(**vars(editor(session)), base=current_portal.live.base)

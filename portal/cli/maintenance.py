@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from flask.cli import AppGroup
 
 from portal import audit, clock, installation, jobs
-from portal.cli.common import command, fail
+from portal.cli.common import command, editor, fail
 from portal.extensions import current_portal
 from portal.pki.authority import AuthorityMissing
 from portal.storage import brake, terms
@@ -95,7 +95,7 @@ def terms_publish(version: str, files: tuple[Path, ...]) -> None:
     contents = {file.stem: file.read_text("utf-8") for file in files}
     try:
         with current_portal.database.transaction() as session:
-            terms.publish(session, version, contents, "command", clock.now())
+            terms.publish(editor(session), version, contents)
     except terms.TermsExist:
         fail(f"Version {version} was published already; a published text never changes.")
     except terms.TermsMissing as error:

@@ -1,20 +1,19 @@
 """Commands for employees and staff."""
 
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import click
 from flask.cli import AppGroup
 from sqlalchemy.orm import Session
 
-from portal import audit, clock, jobs, people
-from portal.cli.common import fail
+from portal import clock, jobs, people
+from portal.audit import Editor
+from portal.cli.common import editor, fail
 from portal.credentials import local, passwords, second_factor
 from portal.events import Event
 from portal.extensions import current_portal
 from portal.models import Person
-from portal.notifications import messages, outbox
 from portal.people import accounts, closing, imports
 from portal.storage.cases import Cases
 
@@ -29,47 +28,22 @@ people_group = AppGroup("people", help="Employees and staff with local accounts.
 @click.option("--locale", default="en")
 @click.option("--role", type=click.Choice(["employee", *people.STAFF_ROLES]), default="employee")
 @click.password_option(help="Asked for when not given.")
-def people_add(
-    username: str,
-    name: str,
-    email: str,
-    managed_apple_account: str | None,
-    locale: str,
-    role: str,
-    password: str,
-) -> None:
+def people_add(username: str, managed_apple_account: str | None, password: str, **known: str) -> None:
     """Add USERNAME; prints the TOTP secret of staff, once."""
     account = accounts.normal(managed_apple_account) if managed_apple_account else None
     if managed_apple_account and account is None:
         fail(f"{managed_apple_account!r} cannot be a Managed Apple Account.")
     with current_portal.database.transaction() as session:
-        if people.by_username(session, username):
-            fail(f"{username} exists.")
         if account and accounts.taken(session, account, None):
             fail(f"{account} belongs to somebody else.")
-        person = Person(
-            username=people.fold_username(username),
-            name=name,
-            email=email,
-            managed_apple_account=account,
-            locale=locale,
-            role=role,
-            created_at=clock.now(),
-        )
-        session.add(person)
+        person = Person(username=username, managed_apple_account=account, **known)
+        try:
+            people.add(editor(session), person)
+        except people.UsernameTaken:
+            fail(f"{username} exists.")
         local.set_password(session, person, password)
-        session.flush()
-        if role in people.STAFF_ROLES:
+        if person.role in people.STAFF_ROLES:
             _give_second_factor(session, person)
-        audit.record(
-            session,
-            audit.SETTINGS,
-            Event.PERSON_ADDED,
-            clock.now(),
-            reason=role,
-            actor="command",
-            detail={"person": person.id},
-        )
 
 
 def _give_second_factor(session: Session, person: Person) -> None:
@@ -86,15 +60,15 @@ def _give_second_factor(session: Session, person: Person) -> None:
 def people_password_link(username: str, mail: bool) -> None:
     """A link with which USERNAME, a local account, chooses a password: once, within a day."""
 
-    def make(session: Session, person: Person, actor: str, now: datetime) -> None:
-        if person.source != people.LOCAL:
+    def make(by: Editor, person: Person) -> None:
+        try:
+            if mail:
+                passwords.mail_link(by, person, current_portal.settings)
+                click.echo(f"Mailed to {person.email}.")
+            else:
+                click.echo(passwords.new_link(by, person, current_portal.settings))
+        except people.NotLocal:
             fail(f"{username} signs in elsewhere ({person.source}).")
-        token = passwords.new_link(session, person, actor, now)
-        url = current_portal.settings.url(f"/account/password/{token}")
-        if mail:
-            message = messages.password_link(current_portal.settings, person, url)
-            outbox.put(session, current_portal.vault, "password", message, None, now, person.id)
-        click.echo(f"Mailed to {person.email}." if mail else url)
 
     _change(username, make)
     jobs.nudge(current_portal.settings)
@@ -105,13 +79,11 @@ def people_password_link(username: str, mail: bool) -> None:
 def people_second_factor(username: str) -> None:
     """A new second factor for USERNAME (staff who lost theirs); the old one and its recovery codes are dead."""
 
-    def replace(session: Session, person: Person, actor: str, now: datetime) -> None:
+    def replace(by: Editor, person: Person) -> None:
         if person.role not in people.STAFF_ROLES:
             fail(f"{username} is not staff.")
-        _give_second_factor(session, person)
-        audit.record(
-            session, audit.SETTINGS, Event.SECOND_FACTOR_REPLACED, now, actor=actor, detail={"person": person.id}
-        )
+        _give_second_factor(by.session, person)
+        by.record(Event.SECOND_FACTOR_REPLACED, person=person.id)
 
     _change(username, replace)
 
@@ -136,9 +108,7 @@ def people_import(file: Path, dry_run: bool) -> None:
         with current_portal.database.transaction() as session:
             done = imports.read(session, current_portal.settings, file.read_bytes(), clock.now())
             if not dry_run:
-                audit.record(
-                    session, audit.SETTINGS, Event.PEOPLE_IMPORTED, clock.now(), actor="command", detail={"count": done}
-                )
+                editor(session).record(Event.PEOPLE_IMPORTED, count=done)
             if dry_run:
                 session.rollback()
     except imports.BadFile as bad:
@@ -161,16 +131,16 @@ def people_erase(username: str) -> None:
 
 
 def _close(username: str, close: Callable[[Cases, Person, str], None]) -> None:
-    _change(username, lambda session, person, actor, now: close(Cases(session, current_portal, now), person, actor))
+    _change(username, lambda by, person: close(Cases(by.session, current_portal, by.now), person, by.actor))
 
 
-def _change(username: str, change: Callable[..., None]) -> None:
+def _change(username: str, change: Callable[[Editor, Person], None]) -> None:
     try:
         with current_portal.database.transaction() as session:
             person = people.by_username(session, username)
             if person is None:
                 fail(f"Nobody is known as {username!r}.")
-            change(session, person, "command", clock.now())
+            change(editor(session), person)
     except people.LastAdmin:
         fail("The last admin has to stay.")
     except people.DevicesManaged:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal.audit import Editor
 from portal.events import Event
 from portal.models import ApiToken
 from portal.vault import token_hash
@@ -15,6 +15,7 @@ SCOPES = ("requests", "devices", "policies", "metrics")
 PREFIX = "ept_"
 """Lets scanners for leaked secrets recognize one."""
 TOKEN_BYTES = 32
+LONGEST_TOKEN = 200
 DAYS = (30, 90, 365)
 """How long a new token may work."""
 LONGEST_DAYS = DAYS[-1]
@@ -29,38 +30,36 @@ class ScopeMissing(Exception):
     """The token is good, but not for this."""
 
 
-def make(session: Session, name: str, scopes: list[str], actor: str, now: datetime, days: int = LONGEST_DAYS) -> str:
+def make(editor: Editor, name: str, scopes: list[str], days: int = LONGEST_DAYS) -> str:
     """A new token that works for so many ``days``; it exists nowhere else in the clear."""
     token = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
     made = ApiToken(
         name=name,
         token_hash=token_hash(token),
         scopes=scopes,
-        created_at=now,
-        created_by=actor,
-        expires_at=now + timedelta(days=days),
+        created_at=editor.now,
+        created_by=editor.actor,
+        expires_at=editor.now + timedelta(days=days),
     )
-    session.add(made)
-    session.flush()
-    detail = {"token": made.id, "name": name, "scopes": scopes}
-    audit.record(session, audit.SETTINGS, Event.API_TOKEN_MADE, now, actor=actor, detail=detail)
+    editor.session.add(made)
+    editor.session.flush()
+    editor.record(Event.API_TOKEN_MADE, token=made.id, name=name, scopes=scopes)
     return token
 
 
-def revoke(session: Session, token_id: str, actor: str, now: datetime) -> None:
+def revoke(editor: Editor, token_id: str) -> None:
     """The token stops working at once. Repeating it changes nothing."""
-    found = session.get(ApiToken, token_id, with_for_update=True)
+    found = editor.session.get(ApiToken, token_id, with_for_update=True)
     if found is not None and found.revoked_at is None:
-        found.revoked_at = now
-        audit.record(session, audit.SETTINGS, Event.API_TOKEN_REVOKED, now, actor=actor, detail={"token": found.id})
+        found.revoked_at = editor.now
+        editor.record(Event.API_TOKEN_REVOKED, token=found.id)
 
 
-def check(session: Session, header: str, scope: str, now: datetime) -> ApiToken:
-    """The token of an ``Authorization`` header. Raises TokenUnknown, ScopeMissing."""
-    kind, _, token = header.partition(" ")
-    if kind.casefold() != "bearer" or not token.startswith(PREFIX) or len(token) > 200:
+def check(session: Session, token: str, scope: str, now: datetime) -> ApiToken:
+    """Whose token a program showed. Raises TokenUnknown, ScopeMissing."""
+    if not token.startswith(PREFIX) or len(token) > LONGEST_TOKEN:
         raise TokenUnknown
-    found = session.scalar(select(ApiToken).where(ApiToken.token_hash == token_hash(token.strip())))
+    found = session.scalar(select(ApiToken).where(ApiToken.token_hash == token_hash(token)))
     if found is None or found.revoked_at is not None or is_over(found, now):
         raise TokenUnknown
     if scope not in found.scopes:

@@ -14,9 +14,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from portal import audit, people
+from portal.audit import Editor
 from portal.credentials import local
 from portal.events import Event
 from portal.models import PasswordLink, Person
+from portal.notifications import messages, outbox
 from portal.settings import Settings
 from portal.vault import token_hash
 
@@ -56,13 +58,24 @@ def check(password: str, person: Person, settings: Settings) -> None:
         raise PasswordRefused("password_guessable")
 
 
-def new_link(session: Session, person: Person, actor: str, now: datetime) -> str:
-    """The token of a link that sets ``person``'s password once; the links before it are dead."""
+def new_link(editor: Editor, person: Person, settings: Settings) -> str:
+    """The address of a link that sets ``person``'s password once; the links before it are dead. Raises NotLocal."""
+    if person.source != people.LOCAL:
+        raise people.NotLocal
+    session = editor.session
     session.execute(delete(PasswordLink).where(PasswordLink.person_id == person.id))
     token = secrets.token_hex(TOKEN_BYTES)
-    session.add(PasswordLink(token_hash=token_hash(token), person_id=person.id, created_at=now))
-    _event(session, person, Event.PASSWORD_LINK_MADE, actor, now)
-    return token
+    session.add(PasswordLink(token_hash=token_hash(token), person_id=person.id, created_at=editor.now))
+    _event(session, person, Event.PASSWORD_LINK_MADE, editor.actor, editor.now)
+    return settings.url(f"/account/password/{token}")
+
+
+def mail_link(editor: Editor, person: Person, settings: Settings) -> None:
+    """Mail such a link to its owner. Raises NotLocal."""
+    message = messages.password_link(settings, person, new_link(editor, person, settings))
+    row = outbox.to_send("password", message, editor.vault, editor.now)
+    row.person_id = person.id
+    outbox.put(editor.session, row)
 
 
 def owner(session: Session, token: str, now: datetime) -> Person:

@@ -8,6 +8,7 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from portal import audit, people
+from portal.audit import Editor
 from portal.credentials import throttle
 from portal.database import Recorded
 from portal.enrollment.passcode import normalize
@@ -95,23 +96,23 @@ def is_locked(session: Session, person: Person) -> bool:
     return factor is not None and factor.locked_at is not None
 
 
-def unlock(session: Session, person: Person, actor: str, now: datetime) -> None:
+def unlock(editor: Editor, person: Person) -> None:
     """Somebody made sure who entered the wrong codes: codes fit again. Repeating it changes nothing."""
+    session = editor.session
     factor = session.get(SecondFactor, person.id, with_for_update=True, populate_existing=True)
     if factor is None or factor.locked_at is None:
         return
     factor.locked_at, factor.wrong_codes = None, 0
     throttle.clear(session, throttle.second_factor_of(person))
-    audit.record(session, audit.SETTINGS, Event.SECOND_FACTOR_UNLOCKED, now, actor=actor, detail={"person": person.id})
+    editor.record(Event.SECOND_FACTOR_UNLOCKED, person=person.id)
 
 
-def forget(session: Session, person: Person, actor: str, now: datetime) -> None:
+def forget(editor: Editor, person: Person) -> None:
     """Somebody lost theirs: app, codes and passkeys are dead, every session ends; the next sign-in sets up another."""
     for table in (SecondFactor, Passkey):
-        session.execute(delete(table).where(table.person_id == person.id))
-    people.end_sign_ins(session, person)
-    detail = {"person": person.id}
-    audit.record(session, audit.SETTINGS, Event.SECOND_FACTOR_FORGOTTEN, now, actor=actor, detail=detail)
+        editor.session.execute(delete(table).where(table.person_id == person.id))
+    people.end_sign_ins(editor.session, person)
+    editor.record(Event.SECOND_FACTOR_FORGOTTEN, person=person.id)
 
 
 def _step_of(secret: str, code: str, now: datetime) -> int | None:

@@ -30,10 +30,10 @@ from portal.models import (
     EnrollmentRequest,
     IssuedProfile,
     LicenseSeat,
-    OutboxMessage,
     Person,
     Terms,
 )
+from portal.notifications import outbox
 from portal.policies.composing import Grant
 from portal.policies.content import Part
 from portal.settings import Settings
@@ -232,15 +232,9 @@ class Case:
 
     def send(self, kind: str, message: EmailMessage) -> None:
         """Queue a mail, or a text message, that concerns this request."""
-        self.store.add(
-            OutboxMessage(
-                kind=kind,
-                request_id=self.request.id,
-                content_sealed=self.vault.seal(message.as_bytes()),
-                created_at=self.now,
-                next_attempt_at=self.now,
-            )
-        )
+        row = outbox.to_send(kind, message, self.vault, self.now)
+        row.request_id = self.request.id
+        self.store.add(row)
 
     def must_be_at(self, step: Step) -> None:
         """Raises RequestEnded, StepOutOfOrder."""

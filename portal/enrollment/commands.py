@@ -34,8 +34,7 @@ READ = (
     Order("CertificateList", {"ManagedOnly": True}),
 )
 """Everything that is read of a device."""
-FIRST = READ[:2]
-"""What is asked of a device as soon as it is enrolled."""
+_FIRST = tuple(allowed.command(each.request_type, each.keys) for each in READ[:2])
 DECLARE = "DeclarativeManagement"
 """Tells a device to look at what is declared; only the portal itself orders it."""
 REMOVE_CONTROL = "RemoveControl"
@@ -46,6 +45,12 @@ def order(case: Case, device: Device, wanted: Order) -> Command:
     """Queue a command: what was checked, in the form in which the device gets it. Raises CommandForbidden."""
     check = allowed.command if device.server is None else allowed.errand
     return _queue(case, device, check(wanted.request_type, wanted.keys))
+
+
+def ask_first(case: Case, device: Device) -> None:
+    """Queue what is asked of a device as soon as it is enrolled: what it is, and which profiles it has."""
+    for sent in _FIRST:
+        _queue(case, device, sent)
 
 
 def declare(case: Case, device: Device) -> Command:

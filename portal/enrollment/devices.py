@@ -147,8 +147,7 @@ def enrolled(case: Case) -> bool:
     device.enrolled_at = case.request.enrolled_at = case.now
     _profile(case).content_sealed = None
     case.record(Event.DEVICE_ENROLLED)
-    for wanted in commands.FIRST:
-        commands.order(case, device, wanted)
+    commands.ask_first(case, device)
     return True
 
 

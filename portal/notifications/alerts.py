@@ -77,7 +77,9 @@ def mail_new(session: Session, vault: Vault, settings: Settings, now: datetime) 
     until = events[-1].id if len(events) == BATCH_SIZE else until
     for event in events:
         for mail, person_id in _mails(session, settings, event, chosen):
-            outbox.put(session, vault, "alert", mail, None, now, person_id)
+            row = outbox.to_send("alert", mail, vault, now)
+            row.person_id = person_id
+            outbox.put(session, row)
             count += 1
     state.value = json.dumps(until)
     return count

@@ -33,28 +33,17 @@ QUEUED = "mail_queued"
 log = logging.getLogger("portal.outbox")
 
 
-def put(
-    session: Session,
-    vault: Vault,
-    kind: str,
-    message: EmailMessage,
-    request_id: str | None,
-    now: datetime,
-    person_id: str | None = None,
-) -> OutboxMessage:
-    """Queue ``message`` in the caller's transaction; without a request ``person_id`` says whose it is."""
-    row = OutboxMessage(
-        kind=kind,
-        request_id=request_id,
-        person_id=person_id,
-        content_sealed=vault.seal(message.as_bytes()),
-        created_at=now,
-        next_attempt_at=now,
-    )
+def to_send(kind: str, message: EmailMessage, vault: Vault, now: datetime) -> OutboxMessage:
+    """``message`` as it waits to be sent, from now on. Whoever queues it says whose it is: a request's, a person's."""
+    sealed = vault.seal(message.as_bytes())
+    return OutboxMessage(kind=kind, content_sealed=sealed, created_at=now, next_attempt_at=now)
+
+
+def put(session: Session, row: OutboxMessage) -> None:
+    """Queue it in the caller's transaction."""
     session.add(row)
     session.flush()
     session.info[QUEUED] = True
-    return row
 
 
 def deliver_due(

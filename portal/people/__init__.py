@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, joinedload
 
-from portal import audit
+from portal.audit import Editor
 from portal.events import Event
 from portal.models import (
     PasswordLink,
@@ -82,57 +82,35 @@ def forget_old_sessions(session: Session, rules: SessionRules, now: datetime) ->
     session.execute(delete(WebSession).where(WebSession.last_seen_at < idle))
 
 
-def add(
-    session: Session,
-    username: str,
-    name: str,
-    email: str,
-    account: str | None,
-    role: str,
-    locale: str,
-    actor: str,
-    now: datetime,
-) -> Person:
-    """Somebody kept by the portal itself, without a password yet. Raises UsernameTaken."""
-    if by_username(session, username) is not None:
+def add(editor: Editor, person: Person) -> None:
+    """Somebody new, kept by the portal itself, without a password yet. Raises UsernameTaken."""
+    if by_username(editor.session, person.username) is not None:
         raise UsernameTaken
-    person = Person(
-        username=fold_username(username),
-        name=name,
-        email=email,
-        managed_apple_account=account,
-        locale=locale,
-        role=role,
-        created_at=now,
-    )
-    session.add(person)
-    session.flush()
-    audit.record(
-        session, audit.SETTINGS, Event.PERSON_ADDED, now, reason=role, actor=actor, detail={"person": person.id}
-    )
-    return person
+    person.username, person.created_at = fold_username(person.username), editor.now
+    editor.session.add(person)
+    editor.session.flush()
+    editor.record(Event.PERSON_ADDED, person.role, person=person.id)
 
 
-def set_role(session: Session, person: Person, role: str, actor: str, now: datetime) -> None:
+def set_role(editor: Editor, person: Person, role: str) -> None:
     """Give a local person another role; they sign in anew. Raises NotLocal, LastAdmin."""
     if person.source != LOCAL:
         raise NotLocal
     if role == person.role:
         return
     if person.role == "admin":
-        keep_an_admin(session, person)
+        keep_an_admin(editor.session, person)
     before, person.role = person.role, role
-    end_sign_ins(session, person)
-    detail = {"person": person.id, "before": before, "after": role}
-    audit.record(session, audit.SETTINGS, Event.PERSON_ROLE_CHANGED, now, reason=role, actor=actor, detail=detail)
+    end_sign_ins(editor.session, person)
+    editor.record(Event.PERSON_ROLE_CHANGED, role, person=person.id, before=before, after=role)
 
 
-def enable(session: Session, person: Person, actor: str, now: datetime) -> None:
+def enable(editor: Editor, person: Person) -> None:
     """Let a disabled person sign in again; devices and tokens that ended stay ended."""
     if person.disabled_at is None or person.erased_at is not None:
         return
     person.disabled_at = None
-    audit.record(session, audit.SETTINGS, Event.PERSON_ENABLED, now, actor=actor, detail={"person": person.id})
+    editor.record(Event.PERSON_ENABLED, person=person.id)
 
 
 def keep_an_admin(session: Session, person: Person) -> None:

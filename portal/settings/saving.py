@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from portal import audit, people
+from portal import people
+from portal.audit import Editor
 from portal.credentials.base import DIRECTORY
 from portal.database import lock_name
 from portal.events import Event
@@ -17,21 +17,16 @@ from portal.models import Person, SettingsVersion, SettingValue
 from portal.settings import Settings, overlay
 from portal.settings.held_secrets import TYPED_FOR, settle, together
 from portal.settings.live import stored
-from portal.vault import Vault
 
 IMPORT = "import"
 """The page of a save that came from a file or a command and may touch every page."""
 
 
 @dataclass(frozen=True)
-class Editor:
-    """Who saves settings, when, in which transaction; ``base``: the files' settings, over which what is saved lies."""
+class SettingsEditor(Editor):
+    """Who saves settings; ``base``: the files' settings, over which what is saved lies."""
 
-    session: Session
-    vault: Vault
     base: Settings
-    actor: str
-    now: datetime
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,7 @@ def page_version(session: Session, page: str) -> int:
 
 
 def save(
-    editor: Editor, page: str, wanted: Mapping[str, Any], *, seen: int | None = None, confirmed: bool = False
+    editor: SettingsEditor, page: str, wanted: Mapping[str, Any], *, seen: int | None = None, confirmed: bool = False
 ) -> dict[str, Any]:
     """Save ``wanted`` (section.key -> JSON) and return what changed, masked: name -> [before, after].
 
@@ -98,7 +93,7 @@ def save(
     return _readable(before, changed)
 
 
-def restore(editor: Editor, version_id: int, confirmed: bool = False) -> dict[str, Any]:
+def restore(editor: SettingsEditor, version_id: int, confirmed: bool = False) -> dict[str, Any]:
     """Bring back what was before one save. Raises UnknownVersion, NotValid, LocksOut."""
     base = editor.base
     version = editor.session.get(SettingsVersion, version_id)
@@ -114,7 +109,7 @@ def restore(editor: Editor, version_id: int, confirmed: bool = False) -> dict[st
     return save(editor, version.page, wanted, confirmed=confirmed)
 
 
-def reset(editor: Editor, prefix: str) -> list[str]:
+def reset(editor: SettingsEditor, prefix: str) -> list[str]:
     """Forget what was saved for every setting that begins with ``prefix``: the files count again. Which they were."""
     known = stored(editor.session, editor.vault)
     saved = [name for name in known if name == prefix or name.startswith(f"{prefix}.") or not prefix]
@@ -129,11 +124,11 @@ def history(session: Session, page: str, names: set[str], limit: int = 20) -> li
     return [each for each in session.scalars(query.limit(limit)) if names & set(each.changes)]
 
 
-def _write(editor: Editor, changed: dict[str, Any], page: str, previously: dict[str, list[Any]]) -> None:
-    session, vault, actor, now = editor.session, editor.vault, editor.actor, editor.now
+def _write(editor: SettingsEditor, changed: dict[str, Any], page: str, previously: dict[str, list[Any]]) -> None:
+    session, vault = editor.session, editor.vault
     changes = _readable({name: value for name, (_, value) in previously.items()}, changed)
     sealed = vault.seal(json.dumps(previously).encode())
-    version = SettingsVersion(at=now, actor=actor, page=page, changes=changes, before_sealed=sealed)
+    version = SettingsVersion(at=editor.now, actor=editor.actor, page=page, changes=changes, before_sealed=sealed)
     session.add(version)
     session.flush()
     session.execute(delete(SettingValue).where(SettingValue.name.in_(changed)))
@@ -141,8 +136,7 @@ def _write(editor: Editor, changed: dict[str, Any], page: str, previously: dict[
         if value != overlay.value_of(editor.base, name):
             value_sealed = vault.seal(json.dumps(value).encode())
             session.add(SettingValue(name=name, value_sealed=value_sealed, version_id=version.id))
-    detail = {"page": page, "changes": changes}
-    audit.record(session, audit.SETTINGS, Event.SETTINGS_CHANGED, now, reason=page, actor=actor, detail=detail)
+    editor.record(Event.SETTINGS_CHANGED, page, page=page, changes=changes)
 
 
 def _readable(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

@@ -2,20 +2,18 @@
 
 import base64
 
-from sqlalchemy.orm import Session
-
 from portal import clock
 from portal.apps_and_books import content_token, store
 from portal.apps_and_books.answers import Location
 from portal.apps_and_books.client import ClaimedElsewhere, OtherLocation
 from portal.apps_and_books.content_token import ContentToken
 from portal.apps_and_books.store import Described, NotFound
+from portal.audit import Editor
 from portal.database import Database
 from portal.settings.logo import LogoRefused, redraw
 from portal.storage import apple_content, apps, license_rounds, licensing
 from portal.storage.apps import Origin
 from portal.storage.cases import Services
-from portal.vault import Vault
 
 ICON_BOX = (128, 128)
 """Pixels of a kept picture."""
@@ -45,16 +43,15 @@ def take_token(database: Database, services: Services, content: bytes, actor: st
         client.close()
     address = apple_content.address_of(settings.apps.service, settings.apps.store)
     with database.transaction() as session:
-        keep_token(session, services.vault, given, address, where, actor)
+        keep_token(Editor(session, services.vault, actor, clock.now()), given, address, where)
         licensing.keep_assets(session, found, clock.now())
 
 
-def keep_token(session: Session, vault: Vault, given: ContentToken, address: str, where: Location, actor: str) -> None:
+def keep_token(editor: Editor, given: ContentToken, address: str, where: Location) -> None:
     """Keep a token that Apple took; if it is about another location than ever before, everything is asked for anew."""
-    now = clock.now()
-    apple_content.save(session, vault, given, address, where, actor, now)
-    if apple_content.is_another(session, where):
-        licensing.begin_anew(session, now)
+    apple_content.save(editor, given, address, where)
+    if apple_content.is_another(editor.session, where):
+        licensing.begin_anew(editor.session, editor.now)
 
 
 def describe(database: Database, services: Services, origin: Origin) -> tuple[Described, bytes | None]:
@@ -80,4 +77,4 @@ def add(database: Database, services: Services, origin: Origin, actor: str) -> s
     """Take an app into the catalogue; its id. Raises NotFound, Known, TooMany."""
     described, icon = describe(database, services, origin)
     with database.transaction() as session:
-        return apps.add(session, services.vault, origin, described, icon, actor, clock.now()).id
+        return apps.add(Editor(session, services.vault, actor, clock.now()), origin, described, icon).id

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from portal import audit
 from portal.apple_business import server_token
 from portal.apple_business.server_token import ServerToken
 from portal.apple_business.service import Server
 from portal.apple_business.vouching import Voucher
+from portal.audit import Editor
 from portal.events import Event
 from portal.models import PortalState
 from portal.pki.authority import Identity
@@ -68,25 +68,23 @@ def vouches(session: Session) -> bool:
     return told is not None and bool(told.uuid)
 
 
-def make_key(session: Session, vault: Vault, organization: str, actor: str, now: datetime) -> None:
+def make_key(editor: Editor, organization: str) -> None:
     """A key pair, unless there is one."""
-    state = session.get(PortalState, KEY) or PortalState(name=KEY)
+    state = editor.session.get(PortalState, KEY) or PortalState(name=KEY)
     if not state.sealed:
-        state.sealed = vault.seal(server_token.make_key(organization, now))
-        session.add(state)
-        audit.record(session, audit.SETTINGS, Event.APPLE_KEY_MADE, now, actor=actor)
+        state.sealed = editor.vault.seal(server_token.make_key(organization, editor.now))
+        editor.session.add(state)
+        editor.record(Event.APPLE_KEY_MADE)
 
 
-def keep(session: Session, vault: Vault, told: ServerToken, server: Server | None, problem: str, actor: str,
-         now: datetime) -> None:  # fmt: skip
+def keep(editor: Editor, told: ServerToken, server: Server | None, problem: str) -> None:
     """Use this token from now on; ``server``: what Apple said of it, or ``problem``, why it did not."""
-    state = session.get(PortalState, TOKEN) or PortalState(name=TOKEN)
-    state.sealed = vault.seal(told.as_json())
-    found = server or Server("", "", "")
-    state.value = _written(Known(found.uuid, found.name, found.organization, told.expires_at, now.isoformat(), problem))
-    session.add(state)
-    detail = {"server": found.name, "expires": told.expires_at}
-    audit.record(session, audit.SETTINGS, Event.APPLE_TOKEN_SAVED, now, actor=actor, detail=detail)
+    state = editor.session.get(PortalState, TOKEN) or PortalState(name=TOKEN)
+    state.sealed = editor.vault.seal(told.as_json())
+    found, asked_at = server or Server("", "", ""), editor.now.isoformat()
+    state.value = _written(Known(found.uuid, found.name, found.organization, told.expires_at, asked_at, problem))
+    editor.session.add(state)
+    editor.record(Event.APPLE_TOKEN_SAVED, server=found.name, expires=told.expires_at)
 
 
 def asked(session: Session, server: Server | None, problem: str, now: datetime) -> None:
@@ -105,13 +103,13 @@ def due(session: Session, now: datetime) -> bool:
     return told is not None and now - datetime.fromisoformat(told.asked_at) >= LOOK_EVERY
 
 
-def forget(session: Session, actor: str, now: datetime) -> None:
+def forget(editor: Editor) -> None:
     """Give up token and key: devices that enroll from now on are not vouched for."""
     for name in (KEY, TOKEN):
-        state = session.get(PortalState, name)
+        state = editor.session.get(PortalState, name)
         if state is not None:
-            session.delete(state)
-    audit.record(session, audit.SETTINGS, Event.APPLE_TOKEN_FORGOTTEN, now, actor=actor)
+            editor.session.delete(state)
+    editor.record(Event.APPLE_TOKEN_FORGOTTEN)
 
 
 def _written(told: Known) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from portal import audit
 from portal.apps_and_books.answers import Location
 from portal.apps_and_books.content_token import ContentToken
+from portal.audit import Editor
 from portal.events import Event
 from portal.models import PortalState
 from portal.vault import Vault
@@ -103,16 +104,14 @@ def is_another(session: Session, where: Location) -> bool:
     return bool(before) and before != where.uid
 
 
-def save(
-    session: Session, vault: Vault, given: ContentToken, address: str, where: Location, actor: str, now: datetime
-) -> None:
+def save(editor: Editor, given: ContentToken, address: str, where: Location) -> None:
     """Keep a token that Apple took, instead of the one before."""
-    state = session.get(PortalState, TOKEN) or PortalState(name=TOKEN)
-    state.sealed = vault.seal(given.text.encode())
+    state = editor.session.get(PortalState, TOKEN) or PortalState(name=TOKEN)
+    state.sealed = editor.vault.seal(given.text.encode())
     state.value = _written(_located(Known(address, given.organization, given.expires.isoformat()), where))
-    session.add(state)
-    told = {"location": where.name, "organization": given.organization, "expires": given.expires.date().isoformat()}
-    audit.record(session, audit.SETTINGS, Event.LICENSES_TOKEN_SAVED, now, actor=actor, detail=told)
+    editor.session.add(state)
+    until = given.expires.date().isoformat()
+    editor.record(Event.LICENSES_TOKEN_SAVED, location=where.name, organization=given.organization, expires=until)
 
 
 def located(session: Session, where: Location, now: datetime) -> None:
@@ -166,12 +165,12 @@ def warn(session: Session, now: datetime) -> None:
         audit.record(session, audit.SETTINGS, Event.LICENSES_EXPIRING, now, reason=str(passed), detail=detail)
 
 
-def forget(session: Session, actor: str, now: datetime) -> None:
+def forget(editor: Editor) -> None:
     """Give the token up: no licenses are given or taken back any more."""
-    state = session.get(PortalState, TOKEN)
+    state = editor.session.get(PortalState, TOKEN)
     if state is not None:
-        session.delete(state)
-        audit.record(session, audit.SETTINGS, Event.LICENSES_FORGOTTEN, now, actor=actor)
+        editor.session.delete(state)
+        editor.record(Event.LICENSES_FORGOTTEN)
 
 
 def _located(each: Known, where: Location) -> Known:

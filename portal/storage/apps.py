@@ -8,17 +8,16 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, defer
 
-from portal import audit
 from portal.apps import behaviour
 from portal.apps.behaviour import Behaviour
 from portal.apps.granting import Granted
 from portal.apps_and_books.store import Described
+from portal.audit import Editor
 from portal.database import lock_name
 from portal.events import Event
 from portal.models import App, AppAudience, AppChoice, AppLicense, Device, DeviceApp
 from portal.storage import audiences
 from portal.storage.audiences import IN, OUT, Line
-from portal.vault import Vault
 
 OFFERED = "offered"
 """The side of who may take an app."""
@@ -72,10 +71,9 @@ class Origin:
     manifest_url: str | None = None
 
 
-def add(
-    session: Session, vault: Vault, origin: Origin, described: Described, icon: bytes | None, actor: str, now: datetime
-) -> App:
+def add(editor: Editor, origin: Origin, described: Described, icon: bytes | None) -> App:
     """Take an app into the catalogue, for nobody yet. Raises Known, TooMany."""
+    session, now = editor.session, editor.now
     lock_name(session, "catalogue of apps")
     apps = living(session)
     if any(each.bundle_id.casefold() == described.bundle_id.casefold() for each in apps):
@@ -90,14 +88,14 @@ def add(
         minimum_ios=described.minimum_ios,
         icon=icon,
         icon_at=_seconds(icon, now),
-        behaviour_sealed=vault.seal(Behaviour().written()),
+        behaviour_sealed=editor.vault.seal(Behaviour().written()),
         version=1,
         created_at=now,
         changed_at=now,
     )
     session.add(made)
     session.flush()
-    _record(session, made, Event.APP_ADDED, actor, now)
+    _record(editor, made, Event.APP_ADDED)
     return made
 
 
@@ -112,21 +110,22 @@ def _seconds(icon: bytes | None, now: datetime) -> int | None:
     return int(now.timestamp()) if icon else None
 
 
-def set_behaviour(session: Session, vault: Vault, app: App, wanted: Behaviour, actor: str, now: datetime) -> bool:
+def set_behaviour(editor: Editor, app: App, wanted: Behaviour) -> bool:
     """Let it behave so on every device; whether that is new."""
-    before = behaviour.of(app, vault)
+    before = behaviour.of(app, editor.vault)
     if before == wanted:
         return False
-    app.behaviour_sealed, app.version, app.changed_at = vault.seal(wanted.written()), app.version + 1, now
+    app.behaviour_sealed = editor.vault.seal(wanted.written())
+    app.version, app.changed_at = app.version + 1, editor.now
     changed = [name for name in Behaviour.__slots__ if getattr(before, name) != getattr(wanted, name)]
-    _record(session, app, Event.APP_CHANGED, actor, now, changed=changed)
+    _record(editor, app, Event.APP_CHANGED, changed=changed)
     return True
 
 
-def archive(session: Session, app: App, actor: str, now: datetime) -> None:
+def archive(editor: Editor, app: App) -> None:
     """Take it from everybody, for good."""
-    app.archived_at = app.changed_at = now
-    _record(session, app, Event.APP_ENDED, actor, now)
+    app.archived_at = app.changed_at = editor.now
+    _record(editor, app, Event.APP_ENDED)
 
 
 def audience(session: Session, app_id: str) -> list[Line]:
@@ -134,17 +133,16 @@ def audience(session: Session, app_id: str) -> list[Line]:
     return audiences.of(session, AppAudience, app_id)
 
 
-def set_audience(session: Session, app: App, lines: Iterable[Line], actor: str, now: datetime) -> None:
+def set_audience(editor: Editor, app: App, lines: Iterable[Line]) -> None:
     """Let exactly these get it."""
-    changed = audiences.save(session, AppAudience, app.id, lines)
+    changed = audiences.save(editor.session, AppAudience, app.id, lines)
     if changed is not None:
-        app.changed_at = now
-        _record(session, app, Event.APP_AUDIENCE, actor, now, **changed)
+        app.changed_at = editor.now
+        _record(editor, app, Event.APP_AUDIENCE, **changed)
 
 
-def _record(session: Session, app: App, event: Event, actor: str, now: datetime, **detail: Any) -> None:
-    told = {"app": app.id, "name": app.name, **detail}
-    audit.record(session, audit.SETTINGS, event, now, actor=actor, detail=told)
+def _record(editor: Editor, app: App, event: Event, **detail: Any) -> None:
+    editor.record(event, app=app.id, name=app.name, **detail)
 
 
 # --- what a person gets ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal.audit import Editor
 from portal.events import Event
 from portal.models import (
     App,
@@ -145,8 +145,9 @@ def set_groups(session: Session, person_id: str, source: str, names: Iterable[st
     return True
 
 
-def set_list(session: Session, name: str, people: set[str], actor: str, now: datetime) -> None:
+def set_list(editor: Editor, name: str, people: set[str]) -> None:
     """These people, and nobody else, are on a list; an empty one is gone."""
+    session, now = editor.session, editor.now
     full = f"{LIST}:{name}"
     before = set(session.scalars(select(Membership.person_id).where(Membership.name == full)))
     if before == people:
@@ -159,13 +160,8 @@ def set_list(session: Session, name: str, people: set[str], actor: str, now: dat
         of_it = select(table.owner_id).where(table.kind == GROUP, table.value == full)
         session.execute(update(given).where(given.id.in_(of_it)).values(changed_at=now))
     came, went = sorted(people - before), sorted(before - people)
-    detail = {
-        "list": name,
-        "added": len(came),
-        "removed": len(went),
-        "who": {"in": came[:MOST_TOLD], "out": went[:MOST_TOLD]},
-    }
-    audit.record(session, audit.SETTINGS, Event.LIST_SAVED, now, actor=actor, detail=detail)
+    who = {"in": came[:MOST_TOLD], "out": went[:MOST_TOLD]}
+    editor.record(Event.LIST_SAVED, list=name, added=len(came), removed=len(went), who=who)
 
 
 def groups(session: Session) -> list[tuple[str, int]]:

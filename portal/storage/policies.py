@@ -1,14 +1,13 @@
 """Policies as they are kept: written as drafts, published as versions that never change; who gets which."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal.audit import Editor
 from portal.database import lock_name
 from portal.events import Event
 from portal.models import (
@@ -133,29 +132,30 @@ def locked(session: Session, policy_id: str) -> Policy | None:
     return session.scalar(query.with_for_update().execution_options(populate_existing=True))
 
 
-def create(session: Session, name: str, actor: str, now: datetime) -> Policy:
+def create(editor: Editor, name: str) -> Policy:
     """A policy with nothing in it, for nobody. Raises NameTaken."""
+    session, now = editor.session, editor.now
     _check_name(session, name, None)
     made = Policy(name=name, created_at=now, changed_at=now)
     session.add(made)
     session.flush()
-    _record(session, made, Event.POLICY_MADE, actor, now)
+    _record(editor, made, Event.POLICY_MADE)
     return made
 
 
-def rename(session: Session, policy: Policy, name: str, actor: str, now: datetime) -> None:
+def rename(editor: Editor, policy: Policy, name: str) -> None:
     """Call it otherwise; devices show the name. Raises NameTaken."""
     if name == policy.name:
         return
-    _check_name(session, name, policy.id)
-    before, policy.name, policy.changed_at = policy.name, name, now
-    _record(session, policy, Event.POLICY_CHANGED, actor, now, before=before)
+    _check_name(editor.session, name, policy.id)
+    before, policy.name, policy.changed_at = policy.name, name, editor.now
+    _record(editor, policy, Event.POLICY_CHANGED, before=before)
 
 
-def archive(session: Session, policy: Policy, actor: str, now: datetime) -> None:
+def archive(editor: Editor, policy: Policy) -> None:
     """Take it from everybody, for good."""
-    policy.archived_at = policy.changed_at = now
-    _record(session, policy, Event.POLICY_ENDED, actor, now)
+    policy.archived_at = policy.changed_at = editor.now
+    _record(editor, policy, Event.POLICY_ENDED)
 
 
 def draft(vault: Vault, policy: Policy) -> tuple[Part, ...] | None:
@@ -180,10 +180,10 @@ def current(session: Session, vault: Vault, policy: Policy) -> tuple[Part, ...]:
     return written if written is not None else opened(session, vault, policy.id, number) if number else ()
 
 
-def save_draft(vault: Vault, policy: Policy, parts: Sequence[Part], actor: str, now: datetime) -> None:
+def save_draft(editor: Editor, policy: Policy, parts: Sequence[Part]) -> None:
     """Keep what is being written; nobody gets it."""
-    policy.draft_sealed = vault.seal(content.write(parts))
-    policy.draft_at, policy.draft_by = now, actor
+    policy.draft_sealed = editor.vault.seal(content.write(parts))
+    policy.draft_at, policy.draft_by = editor.now, editor.actor
 
 
 def drop_draft(policy: Policy) -> None:
@@ -191,23 +191,15 @@ def drop_draft(policy: Policy) -> None:
     policy.draft_sealed = policy.draft_at = policy.draft_by = None
 
 
-def publish(
-    session: Session,
-    vault: Vault,
-    policy: Policy,
-    actor: str,
-    now: datetime,
-    *,
-    pilot: bool,
-) -> PolicyVersion:
+def publish(editor: Editor, policy: Policy, *, pilot: bool) -> PolicyVersion:
     """Make the draft the next version: for everybody who gets the policy, or for its pilot group first.
 
     Raises NothingNew, NotUsable.
     """
-    written = draft(vault, policy)
+    written = draft(editor.vault, policy)
     if written is None:
         raise NothingNew
-    made = _next(session, vault, policy, written, actor, now, pilot=pilot)
+    made = _next(editor, policy, written, pilot=pilot)
     drop_draft(policy)
     return made
 
@@ -216,23 +208,16 @@ def _outline(parts: Sequence[Part], vault: Vault) -> list[Outline]:
     return content.outline(parts, vault.derive(DIGEST_KEY), native.can_be, own_authority.is_own)
 
 
-def restore(session: Session, vault: Vault, policy: Policy, number: int, actor: str, now: datetime) -> PolicyVersion:
+def restore(editor: Editor, policy: Policy, number: int) -> PolicyVersion:
     """Publish an old version's content as a new one; a draft stays as it is. Raises NothingNew, NotUsable."""
-    written = opened(session, vault, policy.id, number)
-    return _next(session, vault, policy, written, actor, now, pilot=False, restored=number)
+    written = opened(editor.session, editor.vault, policy.id, number)
+    return _next(editor, policy, written, pilot=False, restored=number)
 
 
 def _next(
-    session: Session,
-    vault: Vault,
-    policy: Policy,
-    written: tuple[Part, ...],
-    actor: str,
-    now: datetime,
-    *,
-    pilot: bool,
-    restored: int | None = None,
+    editor: Editor, policy: Policy, written: tuple[Part, ...], *, pilot: bool, restored: int | None = None
 ) -> PolicyVersion:
+    session, vault = editor.session, editor.vault
     used, before = in_use(policy), newest(session, policy)
     if used is not None and written == opened(session, vault, policy.id, used):
         raise NothingNew
@@ -245,8 +230,8 @@ def _next(
         content_sealed=vault.seal(content.write(written)),
         outline=[each.as_json() for each in _outline(written, vault)],
         restored_from=restored,
-        published_at=now,
-        published_by=actor,
+        published_at=editor.now,
+        published_by=editor.actor,
     )
     session.add(made)
     session.flush()
@@ -254,20 +239,20 @@ def _next(
         policy.pilot_version = made.number
     else:
         policy.version, policy.pilot_version = made.number, None
-    policy.changed_at = now
-    _record(session, policy, Event.POLICY_PUBLISHED, actor, now, version=made.number, pilot=pilot)
+    policy.changed_at = editor.now
+    _record(editor, policy, Event.POLICY_PUBLISHED, version=made.number, pilot=pilot)
     return made
 
 
-def settle_pilot(session: Session, policy: Policy, to_all: bool, actor: str, now: datetime) -> None:
+def settle_pilot(editor: Editor, policy: Policy, to_all: bool) -> None:
     """The pilot's version goes to everybody, or the pilot is stopped: its group gets the version before again."""
     if policy.pilot_version is None:
         return
     version = policy.pilot_version
     if to_all:
         policy.version = version
-    policy.pilot_version, policy.changed_at = None, now
-    _record(session, policy, Event.POLICY_PUBLISHED if to_all else Event.POLICY_STOPPED, actor, now, version=version)
+    policy.pilot_version, policy.changed_at = None, editor.now
+    _record(editor, policy, Event.POLICY_PUBLISHED if to_all else Event.POLICY_STOPPED, version=version)
 
 
 def versions(session: Session, policy: Policy) -> list[PolicyVersion]:
@@ -281,12 +266,12 @@ def audience(session: Session, policy_id: str) -> list[Line]:
     return audiences.of(session, PolicyAudience, policy_id)
 
 
-def set_audience(session: Session, policy: Policy, lines: Iterable[Line], actor: str, now: datetime) -> None:
+def set_audience(editor: Editor, policy: Policy, lines: Iterable[Line]) -> None:
     """Let exactly these get it."""
-    changed = audiences.save(session, PolicyAudience, policy.id, lines)
+    changed = audiences.save(editor.session, PolicyAudience, policy.id, lines)
     if changed is not None:
-        policy.changed_at = now
-        _record(session, policy, Event.POLICY_AUDIENCE, actor, now, **changed)
+        policy.changed_at = editor.now
+        _record(editor, policy, Event.POLICY_AUDIENCE, **changed)
 
 
 def on_device(session: Session, device_id: str) -> list[tuple[str, DevicePolicy]]:
@@ -316,6 +301,5 @@ def _check_name(session: Session, name: str, own_id: str | None) -> None:
         raise NameTaken
 
 
-def _record(session: Session, policy: Policy, event: Event, actor: str, now: datetime, **detail: Any) -> None:
-    told: Mapping[str, Any] = {"policy": policy.id, "name": policy.name, **detail}
-    audit.record(session, audit.SETTINGS, event, now, actor=actor, detail=dict(told))
+def _record(editor: Editor, policy: Policy, event: Event, **detail: Any) -> None:
+    editor.record(event, policy=policy.id, name=policy.name, **detail)

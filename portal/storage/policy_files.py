@@ -1,12 +1,12 @@
 """Policies as files say them, compared with those that are kept, and brought in."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import people
+from portal.audit import Editor
 from portal.models import Person, Policy, PolicyAudience
 from portal.policies.content import Part
 from portal.policies.portable import NotReadable, Written
@@ -52,11 +52,10 @@ def differences(session: Session, vault: Vault, wanted: Sequence[Written]) -> li
     return found
 
 
-def bring_in(
-    session: Session, vault: Vault, wanted: Sequence[Written], actor: str, now: datetime
-) -> list[tuple[str, str]]:
+def bring_in(editor: Editor, wanted: Sequence[Written]) -> list[tuple[str, str]]:
     """Make and publish what differs, for all who get it; what changed. Raises NotReadable."""
-    changed = differences(session, vault, wanted)
+    session = editor.session
+    changed = differences(session, editor.vault, wanted)
     for each in wanted:
         if not any(name == each.name for name, _ in changed):
             continue
@@ -64,12 +63,12 @@ def bring_in(
             raise NotReadable(each.name, "a name has 80 characters at most")
         known = _by_name(session, each.name)
         policy = policies.locked(session, known.id) if known is not None else None
-        policy = policy or policies.create(session, each.name, actor, now)
-        policies.set_audience(session, policy, lines(session, each.name, each.audience), actor, now)
+        policy = policy or policies.create(editor, each.name)
+        policies.set_audience(editor, policy, lines(session, each.name, each.audience))
         if each.parts and {(each.name, "new"), (each.name, "content")} & set(changed):
-            policies.save_draft(vault, policy, each.parts, actor, now)
+            policies.save_draft(editor, policy, each.parts)
             try:
-                policies.publish(session, vault, policy, actor, now, pilot=False)
+                policies.publish(editor, policy, pilot=False)
             except NothingNew:
                 policies.drop_draft(policy)
             except NotUsable as refused:

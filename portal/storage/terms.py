@@ -5,11 +5,12 @@ from datetime import datetime
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from portal import audit
+from portal.audit import Editor
 from portal.enrollment.terms import FALLBACK_LOCALE, TermsMissing, in_language, sha256
 from portal.events import Event
 from portal.models import EnrollmentRequest, Terms, TermsDraft
 from portal.models.enrollment import NEWEST_TERMS
+from portal.vault import Vault
 
 __all__ = [
     "FALLBACK_LOCALE",
@@ -34,31 +35,23 @@ class TermsExist(Exception):
     """That version exists; a published text never changes."""
 
 
-def publish(session: Session, version: str, texts: dict[str, str], actor: str, now: datetime) -> None:
+def publish(editor: Editor, version: str, texts: dict[str, str]) -> None:
     """Publish ``texts`` (locale -> text) as ``version``; from now on it must be accepted. Raises TermsExist."""
+    session, now = editor.session, editor.now
     _check_new(session, version, texts)
     for locale, text in texts.items():
         session.add(Terms(version=version, locale=locale, text=text.strip() + "\n", published_at=now))
     digests = {locale: sha256(text.strip() + "\n") for locale, text in texts.items()}
-    audit.record(
-        session,
-        audit.SETTINGS,
-        Event.TERMS_PUBLISHED,
-        now,
-        actor=actor,
-        detail={"version": version, "sha256": digests},
-    )
+    editor.record(Event.TERMS_PUBLISHED, version=version, sha256=digests)
 
 
-def save_draft(
-    session: Session, version: str, texts: dict[str, str], publish_at: datetime | None, actor: str, now: datetime
-) -> None:
+def save_draft(editor: Editor, version: str, texts: dict[str, str], publish_at: datetime | None) -> None:
     """Keep the next version while it is written; there is one draft. Raises TermsExist, TermsMissing."""
+    session, actor, now = editor.session, editor.actor, editor.now
     _check_new(session, version, texts)
     session.execute(delete(TermsDraft))
     session.add(TermsDraft(version=version, texts=texts, publish_at=publish_at, saved_at=now, saved_by=actor))
-    detail = {"version": version, "publish_at": publish_at.isoformat() if publish_at else None}
-    audit.record(session, audit.SETTINGS, Event.TERMS_DRAFTED, now, actor=actor, detail=detail)
+    editor.record(Event.TERMS_DRAFTED, version=version, publish_at=publish_at.isoformat() if publish_at else None)
 
 
 def draft(session: Session) -> TermsDraft | None:
@@ -71,21 +64,22 @@ def drop_draft(session: Session) -> None:
     session.execute(delete(TermsDraft))
 
 
-def publish_draft(session: Session, actor: str, now: datetime) -> bool:
+def publish_draft(editor: Editor) -> bool:
     """Publish the draft as it is; False if there is none. Raises TermsExist."""
+    session = editor.session
     written = session.scalar(select(TermsDraft).limit(1).with_for_update())
     if written is None:
         return False
-    publish(session, written.version, written.texts, actor, now)
+    publish(editor, written.version, written.texts)
     session.delete(written)
     return True
 
 
-def publish_if_due(session: Session, now: datetime) -> None:
+def publish_if_due(session: Session, vault: Vault, now: datetime) -> None:
     """The worker's part: publish the draft whose time has come, in the name of who saved it."""
     written = draft(session)
     if written is not None and written.publish_at is not None and written.publish_at <= now:
-        publish_draft(session, written.saved_by, now)
+        publish_draft(Editor(session, vault, written.saved_by, now))
 
 
 def versions(session: Session) -> list[tuple[str, datetime, list[str], int]]:

@@ -74,6 +74,12 @@ def view() -> str:
     return (request.endpoint or "").rpartition(".")[2]
 
 
+def bearer() -> str | None:
+    """The token that a device or a program shows with its request, if it does (RFC 6750 section 2.1)."""
+    shown = request.authorization
+    return (shown.token or None) if shown is not None and shown.type == "bearer" else None
+
+
 def check(app: Flask) -> None:
     """Raises LookupError if a blueprint of ``app`` declared no rules."""
     missing = set(app.blueprints) - set(_RULES)

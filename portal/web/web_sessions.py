@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.orm import joinedload
 
 from portal import clock
+from portal.audit import Editor
 from portal.credentials import throttle
 from portal.enrollment.journey import CARRIED_OVER, SignedInBrowser
 from portal.extensions import current_portal, db_session, login_manager, transaction
@@ -121,6 +122,11 @@ def here() -> WebSession:
 def actor_here() -> str:
     """How the audit trail names who uses this page."""
     return actor(here())
+
+
+def editor() -> Editor:
+    """Who uses this page, changing something of the company's now."""
+    return Editor(db_session, current_portal.vault, actor_here(), clock.now())
 
 
 def actor(web_session: WebSession) -> str:

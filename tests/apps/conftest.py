@@ -18,7 +18,7 @@ from portal.storage import app_intake, app_rounds, apple_content, apps, license_
 from portal.storage.apps import Origin
 from portal.storage.audiences import Line
 from portal.storage.cases import Given
-from tests.factories import phone
+from tests.factories import editing, phone
 from tests.pages import Browser
 
 EVERYBODY = (Line("in", "everybody"),)
@@ -61,7 +61,7 @@ class Apps:
         where = self.client(self.portal.settings, given.text, own, "").claim("Portal")
         address = apple_content.address_of(self.portal.settings.apps.service, self.portal.settings.apps.store)
         with self.portal.database.transaction() as session:
-            app_intake.keep_token(session, self.portal.vault, given, address, where, "admin:test")
+            app_intake.keep_token(editing(self.portal, session), given, address, where)
         return written
 
     def add(self, name, total=1000, audience=EVERYBODY, *, behaviour=None, **more):
@@ -79,34 +79,29 @@ class Apps:
     def _add(self, origin, bundle_id, name, minimum_ios, audience, behaviour):
         with self.portal.database.transaction() as session:
             described = Described(bundle_id, name, minimum_ios)
-            made = apps.add(session, self.portal.vault, origin, described, None, "admin:test", clock.now())
-            apps.set_audience(session, made, audience, "admin:test", clock.now())
+            by = editing(self.portal, session)
+            made = apps.add(by, origin, described, None)
+            apps.set_audience(by, made, audience)
             if behaviour is not None:
-                apps.set_behaviour(session, self.portal.vault, made, behaviour, "admin:test", clock.now())
+                apps.set_behaviour(by, made, behaviour)
             return made.id
 
     def audience(self, app_id, *lines):
         """Who gets it."""
-        self._change(app_id, lambda session, app: apps.set_audience(session, app, lines, "admin:test", clock.now()))
+        self._change(app_id, lambda by, app: apps.set_audience(by, app, lines))
 
     def behave(self, app_id, **wanted):
         """How it behaves."""
-        vault = self.portal.vault
-        self._change(
-            app_id,
-            lambda session, app: apps.set_behaviour(
-                session, vault, app, Behaviour(**wanted), "admin:test", clock.now()
-            ),
-        )
+        self._change(app_id, lambda by, app: apps.set_behaviour(by, app, Behaviour(**wanted)))
 
     def end(self, app_id):
         """It is taken out."""
-        self._change(app_id, lambda session, app: apps.archive(session, app, "admin:test", clock.now()))
+        self._change(app_id, apps.archive)
 
     def _change(self, app_id, act):
         self.ticks.forward(seconds=1)
         with self.portal.database.transaction() as session:
-            act(session, apps.locked(session, app_id))
+            act(editing(self.portal, session), apps.locked(session, app_id))
 
     # --- the worker --------------------------------------------------------------------------------------------------
 

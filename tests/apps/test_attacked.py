@@ -26,7 +26,7 @@ from portal.storage.audiences import Line
 from portal.storage.cases import Cases
 from portal.storage.license_turn import TakenOver, Turn
 from tests.apps.conftest import EVERYBODY, OFFERED
-from tests.factories import PASSWORD
+from tests.factories import PASSWORD, editing
 from tests.pages import Browser
 
 ERIKA = "erika@work.example.com"
@@ -314,7 +314,7 @@ def test_a_token_of_another_location_after_all_begins_anew(held_apps, enrolled, 
     held, device = enrolled()
     held_apps.until_settled(held)
     with portal.database.transaction() as session:
-        apple_content.forget(session, "admin:test", clock())
+        apple_content.forget(editing(portal, session, clock()))
     location = held_apps.location
     location.uid = "77"
     for each in (location.users, location.given, location.config):

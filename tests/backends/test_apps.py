@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from portal import clock
 from portal.apps import deciding, delivering
 from portal.apps.behaviour import Behaviour
 from portal.simulator import apps_and_books
@@ -13,6 +12,7 @@ from portal.storage import app_intake, apps, licensing
 from portal.storage.apps import Origin
 from portal.storage.audiences import Line
 from tests.backends import fleets
+from tests.factories import editing
 from tests.tools import needs_nanomdm
 
 PATIENCE_SECONDS = 60
@@ -40,13 +40,13 @@ def fleet(request, make_app, tmp_path, apple, monkeypatch):
 def add(fleet, asset):
     """An app for everybody; its id."""
     app_id = app_intake.add(fleet.portal.database, fleet.portal, Origin(adam_id=asset.adam_id), "admin:test")
-    change(fleet, app_id, lambda session, app: apps.set_audience(session, app, EVERYBODY, "admin:test", clock.now()))
+    change(fleet, app_id, lambda by, app: apps.set_audience(by, app, EVERYBODY))
     return app_id
 
 
 def change(fleet, app_id, act):
     with fleet.portal.database.transaction() as session:
-        act(session, apps.locked(session, app_id))
+        act(editing(fleet.portal, session), apps.locked(session, app_id))
 
 
 def phone_with_store(fleet, apple, invitation, number=0):
@@ -81,10 +81,9 @@ def test_given_configured_and_taken_away(fleet, apple):
     until(fleet, lambda: states(fleet, invitation) == {"Mail": "Managed"}, phone)
     assert apple.holders(asset) == {phone.work_account}
     wanted = Behaviour(configuration={"user": "{email}"})
-    vault = fleet.portal.vault
-    change(fleet, app_id, lambda db, app: apps.set_behaviour(db, vault, app, wanted, "admin:test", clock.now()))
+    change(fleet, app_id, lambda by, app: apps.set_behaviour(by, app, wanted))
     until(fleet, lambda: phone.apps.configurations[asset.bundle_id] == {"user": "erika@example.com"}, phone)
-    change(fleet, app_id, lambda session, app: apps.set_audience(session, app, (), "admin:test", clock.now()))
+    change(fleet, app_id, lambda by, app: apps.set_audience(by, app, ()))
     until(fleet, lambda: not phone.apps.states, phone)
     until(fleet, lambda: not apple.given, phone)
     assert (states(fleet, invitation), apple.twice) == ({}, [])

@@ -24,6 +24,7 @@ from portal.storage.audiences import Line
 from portal.storage.cases import Given
 from tests.bench import own
 from tests.bench.policies import Bench, fill
+from tests.factories import editing
 
 ROUNDS = 60
 
@@ -80,9 +81,9 @@ def main() -> None:
             asset = location.add(f"App {number}", 2 * chosen.people)
             described = Described(asset.bundle_id, asset.name, "13.0")
             with portal.database.transaction() as session:
-                origin = Origin(adam_id=asset.adam_id)
-                made = apps.add(session, portal.vault, origin, described, None, "admin:bench", clock.now())
-                apps.set_audience(session, made, [Line("in", "everybody")], "admin:bench", clock.now())
+                by = editing(portal, session)
+                made = apps.add(by, Origin(adam_id=asset.adam_id), described, None)
+                apps.set_audience(by, made, [Line("in", "everybody")])
         bench.measure("every device is to have every app", bench.plan_and_tell)
         _ask(bench, "licenses for everybody")
         print(f"{'given':<44} {len(location.given):6} licenses, {len(location.twice)} twice")

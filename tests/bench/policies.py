@@ -31,6 +31,7 @@ from portal.storage.audiences import Line
 from portal.storage.cases import Given
 from tests.bench import own
 from tests.bench.request_list import BATCH_SIZE, outside_transactions
+from tests.factories import editing
 
 POLICIES = 20
 ONE_IN = 20
@@ -95,14 +96,15 @@ def parts(number: int, changed: int = 0) -> list[Part]:
 def publish(portal: Portal, number: int, policy_id: str | None = None, changed: int = 0) -> str:
     """A policy, or its next version; its id."""
     with portal.database.transaction() as session:
+        by = editing(portal, session)
         if policy_id is None:
-            made = policies.create(session, f"Policy {number}", "admin:bench", clock.now())
+            made = policies.create(by, f"Policy {number}")
             line = Line("in", "everybody") if number % 2 else Line("in", "group", GROUP)
-            policies.set_audience(session, made, [line], "admin:bench", clock.now())
+            policies.set_audience(by, made, [line])
         policy = policies.locked(session, policy_id or made.id)
         assert policy is not None
-        policies.save_draft(portal.vault, policy, parts(number, changed), "admin:bench", clock.now())
-        policies.publish(session, portal.vault, policy, "admin:bench", clock.now(), pilot=False)
+        policies.save_draft(by, policy, parts(number, changed))
+        policies.publish(by, policy, pilot=False)
         return policy.id
 
 

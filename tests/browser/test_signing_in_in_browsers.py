@@ -1,5 +1,7 @@
 """Ways to sign in, with pictures: a directory, choosing a password, staff's second factor, single sign-on's buttons."""
 
+from urllib.parse import urlsplit
+
 import pyotp
 import pytest
 from sqlalchemy import delete
@@ -9,7 +11,7 @@ from portal.credentials import sign_in as corporate
 from portal.models import SecondFactor
 from portal.simulator.iphone import IPhone
 from tests.browser.conftest import needs_chromium
-from tests.factories import PASSWORD, phone_key
+from tests.factories import PASSWORD, editing, phone_key
 from tests.peers.slapd import PASSWORD as DIRECTORY_PASSWORD
 from tests.peers.slapd import Slapd, needs_slapd
 
@@ -47,8 +49,9 @@ def test_choosing_a_password(scene, clock):
     at = scene()
     person = at.company.person()
     with at.portal.database.transaction() as session:
-        token = passwords.new_link(session, session.merge(person), "command", clock())
-    at.open(f"/account/password/{token}")
+        by = editing(at.portal, session, clock())
+        address = passwords.new_link(by, session.merge(person), at.portal.settings)
+    at.open(urlsplit(address).path)
     at.sees("account-password", "Choose your password")
     at.engine.fill("new", "short")
     at.engine.fill("again", "short")
@@ -60,7 +63,7 @@ def test_choosing_a_password(scene, clock):
     at.sees("account-password-done", "Your password is changed")
     at.open("/account/password")
     at.sees("account-password-change", "Change your password")
-    at.open(f"/account/password/{token}")
+    at.open(urlsplit(address).path)
     at.sees("account-link-used", "This link no longer works")
 
 

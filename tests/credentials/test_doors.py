@@ -21,7 +21,7 @@ from portal.models import Passkey, Person, SecondFactor, SignInAttempt
 from portal.settings.schema import SignIn
 from tests.account_driven.steps import ACCOUNT, begin, web_view
 from tests.databases import Template
-from tests.factories import PASSWORD, TOTP_SECRET, Company, totp_code
+from tests.factories import PASSWORD, TOTP_SECRET, Company, editing, totp_code
 from tests.pages import BASE, Browser
 
 MINUTE = timedelta(minutes=1)
@@ -91,9 +91,10 @@ class Doors:
 
     def password_link(self, right):
         with self.company.portal.database.transaction() as session:
-            token = passwords.new_link(session, session.get_one(Person, self.ada.id), "admin:x", self.clock())
+            by = editing(self.company.portal, session, self.clock())
+            address = passwords.new_link(by, session.get_one(Person, self.ada.id), self.company.portal.settings)
         self.password = NEW_PASSWORD + "!" * len(self.password)
-        browser = Browser(self.app).get(f"/account/password/{token}")
+        browser = Browser(self.app).get(address)
         return browser.submit(new=self.password, again=self.password).status
 
     def passcode(self, right):
@@ -103,7 +104,7 @@ class Doors:
 
     def api(self, right):
         with self.company.portal.database.transaction() as session:
-            token = api_tokens.make(session, "x", ["metrics"], "admin:x", self.clock())
+            token = api_tokens.make(editing(self.company.portal, session, self.clock()), "x", ["metrics"])
         headers = {"Authorization": f"Bearer {token if right else token[:-1]}"}
         return self.app.test_client().get("/metrics", headers=headers, base_url=BASE).status_code
 
@@ -416,7 +417,7 @@ class Guessing(RuleBasedStateMachine):
     @rule()
     def release_the_factor(self):
         with self.portal.database.transaction() as session:
-            second_factor.unlock(session, session.get_one(Person, self.person.id), "admin:x", self.now)
+            second_factor.unlock(editing(self.portal, session, self.now), session.get_one(Person, self.person.id))
         self.wrong_in_a_row = 0
         self.judged["factor"].clear()
 

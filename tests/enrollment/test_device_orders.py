@@ -16,7 +16,7 @@ from portal.enrollment import allowed
 from portal.models import Command, Person
 from portal.people import leavers
 from portal.storage import audiences
-from tests.factories import BASE, phone, push_identity
+from tests.factories import BASE, editing, phone, push_identity
 from tests.pages import Browser
 
 WIFI = {"PayloadType": "com.apple.wifi.managed", "SSID_STR": "Work"}
@@ -54,7 +54,7 @@ def admin(app, company, clock, device):
 def call(app, portal, clock):
     """Ask the API with a token for devices."""
     with portal.database.transaction() as session:
-        token = api_tokens.make(session, "test", ["devices", "requests"], "admin:x", clock())
+        token = api_tokens.make(editing(portal, session, clock()), "test", ["devices", "requests"])
 
     def ask(path, body=None, scope_token=token, raw=None):
         headers = {"Authorization": f"Bearer {scope_token}"}
@@ -154,7 +154,7 @@ def test_a_program_s_mistake_is_named_and_changes_nothing(call, device, portal, 
 
 def test_no_token_no_scope_no_device(app, call, device, portal, clock):
     with portal.database.transaction() as session:
-        other = api_tokens.make(session, "other", ["requests"], "admin:x", clock())
+        other = api_tokens.make(editing(portal, session, clock()), "other", ["requests"])
     path = f"/api/devices/{device.id}/commands"
     assert call(path, {"command": "DeviceLock"}, "ept_wrong").status_code == 401
     assert call(path, {"command": "DeviceLock"}, other).status_code == 403

@@ -27,11 +27,10 @@ from portal.models import (
     SecondFactor,
     WebSession,
 )
-from portal.notifications import messages, outbox
 from portal.people import closing, erasure
 from portal.storage import retention
 from portal.storage.cases import Cases
-from tests.factories import phone, queue_command
+from tests.factories import editing, phone, queue_command
 from tests.pages import BASE, Browser
 
 
@@ -54,7 +53,6 @@ def everything_of(portal, browser, app, company, invitation, clock):
         invitations.hand_over(
             Cases(session, portal).lock(invitation.request.id), colleague, "note about erika", "helpdesk:x"
         )
-        passwords.new_link(session, person, "admin:x", clock())
         second_factor.set_up(session, portal.vault, person, "JBSWY3DPEHPK3PXP")
         session.add(Passkey(credential_id="passkey-of-erika", person_id=person.id, public_key=b"k", sign_count=0,
                             name="erika's key", created_at=clock()))  # fmt: skip
@@ -67,8 +65,7 @@ def everything_of(portal, browser, app, company, invitation, clock):
         device.apps = [{"Identifier": "app-of-erika"}]
         device.certificates = [{"CommonName": "certificate-of-erika"}]
         queue_command(session, portal, device.id, Order("SecurityInfo"))
-        mail = messages.password_link(portal.settings, person, "https://portal.example.com/x")
-        outbox.put(session, portal.vault, "password", mail, None, clock(), person.id)
+        passwords.mail_link(editing(portal, session, clock()), person, portal.settings)
         ending.end(Cases(session, portal).of_device(device.id), ending.Reason.GIVEN_UP)
         for command in session.scalars(select(Command)):
             command.last_error, command.errors = "error-of-erika", [{"USEnglishDescription": "error-of-erika"}]

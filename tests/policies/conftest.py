@@ -9,7 +9,7 @@ from portal.policies.content import Part, new_part
 from portal.storage import policies, policy_rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import Given
-from tests.factories import phone
+from tests.factories import editing, phone
 from tests.pages import Browser
 
 EVERYBODY = (Line("in", "everybody"),)
@@ -53,8 +53,9 @@ class Policies:
     def make(self, name, *parts, audience=EVERYBODY, pilot=False):
         """A published policy; its id."""
         with self.portal.database.transaction() as session:
-            made = policies.create(session, name, "admin:test", clock.now())
-            policies.set_audience(session, made, audience, "admin:test", clock.now())
+            by = editing(self.portal, session)
+            made = policies.create(by, name)
+            policies.set_audience(by, made, audience)
             policy_id = made.id
         self.publish(policy_id, *parts, pilot=pilot)
         return policy_id
@@ -64,14 +65,15 @@ class Policies:
         self.ticks.forward(seconds=1)
         with self.portal.database.transaction() as session:
             policy = policies.locked(session, policy_id)
-            policies.save_draft(self.portal.vault, policy, parts, "admin:test", clock.now())
-            policies.publish(session, self.portal.vault, policy, "admin:test", clock.now(), pilot=pilot)
+            by = editing(self.portal, session)
+            policies.save_draft(by, policy, parts)
+            policies.publish(by, policy, pilot=pilot)
 
     def change(self, policy_id, act, *arguments, **named):
         """Let ``act`` change a policy."""
         self.ticks.forward(seconds=1)
         with self.portal.database.transaction() as session:
-            return act(session, policies.locked(session, policy_id), *arguments, "admin:test", clock.now(), **named)
+            return act(editing(self.portal, session), policies.locked(session, policy_id), *arguments, **named)
 
     def audience(self, policy_id, *lines):
         """Who gets it."""

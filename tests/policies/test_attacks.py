@@ -15,6 +15,7 @@ from portal.policies import accepting, content, holding, uploading
 from portal.policies.content import new_part
 from portal.storage import audiences, policies
 from portal.storage.audiences import Line
+from tests.factories import editing
 from tests.pages import Browser
 from tests.policies.conftest import EVERYBODY, mail, passcode, restrictions, wifi
 
@@ -288,7 +289,7 @@ def draft(held_policies, policy, *parts):
     """Somebody writes it."""
     with held_policies.portal.database.transaction() as session:
         found = policies.locked(session, policy)
-        policies.save_draft(held_policies.portal.vault, found, parts, "admin:other", held_policies.ticks())
+        policies.save_draft(editing(held_policies.portal, session, held_policies.ticks()), found, parts)
 
 
 def test_after_a_stopped_trial_one_goes_on_from_what_devices_have(held_policies, portal):

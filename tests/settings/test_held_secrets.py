@@ -10,6 +10,7 @@ from portal.models import SettingsVersion
 from portal.settings import held_secrets, overlay, portable, saving
 from portal.settings.pages import page_of
 from portal.settings.schema import OidcProvider
+from tests.factories import editing_settings
 from tests.pages import Browser
 
 PROVIDER = {"name": "example", "title": "Example", "issuer": "https://id.example.com", "client_id": "portal",
@@ -55,9 +56,7 @@ MOVES = [(secret, address) for secret, addresses in held_secrets.TYPED_FOR.items
 def admin(app, company, clock, portal):
     company.person("ada", "admin")
     with portal.database.transaction() as session:
-        saving.save(
-            saving.Editor(session, portal.vault, portal.live.base, "command", clock()), "x", BEFORE, confirmed=True
-        )
+        saving.save(editing_settings(portal, session, clock()), "x", BEFORE, confirmed=True)
     portal.refresh(0)
     return Browser(app).staff_sign_in("ada", clock())
 
@@ -129,12 +128,7 @@ def test_a_file_that_names_the_stored_secret_takes_it_nowhere_else(admin, portal
     text = f"[{section}]\n{key} = {written}\n{secret.split('.')[1]} = {{ stored = true }}\n"
     values = portable.read(text, portal.settings)
     with portal.database.transaction() as session:
-        saving.save(
-            saving.Editor(session, portal.vault, portal.live.base, "command", clock()),
-            saving.IMPORT,
-            values,
-            confirmed=True,
-        )
+        saving.save(editing_settings(portal, session, clock()), saving.IMPORT, values, confirmed=True)
     assert value(portal, secret) == ""
 
 
@@ -143,9 +137,7 @@ def test_saving_an_address_alone_empties_it_too(admin, portal, clock, secret, ad
     """The rule is where settings are saved, not on a page."""
     with portal.database.transaction() as session:
         wanted = {address: ELSEWHERE[address]}
-        saving.save(
-            saving.Editor(session, portal.vault, portal.live.base, "command", clock()), "x", wanted, confirmed=True
-        )
+        saving.save(editing_settings(portal, session, clock()), "x", wanted, confirmed=True)
     assert value(portal, secret) == ""
 
 
@@ -183,7 +175,7 @@ def test_an_old_entry_that_does_not_say_for_which_server_brings_no_secret_back(a
         version.before_sealed = portal.vault.seal(json.dumps(only).encode())
         number = version.id
     with portal.database.transaction() as session:
-        saving.restore(saving.Editor(session, portal.vault, portal.live.base, "admin:x", clock()), number)
+        saving.restore(editing_settings(portal, session, clock()), number)
     assert value(portal, "sms.authorization_secret") == ""
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from portal import clock
 from portal.settings import held_secrets, overlay, portable, saving
 from portal.settings.overlay import NotValid
+from tests.factories import editing_settings
 
 PROVIDER = {
     "name": "example", "title": "Example", "issuer": "https://id.example.com", "client_id": "portal",
@@ -16,7 +16,7 @@ PROVIDER = {
 def changed(portal):
     values = {"mail.password": "hush", "company.name": "Musterwerk", "oidc.providers": [PROVIDER]}
     with portal.database.transaction() as session:
-        saving.save(saving.Editor(session, portal.vault, portal.live.base, "command", clock.now()), "x", values)
+        saving.save(editing_settings(portal, session), "x", values)
     portal.refresh(0)
     return portal
 

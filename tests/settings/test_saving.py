@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from portal import audit, clock, installation, vault
+from portal import audit, installation, vault
 from portal.models import SettingValue
 from portal.services import Portal
 from portal.settings import live, overlay, saving
 from portal.settings.overlay import MASK, NotValid
 from portal.settings.saving import LocksOut, SavedMeanwhile
+from tests.factories import editing_settings
 
 
 @pytest.fixture
@@ -20,9 +21,7 @@ def save(portal, company):
         named = {name.replace("__", "."): value for name, value in values.items()}
         options = {key: named.pop(key) for key in ("seen", "confirmed") if key in named}
         with portal.database.transaction() as session:
-            changed = saving.save(
-                saving.Editor(session, portal.vault, portal.live.base, actor, clock.now()), page, named, **options
-            )
+            changed = saving.save(editing_settings(portal, session, actor=actor), page, named, **options)
         portal.refresh(0)
         return changed
 
@@ -115,7 +114,7 @@ def test_bringing_back_also_brings_back_a_secret(save, portal, session):
     save("mail", mail__password="second", mail__host="mx2.example.com")
     newest = saving.history(session, "mail", {"mail.password"})[0].id
     with portal.database.transaction() as writing:
-        saving.restore(saving.Editor(writing, portal.vault, portal.live.base, "admin:one", clock.now()), newest)
+        saving.restore(editing_settings(portal, writing, actor="admin:one"), newest)
     portal.refresh(0)
     assert (portal.settings.mail.password, portal.settings.mail.host) == ("first", "localhost")
 

@@ -18,7 +18,7 @@ from portal.storage import brake, rounds
 from portal.storage.brake import AT_LEAST
 from portal.storage.cases import Cases
 from tests.conftest import START, portals
-from tests.factories import Company, phone
+from tests.factories import Company, editing, phone
 from tests.pages import Browser
 
 FLEET = 9
@@ -265,7 +265,7 @@ def test_it_was_a_mistake_and_everybody_keeps_their_work_data(app, portal, compa
     hold(portal, fleet, company, clock, worker)
     with portal.database.transaction() as session:
         for person in session.scalars(select(Person).where(Person.role == "employee")):
-            people.enable(session, person, "admin:x", clock())
+            people.enable(editing(portal, session, clock()), person)
     admins[0].get("/admin").submit("/admin/removals/keep")
     assert "Work data stays on the devices" in admins[0].text
     worker.every_minute()
@@ -352,6 +352,6 @@ def test_the_server_releases_where_there_is_one_admin(app, portal, company, flee
 def test_monitoring_counts_what_is_held(app, portal, company, fleet, worker, clock):
     hold(portal, fleet, company, clock, worker)
     with portal.database.transaction() as session:
-        token = api_tokens.make(session, "x", ["metrics"], "admin:x", clock())
+        token = api_tokens.make(editing(portal, session, clock()), "x", ["metrics"])
     text = app.test_client().get("/metrics", headers={"Authorization": f"Bearer {token}"}).get_data(as_text=True)
     assert f"\nportal_removals_held {FLEET - AT_LEAST}\n" in text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from portal.credentials import api_tokens
 from portal.models import Device, EnrollmentRequest, Person
-from tests.factories import phone
+from tests.factories import editing, phone
 from tests.pages import BASE, Browser
 
 EXAMPLES = 60
@@ -42,7 +42,7 @@ def everybody(app, company, clock, portal):
         company.person(name, role)
     with portal.database.transaction() as session:
         scopes = list(api_tokens.SCOPES)
-        token = api_tokens.make(session, "all", scopes, "admin:x", clock())
+        token = api_tokens.make(editing(portal, session, clock()), "all", scopes)
         ids = [session.query(table).first().id for table in (EnrollmentRequest, Device, Person)]
     program = Browser(app)
     program.headers["Authorization"] = f"Bearer {token}"

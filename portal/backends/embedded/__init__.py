@@ -29,7 +29,7 @@ class EmbeddedBackend:
 
     def __init__(self, settings: Settings, topic: str, database: Database, vault: Vault) -> None:
         self._settings = settings
-        self._topic = topic
+        self.topic = topic
         self._database = database
         self._vault = vault
         mdm = settings.mdm
@@ -42,7 +42,7 @@ class EmbeddedBackend:
 
     def management(self, profile_id: str) -> Management:
         """See Backend."""
-        return Management(self._settings.url(CONNECT_PATH), self._settings.url(CHECKIN_PATH), self._topic)
+        return Management(self._settings.url(CONNECT_PATH), self._settings.url(CHECKIN_PATH), self.topic)
 
     def health(self) -> Health:
         """It lives in this process: ready whenever the portal is."""

@@ -50,6 +50,7 @@ class MaaS360Backend:
 
     name = "maas360"
     title = "MaaS360"
+    topic = ""
     does = Duties(policies=True, apps=True)
     keeps_queue = True
     wakes_devices = True

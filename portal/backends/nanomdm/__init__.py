@@ -54,7 +54,7 @@ class NanoMdmBackend:
 
     def __init__(self, settings: Settings, topic: str, transport: httpx.BaseTransport | None = None) -> None:
         chosen = settings.nanomdm
-        self._topic = topic
+        self.topic = topic
         self._server_url = chosen.server_url
         self._public = settings.url("/mdm")
         self._http = httpx.Client(
@@ -76,8 +76,8 @@ class NanoMdmBackend:
         """
         reference = "?" + urlencode({events.REFERENCE: profile_id})
         if self._server_url:
-            return Management(self._server_url + reference, self._server_url + reference, self._topic)
-        return Management(f"{self._public}/connect{reference}", f"{self._public}/checkin{reference}", self._topic)
+            return Management(self._server_url + reference, self._server_url + reference, self.topic)
+        return Management(f"{self._public}/connect{reference}", f"{self._public}/checkin{reference}", self.topic)
 
     def health(self) -> Health:
         """See Backend. Asked at most every few seconds, by one thread; the others get the last answer."""
@@ -110,7 +110,7 @@ class NanoMdmBackend:
 
     def take_up(self, database: Database, vault: Vault, settings: Settings) -> int:
         """See Backend; what its webhooks stored."""
-        return events.take_up(database, vault, settings, self._topic)
+        return events.take_up(database, vault, settings, self.topic)
 
     def next_due(self, session: Session) -> datetime | None:
         """See Backend; when the next webhook that waits is to be taken up."""

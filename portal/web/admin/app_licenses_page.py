@@ -116,7 +116,7 @@ def forget_content_token() -> ResponseReturnValue:
     must_be_open()
     must_be_ours()
     with transaction():
-        apple_content.forget(db_session, web_sessions.actor_here(), clock.now())
+        apple_content.forget(web_sessions.editor())
     return _back("forgotten")
 
 

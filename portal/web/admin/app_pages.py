@@ -1,7 +1,6 @@
 """Work apps: the catalogue, who gets which, how each behaves, and what became of them."""
 
 from collections.abc import Callable
-from datetime import datetime
 
 from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -156,9 +155,7 @@ def set_behaviour(app_id: str) -> ResponseReturnValue:
     except NotUsable as refused:
         must_be_ours()
         return _page(app_id, refused.code, refused.detail, typed), 422
-    return _change(
-        app_id, "saved", lambda app: apps.set_behaviour(db_session, current_portal.vault, app, wanted, *_by())
-    )
+    return _change(app_id, "saved", lambda app: apps.set_behaviour(web_sessions.editor(), app, wanted))
 
 
 @blueprint.post("/apps/<app_id>/audience")
@@ -175,7 +172,7 @@ def set_app_audience(app_id: str) -> ResponseReturnValue:
 
     def save(app: App) -> None:
         audience_form.must_be_as_seen(apps.audience(db_session, app_id))
-        apps.set_audience(db_session, app, lines, *_by())
+        apps.set_audience(web_sessions.editor(), app, lines)
 
     try:
         return _change(app_id, "audience", save)
@@ -206,7 +203,7 @@ def describe_app(app_id: str) -> ResponseReturnValue:
 @fresh_proof()
 def end_app(app_id: str) -> ResponseReturnValue:
     """It is taken from everybody, and its licenses given back."""
-    _change(app_id, "ended", lambda app: apps.archive(db_session, app, *_by()))
+    _change(app_id, "ended", lambda app: apps.archive(web_sessions.editor(), app))
     return redirect(url_for("admin.app_list"), 303)
 
 
@@ -249,7 +246,3 @@ def _change(app_id: str, notice: str, act: Callable[[App], object]) -> ResponseR
     session[NOTICE] = notice
     jobs.nudge(current_portal.settings, jobs.POLICIES)
     return redirect(url_for("admin.app_page", app_id=app_id), 303)
-
-
-def _by() -> tuple[str, datetime]:
-    return web_sessions.actor_here(), clock.now()

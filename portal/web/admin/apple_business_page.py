@@ -31,7 +31,7 @@ def make_apple_key() -> ResponseReturnValue:
     must_be_ours()
     with transaction():
         company = current_portal.settings.company.name
-        apple_business.make_key(db_session, current_portal.vault, company, web_sessions.actor_here(), clock.now())
+        apple_business.make_key(web_sessions.editor(), company)
     return _back("key")
 
 
@@ -50,19 +50,18 @@ def apple_key() -> ResponseReturnValue:
 def save_apple_token() -> ResponseReturnValue:
     """The downloaded server token; Apple is asked what the server is called."""
     must_be_ours()
-    held, now = apple_business.key(db_session, current_portal.vault), clock.now()
+    held = apple_business.key(db_session, current_portal.vault)
     if held is None:
         abort(404)
     upload = request.files.get("token")
     content = upload.stream.read(server_token.LARGEST + 1) if upload is not None else b""
     try:
-        token = server_token.read(content, held, now)
+        token = server_token.read(content, held, clock.now())
     except TokenRefused as refusal:
         return _page(refusal.code), 422
     server, problem = service.ask_for_server(current_portal.settings.mdm.apple_business, token)
     with transaction():
-        vault, actor = current_portal.vault, web_sessions.actor_here()
-        apple_business.keep(db_session, vault, token, server, problem, actor, now)
+        apple_business.keep(web_sessions.editor(), token, server, problem)
     return _back("saved" if server is not None else "not_asked")
 
 
@@ -85,7 +84,7 @@ def forget_apple() -> ResponseReturnValue:
     """Give up token and key."""
     must_be_ours()
     with transaction():
-        apple_business.forget(db_session, web_sessions.actor_here(), clock.now())
+        apple_business.forget(web_sessions.editor())
     return _back("forgotten")
 
 

@@ -1,7 +1,5 @@
 """People and staff: finding somebody, adding a local account, roles, second factors, disabling and erasing."""
 
-from datetime import datetime
-
 from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
@@ -10,11 +8,10 @@ from sqlalchemy.exc import IntegrityError
 from wtforms import StringField
 from wtforms.validators import DataRequired, Length, Regexp
 
-from portal import clock, people
+from portal import people
 from portal.credentials import passwords, second_factor
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import EnrollmentRequest, Person
-from portal.notifications import messages, outbox
 from portal.people import ROLES, LastAdmin, accounts, closing
 from portal.storage import search
 from portal.web import web_sessions
@@ -72,12 +69,18 @@ def add_person() -> ResponseReturnValue:
             if account and accounts.taken(db_session, account, None):
                 form.managed_apple_account.errors = ["account_taken"]
                 return _list(form), 422
-            person = people.add(
-                db_session, form.username.data, form.name.data.strip(), form.email.data.strip(), account,
-                form.role.data, current_portal.settings.languages[0], web_sessions.actor_here(), clock.now(),
-            )  # fmt: skip
-            person.phone = (form.phone.data or "").strip() or None
-            _mail_password_link(person, clock.now())
+            person = Person(
+                username=form.username.data,
+                name=form.name.data.strip(),
+                email=form.email.data.strip(),
+                managed_apple_account=account,
+                phone=(form.phone.data or "").strip() or None,
+                role=form.role.data,
+                locale=current_portal.settings.languages[0],
+            )
+            editor = web_sessions.editor()
+            people.add(editor, person)
+            passwords.mail_link(editor, person, current_portal.settings)
     except (people.UsernameTaken, IntegrityError):
         form.username.errors = ["username_exists"]
         return _list(form), 422
@@ -95,7 +98,7 @@ def person_page(person_id: str) -> ResponseReturnValue:
 @fresh_proof(_changes_staff)
 def change_person(person_id: str, action: str) -> ResponseReturnValue:
     """One of ACTIONS."""
-    person, form, now = _person(person_id), ActionForm(), clock.now()
+    person, form = _person(person_id), ActionForm()
     if action not in ACTIONS:
         abort(404)
     if not form.validate_on_submit() or person.erased_at is not None:
@@ -105,7 +108,7 @@ def change_person(person_id: str, action: str) -> ResponseReturnValue:
         return _page(person, form), 422
     try:
         with transaction():
-            _change(db_session.get_one(Person, person_id, populate_existing=True), action, now)
+            _change(db_session.get_one(Person, person_id, populate_existing=True), action)
         session[NOTICE] = action
     except LastAdmin:
         session[NOTICE] = "last_admin"
@@ -116,32 +119,23 @@ def change_person(person_id: str, action: str) -> ResponseReturnValue:
     return redirect(url_for("admin.person_page", person_id=person_id), 303)
 
 
-def _change(person: Person, action: str, now: datetime) -> None:
+def _change(person: Person, action: str) -> None:
+    editor = web_sessions.editor()
     if action == "role":
         role = request.form.get("role", "")
-        people.set_role(db_session, person, role if role in ROLES else person.role, web_sessions.actor_here(), now)
+        people.set_role(editor, person, role if role in ROLES else person.role)
     elif action == "disable":
-        closing.disable(cases(), person, web_sessions.actor_here())
+        closing.disable(cases(), person, editor.actor)
     elif action == "enable":
-        people.enable(db_session, person, web_sessions.actor_here(), now)
+        people.enable(editor, person)
     elif action == "password-link":
-        _mail_password_link(person, now)
+        passwords.mail_link(editor, person, current_portal.settings)
     elif action == "unlock-factor":
-        second_factor.unlock(db_session, person, web_sessions.actor_here(), now)
+        second_factor.unlock(editor, person)
     elif action == "second-factor":
-        second_factor.forget(db_session, person, web_sessions.actor_here(), now)
+        second_factor.forget(editor, person)
     else:
-        closing.erase(cases(), person, web_sessions.actor_here())
-
-
-def _mail_password_link(person: Person, now: datetime) -> None:
-    if person.source != people.LOCAL:
-        raise people.NotLocal
-    token = passwords.new_link(db_session, person, web_sessions.actor_here(), now)
-    message = messages.password_link(
-        current_portal.settings, person, current_portal.settings.url(f"/account/password/{token}")
-    )
-    outbox.put(db_session, current_portal.vault, "password", message, None, now, person.id)
+        closing.erase(cases(), person, editor.actor)
 
 
 def _list(form: PersonForm) -> str:

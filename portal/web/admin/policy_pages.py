@@ -2,13 +2,12 @@
 
 import hashlib
 from collections.abc import Callable
-from datetime import datetime
 
 from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from portal import clock, jobs
+from portal import jobs
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import Policy, PolicyAudience, PolicyVersion
 from portal.policies import content, native
@@ -64,7 +63,7 @@ def make_policy() -> ResponseReturnValue:
     if problem is None:
         try:
             with transaction():
-                made = policies.create(db_session, name, web_sessions.actor_here(), clock.now())
+                made = policies.create(web_sessions.editor(), name)
                 policy_id = made.id
             return redirect(url_for("admin.policy_page", policy_id=policy_id), 303)
         except NameTaken:
@@ -110,7 +109,7 @@ def rename_policy(policy_id: str) -> ResponseReturnValue:
         must_be_ours()
         return show(policy_id, problem), 422
     try:
-        return change(policy_id, "named", lambda each: policies.rename(db_session, each, name, *_by()))
+        return change(policy_id, "named", lambda each: policies.rename(web_sessions.editor(), each, name))
     except NameTaken:
         return show(policy_id, "taken"), 422
 
@@ -127,7 +126,7 @@ def publish_policy(policy_id: str) -> ResponseReturnValue:
     def publish(policy: Policy) -> None:
         if request.form.get("seen") != _seen(policy):
             raise ChangedMeanwhile
-        policies.publish(db_session, current_portal.vault, policy, *_by(), pilot=pilot)
+        policies.publish(web_sessions.editor(), policy, pilot=pilot)
 
     return _publish(policy_id, "pilot" if pilot else "published", publish)
 
@@ -155,7 +154,7 @@ def settle_pilot(policy_id: str) -> ResponseReturnValue:
     """What the pilot group has goes to all, or is stopped."""
     to_all = request.form.get("what") == "all"
     notice = "published" if to_all else "stopped"
-    return change(policy_id, notice, lambda each: policies.settle_pilot(db_session, each, to_all, *_by()))
+    return change(policy_id, notice, lambda each: policies.settle_pilot(web_sessions.editor(), each, to_all))
 
 
 @blueprint.post("/policies/<policy_id>/restore/<number>")
@@ -165,7 +164,7 @@ def restore_policy(policy_id: str, number: str) -> ResponseReturnValue:
     wanted = _version(policy_id, number).number
 
     def restore(policy: Policy) -> None:
-        policies.restore(db_session, current_portal.vault, policy, wanted, *_by())
+        policies.restore(web_sessions.editor(), policy, wanted)
 
     return _publish(policy_id, "restored", restore)
 
@@ -174,7 +173,7 @@ def restore_policy(policy_id: str, number: str) -> ResponseReturnValue:
 @fresh_proof()
 def end_policy(policy_id: str) -> ResponseReturnValue:
     """It is taken from everybody, for good."""
-    change(policy_id, "ended", lambda each: policies.archive(db_session, each, *_by()))
+    change(policy_id, "ended", lambda each: policies.archive(web_sessions.editor(), each))
     return redirect(url_for("admin.policy_list"), 303)
 
 
@@ -214,7 +213,7 @@ def set_audience(policy_id: str) -> ResponseReturnValue:
 
     def save(policy: Policy) -> None:
         audience_form.must_be_as_seen(policies.audience(db_session, policy_id))
-        policies.set_audience(db_session, policy, lines, *_by())
+        policies.set_audience(web_sessions.editor(), policy, lines)
 
     return _publish(policy_id, "audience", save)
 
@@ -238,11 +237,7 @@ def change(policy_id: str, notice: str, act: Callable[[Policy], object]) -> Resp
 
 def save_parts(policy: Policy, parts: list[Part]) -> None:
     """The draft is these parts now."""
-    policies.save_draft(current_portal.vault, policy, parts, web_sessions.actor_here(), clock.now())
-
-
-def _by() -> tuple[str, datetime]:
-    return web_sessions.actor_here(), clock.now()
+    policies.save_draft(web_sessions.editor(), policy, parts)
 
 
 def _name_problem(name: str) -> str | None:

@@ -4,7 +4,7 @@ from flask import redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from portal import clock, jobs, people
+from portal import jobs, people
 from portal.declarations import wanting
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import Membership, Person, PolicyAudience
@@ -86,7 +86,7 @@ def save_policy_list() -> ResponseReturnValue:
     if missing:
         return _lists(name, typed, "nobody", ", ".join(missing[:5])), 422
     with transaction():
-        audiences.set_list(db_session, name, set(found.values()), web_sessions.actor_here(), clock.now())
+        audiences.set_list(web_sessions.editor(), name, set(found.values()))
     session[NOTICE] = "list"
     jobs.nudge(current_portal.settings, jobs.POLICIES)
     return redirect(url_for("admin.policy_lists"), 303)

@@ -7,16 +7,14 @@ from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 
-from portal import clock
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import Person, SettingsVersion
 from portal.settings import TEXT_VARIABLES, held_secrets, overlay, saving
 from portal.settings.overlay import NotValid, Problem
 from portal.settings.pages import ONLY_WITH, PAGES, Field, fields_of
-from portal.settings.saving import Editor, LocksOut, SavedMeanwhile
+from portal.settings.saving import LocksOut, SavedMeanwhile, SettingsEditor
 from portal.web import web_sessions
 from portal.web.admin import blueprint, previews, settings_form, trials
-from portal.web.limits import whole_number
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "settings_notice"
@@ -65,7 +63,7 @@ def save_settings(page: str) -> ResponseReturnValue:
     fields = _fields(page)
     if not SaveForm().validate_on_submit():
         abort(400)
-    seen = request.form.get("seen", "0")
+    seen = request.form.get("seen", 0, type=int)
     try:
         wanted = settings_form.read(fields, request.form, request.files, current_portal.settings)
     except NotValid as refused:
@@ -73,7 +71,7 @@ def save_settings(page: str) -> ResponseReturnValue:
     try:
         with transaction():
             confirmed = request.form.get("confirm") == "yes"
-            changed = saving.save(_editor(), page, wanted, seen=whole_number(seen) or 0, confirmed=confirmed)
+            changed = saving.save(_editor(), page, wanted, seen=seen, confirmed=confirmed)
     except NotValid as refused:
         return _page(page, wanted=wanted, problems=refused.problems, entered=True), 422
     except SavedMeanwhile as meanwhile:
@@ -158,9 +156,9 @@ def restore_settings(version: int) -> ResponseReturnValue:
     return redirect(url_for("admin.settings_page", page=entry.page if entry.page in PAGES else "company"), 303)
 
 
-def _editor() -> Editor:
+def _editor() -> SettingsEditor:
     """Who saves on this page, in the request's transaction."""
-    return Editor(db_session, current_portal.vault, current_portal.live.base, web_sessions.actor_here(), clock.now())
+    return SettingsEditor(**vars(web_sessions.editor()), base=current_portal.live.base)
 
 
 def _page(

@@ -54,16 +54,10 @@ def save_terms() -> ResponseReturnValue:
     if problem is None:
         try:
             with transaction():
-                terms.save_draft(
-                    db_session,
-                    version,
-                    texts,
-                    publish_at if what != "publish" else None,
-                    web_sessions.actor_here(),
-                    now,
-                )
+                editor = web_sessions.editor()
+                terms.save_draft(editor, version, texts, publish_at if what != "publish" else None)
                 if what == "publish":
-                    terms.publish_draft(db_session, web_sessions.actor_here(), now)
+                    terms.publish_draft(editor)
             return _back("published" if what == "publish" else "planned" if publish_at else "saved")
         except TermsExist:
             problem = "exists"

@@ -33,7 +33,7 @@ def make_token() -> ResponseReturnValue:
     chosen = request.form.get("days", "")
     days = next((each for each in api_tokens.DAYS if str(each) == chosen), api_tokens.LONGEST_DAYS)
     with transaction():
-        token = api_tokens.make(db_session, name, scopes, web_sessions.actor_here(), clock.now(), days)
+        token = api_tokens.make(web_sessions.editor(), name, scopes, days)
     return _page(token=token)
 
 
@@ -43,7 +43,7 @@ def revoke_token(token_id: str) -> ResponseReturnValue:
     if not SaveForm().validate_on_submit():
         abort(400)
     with transaction():
-        api_tokens.revoke(db_session, token_id, web_sessions.actor_here(), clock.now())
+        api_tokens.revoke(web_sessions.editor(), token_id)
     session[NOTICE] = "revoked"
     return redirect(url_for("admin.tokens_page"), 303)
 

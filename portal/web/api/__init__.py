@@ -1,6 +1,6 @@
 """For programs: inviting, reading a request, metrics; JSON or Prometheus text. Each call needs a token."""
 
-from flask import jsonify, request
+from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from portal import clock
@@ -8,7 +8,7 @@ from portal.credentials import api_tokens
 from portal.credentials.api_tokens import TOUCH_EVERY, ScopeMissing, TokenUnknown
 from portal.extensions import db_session, transaction
 from portal.models import ApiToken
-from portal.web.rules import Rules, pages
+from portal.web.rules import Rules, bearer, pages
 
 blueprint = pages("api", __name__, Rules(programs=True, bodies={"order_command": 800_000}))
 """A token in a header is no cookie: no other site can make a browser send it."""
@@ -17,7 +17,7 @@ blueprint = pages("api", __name__, Rules(programs=True, bodies={"order_command":
 def caller(scope: str) -> ApiToken:
     """Whose token came with this request. Raises TokenUnknown, ScopeMissing."""
     now = clock.now()
-    found = api_tokens.check(db_session, request.headers.get("Authorization", ""), scope, now)
+    found = api_tokens.check(db_session, bearer() or "", scope, now)
     if found.last_used_at is None or now - found.last_used_at >= TOUCH_EVERY:
         with transaction():
             found.last_used_at = now

@@ -4,6 +4,7 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from portal import clock, jobs
+from portal.audit import Editor
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import Policy, PolicyAudience
 from portal.policies import portable
@@ -58,7 +59,8 @@ def assign_policy(policy_id: str) -> ResponseReturnValue:
             wanted = set(policies.audience(db_session, policy_id))
             wanted |= set(policy_files.lines(db_session, policy.name, added))
             wanted -= set(policy_files.lines(db_session, policy.name, removed))
-            policies.set_audience(db_session, policy, wanted, f"token:{token.id}", clock.now())
+            editor = Editor(db_session, current_portal.vault, f"token:{token.id}", clock.now())
+            policies.set_audience(editor, policy, wanted)
     except NotReadable as refusal:
         return refuse("unknown", refusal.says, 422)
     jobs.nudge(current_portal.settings, jobs.POLICIES)

@@ -22,8 +22,8 @@ from portal.enrollment.journey import Way
 from portal.extensions import current_portal, transaction
 from portal.models import IssuedProfile
 from portal.web.apple import blueprint, provider_sign_in
-from portal.web.apple.challenges import bearer
 from portal.web.apple.mdm import CHECKIN_TYPE, UNENROLL, UNENROLL_CODE, sign_in_again, speaking, token_shown
+from portal.web.rules import bearer
 
 REFERENCE = "X-Enrollment-Reference"
 """Answer header: whose device it is by its certificate; the proxy puts it in the query, whatever the device says."""

@@ -1,4 +1,4 @@
-"""The challenge that sends a device's owner to sign in, the signed handle it carries, and the token that is shown then.
+"""The challenge that sends a device's owner to sign in, and the signed handle it carries.
 
 Nothing is stored before a person signs in: what the device said travels in the handle, inside the address of the web
 view. The handle is in the path, since the device adds ``user-identifier`` to the query by itself.
@@ -7,7 +7,7 @@ view. The handle is in the path, since the device adds ``user-identifier`` to th
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 from itsdangerous import BadData, URLSafeSerializer
 
 from portal.extensions import current_portal
@@ -25,12 +25,6 @@ class Handle:
 
     machine: MachineInfo | None = None
     profile_id: str | None = None
-
-
-def bearer() -> str | None:
-    """The access token of the request, if it carries one (RFC 6750 section 2.1)."""
-    shown = request.authorization
-    return (shown.token or None) if shown is not None and shown.type == "bearer" else None
 
 
 def challenge(handle: Handle, ios: int | None = None) -> Response:

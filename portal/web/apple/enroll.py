@@ -12,8 +12,9 @@ from portal.extensions import cases, current_portal, transaction
 from portal.pki.cms import CmsError
 from portal.plists import BadPlist
 from portal.web.apple import blueprint, machine_info, provider_sign_in
-from portal.web.apple.challenges import Handle, bearer, challenge
+from portal.web.apple.challenges import Handle, challenge
 from portal.web.apple.machine_info import MachineInfo, UnknownDevice
+from portal.web.rules import bearer
 
 log = logging.getLogger("portal.enroll")
 

@@ -31,7 +31,8 @@ from portal.models import AccessToken
 from portal.pki import cms
 from portal.plists import BadPlist, read_message, text
 from portal.web.apple import blueprint, machine_info, provider_sign_in
-from portal.web.apple.challenges import Handle, bearer, challenge
+from portal.web.apple.challenges import Handle, challenge
+from portal.web.rules import bearer
 
 XML, JSON = "application/xml", "application/json"
 CHECKIN_TYPE, CONNECT_TYPE = "application/x-apple-aspen-mdm-checkin", "application/x-apple-aspen-mdm"
@@ -54,7 +55,7 @@ def checkin() -> ResponseReturnValue:
     def take(case: Case, message: dict[str, object] | None) -> bytes:
         if message is None:
             raise BadPlist("not a property list that a device would send")
-        return checkins.handle(case, topic(), message)
+        return checkins.handle(case, current_portal.backend.topic, message)
 
     return signed(take)
 
@@ -75,8 +76,8 @@ def relay() -> ResponseReturnValue:
         if message is None:
             raise BadPlist("not a property list that a device would send")
         if message.get("MessageType") in checkins.ANSWERED_HERE:
-            return checkins.handle(case, topic(), message)
-        passed.append(checkins.speaker(case, topic(), message).profile_id)
+            return checkins.handle(case, current_portal.backend.topic, message)
+        passed.append(checkins.speaker(case, current_portal.backend.topic, message).profile_id)
         return b""
 
     answer = signed(take)
@@ -159,11 +160,6 @@ def _give_up_the_answer() -> None:
             connects.handle(speaking(fingerprint), None)
     except (identity.NotIdentified, DeviceRefused, BadPlist) as refusal:
         log.warning("mdm.refused reason=%r status=413", str(refusal))
-
-
-def topic() -> str:
-    """The push topic that the portal's devices have to name."""
-    return current_portal.backend.management("").topic
 
 
 def speaking(fingerprint: str) -> Case:

@@ -5,7 +5,7 @@ import pytest
 from portal.backends.maas360 import MaaS360Backend
 from portal.credentials import api_tokens
 from portal.simulator.maas360 import serving
-from tests.factories import BASE
+from tests.factories import BASE, editing
 from tests.pages import Browser
 
 
@@ -216,7 +216,7 @@ def test_an_outage_shows_and_ends(tenancy):
 
 def test_metrics_count_who_waits(tenancy, staff):
     with tenancy.portal.database.transaction() as session:
-        token = api_tokens.make(session, "monitoring", ["metrics"], "admin:test", tenancy.clock())
+        token = api_tokens.make(editing(tenancy.portal, session, tenancy.clock()), "monitoring", ["metrics"])
     tenancy.handed_over(tenancy.invite())
     headers = {"Authorization": f"Bearer {token}"}
     told = tenancy.app.test_client().get("/metrics", base_url=BASE, headers=headers).get_data(as_text=True)

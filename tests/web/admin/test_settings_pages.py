@@ -9,7 +9,7 @@ from PIL import Image
 from portal.pki import cms
 from portal.settings import logo, overlay, pages, saving
 from portal.settings.pages import PAGES, fields_of
-from tests.factories import BASE, phone_key
+from tests.factories import BASE, editing_settings, phone_key
 from tests.pages import Browser
 from tests.pki.test_uploads import certificate, p12
 
@@ -144,7 +144,7 @@ def test_what_locks_every_admin_out_is_asked_twice(app, company, clock, portal):
     }
     with portal.database.transaction() as session:
         values = {"oidc.providers": [{**provider, "admin_group": "admins"}]}
-        saving.save(saving.Editor(session, portal.vault, portal.live.base, "command", clock()), "x", values)
+        saving.save(editing_settings(portal, session, clock()), "x", values)
     boss = Browser(app).staff_sign_in("boss", clock())
     save(boss, "providers", **{"oidc.providers.0.remove": "yes"})
     assert boss.status == 422

@@ -14,7 +14,7 @@ from portal.pki import cms
 from portal.simulator.scep_client import InstallationFailed
 from portal.storage import terms
 from portal.storage.cases import Cases
-from tests.factories import PASSWORD, Company, phone
+from tests.factories import PASSWORD, Company, editing, phone
 from tests.pages import Browser
 
 
@@ -155,7 +155,7 @@ def test_terms_published_meanwhile_must_be_accepted_instead(browser, company, cl
     browser.walk_to("terms", invitation)
     clock.forward(minutes=1)
     with company.portal.database.transaction() as session:
-        terms.publish(session, "2.0", {"en": "All new."}, "admin", clock())
+        terms.publish(editing(company.portal, session, clock()), "2.0", {"en": "All new."})
     browser.submit(accept="yes")
     assert browser.status == 422
     assert "The terms were just renewed" in browser.text
@@ -171,7 +171,7 @@ def test_terms_published_before_the_download_are_asked_again(browser, company, c
     browser.walk_to("profile", invitation)
     clock.forward(minutes=1)
     with company.portal.database.transaction() as session:
-        terms.publish(session, "2.0", {"en": "All new."}, "admin", clock())
+        terms.publish(editing(company.portal, session, clock()), "2.0", {"en": "All new."})
     assert browser.get("/enroll/profile").path == "/enroll/terms"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from portal.models import OutboxMessage
 from portal.settings import saving
-from tests.factories import PASSWORD, phone
+from tests.factories import PASSWORD, editing_settings, phone
 from tests.pages import Browser
 
 
@@ -139,7 +139,7 @@ def test_a_passcode_is_shown_only_if_an_admin_allows_it_and_is_told(browser, sta
     assert ("passcode.sent", "by_staff") in company.events(invitation)
     with portal.database.transaction() as session:
         values = {"passcode.shown_to_helpdesk": True}
-        saving.save(saving.Editor(session, portal.vault, portal.live.base, "admin:x", clock()), "enrollment", values)
+        saving.save(editing_settings(portal, session, clock()), "enrollment", values)
     portal.refresh(0)
     act(staff, invitation, "new-passcode", shown="yes")
     code = staff.soup.find(class_="passcode").get_text().replace(" ", "")

@@ -11,7 +11,7 @@ from portal.credentials.base import Found
 from portal.models import ApiToken, Passkey, PasswordLink, Person, WebSession
 from portal.people import closing, syncing
 from portal.storage.cases import Cases
-from tests.factories import PASSWORD, totp_code
+from tests.factories import PASSWORD, editing, totp_code
 from tests.pages import BASE, Browser
 
 
@@ -202,8 +202,13 @@ def test_signing_out_while_a_slow_page_runs_is_no_error(app, admin, portal, cloc
 
 
 def link_of(portal, person, clock):
+    """A link from when the portal itself kept the account."""
     with portal.database.transaction() as session:
-        return passwords.new_link(session, session.get_one(Person, person.id), "admin:x", clock())
+        owner = session.get_one(Person, person.id)
+        source, owner.source = owner.source, people.LOCAL
+        link = passwords.new_link(editing(portal, session, clock()), owner, portal.settings)
+        owner.source = source
+        return link
 
 
 def living(portal, person):
@@ -226,13 +231,13 @@ def test_what_could_sign_in_before_a_change_cannot_afterwards(app, company, port
     person = company.person("hilda", "helpdesk", **source)
     Browser(app).staff_sign_in("hilda", clock())
     Browser(app).get("/staff/sign-in").submit(username="hilda", password=PASSWORD, code="")  # half a sign-in elsewhere
-    token = link_of(portal, person, clock)
+    link = link_of(portal, person, clock)
     with portal.database.transaction() as session:
         hilda = session.get_one(Person, person.id)
         if change == "password":
             passwords.change(session, hilda, "seven quiet lamps on Tuesday", portal.settings, clock())
         elif change == "role":
-            people.set_role(session, hilda, "admin", "admin:x", clock())
+            people.set_role(editing(portal, session, clock()), hilda, "admin")
         elif change == "address":
             syncing.sync(session, portal.settings, synced(hilda, email="other@example.com"), clock())
         elif change == "role at the source":
@@ -240,11 +245,11 @@ def test_what_could_sign_in_before_a_change_cannot_afterwards(app, company, port
         elif change == "factor":
             from portal.credentials import second_factor
 
-            second_factor.forget(session, hilda, "admin:x", clock())
+            second_factor.forget(editing(portal, session, clock()), hilda)
         else:
             closing.disable(Cases(session, portal), hilda, "admin:x")
     assert living(portal, person) == [0, 0]
-    assert Browser(app).get(f"/account/password/{token}").status == 404
+    assert Browser(app).get(link).status == 404
 
 
 def test_a_sync_that_changes_nothing_ends_nothing(app, company, portal, clock):
