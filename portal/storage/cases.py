@@ -167,8 +167,11 @@ class Cases:
         if request is None:
             return None
         case = self._locked(request, None)
-        row = self.session.execute(_OF_CERTIFICATE, {"fingerprint": fingerprint}).one()
-        case.certificate, case.profile, case.device = row
+        case.certificate, case.profile, case.device, state = self.session.execute(
+            _OF_CERTIFICATE, {"fingerprint": fingerprint}
+        ).one()
+        if case.device is not None and state is not None:  # most of what devices say is about it
+            self._declarative_states[case.device.id] = state, False
         return case
 
     def of_enrollment(self, enrollment_id: str) -> Case | None:
@@ -461,9 +464,10 @@ _LOCKED_BY_CERTIFICATE = _locked_by(
     select(Certificate.request_id).where(Certificate.fingerprint == bindparam("fingerprint"))
 )
 _OF_CERTIFICATE = (
-    select(Certificate, IssuedProfile, Device)
+    select(Certificate, IssuedProfile, Device, DeclarativeState)
     .join(IssuedProfile, IssuedProfile.id == Certificate.profile_id)
     .outerjoin(Device, Device.certificate_fingerprint == Certificate.fingerprint)
+    .outerjoin(DeclarativeState, DeclarativeState.device_id == Device.id)
     .where(Certificate.fingerprint == bindparam("fingerprint"))
     .execution_options(populate_existing=True)
 )
