@@ -121,17 +121,12 @@ def here() -> WebSession:
 
 def actor_here() -> str:
     """How the audit trail names who uses this page."""
-    return actor(here())
+    return here().person.actor
 
 
 def editor() -> Editor:
     """Who uses this page, changing something of the company's now."""
     return Editor(db_session, current_portal.vault, actor_here(), clock.now())
-
-
-def actor(web_session: WebSession) -> str:
-    """How the audit trail names who acts: role and person id, never a name."""
-    return f"{web_session.person.role}:{web_session.person_id}"
 
 
 def begin(area: str, person: Person, request_id: str | None, now: datetime, method: str | None = None) -> WebSession:

@@ -1,8 +1,9 @@
-"""Foreign ASN.1 is looked over before a parser sees it, and what no honest message has is refused."""
+"""Foreign ASN.1 is read as it was written, and what no honest message has is refused."""
 
 import contextlib
 
 import pytest
+from asn1crypto import core
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,3 +71,53 @@ def test_what_no_honest_sender_sends_is_refused(message):
 def test_whatever_comes_it_passes_or_is_refused(message):
     with contextlib.suppress(asn1.Asn1Refused):
         asn1.read(message)
+
+
+# --- what is read is what was written ---------------------------------------------------------------------------------
+
+VALUES = st.recursive(
+    st.tuples(st.sampled_from([asn1.INTEGER, asn1.OCTET_STRING, asn1.PRINTABLE_STRING, 0x80]), st.binary(max_size=300)),
+    lambda inner: st.tuples(st.sampled_from([asn1.SEQUENCE, asn1.SET, 0xA0]), st.lists(inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+def der(value):
+    tag, inner = value
+    return asn1.tlv(tag, inner) if isinstance(inner, bytes) else asn1.tlv(tag, *map(der, inner))
+
+
+def ber(value):
+    """The same with lengths left open wherever they may be."""
+    tag, inner = value
+    return tlv(tag, inner) if isinstance(inner, bytes) else bytes([tag, 0x80, *b"".join(map(ber, inner)), 0, 0])
+
+
+def told(element):
+    return element.tag, [told(each) for each in element.parts] if element.tag & 0x20 else element.contents
+
+
+@pytest.mark.parametrize("write", [der, ber])
+@given(value=VALUES)
+def test_what_is_written_is_read_back(write, value):
+    message = write(value)
+    element = asn1.read(message)
+    assert (told(element), element.encoded) == (value, message)
+    assert all(told(asn1.read(each.encoded)) == told(each) for each in element.parts)
+
+
+@given(st.integers(0, 2), st.integers(0, 39), st.lists(st.integers(0, 2**70), max_size=5))
+def test_object_identifiers_are_written_as_others_write_them(first, second, rest):
+    dotted = ".".join(map(str, (first, second, *rest)))
+    assert asn1.object_identifier(dotted) == core.ObjectIdentifier(dotted).contents
+
+
+@given(st.lists(st.binary(max_size=20), max_size=5))
+def test_a_string_in_pieces_is_one_string(pieces):
+    inner = tlv(0x24, b"".join(tlv(0x04, each) for each in pieces))
+    assert asn1.read(b"\x24\x80" + inner + tlv(0x04, b"end") + b"\x00\x00").octets == b"".join(pieces) + b"end"
+
+
+def test_a_string_of_something_else_is_refused():
+    with pytest.raises(asn1.Asn1Refused):
+        _ = asn1.read(tlv(0x24, tlv(0x02, b"\x01"))).octets

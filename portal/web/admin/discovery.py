@@ -4,7 +4,7 @@ from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 
-from portal import audit, clock, discovery
+from portal import clock, discovery
 from portal.discovery import outside
 from portal.events import Event
 from portal.extensions import current_portal, db_session, transaction
@@ -39,16 +39,12 @@ def discovery_page() -> ResponseReturnValue:
 @blueprint.post("/discovery/<domain>/check")
 def check_discovery(domain: str) -> ResponseReturnValue:
     """Ask the domain as an iPhone would and remember the outcome; only domains of this portal are asked."""
-    web_session = web_sessions.current()
-    if domain not in discovery.domains(db_session, current_portal.settings) or web_session is None:
+    if domain not in discovery.domains(db_session, current_portal.settings):
         abort(404)
     if CheckForm().validate_on_submit():
         db_session.rollback()  # hold nothing while waiting for the network
         outcome = outside.check(domain, current_portal.settings.url(discovery.BASE_PATH))
         with transaction():
             discovery.record(db_session, domain, outcome.problem, outcome.detail, clock.now())
-            audit.record(
-                db_session, audit.SETTINGS, Event.DISCOVERY_CHECKED, clock.now(),
-                reason=outcome.problem, actor=web_sessions.actor(web_session), detail={"domain": domain},
-            )  # fmt: skip
+            web_sessions.editor().record(Event.DISCOVERY_CHECKED, outcome.problem, domain=domain)
     return redirect(url_for("admin.discovery_page", _anchor="domains"), 303)

@@ -124,6 +124,5 @@ def _party() -> RelyingParty:
 
 
 def _event(event: Event, person: Person) -> None:
-    audit.record(
-        db_session, audit.SETTINGS, event, clock.now(), actor=f"{person.role}:{person.id}", detail={"person": person.id}
-    )
+    told = {"person": person.id}
+    audit.record(db_session, audit.SETTINGS, event, clock.now(), actor=person.actor, detail=told)
