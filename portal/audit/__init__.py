@@ -14,13 +14,14 @@ from sqlalchemy.orm import Session
 
 from portal.audit.checking import ask_for_check, broken_links, check_if_asked, last_check
 from portal.audit.links import REQUEST, SETTINGS, key_of, make_key
-from portal.audit.writing import Editor, locked, pending, record
+from portal.audit.writing import Editor, actor_of, locked, pending, record
 from portal.models import AuditEvent
 
 __all__ = [
     "SETTINGS",
     "Editor",
     "Search",
+    "actor_of",
     "ask_for_check",
     "broken_links",
     "check_if_asked",

@@ -19,7 +19,7 @@ from sqlalchemy.sql import visitors
 
 from portal.audit.links import REQUEST, SETTINGS, detail_digest, digest, key_for
 from portal.events import Event, Happened
-from portal.models import AuditEvent, AuditHead, EnrollmentRequest
+from portal.models import AuditEvent, AuditHead, EnrollmentRequest, Person
 from portal.models.operations import GENESIS
 from portal.vault import Vault
 
@@ -65,6 +65,11 @@ class Editor:
     def record(self, event: Event, reason: str | None = None, **detail: Any) -> None:
         """Append what was changed to the company's chain."""
         record(self.session, SETTINGS, event, self.now, reason=reason, actor=self.actor, detail=detail or None)
+
+
+def actor_of(person: Person) -> str:
+    """How the trail names a person who acts: role and id, never a name."""
+    return f"{person.role}:{person.id}"
 
 
 def pending(session: Session) -> list[Happened]:

@@ -106,7 +106,7 @@ def change(session: Session, person: Person, password: str, settings: Settings, 
 def _change(session: Session, person: Person, password: str, now: datetime) -> None:
     local.set_password(session, person, password)
     people.end_sign_ins(session, person)
-    _event(session, person, Event.PASSWORD_CHANGED, person.actor, now)
+    _event(session, person, Event.PASSWORD_CHANGED, audit.actor_of(person), now)
 
 
 def _event(session: Session, person: Person, event: Event, actor: str, now: datetime) -> None:

@@ -51,11 +51,6 @@ class Person(Base):
 
     local_account: Mapped["LocalAccount | None"] = relationship(back_populates="person")
 
-    @property
-    def actor(self) -> str:
-        """How the audit trail names them where they act: role and id, never a name."""
-        return f"{self.role}:{self.id}"
-
 
 class SearchWord(Base):
     """A folded word by which a person is found, by its beginning; follows the person, whoever writes it."""

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.orm import joinedload
 
 from portal import clock
-from portal.audit import Editor
+from portal.audit import Editor, actor_of
 from portal.credentials import throttle
 from portal.enrollment.journey import CARRIED_OVER, SignedInBrowser
 from portal.extensions import current_portal, db_session, login_manager, transaction
@@ -121,7 +121,7 @@ def here() -> WebSession:
 
 def actor_here() -> str:
     """How the audit trail names who uses this page."""
-    return here().person.actor
+    return actor_of(here().person)
 
 
 def editor() -> Editor:

@@ -76,7 +76,7 @@ def _wanted() -> tuple[Search, dict[str, str]]:
     return Search(
         kind=asked["kind"] if asked["kind"] in GROUPS else "",
         chain=audit.request_chain(asked["request"]) if asked["request"] else "",
-        actor=(person.actor if person else asked["who"]) if asked["who"] else "",
+        actor=(audit.actor_of(person) if person else asked["who"]) if asked["who"] else "",
         since=_day(asked["since"]),
         until=until + timedelta(days=1) if until else None,
     ), asked

@@ -46,7 +46,7 @@ def invite() -> ResponseReturnValue:
     if not form.validate_on_submit() or web_session is None:
         return _page(form), 422
     try:
-        by = Asker(web_session.person.actor, web_session.person.name)
+        by = Asker(web_sessions.actor_here(), web_session.person.name)
         created = inviting.by_username(cases(), current_portal, form.username.data, web_session.person.role, by)
     except NotInvited as refusal:
         form.username.errors = [refusal.code]

@@ -125,4 +125,4 @@ def _party() -> RelyingParty:
 
 def _event(event: Event, person: Person) -> None:
     told = {"person": person.id}
-    audit.record(db_session, audit.SETTINGS, event, clock.now(), actor=person.actor, detail=told)
+    audit.record(db_session, audit.SETTINGS, event, clock.now(), actor=audit.actor_of(person), detail=told)

@@ -225,8 +225,8 @@ def _check_code(pending: WebSession, secret: str | None, code: str, now: datetim
         codes.extend(second_factor.set_up(db_session, current_portal.vault, person, secret))
         db_session.flush()
         second_factor.use(db_session, current_portal.vault, person, code, now)  # this code works once, too
-        told = {"person": person.id}
-        audit.record(db_session, audit.SETTINGS, Event.SECOND_FACTOR_SET_UP, now, actor=person.actor, detail=told)
+        actor, told = audit.actor_of(person), {"person": person.id}
+        audit.record(db_session, audit.SETTINGS, Event.SECOND_FACTOR_SET_UP, now, actor=actor, detail=told)
         return NEW_APP
 
     answer = prove(code_of(person, pending.method or PASSWORD, judge), now)
@@ -269,6 +269,6 @@ def refused(reason: str, person: Person | None, method: str, now: datetime) -> N
 
 def _event(event: Event, reason: str | None, person: Person | None, detail: dict[str, str], now: datetime) -> None:
     told = {**detail, "address": throttle.network_of(request.remote_addr or "")}
-    actor = person.actor if person is not None else "system"
+    actor = audit.actor_of(person) if person is not None else "system"
     told |= {"person": person.id} if person is not None else {}
     audit.record(db_session, people.PEOPLE_CHAIN, event, now, reason=reason, actor=actor, detail=told)
