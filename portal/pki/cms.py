@@ -52,7 +52,7 @@ DIGESTS = frozenset({"sha1", "sha256", "sha384", "sha512"})
 """What devices sign with."""
 EVERY_DIGEST = frozenset(name for name, _ in _DIGESTS.values())
 """What can be judged at all: for whoever has to say why a message is refused."""
-_TAGGED_0, _KEY_IDENTIFIER = CONTEXT | CONSTRUCTED | 0, CONTEXT | 0
+_TAGGED_0, _TAGGED_1, _KEY_IDENTIFIER = CONTEXT | CONSTRUCTED | 0, CONTEXT | CONSTRUCTED | 1, CONTEXT | 0
 
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
@@ -197,28 +197,36 @@ def _signed(data: _SignedData, content: bytes, digests: Collection[str]) -> Sign
 
 def _open(message: bytes, largest: int = asn1.LARGEST_MESSAGE) -> _SignedData:
     """Its parts. Only plain data is carried: other content has a form of its own, which nobody here reads."""
-    content = content_of(message, SIGNED_DATA, largest)
+    data = content_of(message, SIGNED_DATA, largest)
     with parsing("SignedData"):
-        _version, _digests, carried, *optional, signer_infos = content.of(SEQUENCE).parts
+        _version, _digests, carried, *optional, signer_infos = data.of(SEQUENCE).parts
         content_type, *rest = carried.of(SEQUENCE).parts
+        if [each.tag for each in optional] not in ([], [_TAGGED_0], [_TAGGED_1], [_TAGGED_0, _TAGGED_1]) or rest[1:]:
+            raise CmsError("parts that do not belong there")
         if content_type.of(OBJECT_IDENTIFIER).contents != DATA:
             raise CmsError("the content is no plain data")
-        sets = [each for each in optional if each.tag == _TAGGED_0]
-        held = [each for each in sets[0].parts if each.tag == SEQUENCE] if sets else []
+        held = [each for part in optional if part.tag == _TAGGED_0 for each in part.parts if each.tag == SEQUENCE]
         if len(held) > MOST_CERTIFICATES:
             raise CmsError("too many certificates")
         if len(signer_infos.of(SET).parts) != 1:
             raise CmsError("exactly one signer expected")
         _version, signer_id, digest, *signed = signer_infos.parts[0].of(SEQUENCE).parts
         attributes = signed.pop(0) if signed[0].tag == _TAGGED_0 else None
+        _algorithm, signature, *unsigned = signed
+        if [each.tag for each in unsigned] not in ([], [_TAGGED_1]):
+            raise CmsError("parts that do not belong there")
+        content = None
+        if rest:
+            (inner,) = rest[0].of(_TAGGED_0).parts
+            content = _octet_string(inner)
         return _SignedData(
             content_type.contents,
-            _octet_string(rest[0].of(_TAGGED_0).parts[0]) if rest else None,
+            content,
             held,
             signer_id,
             digest.of(SEQUENCE).parts[0].of(OBJECT_IDENTIFIER).contents,
             attributes,
-            _octet_string(signed[1]),
+            _octet_string(signature),
         )
 
 
@@ -280,6 +288,9 @@ def _check_signature(
         if attributes[CONTENT_TYPE].of(OBJECT_IDENTIFIER).contents != data.content_type:
             raise CmsError("the contentType attribute does not fit")
         signed_bytes = tlv(SET, data.signed_attributes.contents)  # not as they are tagged, RFC 5652 section 5.4
+    elif content is not None and content[:1] == bytes([SET]):
+        # Somebody may have taken the attributes of another message for the content of this one: the signature is good.
+        raise CmsError("the content may be signed attributes")
     if signed_bytes is not None:
         _check_value(signer, data.signature, signed_bytes, algorithm())
     return attributes, name

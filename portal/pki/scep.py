@@ -47,13 +47,13 @@ _AUTH_ENVELOPED = tlv(OBJECT_IDENTIFIER, object_identifier("1.2.840.113549.1.9.1
 """The type of content that is encrypted with AES-GCM (RFC 5083)."""
 _AES_BLOCK, _DES_BLOCK = 128, 64
 _CIPHERS = {
-    object_identifier("2.16.840.1.101.3.4.1.2"): "aes",
-    object_identifier("2.16.840.1.101.3.4.1.22"): "aes",
-    object_identifier("2.16.840.1.101.3.4.1.42"): "aes",
-    object_identifier("1.2.840.113549.3.7"): "tripledes",
-    object_identifier("1.3.14.3.2.7"): "des",
+    object_identifier("2.16.840.1.101.3.4.1.2"): ("aes", 16),
+    object_identifier("2.16.840.1.101.3.4.1.22"): ("aes", 24),
+    object_identifier("2.16.840.1.101.3.4.1.42"): ("aes", 32),
+    object_identifier("1.2.840.113549.3.7"): ("tripledes", 24),
+    object_identifier("1.3.14.3.2.7"): ("des", 8),
 }
-"""All in CBC mode; the keys say how long they are."""
+"""All in CBC mode, with the octets of a key."""
 _DIGESTS = frozenset({"sha256", "sha384", "sha512"})
 _SHA256 = tlv(SEQUENCE, tlv(OBJECT_IDENTIFIER, signed_messages.SHA256))
 _RSA = tlv(SEQUENCE, tlv(OBJECT_IDENTIFIER, object_identifier("1.2.840.113549.1.1.1")), tlv(NULL))
@@ -153,13 +153,14 @@ def open_request(message: Message, ca: Identity, accept_legacy: bool = False) ->
         return CertificateRequest(Problem(FailInfo.BAD_REQUEST, "unsupported_message_type"))
     problem = _algorithm_problem(message, accept_legacy)
     try:
-        csr_der, cipher = _decrypt(message.content, ca)
+        envelope = _envelope(message.content)
+        if envelope.cipher != "aes" and not accept_legacy:  # told before anything is decrypted, whatever comes of that
+            problem = problem or Problem(FailInfo.BAD_ALG, "legacy_cipher")
+        csr_der = _decrypt(envelope, ca)
     except UnknownCipher:
         return CertificateRequest(problem or Problem(FailInfo.BAD_ALG, "unknown_cipher"))
     except CmsError:
         return CertificateRequest(problem or Problem(FailInfo.BAD_REQUEST, "not_decryptable"))
-    if cipher != "aes" and not accept_legacy:
-        problem = problem or Problem(FailInfo.BAD_ALG, "legacy_cipher")
     try:
         return _read_csr(csr_der, accept_legacy, problem)
     except CmsError:
@@ -217,11 +218,22 @@ def decrypt(enveloped: bytes, recipient: Identity) -> bytes:
 
     Raises CmsError, in the same words whatever fails after the structure was read.
     """
-    return _decrypt(enveloped, recipient)[0]
+    return _decrypt(_envelope(enveloped), recipient)
 
 
-def _decrypt(enveloped: bytes, recipient: Identity) -> tuple[bytes, str]:
-    """The content and the name of the cipher: aes, tripledes, des."""
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    """What everybody can see of an EnvelopedData; ``cipher``: aes, tripledes, des; ``size`` of its key in octets."""
+
+    recipients: Element
+    cipher: str
+    size: int
+    start: bytes
+    encrypted: bytes
+
+
+def _envelope(enveloped: bytes) -> _Envelope:
+    """Raises UnknownCipher, CmsError."""
     if _AUTH_ENVELOPED in enveloped[:32]:
         raise UnknownCipher("AuthEnvelopedData")
     data = signed_messages.content_of(enveloped, ENVELOPED_DATA)
@@ -229,29 +241,41 @@ def _decrypt(enveloped: bytes, recipient: Identity) -> tuple[bytes, str]:
         recipients, encrypted = (each for each in data.of(SEQUENCE).parts if each.tag in (SET, SEQUENCE))
         _type, algorithm, *content = encrypted.parts
         name, *parameters = algorithm.of(SEQUENCE).parts
-        cipher = _CIPHERS.get(name.of(OBJECT_IDENTIFIER).contents)
-    if cipher is None:
+        cipher, size = _CIPHERS.get(name.of(OBJECT_IDENTIFIER).contents, ("", 0))
+    if not cipher:
         raise UnknownCipher("unknown cipher")
     with parsing("EnvelopedData"):
-        wrapped = _wrapped_key(recipients.of(SET), recipient.certificate)
-        key = recipient.key.decrypt(wrapped, padding.PKCS1v15())
-        block = _AES_BLOCK if cipher == "aes" else _DES_BLOCK
+        start = parameters[0].of(OCTET_STRING).contents
+        return _Envelope(recipients.of(SET), cipher, size, start, content[0].octets)
+
+
+def _decrypt(envelope: _Envelope, recipient: Identity) -> bytes:
+    """Its content. Raises CmsError."""
+    with parsing("EnvelopedData"):
+        key = recipient.key.decrypt(_wrapped_key(envelope.recipients, recipient.certificate), padding.PKCS1v15())
+        if len(key) != envelope.size:
+            raise CmsError("malformed EnvelopedData")
+        aes = envelope.cipher == "aes"
         # Single DES is 3DES with one key three times.
-        suite = algorithms.AES(key) if cipher == "aes" else TripleDES(key * 3 if cipher == "des" else key)
-        decryptor = Cipher(suite, modes.CBC(parameters[0].of(OCTET_STRING).contents)).decryptor()
-        padded = decryptor.update(content[0].octets) + decryptor.finalize()
-        unpadder = PKCS7(block).unpadder()
-        return unpadder.update(padded) + unpadder.finalize(), cipher
+        suite = algorithms.AES(key) if aes else TripleDES(key * 3 if envelope.cipher == "des" else key)
+        decryptor = Cipher(suite, modes.CBC(envelope.start)).decryptor()
+        padded = decryptor.update(envelope.encrypted) + decryptor.finalize()
+        unpadder = PKCS7(_AES_BLOCK if aes else _DES_BLOCK).unpadder()
+        return unpadder.update(padded) + unpadder.finalize()
 
 
 def _wrapped_key(recipients: Element, certificate: x509.Certificate) -> bytes:
     own = issuer_and_serial_number(asn1.read(certificate.public_bytes(Encoding.DER)))
+    identifier = signed_messages.extension(certificate, x509.SubjectKeyIdentifier)
     for each in recipients.parts:
         if each.tag != SEQUENCE:  # not by RSA key transport (RFC 5652 section 6.2)
             continue
         _version, meant, _algorithm, wrapped = each.parts
-        by_key = meant.tag != SEQUENCE
-        if by_key or meant.parts[1].of(INTEGER).encoded == own[1]:
+        if meant.tag != SEQUENCE:
+            ours = identifier is None or identifier.digest == meant.contents
+        else:
+            ours = meant.parts[1].of(INTEGER).encoded == own[1]
+        if ours:
             return wrapped.of(OCTET_STRING).contents
     raise CmsError("not for this recipient")
 

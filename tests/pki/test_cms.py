@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal import clock as portal_clock
-from portal.pki import cms
+from portal.pki import asn1, cms
+from portal.pki.asn1 import SEQUENCE, tlv
 from tests.factories import phone_key
 from tests.tools import needs_openssl
 
@@ -82,13 +83,54 @@ def test_a_signature_without_its_certificate_is_refused(identity, tmp_path):
 
 @needs_openssl
 def test_signed_attributes_cannot_be_passed_off_as_the_body(identity, tmp_path):
-    message = openssl_sign(tmp_path, b"x", "-md", "sha256")
-    info = structures.ContentInfo.load(message)
-    attributes = info["content"]["signer_infos"][0]["signed_attrs"].untag().dump()
-    info["content"]["signer_infos"][0]["signed_attrs"] = None
+    """Their signature holds over them as a body, too (RFC 5652 section 5.4 tags them anew before they are signed)."""
+    info = structures.ContentInfo.load(openssl_sign(tmp_path, b"x", "-md", "sha256"))
+    signer = info["content"]["signer_infos"][0]
+    body = signer["signed_attrs"].untag().dump()
+    signer["signed_attrs"] = None
+    with pytest.raises(cms.CmsError, match="may be signed attributes"):
+        cms.verify_detached(info.dump(force=True), body)
+
+
+CONTENT, SIGNED_DATA, SIGNER = (1, 0, 2), (1, 0), (1, 0, -1, 0)
+ONE, TWO = tlv(0xA1, tlv(SEQUENCE)), tlv(0xA2, tlv(SEQUENCE))
+STRAY = {
+    "a third kind of part": (SIGNED_DATA, lambda parts: [*parts[:-1], TWO, parts[-1]]),
+    "revocations twice": (SIGNED_DATA, lambda parts: [*parts[:-1], ONE, ONE, parts[-1]]),
+    "certificates twice": (SIGNED_DATA, lambda parts: [*parts[:-1], parts[-2], parts[-1]]),
+    "certificates behind revocations": (SIGNED_DATA, lambda parts: [*parts[:-2], ONE, *parts[-2:]]),
+    "two contents": (CONTENT, lambda parts: [*parts, parts[1]]),
+    "content of two strings": (CONTENT, lambda parts: [parts[0], tlv(0xA0, tlv(4, b"content"), tlv(4, b"other"))]),
+    "nothing where the content is": (CONTENT, lambda parts: [parts[0], tlv(0xA0)]),
+    "something else behind the signature": (SIGNER, lambda parts: [*parts, TWO]),
+    "unsigned attributes twice": (SIGNER, lambda parts: [*parts, ONE, ONE]),
+}
+
+
+def changed(encoded, path, change):
+    """The same value; the encoded values in the one at the end of ``path`` are what ``change`` makes of them."""
+    element = asn1.read(encoded)
+    parts = [each.encoded for each in element.parts]
+    if path:
+        parts[path[0]] = changed(parts[path[0]], path[1:], change)
+    else:
+        parts = change(parts)
+    return tlv(element.tag, *parts)
+
+
+def test_revocations_and_unsigned_attributes_are_passed_over(identity):
+    certificate, key = identity
+    message = changed(cms.sign(b"content", key, certificate), SIGNED_DATA, lambda parts: [*parts[:-1], ONE, parts[-1]])
+    message = changed(message, SIGNER, lambda parts: [*parts, ONE])
+    assert cms.verify(message).content == b"content"
+
+
+@pytest.mark.parametrize("kind", STRAY)
+def test_a_message_with_a_part_too_many_is_refused(identity, kind):
+    """What one reader passes over another may believe."""
+    certificate, key = identity
     with pytest.raises(cms.CmsError):
-        cms.verify_detached(info.dump(force=True), b"x")
-    assert attributes[:1] == b"\x31"
+        cms.verify(changed(cms.sign(b"content", key, certificate), *STRAY[kind]))
 
 
 @given(st.binary(max_size=200))

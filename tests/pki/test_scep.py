@@ -87,10 +87,14 @@ def test_bad_requests_are_refused_with_their_reason(portal, make, reason):
     assert read(portal, make()).problem == scep.Problem(scep.FailInfo.BAD_REQUEST, reason)
 
 
-def enveloped_by_openssl(portal, folder, cipher):
-    (folder / "ca.pem").write_bytes(portal.authority.ca.certificate.public_bytes(Encoding.PEM))
+def enveloped_by_openssl(portal, folder, cipher, *options, others=()):
+    """A request, for the CA and before it for ``others``."""
+    recipients = [*others, portal.authority.ca.certificate]
+    for number, recipient in enumerate(recipients):
+        (folder / f"{number}.pem").write_bytes(recipient.public_bytes(Encoding.PEM))
     (folder / "csr").write_bytes(scep_client.certificate_request(SUBJECT, phone_key(), "c"))
-    command = ["openssl", "cms", "-encrypt", "-binary", cipher, "-in", "csr", "-outform", "DER", "ca.pem"]
+    command = ["openssl", "cms", "-encrypt", "-binary", cipher, "-in", "csr", "-outform", "DER", *options]
+    command += [f"{number}.pem" for number in range(len(recipients))]
     return subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
 
 
@@ -99,6 +103,43 @@ def enveloped_by_openssl(portal, folder, cipher):
 def test_what_openssl_encrypts_is_read(portal, tmp_path, cipher):
     content = scep.decrypt(enveloped_by_openssl(portal, tmp_path, cipher), portal.authority.ca)
     assert content == (tmp_path / "csr").read_bytes()
+
+
+@pytest.mark.parametrize("options", [[], ["-keyid"]], ids=" ".join)
+@needs_openssl
+def test_what_is_for_several_is_read_by_whom_it_names(portal, clock, tmp_path, options):
+    keys = [phone_key(number).public_key() for number in (1, 2)]
+    others = [portal.authority.issue(key, "device", "Example", 30, clock()) for key in keys]
+    enveloped = enveloped_by_openssl(portal, tmp_path, "-aes128", *options, others=others)
+    content = scep.decrypt(enveloped, portal.authority.ca)
+    assert content == (tmp_path / "csr").read_bytes()
+
+
+@needs_openssl
+def test_the_cipher_says_how_long_its_key_is(portal, tmp_path):
+    """Else what is known of one cipher could be asked with another."""
+    enveloped = enveloped_by_openssl(portal, tmp_path, "-aes128")
+    names = {bits: bytes.fromhex("0609608648016503040102")[:-1] + bytes([last]) for bits, last in ((128, 2), (256, 42))}
+    assert enveloped.count(names[128]) == 1
+    with pytest.raises(cms.CmsError):
+        scep.decrypt(enveloped.replace(names[128], names[256]), portal.authority.ca)
+
+
+@pytest.mark.parametrize(("accept_legacy", "told"), [(False, scep.FailInfo.BAD_ALG), (True, scep.FailInfo.BAD_REQUEST)])
+@pytest.mark.parametrize("cipher", ["-des3", "-des-cbc"])
+@needs_openssl
+def test_nobody_learns_what_is_in_a_legacy_envelope(portal, tmp_path, cipher, accept_legacy, told):
+    """The answer is the same whether it could be decrypted or not (a padding oracle)."""
+    legacy = ["-provider", "default", "-provider", "legacy"] if cipher == "-des-cbc" else []
+    enveloped = enveloped_by_openssl(portal, tmp_path, cipher, *legacy)
+    message = scep.read(asked(portal, b""))
+    told_of = []
+    for spoilt in (-1, -9, -20):  # its padding, a bit of its padding, what is in it
+        content = bytearray(enveloped)
+        content[spoilt] ^= 1
+        request = scep.open_request(replace(message, content=bytes(content)), portal.authority.ca, accept_legacy)
+        told_of.append(request.problem.fail_info)
+    assert told_of == [told] * 3
 
 
 @pytest.mark.parametrize(

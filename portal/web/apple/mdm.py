@@ -150,7 +150,8 @@ def _connect_through() -> ResponseReturnValue:
 def _give_up_the_answer() -> None:
     """An answer over the bound cannot be taken, so its signature cannot be checked whole; its command failed.
 
-    That much is believed of whoever shows a signature of the device's own.
+    That much is believed of whoever shows a signature with the device's certificate; where it has no signed attributes
+    (real devices have none), it is not checked at all, so whoever knows the certificate could make a command fail.
     """
     try:
         fingerprint = identity.claimed_fingerprint(
