@@ -26,9 +26,13 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 
 
 def pre_fork(_server: Any, _worker: Any) -> None:
-    """What is loaded stays: the garbage collector does not walk it, so its pages stay shared."""
+    """What is loaded stays: the garbage collector does not walk it, so its pages stay shared.
+
+    A page leaves little that only the collector finds; looking for it every 700 objects costs a tenth of its CPU.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 def on_reload(server: Any) -> None:

@@ -4,13 +4,12 @@ import hashlib
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, request, url_for
+from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from portal.settings import Settings
+from portal.settings import ROOT, Settings
 
 STATIC_MAX_AGE_SECONDS = 365 * 24 * 3600
 HSTS = "max-age=31536000; includeSubDomains"
@@ -88,13 +87,7 @@ class TrustedProxies:
 
 
 @lru_cache(maxsize=64)
-def _version(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:10]
-
-
 def _asset(name: str) -> str:
     """The address of a static file, changing with its content so that it can be kept for a year."""
-    from flask import current_app
-
-    version = _version(Path(str(current_app.static_folder)) / name)
-    return url_for("static", filename=name, v=version)
+    version = hashlib.sha256((ROOT / "static" / name).read_bytes()).hexdigest()[:10]
+    return f"/static/{name}?v={version}"
