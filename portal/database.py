@@ -15,6 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 SQLITE_WAIT_SECONDS = 10
+BEGIN = "begin"
+"""Execution option: how a transaction begins at SQLite; empty: each statement is one of its own."""
 TRAIL_KEY, WRITING = "trail_key", "writing"
 """Keys in ``Session.info``: gives the trail's key; a transaction is under way."""
 
@@ -72,8 +74,9 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Any) -> None:
     # A transaction that will write takes the write lock at once: upgrading later fails without waiting.
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    begin = connection.get_execution_options().get(BEGIN, "BEGIN")
+    if begin:
+        connection.exec_driver_sql(begin)
 
 
 class WriteQueue:
@@ -129,6 +132,12 @@ class Database:
         self.engine = open_engine(url)
         self.trail_key: Callable[[], object] = lambda: None
         """Gives the key of the audit trail to whoever writes it (``audit.record``)."""
+        if self.engine.dialect.name == "sqlite":
+            option, ways = BEGIN, ("", "BEGIN", "BEGIN IMMEDIATE")
+        else:
+            option, ways = "isolation_level", ("AUTOCOMMIT", "REPEATABLE READ", "READ COMMITTED")
+        each_by_itself, self._as_of_now, self._writing = ({option: way} for way in ways)
+        self._reading = self.engine.execution_options(**each_by_itself)
         file = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
         self._queue: AbstractContextManager[None] = WriteQueue(Path(file)) if file else nullcontext()
         _OPEN.add(self)
@@ -144,8 +153,18 @@ class Database:
             self._queue.begin_anew()
 
     def session(self) -> Session:
-        """A new session; objects stay readable after a commit."""
-        return Session(self.engine, expire_on_commit=False, info={TRAIL_KEY: self.trail_key})
+        """A new session: each of its statements sees what is committed then, and holds nothing.
+
+        Objects stay readable after a commit.
+        """
+        return Session(self._reading, expire_on_commit=False, info={TRAIL_KEY: self.trail_key})
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """Read all of it as it is at one moment, while others go on writing."""
+        with self.session() as session:
+            session.connection(execution_options=self._as_of_now)
+            yield session
 
     @contextmanager
     def transaction(self, session: Session | None = None) -> Iterator[Session]:
@@ -163,7 +182,7 @@ class Database:
         with self._queue:
             current.info[WRITING] = True
             try:
-                current.connection(execution_options={"writes": True})
+                current.connection(execution_options=self._writing)
                 yield current
                 current.commit()
             except Recorded:

@@ -71,17 +71,13 @@ class Worker:
         """Send every mail that is due."""
         settings = self.settings
         outbox.deliver_due(self.database, self.vault, open_transport(settings), open_gateway(settings))
-        with self.database.session() as session:
-            if audit.last_check(session) is None:
-                return
-        with self.database.transaction() as session:
-            audit.check_if_asked(session, clock.now())
+        audit.check_if_asked(self.database, clock.now())
 
     def manage(self) -> None:
         """Take up what the device management told, and hand waiting commands to it."""
         backend = self.backend
         backend.take_up(self.database, self.vault, self.live.current)
-        dispatch.hand_over_due(self.database, backend, self._fill)
+        dispatch.hand_over_due(self.database, backend, self._fill, self._refuse)
         self._come_back()
         if self.settings.apps.enabled:
             self._come_back_for_apps()

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import groupby, islice
+from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.audit.links import SETTINGS, TrailKey, detail_digest, digest_of, heads, key_for
+from portal.database import Database
 from portal.models import AuditEvent, PortalState
 from portal.models.operations import GENESIS
 
@@ -19,8 +20,13 @@ CHECK = "audit_check"
 MOST_BROKEN = 20
 
 
-def broken_links(session: Session) -> Iterator[tuple[str, int, str]]:
-    """The first broken link of each chain that has one, as (chain, seq, what is wrong)."""
+def broken_links(database: Database) -> list[tuple[str, int, str]]:
+    """The first broken link of each chain that has one, as (chain, seq, what is wrong); all as of one moment."""
+    with database.snapshot() as session:
+        return list(_broken_links(session))
+
+
+def _broken_links(session: Session) -> Iterator[tuple[str, int, str]]:
     key = key_for(session)
     if key is None:
         yield SETTINGS, 0, "the key of the trail is missing"
@@ -71,13 +77,15 @@ def ask_for_check(session: Session, now: datetime) -> None:
     session.add(state)
 
 
-def check_if_asked(session: Session, now: datetime) -> None:
-    """Check every chain if somebody asked for it; the worker's part."""
-    state = session.get(PortalState, CHECK)
-    if state is None or "asked" not in json.loads(state.value or "{}"):
+def check_if_asked(database: Database, now: datetime) -> None:
+    """Check every chain if somebody asked for it; the worker's part. Nobody waits for it."""
+    with database.session() as session:
+        last = last_check(session)
+    if last is None or "asked" not in last:
         return
-    broken = [list(each) for each in islice(broken_links(session), MOST_BROKEN)]
-    state.value = json.dumps({"at": now.isoformat(), "broken": broken})
+    broken = broken_links(database)[:MOST_BROKEN]
+    with database.transaction() as session:
+        session.get_one(PortalState, CHECK).value = json.dumps({"at": now.isoformat(), "broken": broken})
 
 
 def last_check(session: Session) -> dict[str, Any] | None:

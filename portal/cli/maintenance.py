@@ -43,8 +43,7 @@ audit_group = AppGroup("audit", help="The audit trail.")
 @audit_group.command("verify", with_appcontext=True)
 def audit_verify() -> None:
     """Check every chain; name the first broken link of each."""
-    with current_portal.database.session() as session:
-        broken = list(audit.broken_links(session))
+    broken = audit.broken_links(current_portal.database)
     for chain, seq, problem in broken:
         click.echo(f"{chain} event {seq}: {problem}", err=True)
     if broken:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
 
 from portal.backends import reconciling
 from portal.models import Command, Device, EnrollmentRequest, Person, PortalState
@@ -70,7 +71,7 @@ def test_a_round_leaves_out_whom_somebody_is_at_and_takes_him_the_next_time(two,
                 session.execute(text("set local lock_timeout = '2s'"))
             return work(Cases(session, two, now))
 
-    with database.session() as staff:
+    with Session(database.engine) as staff:
         staff.execute(select(EnrollmentRequest.id).where(EnrollmentRequest.id == last).with_for_update())
         assert go() == (1 if locks else 2)
     assert go() == (1 if locks else 0)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from portal.enrollment import invitations, journey, steps
 from portal.models import EnrollmentRequest, IssuedProfile, OutboxMessage, Person, SearchWord
@@ -90,7 +91,7 @@ def test_many_people_found_are_still_narrowed_right(company, find, monkeypatch):
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(known=facts, now=st.integers(-60, 60).map(lambda minutes: START + timedelta(minutes=minutes)))
 def test_filters_find_a_request_exactly_under_its_own_status_and_step(portal, known, now):
-    with portal.database.session() as session:  # rolled back: nothing is kept
+    with Session(portal.database.engine) as session:  # rolled back: nothing is kept
         person = Person(username="x", name="x", email="x@example.com", role="employee", locale="en", created_at=START)
         session.add(person)
         session.flush()

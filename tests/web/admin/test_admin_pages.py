@@ -238,7 +238,7 @@ def test_a_forgotten_second_factor_is_set_up_anew_at_the_next_sign_in(app, admin
     assert hilda.soup.find("svg", class_="qr")
 
 
-def test_erasing_asks_for_the_username_and_keeps_the_chains(admin, company, session):
+def test_erasing_asks_for_the_username_and_keeps_the_chains(admin, company, portal):
     company.invite(company.person())
     admin.get("/admin/people?q=erika")
     admin.get(admin.soup.select_one("tbody a")["href"])
@@ -247,7 +247,7 @@ def test_erasing_asks_for_the_username_and_keeps_the_chains(admin, company, sess
     do(admin, "erase", confirm="ERIKA")
     assert admin.heading == "Erased person"
     assert "erika" not in admin.get("/admin/people?q=erika").text.replace("erika@", "")
-    assert list(audit.broken_links(session)) == []
+    assert audit.broken_links(portal.database) == []
 
 
 def test_what_the_directory_decides_cannot_be_changed_here(admin, company):
