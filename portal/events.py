@@ -88,6 +88,7 @@ class Event(StrEnum):
     TOKEN_REVOKED = "token.revoked", N_("Owner has to sign in again")
 
     COMMAND_FAILED = "command.failed", N_("Command not taken by the device management")
+    COMMAND_UNUSABLE = "command.unusable", N_("The device's answer cannot be used"), Actor.DEVICE
     COMMAND_ANSWER_LOST = "command.answer_lost", N_("The answer was lost; asked again where needed")
     COMMAND_ORDERED = "command.ordered", N_("Ordered by staff")
     COMMAND_QUEUED = "command.queued", N_("Command queued")

@@ -88,6 +88,12 @@ class Worker:
             device_id = session.get_one(Command, command_id).device_id
             return sending.handed_over(Cases(session, Given(self.live.current, self.vault)), command_id, device_id)
 
+    def _refuse(self, database: Database, command_id: int, why: str) -> None:
+        """See dispatch.Refuse."""
+        with database.transaction() as session:
+            device_id = session.get_one(Command, command_id).device_id
+            sending.refused(Cases(session, Given(self.live.current, self.vault)), command_id, device_id, why)
+
     def _come_back(self) -> None:
         """What waits for less than a minute is not left to the next one."""
         now = clock.now()

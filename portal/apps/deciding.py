@@ -35,7 +35,8 @@ class Step(Enum):
 class Facts:
     """``asked``: a command about this app is on its way. ``licensed``: it needs none, or there is one; ``hopeless``:
     there is none to be had for now. ``fits``: the iOS is new enough. ``current``: the device knows how it is to behave.
-    ``due``: the time came that was set for it. ``tries``: how often it was sent or removed in vain.
+    ``due``: the time came that was set for it; ``waits``: it did not come yet. ``tries``: how often it was sent or
+    removed in vain.
     """
 
     state: State
@@ -46,6 +47,7 @@ class Facts:
     fits: bool = True
     current: bool = True
     due: bool = False
+    waits: bool = False
     tries: int = 0
 
 
@@ -56,7 +58,7 @@ def next_step(facts: Facts) -> Step:
     if not facts.wanted:
         return _on_the_way_out(facts)
     if facts.state in THERE and not facts.current:
-        return Step.CONFIGURE
+        return Step.REST if facts.waits else Step.CONFIGURE
     if facts.state in ENDS - {State.TOO_OLD}:
         return Step.ASK if facts.due else Step.REST
     if not facts.fits:

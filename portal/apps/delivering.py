@@ -64,10 +64,18 @@ def settle(case: Case) -> None:
         rows[app_id] = _new(case, wanted[app_id])
     apps = case.store.apps(set(rows))
     seats = _seats(case, rows, apps)
-    asked = {each.app_id for each in case.store.open_commands(device)}
+    asked = _asked(case)
+    names = {apps[app_id].bundle_id for app_id in wanted}
+    under_way = []
     for app_id, row in rows.items():
-        _note_wish(case, row, app_id in wanted, apps[app_id], gave_back=app_id in granted)
-        _go_on(case, row, apps[app_id], seats, asked=app_id in asked)
+        app = apps[app_id]
+        _note_wish(case, row, app_id in wanted, app, gave_back=app_id in granted)
+        if not row.wanted and app.bundle_id in names:  # the same app is in the catalogue anew, and it is to have that
+            _forget(case, row)
+        elif _go_on(case, row, app, seats, asked=app_id in asked) is Step.ASK:
+            under_way.append(app.bundle_id)
+    if under_way:
+        _ask_how_far(case, under_way)
 
 
 def _open(case: Case) -> bool:
@@ -110,9 +118,15 @@ def _note_wish(case: Case, row: DeviceApp, wanted: bool, app: App, *, gave_back:
     row.next_at = case.now if wanted or at_once else case.now + GRACE
 
 
-def _go_on(case: Case, row: DeviceApp, app: App, seats: Mapping[str, LicenseSeat], *, asked: bool) -> None:
+def _asked(case: Case) -> set[str | None]:
+    """The apps about which the device has a command that it did not answer yet."""
+    return {each.app_id for each in case.store.open_commands(device_of(case))}
+
+
+def _go_on(case: Case, row: DeviceApp, app: App, seats: Mapping[str, LicenseSeat], *, asked: bool) -> Step:
+    """Take the next step; ASK is left to the caller, who asks about all at once."""
     if row.declared == WITHDRAWN and not _is_gone(case, row, app):
-        return
+        return Step.REST
     seat = seats.get(app.adam_id or "")
     facts = Facts(
         state=State(row.state),
@@ -123,6 +137,7 @@ def _go_on(case: Case, row: DeviceApp, app: App, seats: Mapping[str, LicenseSeat
         fits=version_of(device_of(case).os_version) >= version_of(app.minimum_ios),
         current=row.version == app.version,
         due=row.next_at is not None and row.next_at <= case.now,
+        waits=row.next_at is not None and row.next_at > case.now,
         tries=row.tries,
     )
     step = deciding.next_step(facts)
@@ -137,10 +152,16 @@ def _go_on(case: Case, row: DeviceApp, app: App, seats: Mapping[str, LicenseSeat
     elif step in (Step.INSTALL, Step.CONFIGURE, Step.REMOVE):
         _ask_for(case, row, app, step)
     elif step is Step.ASK:
-        _ask_how_far(case, row, app)
+        row.next_at = deciding.look_at(row.at, case.now)
+        return Step.REST if row.is_declared else Step.ASK  # what is declared reports by itself
     elif step is Step.FORGET:
-        case.store.remove(row)
-        _licenses_due(case, row)
+        _forget(case, row)
+    return step
+
+
+def _forget(case: Case, row: DeviceApp) -> None:
+    case.store.remove(row)
+    _licenses_due(case, row)
 
 
 def _is_gone(case: Case, row: DeviceApp, app: App) -> bool:
@@ -205,15 +226,13 @@ def _declare(case: Case, row: DeviceApp, app: App, step: Step) -> None:
     case.store.declarative_state(device_of(case), lock=True).due_at = case.now
 
 
-def _ask_how_far(case: Case, row: DeviceApp, app: App) -> None:
+def _ask_how_far(case: Case, names: Iterable[str]) -> None:
     """One question for all that are under way; a device that did not answer it yet is not asked twice."""
-    device = device_of(case)
-    row.next_at = deciding.look_at(row.at, case.now)
-    if row.is_declared:
-        return  # it reports by itself
-    asked = [commands.keys_of(each).get("Identifiers") for each in commands.waiting(case, device, LIST)]
-    if not any(each is None or app.bundle_id in each for each in asked):
-        commands.order(case, device, commands.Order(LIST, {"Identifiers": [app.bundle_id]}))
+    device, missing = device_of(case), set(names)
+    for each in commands.waiting(case, device, LIST):
+        missing -= set(commands.keys_of(each).get("Identifiers", missing))
+    if missing:
+        commands.order(case, device, commands.Order(LIST, {"Identifiers": sorted(missing)}))
 
 
 def _licenses_due(case: Case, row: DeviceApp) -> None:
@@ -250,7 +269,7 @@ def filled(case: Case, command: Command) -> bytes | None:
     if row is None:
         return None
     if row.wanted == (command.request_type == REMOVE):
-        row.next_at = case.now
+        _look_now(case, row)
         return None
     if command.request_type == REMOVE:
         return command.payload
@@ -293,6 +312,8 @@ def answered(case: Case, command: Command, message: Mapping[str, Any]) -> None:
     done = command.status == "acknowledged"
     if command.request_type == REMOVE:
         _removal_answered(case, row, app, done)
+    elif not row.wanted:
+        _look_now(case, row)  # it is to go by now, whatever became of it
     elif command.request_type == INSTALL:
         rejection = _word(message.get("RejectionReason"))
         if rejection == HAS_IT_ALREADY:
@@ -303,17 +324,36 @@ def answered(case: Case, command: Command, message: Mapping[str, Any]) -> None:
             _failed(case, row, app, rejection[:60] or _code(command))
         else:
             _take(case, row, app, states.told(message.get("State", State.QUEUED)))
-    elif not done:
-        row.reason = _code(command)
+    elif done and _all_taken(message):
+        row.tries, row.reason = 0, None
+    else:
+        _not_configured(case, row, _code(command))
     settle(case)
     _come_back(case, [row])
+
+
+def _all_taken(message: Mapping[str, Any]) -> bool:
+    """Whether a device took each of the ``Settings`` that it was sent, as far as it says."""
+    told = message.get("Settings")
+    each_told = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    return all(each.get("Status", "Acknowledged") == "Acknowledged" for each in each_told)
+
+
+def _not_configured(case: Case, row: DeviceApp, reason: str) -> None:
+    """It did not take how the app is to behave: it is told again, some times, until that changes."""
+    row.tries, row.reason = row.tries + 1, reason
+    again = deciding.retry_at(row.tries, case.now)
+    if again is not None:
+        row.version, row.next_at = None, again
+    else:
+        row.tries = 0
 
 
 def listed(case: Case, command: Command, told: Mapping[str, Any]) -> None:
     """``case.device`` told how far its apps are: all of them, or those that were asked for."""
     rows = case.store.device_apps(device_of(case))
     apps = case.store.apps({each.app_id for each in rows})
-    asked = commands.keys_of(command).get("Identifiers")
+    asked, on_the_way = commands.keys_of(command).get("Identifiers"), _asked(case)
     for row in rows:
         app = apps[row.app_id]
         entry = told.get(app.bundle_id)
@@ -321,7 +361,7 @@ def listed(case: Case, command: Command, told: Mapping[str, Any]) -> None:
             continue  # it says of those what they are as commanded: removed
         if isinstance(entry, dict):
             _take(case, row, app, states.told(entry.get("Status")))
-        elif (asked is None or app.bundle_id in asked) and row.wanted:
+        elif (asked is None or app.bundle_id in asked) and row.wanted and row.app_id not in on_the_way:
             _missing(case, row, app)
     settle(case)
     _come_back(case, rows)
@@ -345,7 +385,8 @@ def reported(case: Case, changed: set[str]) -> None:
     rows = [each for each in case.store.device_apps(device_of(case)) if not each.is_declared]
     apps = case.store.apps({each.app_id for each in rows})
     for row in rows:
-        if apps[row.app_id].bundle_id in changed and State(row.state) not in states.NEVER_THERE:
+        there = State(row.state) not in states.NEVER_THERE
+        if apps[row.app_id].bundle_id in changed and there and _may_be_looked_at(row):
             row.next_at = max(case.now, row.at + NO_SOONER)
     settle(case)
 
@@ -372,19 +413,32 @@ def reported_declared(case: Case, entries: Mapping[str, Mapping[str, str]]) -> N
 
 
 def lost(case: Case, command: Command) -> None:
-    """The answer to a command about an app never came: what is missing is asked again."""
+    """The answer to a command about an app never came, or cannot be read: what is missing is asked again."""
     row = _row_of(case, command)
-    if row is not None:
+    if row is None:
+        return
+    if command.request_type == CONFIGURE and row.wanted:
+        _not_configured(case, row, command.status)
+    else:
+        _look_now(case, row)
+    settle(case)
+
+
+def _may_be_looked_at(row: DeviceApp) -> bool:
+    """Not while it is only about to go: its day of grace has its end already."""
+    return row.wanted or State(row.state) is State.REMOVING or row.next_at is None
+
+
+def _look_now(case: Case, row: DeviceApp) -> None:
+    if _may_be_looked_at(row):
         row.next_at = case.now
-        settle(case)
 
 
 def begins_anew(case: Case) -> None:
     """``case.device`` begins anew: nothing is on it."""
     for row in case.store.device_apps(device_of(case)):
-        row.state, row.reason, row.tries, row.next_at, row.version = State.LICENSE.value, None, 0, case.now, None
-        row.declared = None
-        row.at = case.now
+        _became(case, row, State.LICENSE)
+        row.at, row.next_at, row.tries, row.version, row.declared = case.now, case.now, 0, None, None
 
 
 def send_again(case: Case, app_id: str, actor: str) -> None:
@@ -400,7 +454,7 @@ def send_again(case: Case, app_id: str, actor: str) -> None:
     if not row.wanted:
         row.tries, row.next_at = 0, case.now  # it is to go: its removal is asked for again
     elif State(row.state) is State.MANAGED:
-        row.version = None
+        row.version, row.tries, row.next_at = None, 0, None
     elif not any(each.app_id == app_id for each in case.store.open_commands(device)):
         row.tries = 0
         _became(case, row, State.LICENSE)
@@ -432,6 +486,7 @@ def _soon(case: Case, row: DeviceApp, state: State) -> None:
 
 def _failed(case: Case, row: DeviceApp, app: App, reason: str) -> None:
     _became(case, row, State.FAILED, reason or None)
+    row.tries = max(row.tries, 1)  # it may have been there once
     row.next_at = deciding.retry_at(row.tries, case.now)
     if row.next_at is None and _first_time(row, State.FAILED):
         case.record(Event.APP_FAILED, detail={"app": app.name, "code": reason})
@@ -444,7 +499,7 @@ def _missing(case: Case, row: DeviceApp, app: App) -> None:
         _became(case, row, State.MANAGED_BUT_UNINSTALLED, app=app)
     elif state is State.UNKNOWN:  # there, but not IT's: it was said to be installed already
         _became(case, row, State.USER_INSTALLED, app=app)
-    elif state in states.UNDER_WAY:
+    elif state in states.UNDER_WAY or state is State.WAITING:
         _failed(case, row, app, "not_listed")
 
 

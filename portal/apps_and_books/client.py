@@ -48,8 +48,12 @@ class Refused(Exception):
         self.number = number
 
 
-class TokenGone(Refused):
-    """The token is not taken any more: an admin has to act."""
+class TokenGone(Exception):
+    """The token is not taken any more: an admin has to act. ``number`` says why."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(str(number))
+        self.number = number
 
 
 class ClaimedElsewhere(Exception):
@@ -95,26 +99,29 @@ class Client:
     # --- the location ------------------------------------------------------------------------------------------
 
     def read_limits(self) -> Limits:
-        """How much a request may ask; kept for those that follow. Raises Unavailable, Refused."""
+        """How much a request may ask; kept for those that follow. Raises Unavailable, Refused, TokenGone."""
         self.limits = answers.limits(self._ask("GET", "/service/config"))
         return self.limits
 
     def location(self) -> Location:
         """Whose licenses these are, and who claims them; another server's claim is told, not raised.
 
-        Raises Unavailable, Refused.
+        Raises Unavailable, Refused, TokenGone.
         """
         return answers.location(self._ask("GET", "/client/config", claimed_ok=True))
 
     def claim(self, name: str) -> Location:
-        """Claim the location for this portal, whoever had it. Raises Unavailable, Refused."""
+        """Claim the location for this portal, whoever had it. Raises Unavailable, Refused, TokenGone."""
         body = {"mdmInfo": {"id": self._own, "name": name[:100], "metadata": ""}}
         return answers.location(self._ask("POST", "/client/config", json=body, claimed_ok=True))
 
     # --- licenses ------------------------------------------------------------------------------------------------
 
     def assets(self) -> list[Asset]:
-        """Every app that there are licenses for. Raises Unavailable, Refused, ClaimedElsewhere."""
+        """Every app that there are licenses for.
+
+        Raises Unavailable, Refused, TokenGone, ClaimedElsewhere, OtherLocation.
+        """
         return [each for row in self._pages("/assets", "assets") if (each := answers.asset(row)) is not None]
 
     def user(self, client_id: str) -> User | None:
@@ -126,12 +133,21 @@ class Client:
         return self._users(managedAppleId=account)
 
     def _users(self, **query: str) -> list[User]:
-        return [answers.user(row) for row in self._pages("/users", "users", activeOnly="true", **query)]
+        return [answers.user(row) for row in self._about_user("/users", "users", activeOnly="true", **query)]
 
     def assigned(self, client_id: str) -> set[str]:
-        """What somebody has: adam ids. Raises as ``assets``."""
-        rows = self._pages("/assignments", "assignments", clientUserId=client_id)
+        """What somebody has: adam ids; nothing, if Apple does not know them. Raises as ``assets``."""
+        rows = self._about_user("/assignments", "assignments", clientUserId=client_id)
         return {answers.text(row, "adamId") for row in rows}
+
+    def _about_user(self, path: str, key: str, **query: str) -> list[Mapping[str, Any]]:
+        """Nothing is told of somebody whom Apple does not know, nor refused."""
+        try:
+            return list(self._pages(path, key, **query))
+        except Refused as refusal:
+            if refusal.number != answers.USER_UNKNOWN:
+                raise
+            return []
 
     def holders(self, adam_id: str) -> set[str]:
         """Who has an app: our ids. Raises as ``assets``."""

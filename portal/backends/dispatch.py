@@ -31,7 +31,11 @@ Fill = Callable[[Database, int], bytes | None]
 """What puts something of a policy or an app into a command, by its id; None if nobody wants it any more."""
 
 
-def hand_over_due(database: Database, backend: Backend, fill: Fill) -> int:
+Refuse = Callable[[Database, int, str], None]
+"""What takes note that the backend does not take a command, by its id, and why."""
+
+
+def hand_over_due(database: Database, backend: Backend, fill: Fill, refuse: Refuse) -> int:
     """Hand over every command that is due; how many were. Stops at the first that shows the backend to be down."""
     count = 0
     while count < BATCH_SIZE:
@@ -53,12 +57,10 @@ def hand_over_due(database: Database, backend: Backend, fill: Fill) -> int:
                 _later(session.get_one(Command, command_id), down.reason, clock.now())
             break
         except CommandRefused as refusal:
-            with database.transaction() as session:
-                _failed(session, session.get_one(Command, command_id), str(refusal), clock.now())
+            refuse(database, command_id, str(refusal))
             continue
         with database.transaction() as session:
-            command = session.get_one(Command, command_id)
-            _handed(session, command, backend, problem, clock.now())
+            command = _handed(session, command_id, backend, problem, clock.now())
             if not backend.keeps_queue:
                 _come_along(session, command, began)
         count += 1
@@ -113,31 +115,24 @@ def _later(command: Command, reason: str, now: datetime) -> None:
     command.next_attempt_at = now + WAITS[min(command.attempts, len(WAITS)) - 1]
 
 
-def _failed(session: Session, command: Command, why: str, now: datetime) -> None:
-    command.last_error, command.handed_at = why[:200], now
-    if command.status != "queued":
-        return
-    command.status = "failed"
-    device = session.get_one(Device, command.device_id)
-    chain = audit.request_chain(device.request_id)
-    audit.record(session, chain, Event.COMMAND_FAILED, now, reason=command.request_type, detail={"error": why[:200]})
-
-
 def _come_along(session: Session, command: Command, woken_at: datetime) -> None:
     """A device that was woken fetches everything that waited for it then."""
     others = (Command.device_id == command.device_id, Command.created_at <= woken_at, _waits(Command))
     session.execute(update(Command).where(*others).values(handed_at=command.handed_at))
 
 
-def _handed(session: Session, command: Command, backend: Backend, problem: str | None, now: datetime) -> None:
+def _handed(session: Session, command_id: int, backend: Backend, problem: str | None, now: datetime) -> Command:
+    whose = select(Device.request_id).join(Command, Command.device_id == Device.id).where(Command.id == command_id)
+    request_id = session.execute(
+        select(EnrollmentRequest.id).where(EnrollmentRequest.id == whose.scalar_subquery()).with_for_update()
+    ).scalar_one()
+    command = session.get_one(Command, command_id)
     device = session.get_one(Device, command.device_id)
     command.handed_at, command.last_error = now, None
     if backend.keeps_queue and command.status == "queued":  # the answer may have been faster
         command.status, command.sent_at = "sent", now
-    if device.wake_problem == problem:
-        return
-    with session.no_autoflush:  # the lock of everything of one enrollment comes first
-        session.execute(select(EnrollmentRequest.id).where(EnrollmentRequest.id == device.request_id).with_for_update())
-    device.wake_problem = problem
-    chain = audit.request_chain(device.request_id)
-    audit.record(session, chain, Event.DEVICE_WAITS if problem else Event.DEVICE_WOKEN, now, reason=problem)
+    if device.wake_problem != problem:
+        device.wake_problem = problem
+        chain = audit.request_chain(request_id)
+        audit.record(session, chain, Event.DEVICE_WAITS if problem else Event.DEVICE_WOKEN, now, reason=problem)
+    return command

@@ -10,12 +10,13 @@ from typing import Any
 from cryptography import x509
 
 from portal.apps import delivering
+from portal.backends import sending
 from portal.declarations import speaking
 from portal.enrollment import allowed, commands, devices, ending
 from portal.enrollment.case import Case
 from portal.enrollment.devices import DeviceReport
 from portal.enrollment.errors import DeviceRefused
-from portal.events import Actor, Event
+from portal.events import Event
 from portal.models import Command, Device
 from portal.plists import BadPlist, optional_text, text
 
@@ -123,7 +124,7 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
         return
     outcome = ANSWERS[status]
     if outcome == "acknowledged" and not _has_result(command, message):
-        _failed(case, command)
+        _unusable(case, command)
         return
     command.status, command.answered_at = outcome, case.now
     command.handed_at = command.handed_at or case.now
@@ -164,7 +165,7 @@ def unreadable(case: Case) -> None:
     command = max(sent, key=lambda each: (each.sent_at or each.created_at, each.id), default=None)
     if command is None:
         raise BadPlist("not a property list that a device would send")
-    _failed(case, command)
+    _unusable(case, command)
 
 
 def _has_result(command: Command, message: dict[str, Any]) -> bool:
@@ -172,10 +173,9 @@ def _has_result(command: Command, message: dict[str, Any]) -> bool:
     return isinstance(message.get(key), kind)
 
 
-def _failed(case: Case, command: Command) -> None:
-    command.status, command.answered_at, command.last_error = "failed", case.now, "unusable_answer"
-    command.handed_at = command.handed_at or case.now
-    case.record(Event.COMMAND_FAILED, command.request_type, actor=Actor.DEVICE, detail={"error": command.last_error})
+def _unusable(case: Case, command: Command) -> None:
+    command.answered_at = case.now
+    sending.failed(case, command, "unusable_answer", Event.COMMAND_UNUSABLE)
 
 
 def _apply(case: Case, command: Command, message: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import click
 from flask.cli import AppGroup
 
 from portal import jobs
-from portal.apps_and_books.client import ClaimedElsewhere, OtherLocation, Refused, Unavailable
+from portal.apps_and_books.client import ClaimedElsewhere, OtherLocation, Refused, TokenGone, Unavailable
 from portal.apps_and_books.content_token import ContentTokenRefused
 from portal.apps_and_books.store import NotFound
 from portal.cli.common import editor, fail
@@ -34,7 +34,7 @@ def upload_token(file: Path, take_over: bool) -> None:
         fail(f"Another server uses the location: {elsewhere.claim.name}")
     except OtherLocation:
         fail("The token is for another location than the one in use.")
-    except (Unavailable, Refused) as problem:
+    except (Unavailable, Refused, TokenGone) as problem:
         fail(f"Apple does not take it: {problem}")
     click.echo("The token is in use.")
 

@@ -24,8 +24,11 @@ def wrong(setting: str, code: str, says: str) -> PydanticCustomError:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """An iOS version as numbers that compare."""
-    return tuple(int(part) for part in version.split("."))
+    """An iOS version as numbers that compare: 18 is 18.0."""
+    numbers = [int(part) for part in version.split(".")]
+    while numbers[-1:] == [0]:
+        numbers.pop()
+    return tuple(numbers)
 
 
 Address = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]

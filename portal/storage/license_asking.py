@@ -14,7 +14,7 @@ from portal.apps import seats
 from portal.apps.seats import Asset, Batch, Kind, SeatState, UserState
 from portal.apps_and_books import answers
 from portal.apps_and_books.answers import Event, Failure
-from portal.apps_and_books.client import ClaimedElsewhere, OtherLocation, Refused, TokenGone, Unavailable
+from portal.apps_and_books.client import Refused, TokenGone, Unavailable
 from portal.models import LicenseRequest, LicenseSeat, LicenseUser
 from portal.storage import licensing
 from portal.storage.license_outcomes import POLLS, Apple, Outcomes
@@ -179,7 +179,11 @@ class Asking:
                 self._give_or_take(kind, piece_id, piece, clients)
 
     def _begin(self, request_id: int, ask: Callable[[], str]) -> None:
-        """Ask Apple, and keep what it calls it. Raises Refused, and what concerns everything."""
+        """Ask Apple, and keep what it calls it. Raises Refused, and what concerns everything.
+
+        That another server claims the location, or that it is another one, stands in an answer: Apple did what was
+        asked. What became of it is looked into later.
+        """
         self.apple.hold()
         try:
             event_id = ask()
@@ -187,7 +191,7 @@ class Asking:
             if not away.unsure:
                 self._undo(request_id)
             raise
-        except (TokenGone, ClaimedElsewhere, OtherLocation):
+        except TokenGone:
             self._undo(request_id)
             raise
         with self.apple.database.transaction() as session:

@@ -1,7 +1,7 @@
 """What became of what Apple was asked about licenses: events are followed to their end; else its lists are read."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from portal import clock
 from portal.apps.seats import Kind, SeatState, UserState
 from portal.apps_and_books import answers
 from portal.apps_and_books.answers import Event
-from portal.apps_and_books.client import ClaimedElsewhere, Client, OtherLocation, Refused, TokenGone
+from portal.apps_and_books.client import Client, Refused
 from portal.database import Database
 from portal.models import LicenseRequest, LicenseSeat, LicenseUser
 from portal.storage import licensing
@@ -53,20 +53,26 @@ class Outcomes:
             due = [(each.id, each.event_id) for each in session.scalars(query)]
         for request_id, event_id in due:
             self.apple.hold()
-            if event_id is None:
-                self._look_into(request_id)
-                continue
             try:
-                event = self.apple.client.event(event_id)
-            except (TokenGone, ClaimedElsewhere, OtherLocation):
-                raise
-            except Refused:  # Apple forgot the event: what became of it stands in its lists
-                self._look_into(request_id)
-                continue
-            if event.over:
-                self._settle(request_id, event)
-            else:
+                self._follow(request_id, event_id)
+            except Refused as refusal:  # it cannot be read now what became of it; the others need not wait
+                log.warning("licensing.not_told error_number=%s", refusal.number)
                 self._later(request_id)
+
+    def _follow(self, request_id: int, event_id: str | None) -> None:
+        event = self._event(event_id) if event_id is not None else None
+        if event is None:
+            self._look_into(request_id)
+        elif event.over:
+            self._settle(request_id, event)
+        else:
+            self._later(request_id)
+
+    def _event(self, event_id: str) -> Event | None:
+        try:
+            return self.apple.client.event(event_id)
+        except Refused:  # Apple forgot it: what became of it stands in its lists
+            return None
 
     def _later(self, request_id: int) -> None:
         with self.apple.database.transaction() as session:
@@ -195,7 +201,9 @@ class Outcomes:
         told = {each.id: licensing.number_for(event, self.apple.client_id(each), "") for each in users}
         if event.failures and not any(told.values()):  # it names nobody of ours
             told = dict.fromkeys(told, event.failures[0].number or -1)
-        adopted = {each.id: self._adopt(each) for each in users if told[each.id]} if kind is Kind.CREATE else {}
+        refused = [each for each in users if told[each.id]] if kind is Kind.CREATE else []
+        others = self._ids_of_others(refused)
+        adopted = {each.id: self._adopt(each, others) for each in refused}
         with self.apple.database.transaction() as session:
             now, lacking = clock.now(), []
             for user in session.scalars(select(LicenseUser).where(LicenseUser.asked_in == request_id)):
@@ -207,7 +215,7 @@ class Outcomes:
                     user.next_at, user.tries = licensing.again_at(user.tries, now), user.tries + 1
                 elif not told[user.id]:
                     licensing.user_is(user, UserState.KNOWN, now)
-                elif adopted[user.id] is not None:
+                elif adopted.get(user.id) is not None:
                     self._transfer_seats(session, str(adopted[user.id]), user, now)
                     user.client_id_sealed = self.apple.vault.seal(str(adopted[user.id]).encode())
                     licensing.user_is(user, UserState.KNOWN, now)
@@ -229,10 +237,23 @@ class Outcomes:
             if old.id != new.id and self.apple.client_id(old) == client_id:
                 licensing.transfer_seats(session, old, new, now)
 
-    def _adopt(self, user: LicenseUser) -> str | None:
-        """The id under which Apple knows an account already, if it is the only one that it names."""
+    def _ids_of_others(self, users: Sequence[LicenseUser]) -> set[str]:
+        """Under which ids Apple knows everybody but these, who still has an account."""
+        if not users:
+            return set()
+        with self.apple.database.session() as session:
+            query = select(LicenseUser).where(LicenseUser.account.is_not(None))
+            query = query.where(LicenseUser.id.not_in([each.id for each in users]))
+            return {self.apple.client_id(each) for each in session.scalars(query)}
+
+    def _adopt(self, user: LicenseUser, others: Collection[str]) -> str | None:
+        """The id under which Apple knows an account already, if it is the only one that it names, and nobody else's."""
         own = self.apple.client_id(user)
-        if self.apple.client.user(own) is not None:
-            return own
-        found = self.apple.client.users_of(str(user.account))
-        return found[0].client_id if len(found) == 1 and found[0].client_id else None
+        try:
+            if self.apple.client.user(own) is not None:
+                return own
+            found = self.apple.client.users_of(user.account) if user.account is not None else []
+        except Refused as refusal:
+            log.warning("licensing.not_told error_number=%s", refusal.number)
+            return None
+        return found[0].client_id if len(found) == 1 and found[0].client_id not in ("", *others) else None

@@ -64,18 +64,20 @@ def exchange(
     client = open_(settings, token, own, known.uid)
     try:
         Round(Apple(database, vault, client, turn.hold)).go(look=known.due(now))
+        with database.transaction() as session:
+            if turn.is_ours(session):
+                apple_content.went_well(session, client.expires)
     except TakenOver:
         log.warning("licensing.taken_over")
         return
     except Exception as problem:  # whatever Apple answers keeps nothing else of the worker from being done
         with database.transaction() as session:
-            _keep(session, problem, now)
+            if turn.is_ours(session):  # else it is about a token that is not in use any more
+                _keep(session, problem, now)
         return
     finally:
         client.close()
         turn.give_back()
-    with database.transaction() as session:
-        apple_content.went_well(session, client.expires)
     if known.due(now):
         _name(database, lambda adam_id: look_up(settings.apps.store, token, known.country, adam_id))
 
@@ -160,6 +162,7 @@ class Round:
         """Limits, the location and its claim, the licenses there are."""
         self.apple.client.read_limits()
         where = self.apple.client.location()
+        self.apple.hold()
         if where.claim is not None and where.claim.id != self._own_id():
             with self.apple.database.transaction() as session:
                 apple_content.located(session, where, clock.now())

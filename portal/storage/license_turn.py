@@ -16,7 +16,7 @@ SAID_AGAIN = timedelta(seconds=30)
 
 
 class TakenOver(Exception):
-    """Who asked Apple did not say so for so long that somebody else does it now."""
+    """Who asked Apple did not say so for so long that somebody else does it now, or the token is another one now."""
 
 
 class Turn:
@@ -27,18 +27,32 @@ class Turn:
         self._take(session, now)
 
     def hold(self) -> None:
-        """Say that it still asks. Raises TakenOver."""
+        """Make sure that it still is this one's, and say so from time to time. Raises TakenOver."""
         now = clock.now()
         if now >= self._say_again:
             with self.database.transaction() as session:
+                if not self.is_ours(session):
+                    raise TakenOver
                 self._take(session, now)
+            return
+        with self.database.session() as session:
+            state = session.get(PortalState, TURN)
+            if state is None or not self._is_in(state):
+                raise TakenOver
+
+    def is_ours(self, session: Session) -> bool:
+        """Whether nobody took it; nobody does until the transaction ends."""
+        return self._is_in(_locked(session))
 
     def give_back(self) -> None:
         """Let others ask."""
         with self.database.transaction() as session:
             state = _locked(session)
-            if (state.value or "").startswith(f"{self._holder} "):
+            if self._is_in(state):
                 state.value = ""
+
+    def _is_in(self, state: PortalState) -> bool:
+        return (state.value or "").startswith(f"{self._holder} ")
 
     def _take(self, session: Session, now: datetime) -> None:
         state = _locked(session)
@@ -46,6 +60,11 @@ class Turn:
         if until and who != self._holder and datetime.fromisoformat(until) > now:
             raise TakenOver
         state.value, self._say_again = f"{self._holder} {(now + LASTS).isoformat()}", now + SAID_AGAIN
+
+
+def take_away(session: Session) -> None:
+    """Whoever asks stops: the token they ask with is not the one any more."""
+    _locked(session).value = ""
 
 
 def _locked(session: Session) -> PortalState:

@@ -24,7 +24,17 @@ from portal.apps.seats import Kind, SeatState, UserState, pieces
 from portal.apps_and_books import answers
 from portal.apps_and_books.answers import STANDARD, Event, Failure
 from portal.database import lock_name
-from portal.models import App, AppLicense, Device, DeviceApp, LicenseRequest, LicenseSeat, LicenseUser, new_id
+from portal.models import (
+    App,
+    AppLicense,
+    Device,
+    DeviceApp,
+    LicenseRequest,
+    LicenseSeat,
+    LicenseUser,
+    PortalState,
+    new_id,
+)
 from portal.storage import apple_content
 from portal.vault import Vault
 
@@ -37,6 +47,8 @@ LEASE = timedelta(minutes=2)
 TRY_AGAIN = tuple(timedelta(hours=hours) for hours in (1, 4, 24))
 """When what Apple refused is asked again; the last one again and again."""
 LOOK_ANYWAY = timedelta(days=1)
+LOOKED = "licenses_looked_at_anyway"
+"""Where it is kept when everybody was looked at last."""
 SOON = timedelta(seconds=5)
 """When it is tried again to tell a device that somebody is at."""
 GIVEN_BACK_AFTER = timedelta(minutes=5)
@@ -49,14 +61,17 @@ USERS_DUE, DEVICES_ENDED = "license_users_due", "devices_ended"
 """Keys in ``Session.info``: whose licenses are looked at with the commit."""
 LOOKS = "licenses_are_looked_at"
 """Such a key, too: this session does so with each commit, which the others need not."""
-_OPEN = (SeatState.ASKED.value, SeatState.RETURNING.value)
 
 log = logging.getLogger("portal.licensing")
 
 
 def user_of(session: Session, vault: Vault, account: str, person_id: str, now: datetime) -> str:
     """Who a Managed Apple Account is among those who get licenses; made with an opaque id if it is new."""
-    known = session.scalar(select(LicenseUser).where(LicenseUser.account == account))
+    query = select(LicenseUser).where(LicenseUser.account == account)
+    known = session.scalar(query)
+    if known is None:  # two phones of theirs may be told at the same time
+        lock_name(session, f"license user {account}")
+        known = session.scalar(query)
     if known is not None:
         if known.person_id != person_id:
             known.person_id = person_id
@@ -76,10 +91,14 @@ def user_of(session: Session, vault: Vault, account: str, person_id: str, now: d
 
 
 def mark(session: Session, user_ids: Iterable[str], now: datetime) -> None:
-    """What these users need or have may be something else now; locked in one order, whoever else does it."""
+    """What these users need or have may be something else now.
+
+    Locked in one order, whoever else does it, and for no more than that: who refers to a user (the app of a device) at
+    the same time, and marks them next, waits in no ring.
+    """
     for some in pieces(sorted(set(user_ids)), BATCH_SIZE):
         theirs = LicenseUser.id.in_(some)
-        session.execute(select(LicenseUser.id).where(theirs).order_by(LicenseUser.id).with_for_update())
+        session.execute(select(LicenseUser.id).where(theirs).order_by(LicenseUser.id).with_for_update(key_share=True))
         session.execute(update(LicenseUser).where(theirs).values(due_at=now))
 
 
@@ -156,7 +175,7 @@ def begin_anew(session: Session, now: datetime) -> None:
 def decide(session: Session, now: datetime) -> int:
     """Compare what some users need with what they have, and tell their devices; how many were looked at."""
     query = select(LicenseUser).where(LicenseUser.due_at <= now).order_by(LicenseUser.id).limit(MOST_DECIDED)
-    users = session.scalars(query.with_for_update(skip_locked=True)).all()
+    users = session.scalars(query.with_for_update(skip_locked=True, key_share=True)).all()
     if not users:
         return 0
     ids = [each.id for each in users]
@@ -228,8 +247,17 @@ def keep_assets(session: Session, found: Iterable[answers.Asset], now: datetime)
     session.execute(update(LicenseSeat).where(*hopeful, lacked).values(**wanted))
     again = (LicenseSeat.state == SeatState.FAILED, LicenseSeat.next_at <= now)
     session.execute(update(LicenseSeat).where(*again).values(**wanted))
-    stale = now - LOOK_ANYWAY
-    has_seat = select(LicenseSeat.user_id).where(LicenseSeat.at < stale).distinct()
+    _look_anyway(session, now)
+
+
+def _look_anyway(session: Session, now: datetime) -> None:
+    """Once a day at everybody who has a license, whatever was missed."""
+    looked = session.get(PortalState, LOOKED) or PortalState(name=LOOKED)
+    if looked.value and now - datetime.fromisoformat(looked.value) < LOOK_ANYWAY:
+        return
+    looked.value = now.isoformat()
+    session.add(looked)
+    has_seat = select(LicenseSeat.user_id).distinct()
     session.execute(
         update(LicenseUser).where(LicenseUser.id.in_(has_seat), LicenseUser.due_at.is_(None)).values(due_at=now)
     )
@@ -249,8 +277,9 @@ def lacks_some(session: Session, now: datetime) -> bool:
 
 def while_there_are_any(session: Session, due: list[LicenseSeat], now: datetime) -> list[LicenseSeat]:
     """Those for whom there is a license; the others are told without asking Apple."""
-    adam_ids = {each.adam_id for each in due}
-    known = {each.adam_id: each for each in session.scalars(select(AppLicense).where(AppLicense.adam_id.in_(adam_ids)))}
+    query = select(AppLicense).where(AppLicense.adam_id.in_({each.adam_id for each in due}))
+    query = query.order_by(AppLicense.usable, AppLicense.available)  # the last counts: of two kinds, the one to be had
+    known = {each.adam_id: each for each in session.scalars(query)}
     free = {adam_id: each.available for adam_id, each in known.items()}
     found = []
     for seat in due:
@@ -350,15 +379,20 @@ def user_is(user: LicenseUser, state: UserState, now: datetime, reason: str | No
 
 
 def transfer_seats(session: Session, old: LicenseUser, new: LicenseUser, now: datetime) -> None:
-    """Somebody forgotten is somebody again, by the same id at Apple: what they still have there goes with them."""
+    """Somebody forgotten is somebody again, by the same id at Apple: what they still have there goes with them.
+
+    So does what Apple is being asked to give or to take back: what becomes of it is told later.
+    """
     theirs = {each.adam_id: each for each in session.scalars(select(LicenseSeat).where(LicenseSeat.user_id == new.id))}
     for seat in session.scalars(select(LicenseSeat).where(LicenseSeat.user_id == old.id)).all():
-        there = seat.state in (SeatState.HELD, SeatState.UNWANTED, SeatState.RETURNING)
-        if there and seat.adam_id in theirs:
-            is_held(theirs[seat.adam_id], SeatState.HELD, now)
-        elif there:
-            session.add(LicenseSeat(user_id=new.id, adam_id=seat.adam_id, pricing=seat.pricing, at=now, tries=0,
-                                    state=SeatState.HELD.value))  # fmt: skip
+        if seat.state in (SeatState.HELD, SeatState.UNWANTED, SeatState.ASKED, SeatState.RETURNING):
+            there = theirs.get(seat.adam_id)
+            if there is None:
+                there = LicenseSeat(user_id=new.id, adam_id=seat.adam_id, pricing=seat.pricing, tries=0)
+                session.add(there)
+            is_held(there, SeatState.HELD, now)
+            if seat.asked_in is not None:
+                there.state, there.asked_in = seat.state, seat.asked_in
         session.delete(seat)
     session.flush()
     forget_user(session, old.id)

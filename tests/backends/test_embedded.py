@@ -74,7 +74,7 @@ def test_a_device_that_nobody_can_wake_is_told_of_once(company, invitation, prep
     prepared.authenticate()
     prepared.token_update()
     for _ in range(2):
-        dispatch.hand_over_due(company.portal.database, company.portal.backend, lambda _database, _command: None)
+        dispatch.hand_over_due(company.portal.database, company.portal.backend, lambda *_: None, lambda *_: None)
     assert [event for event in company.events(invitation) if event[0] == "device.waits"] == [
         ("device.waits", "no_push_certificate")
     ]
@@ -292,7 +292,7 @@ def test_an_answer_of_no_use_fails_and_the_queue_goes_on(company, invitation, en
         answer = report(enrolled, Status="Acknowledged", CommandUUID=useless.uuid, **values)
     assert plistlib.loads(answer.content)["CommandUUID"] == behind.uuid
     assert session.query(Command).filter_by(uuid=useless.uuid).one().status == "failed"
-    assert ("command.failed", kind) in company.events(invitation)
+    assert ("command.unusable", kind) in company.events(invitation)
     assert company.status(invitation) == "enrolled"
 
 

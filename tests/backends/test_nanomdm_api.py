@@ -1,15 +1,18 @@
 """What the portal makes of NanoMDM's answers, and how it behaves while there are none."""
 
 import json
+import threading
+import time
 
 import httpx
 import pytest
 
-from portal.backends import dispatch, reconciling
+from portal.backends import dispatch, messages, reconciling
 from portal.backends.base import BackendDown, CommandRefused, OutgoingCommand
 from portal.backends.nanomdm import FAILURES_TO_PAUSE, NanoMdmBackend
 from portal.enrollment.commands import Order
 from portal.models import Command, Device, PortalState
+from portal.storage.cases import Cases
 from tests.backends.delegated import SETTINGS, TOPIC, Delegated, authenticate, check_out, connect, token_update
 from tests.factories import queue_command
 
@@ -367,3 +370,31 @@ def test_token_update_alone_is_enough_to_go_on(delegated):
     delegated.tell(token_update("E-1", delegated.reference())).work(21)
     assert delegated.company.status(delegated.invitation) == "enrolled"
     assert len(delegated.api.queued) == 2
+
+
+def test_an_answer_that_is_faster_than_the_note_that_it_was_handed_over_counts(delegated, monkeypatch):
+    delegated.enroll()
+    [wanted] = order(delegated, "ProfileList")
+    portal, backend = delegated.worker.portal, delegated.worker.portal.backend
+    answering = threading.Event()
+
+    def answer():
+        device = delegated.company.device(delegated.invitation)
+        with portal.database.transaction() as session:
+            case = Cases(session, portal).of_device(device.id)
+            messages.report(case, {"Status": "Acknowledged", "CommandUUID": wanted, "ProfileList": []})
+            session.flush()
+            answering.set()
+            time.sleep(0.3)  # so long it is not committed; the worker goes on meanwhile
+
+    def hand_over(outgoing):
+        if outgoing.command_uuid == wanted:
+            thread.start()
+            answering.wait(5)
+
+    thread = threading.Thread(target=answer)
+    monkeypatch.setattr(backend, "hand_over", hand_over)
+    delegated.work()
+    thread.join()
+    assert answering.is_set()
+    assert states(delegated, [wanted]) == ["acknowledged"]

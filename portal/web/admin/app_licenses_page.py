@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from portal import clock, jobs
 from portal.apps_and_books import content_token
-from portal.apps_and_books.client import ClaimedElsewhere, OtherLocation, Refused, Unavailable
+from portal.apps_and_books.client import ClaimedElsewhere, OtherLocation, Refused, TokenGone, Unavailable
 from portal.apps_and_books.content_token import ContentTokenRefused
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import AppLicense
@@ -64,7 +64,7 @@ def save_content_token() -> ResponseReturnValue:
         return _page("claimed", elsewhere.claim.name or elsewhere.claim.id), 422
     except Unavailable as away:
         return _page(away.reason), 503
-    except Refused as refusal:
+    except (Refused, TokenGone) as refusal:
         return _page(f"refused {refusal.number}"), 422
     jobs.nudge(current_portal.settings, jobs.POLICIES)
     return _back("saved")
@@ -96,7 +96,7 @@ def _problem_of(known: apple_content.Known) -> str:
         return away.reason
     except ClaimedElsewhere:
         return "claimed"
-    except (Refused, OtherLocation):
+    except (Refused, TokenGone, OtherLocation):
         return "token"
     finally:
         client.close()

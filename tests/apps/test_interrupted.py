@@ -1,0 +1,497 @@
+"""What was under way when something else came: nothing stays half done, nothing is given or taken twice."""
+
+import plistlib
+import threading
+
+import pytest
+from sqlalchemy import delete, select, update
+
+from portal.apps import delivering
+from portal.backends import sending
+from portal.declarations.wanting import version_of
+from portal.enrollment import management
+from portal.models import Command, DeviceApp, LicenseUser, Membership, Person
+from portal.people import closing
+from portal.simulator import iphone
+from portal.storage import audiences, licensing
+from portal.storage.apps import Origin
+from portal.storage.audiences import Line
+from portal.storage.cases import Cases
+from tests.apps.conftest import EVERYBODY
+from tests.pages import Browser
+
+DAY = 90_000
+"""Seconds, and some hours more."""
+ANOTHER_SERVER = {"id": "other", "name": "Other MDM", "metadata": ""}
+
+
+def later(held_apps, *phones, days=5):
+    """Days go by."""
+    for _ in range(days):
+        held_apps.work(DAY)
+        for held in phones:
+            held.connect()
+
+
+def fetch(held):
+    """The next command, if there is one; it is not answered yet."""
+    answer = held._send(held.mdm["ServerURL"], iphone.CONNECT_TYPE, {"Status": "Idle"})
+    return plistlib.loads(answer.content, fmt=plistlib.FMT_XML) if answer.content else None
+
+
+def fetch_one(held_apps, held, kind):
+    """The next command of a kind; those before it are obeyed."""
+    for _ in range(8):
+        held_apps.work(10)
+        order = fetch(held)
+        while order and order["Command"]["RequestType"] != kind:
+            answer(held, order)
+            order = fetch(held)
+        if order:
+            return order
+    raise AssertionError(f"no {kind} came")
+
+
+def answer(held, order, **instead):
+    done = instead or held.obey(order["Command"])
+    return held._send(held.mdm["ServerURL"], iphone.CONNECT_TYPE, {"CommandUUID": order["CommandUUID"], **done})
+
+
+def rows(held_apps):
+    with held_apps.portal.database.session() as session:
+        return [(each.state, each.wanted) for each in session.scalars(select(DeviceApp))]
+
+
+def as_staff(app, company, clock, path):
+    company.person("admin", role="admin")
+    return Browser(app).staff_sign_in("admin", clock()).get(path)
+
+
+# --- the device ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("declarative", [True, False])
+def test_an_app_taken_away_while_it_is_being_installed_goes_all_the_same(held_apps, enrolled, configure, declarative):
+    configure(mdm__declarative=declarative)
+    app, _asset = held_apps.add("Mail")
+    held, _device = enrolled()
+    order = fetch_one(held_apps, held, "InstallApplication")
+    held_apps.audience(app)
+    held_apps.work(2)
+    answer(held, order)
+    later(held_apps, held)
+    assert (rows(held_apps), held.apps.states, held_apps.location.given) == ([], {}, set())
+
+
+def test_an_app_taken_away_while_it_is_being_configured_goes_all_the_same(held_apps, enrolled):
+    app, _asset = held_apps.add("Mail")
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    held_apps.behave(app, configuration={"a": "b"})
+    order = fetch_one(held_apps, held, "Settings")
+    held_apps.audience(app)
+    held_apps.work(2)
+    answer(held, order)
+    later(held_apps, held)
+    assert (rows(held_apps), held.apps.states, held_apps.location.given) == ([], {}, set())
+
+
+@pytest.mark.parametrize("how", ["lost", "unreadable", "refused"])
+def test_an_installation_that_came_to_nothing_is_sent_again(held_apps, enrolled, portal, how):
+    app, asset = held_apps.add("Mail")
+    held, device = enrolled()
+    held_apps.until_settled(rounds=3)  # it is queued; the phone is off
+    if how != "refused":
+        fetch_one(held_apps, held, "InstallApplication")
+    if how == "unreadable":
+        body = b"<plist><dict>"
+        headers = {"Mdm-Signature": held.signature(body)}
+        assert held.http.put(held.mdm["ServerURL"], content=body, headers=headers).status_code == 200
+    with portal.database.transaction() as session:
+        case = Cases(session, portal).of_device(device)
+        command = session.scalars(select(Command).where(Command.app_id == app)).first()
+        if how == "lost":
+            command.status = "answer_lost"
+            delivering.lost(case, command)
+        elif how == "refused":
+            sending.refused(Cases(session, portal), command.id, device, "no such device")
+            assert command.status == "failed"
+        assert not held.apps.installed
+    held_apps.until_settled(held)
+    assert held.apps.installed == [asset.bundle_id]
+    assert rows(held_apps) == [("Managed", True)]
+
+
+@pytest.mark.parametrize("how", ["error", "item", "lost"])
+def test_how_an_app_is_to_behave_is_told_again_if_it_was_not_taken(held_apps, enrolled, portal, how):
+    app, asset = held_apps.add("Mail")
+    held, device = enrolled()
+    held_apps.until_settled(held)
+    held_apps.behave(app, configuration={"server": "new"})
+    order = fetch_one(held_apps, held, "Settings")
+    if how == "lost":
+        with portal.database.transaction() as session:
+            case = Cases(session, portal).of_device(device)
+            command = session.scalars(select(Command).where(Command.uuid == order["CommandUUID"])).one()
+            command.status = "answer_lost"
+            delivering.lost(case, command)
+    elif how == "error":
+        answer(held, order, Status="Error", ErrorChain=[{"ErrorCode": 12011, "ErrorDomain": "MCMDMErrorDomain"}])
+    else:
+        answer(held, order, Status="Acknowledged", Settings=[{"Item": "ApplicationConfiguration", "Status": "Error"}])
+    assert held.apps.configurations == {asset.bundle_id: {}}
+    held_apps.until_settled(held, rounds=4)
+    assert held.apps.configurations == {asset.bundle_id: {"server": "new"}}
+
+
+def test_a_device_that_never_takes_it_is_not_told_for_ever(held_apps, enrolled):
+    app, _asset = held_apps.add("Mail")
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    asked = []
+    held.apps.settings = lambda items: asked.append(items) or {"Status": "Error", "ErrorChain": []}
+    held_apps.behave(app, configuration={"server": "new"})
+    held_apps.until_settled(held)
+    later(held_apps, held)
+    assert len(asked) == 4
+    held_apps.behave(app, configuration={"server": "newer"})
+    held_apps.until_settled(held, rounds=2)
+    assert len(asked) == 6  # and as often again
+
+
+@pytest.fixture
+def in_grace(held_apps, enrolled, portal, company, clock):
+    """A phone whose owner just left the group that the app is for; the phone, and what ends the test's day."""
+    erika = company.person("erika")
+    with portal.database.transaction() as session:
+        audiences.set_groups(session, erika.id, "ldap", ["Sales"])
+    app, _asset = held_apps.add("Mail", audience=[Line("in", "group", "ldap:Sales")])
+    held, _device = enrolled(person=erika)
+    held_apps.until_settled(held)
+    clock.forward(days=1)
+
+    def leave():
+        with portal.database.transaction() as session:
+            session.execute(delete(Membership))
+            audiences.mark(session, erika.id, clock())
+        held_apps.until_settled(held, rounds=1)
+        assert rows(held_apps) == [("Managed", False)]
+
+    return held, app, leave
+
+
+def test_an_update_within_the_day_of_grace_does_not_end_it(held_apps, in_grace):
+    held, _app, leave = in_grace
+    leave()
+    reported = held.apps.reported
+    held.apps.reported = lambda: [{**each, "short-version": "2.0"} for each in reported()]
+    held_apps.until_settled(held, rounds=4)
+    assert rows(held_apps) == [("Managed", False)]
+    later(held_apps, held, days=2)
+    assert (rows(held_apps), held.apps.states) == ([], {})
+
+
+def test_a_command_dropped_within_the_day_of_grace_does_not_end_it(held_apps, in_grace):
+    held, app, leave = in_grace
+    held_apps.behave(app, configuration={"a": "b"})
+    held_apps.work(5)  # it is queued; the phone is off for an hour
+    held_apps.work(3600)
+    leave()
+    held_apps.until_settled(held, rounds=4)
+    assert rows(held_apps) == [("Managed", False)]
+    assert list(held.apps.configurations.values()) == [{}]
+
+
+def test_a_phone_that_begins_anew_gets_what_its_owner_declined_before(held_apps, enrolled):
+    _app, asset = held_apps.add("Mail")
+    held, _device = enrolled()
+    held.apps.owner[asset.bundle_id] = "reject"
+    held_apps.until_settled(held)
+    assert rows(held_apps) == [("UserRejected", True)]
+    held.apps.forget()
+    held.apps.owner.clear()
+    held.authenticate()
+    held.token_update()
+    held_apps.until_settled(held)
+    assert rows(held_apps) == [("Managed", True)]
+    assert held_apps.seats() == {"held": 1}
+
+
+def test_what_fails_after_it_was_there_is_tried_again(held_apps, enrolled, portal, configure):
+    configure(mdm__declarative=False)
+    _app, asset = held_apps.add("Mail")
+    held, device = enrolled()
+    held_apps.until_settled(held)
+    held.apps.states[asset.bundle_id] = "Failed"
+    with portal.database.transaction() as session:
+        management.read(Cases(session, portal).of_device(device), "helpdesk:test")
+    held_apps.until_settled(held, rounds=5)
+    assert held.apps.installed == [asset.bundle_id] * 2
+    assert rows(held_apps) == [("Managed", True)]
+
+
+def test_helpdesk_reads_that_it_is_tried_again_only_while_it_is(app, held_apps, enrolled, company, clock):
+    held_apps.add("Mail")
+    held, device = enrolled()
+    held.apps.licensed = lambda adam_id: False
+    held_apps.until_settled(held, rounds=3)
+    page = as_staff(app, company, clock, f"/helpdesk/devices/{device}")
+    assert "no license for it. (MCMDMErrorDomain 9610) It is tried again by itself." in page.text
+    later(held_apps, held)
+    page.staff_sign_in("admin", clock()).get(f"/helpdesk/devices/{device}")
+    assert "no license for it. (MCMDMErrorDomain 9610)" in page.text
+    assert "tried again by itself" not in page.text
+
+
+def test_one_question_is_asked_about_all_apps_that_wait_for_their_owner(held_apps, enrolled, portal):
+    names = [held_apps.add(f"App {number}")[1].bundle_id for number in range(10)]
+    held, _device = enrolled()
+    held.apps.owner = dict.fromkeys(names, "later")
+    held_apps.until_settled(held)
+    with portal.database.session() as session:
+        kinds = list(session.scalars(select(Command.request_type)))
+    assert kinds.count("InstallApplication") == 10
+    assert 0 < kinds.count("ManagedApplicationList") < 8
+
+
+def test_an_app_ended_and_added_again_stays_on_the_phone(held_apps, enrolled):
+    app, asset = held_apps.add("Mail")
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    held_apps.end(app)
+    held_apps.work(2)
+    removal = held.apps.remove
+    held.apps.remove = lambda name: {"Status": "Error", "ErrorChain": []}
+    held.connect()
+    held.apps.remove = removal
+    again = held_apps._add(Origin(adam_id=asset.adam_id), asset.bundle_id, "Mail", asset.minimum_ios, EVERYBODY, None)
+    held_apps.until_settled(held)
+    later(held_apps, held)
+    assert held.apps.states == {asset.bundle_id: "Managed"}
+    assert list(held_apps.states(_device)) == [again]
+
+
+@pytest.mark.parametrize(("told", "needed"), [("18.0", "18.0.0"), ("18", "18.0"), ("18.1", "18.0.9")])
+def test_an_ios_is_as_new_however_it_is_written(told, needed):
+    assert version_of(told) >= version_of(needed)
+    assert version_of("17.9") < version_of(needed)
+
+
+# --- Apple -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["expired", "revoked"])
+@pytest.mark.parametrize("asks", ["/users/create", "/assets/associate", "/assets/disassociate"])
+def test_a_token_that_ends_between_two_looks_stops_the_round_at_once(held_apps, enrolled, asks, state):
+    held_apps.add("Mail")
+    files, _asset = held_apps.add("Files", audience=())
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    if asks == "/users/create":
+        enrolled("max", 1)
+    elif asks == "/assets/associate":
+        held_apps.audience(files, *EVERYBODY)
+    else:
+        held.remove()
+        held_apps.work(3)
+    location = held_apps.location
+    location.tokens = dict.fromkeys(location.tokens, state)
+    before = len(location.calls)
+    for _ in range(7):
+        held_apps.work(60)
+    assert held_apps.known().problem == "token"
+    assert len(location.calls) - before == 1
+    held_apps.upload()
+    for _ in range(8):
+        held_apps.work(60)
+    assert held_apps.open_requests() == 0
+    assert set(held_apps.seats()) <= {"held"}
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_what_apple_did_while_another_server_claims_the_location_is_not_forgotten(held_apps, enrolled, needed):
+    location = held_apps.location
+    held_apps.add("Mail")
+    app, asset = held_apps.add("Files", audience=())
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    own = dict(location.config["mdmInfo"])
+    location.config["mdmInfo"] = ANOTHER_SERVER
+    held_apps.audience(app, *EVERYBODY)
+    held_apps.work(3)
+    held_apps.work(3)
+    location.settle()
+    assert (held_apps.known().problem, location.holders(asset)) == ("claimed", {"erika@work.example.com"})
+    if not needed:
+        held_apps.audience(app)
+    location.config["mdmInfo"] = own
+    held_apps.upload()
+    held_apps.until_settled(held)
+    later(held_apps, held)
+    assert location.twice == []
+    assert location.holders(asset) == ({"erika@work.example.com"} if needed else set())
+
+
+def test_a_request_of_which_nothing_can_be_read_stops_no_other(held_apps, enrolled):
+    held_apps.add("Mail")
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    location, answered = held_apps.location, held_apps.location._answered
+    held_apps.add("Files")
+    location.loses.add("/assets/associate")
+    held_apps.work(3)
+    held_apps.work(3)
+
+    def refuses_to_tell(method, path, query, body, environ):
+        if path.endswith("/assignments"):
+            return 400, {"errorNumber": 9602, "errorMessage": "not that"}
+        return answered(method, path, query, body, environ)
+
+    location._answered = refuses_to_tell
+    other, _device = enrolled("max", 1)
+    for _ in range(5):
+        held_apps.work(3600)
+        other.connect()
+    assert all("max@work.example.com" in location.holders(each) for each in location.assets.values())
+    location._answered = answered
+    held_apps.until_settled(held, other)
+    assert held_apps.seats() == {"held": 4}
+
+
+def test_a_token_that_ended_does_not_stop_the_one_that_was_saved_meanwhile(held_apps, enrolled):
+    held_apps.add("Mail")
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    held_apps.add("Files")
+    location = held_apps.location
+    old = next(iter(location.tokens))
+
+    def ends_and_is_replaced():
+        del location.mood["/assets"]
+        location.tokens[old] = "expired"
+        held_apps.upload()
+        return 200, {"errorNumber": 9621, "errorMessage": "expired"}
+
+    location.mood["/assets"] = ends_and_is_replaced
+    held_apps.work(3700)
+    assert list(location.tokens.values()) == ["expired", "good"]
+    assert held_apps.known().problem == ""
+    held_apps.until_settled(held)
+    assert held_apps.seats() == {"held": 2}
+
+
+def test_nobody_is_taken_for_somebody_else_at_apple(held_apps, enrolled):
+    """Apple names one user, whatever account it is asked about."""
+    location = held_apps.location
+    _app, asset = held_apps.add("Mail")
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    users = location._users
+    location._users = lambda query: users({key: value for key, value in query.items() if key != "managedAppleId"})
+    location._create = lambda user: [
+        {"errorNumber": 9602, "errorMessage": "no", "errorInfo": {"clientUserIds": [user["clientUserId"]]}}
+    ]
+    other, _device = enrolled("max", 1)
+    held_apps.until_settled(held, other)
+    other.remove()
+    held_apps.until_settled(held)
+    later(held_apps, held)
+    assert location.holders(asset) == {"erika@work.example.com"}
+    assert held_apps.seats() == {"held": 1}
+
+
+def test_everybody_is_looked_at_once_a_day_and_not_at_each_count(held_apps, enrolled, clock, monkeypatch):
+    held_apps.add("Mail")
+    phones = [enrolled(name, number)[0] for number, name in enumerate(("erika", "max", "otto"))]
+    held_apps.until_settled(*phones)
+    clock.forward(days=2)
+    held_apps.work(1)
+    held_apps.work(1)
+    looked_at, decide = [], licensing.decide
+    monkeypatch.setattr(
+        licensing, "decide", lambda session, now: looked_at.append(decide(session, now)) or looked_at[-1]
+    )
+    for _ in range(22):
+        held_apps.work(3600)
+    assert sum(looked_at) == 0
+    for _ in range(4):
+        held_apps.work(3600)
+    assert sum(looked_at) == 3
+
+
+def test_a_license_that_apple_is_taking_back_from_somebody_who_comes_back_is_given_again(held_apps, enrolled, portal):
+    _app, asset = held_apps.add("Mail")
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    location = held_apps.location
+    held.remove()
+    location.polls = 10**6  # Apple takes its time
+    for _ in range(8):
+        held_apps.work(60)
+    assert held_apps.seats() == {"returning": 1}
+    with portal.database.transaction() as session:
+        erika = session.scalar(select(Person).where(Person.username == "erika"))
+        closing.erase(Cases(session, portal), erika, "admin:test")
+    location.polls = 1
+    held, _device = enrolled(number=1)
+    for _ in range(4):
+        held_apps.work(60)
+    location.settle()
+    held_apps.until_settled(held)
+    assert location.holders(asset) == {"erika@work.example.com"}
+    assert rows(held_apps) == [("Managed", True)]
+
+
+def test_of_two_kinds_of_licenses_the_one_that_is_to_be_had_is_given(held_apps, enrolled):
+    _app, asset = held_apps.add("Mail", total=5)
+    location, told = held_apps.location, held_apps.location._asset
+
+    def two_kinds():
+        used_up = {"pricingParam": "PLUS", "totalCount": 5, "availableCount": 0, "assignedCount": 5}
+        return 200, {"assets": [told(asset), told(asset) | used_up]}
+
+    location.mood["/assets"] = two_kinds
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    assert rows(held_apps) == [("Managed", True)]
+
+
+# --- two at a time ---------------------------------------------------------------------------------------------------
+
+
+def at_the_same_time(portal, devices, meeting):
+    """Have each device get what its owner is to have; they meet before they commit. What went wrong."""
+    problems = []
+
+    def tell(device):
+        try:
+            with portal.database.transaction() as session:
+                delivering.settle(Cases(session, portal).of_device(device))
+                session.flush()
+                meeting()
+        except Exception as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=tell, args=(device,)) for device in devices]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(30)
+    return problems
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_two_phones_of_one_person_told_at_the_same_time_wait_in_no_ring(held_apps, enrolled, company, portal, known):
+    erika = company.person("erika")
+    devices = [enrolled(number=number, person=erika)[1] for number in (0, 1)]
+    if known:
+        held_apps.add("Mail")
+        held_apps.until_settled()
+        with portal.database.transaction() as session:
+            session.execute(update(DeviceApp).values(license_user_id=None))
+    held_apps.add("Files")
+    barrier = threading.Barrier(2, timeout=5)
+    together = known and portal.database.engine.dialect.name == "postgresql"  # SQLite has one writer at a time
+    assert at_the_same_time(portal, devices, barrier.wait if together else lambda: None) == []
+    with portal.database.session() as session:
+        assert len(session.scalars(select(LicenseUser)).all()) == 1
