@@ -12,7 +12,6 @@ RETRIES = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 """When what failed is tried again: a license is not always there for the device right after it was given."""
 GRACE = timedelta(days=1)
 """An app whose owner left its group is removed after that: a directory that was misread meanwhile takes nothing."""
-ONCE_MORE = timedelta(hours=1)
 
 
 class Step(Enum):

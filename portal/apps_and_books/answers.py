@@ -21,8 +21,6 @@ ADMIN_ACTS = frozenset({9601, 9621, 9622, 9625, 9634})
 LATER = frozenset({9603, 9646})
 """Apple cannot at the moment, or was asked too often: the same again later."""
 USER_UNKNOWN, NOT_ENOUGH, USER_EXISTS = 9609, 9709, 9716
-NOT_FOR_USERS = 9706
-"""``revocable`` is false: it cannot be taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +73,6 @@ class Asset:
     revocable: bool
     is_app: bool
     for_iphone: bool
-
-    @property
-    def unlimited(self) -> bool:
-        """A free app: there is always another license."""
-        return self.total >= UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)

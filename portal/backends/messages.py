@@ -20,7 +20,6 @@ from portal.events import Event
 from portal.models import Command, Device
 from portal.plists import BadPlist, optional_text, text
 
-HARDWARE_IDENTIFIERS = ("UDID", "SerialNumber", "IMEI", "MEID")
 ANSWERS = {
     "Acknowledged": "acknowledged",
     "Error": "error",
@@ -62,8 +61,7 @@ def authenticate(case: Case, topic: str, message: dict[str, Any]) -> Device:
 
 
 def _authenticate(case: Case, topic: str, message: dict[str, Any]) -> Device:
-    known = {key.casefold() for key in message}
-    if any(key.casefold() in known for key in HARDWARE_IDENTIFIERS):
+    if allowed.names_hardware(message):
         # Not a user enrollment: the whole device would be managed, and its identifiers collected.
         devices.refused(case, "hardware_identifier")
     enrollment_id = text(message, "EnrollmentID")
@@ -185,6 +183,7 @@ def _apply(case: Case, command: Command, message: dict[str, Any]) -> None:
         device.attributes = {key: _plain(answers[key]) for key in allowed.ASKED_QUERIES if key in answers}
         device.attributes_at = case.now
         device.os_version = str(device.attributes.get("OSVersion") or device.os_version or "")[:32] or None
+        device.build_version = str(device.attributes.get("BuildVersion") or device.build_version or "")[:32] or None
         device.product_name = str(device.attributes.get("ProductName") or device.product_name or "")[:64] or None
     elif kind == "ProfileList":
         keys = ("PayloadIdentifier", "PayloadDisplayName", "PayloadUUID")

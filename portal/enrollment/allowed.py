@@ -25,7 +25,10 @@ FORBIDDEN: dict[str, str] = {name: reason for reason, names in _FACTS["forbidden
 QUERIES = frozenset(_FACTS["device_information"])
 SETTINGS_ITEMS = frozenset(_FACTS["settings_items"])
 ASKED_QUERIES = tuple(_FACTS["asked"])
-IDENTIFIERS = frozenset(_FACTS["identifiers"])
+HARDWARE = frozenset(name.casefold() for name in _FACTS["hardware"])
+"""Folded keys under which a message would tell which device it is; in user enrollment none does."""
+IDENTIFIERS = HARDWARE | frozenset(name.casefold() for name in _FACTS["identifiers"])
+"""The same, with what else is never kept: numbers, addresses, places."""
 _OURS = {"requesttype", "commanduuid", "command"}
 """Keys that only the portal writes, however they are spelt."""
 LARGEST_PROFILE = 512 * 1024
@@ -151,10 +154,15 @@ def _refuse(request_type: str, reason: str, parts: set[Any]) -> None:
         raise CommandForbidden(request_type, reason, tuple(sorted(map(str, parts))))
 
 
+def names_hardware(message: dict[str, Any]) -> bool:
+    """Whether a message tells which device it comes from, however the key is spelt."""
+    return any(key.casefold() in HARDWARE for key in message)
+
+
 def without_identifiers(value: Any) -> Any:
     """``value`` without any hardware identifier, number or location, at any depth: nothing of it is ever stored."""
     if isinstance(value, dict):
-        return {key: without_identifiers(child) for key, child in value.items() if key not in IDENTIFIERS}
+        return {key: without_identifiers(child) for key, child in value.items() if key.casefold() not in IDENTIFIERS}
     if isinstance(value, list):
         return [without_identifiers(child) for child in value]
     return value

@@ -5,7 +5,6 @@ package decide on it, change its rows and record what happened; with the transac
 knows how rows are kept: what else is needed of them a ``Store`` gives, in tests one in memory.
 """
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,8 +37,6 @@ from portal.policies.composing import Grant
 from portal.policies.content import Part
 from portal.settings import Settings
 from portal.vault import Vault
-
-log = logging.getLogger("portal.enrollment")
 
 
 class Store(Protocol):

@@ -41,10 +41,15 @@ class Browser:
 
     @property
     def ways(self) -> tuple[Way, ...]:
-        """How the device can enroll. Never with a profile if its version is unknown: iOS 18 would not take it."""
-        if self.version is None or self.version[0] >= FIRST_WITHOUT_PROFILES:
-            return (Way.ACCOUNT,)
-        return (Way.PROFILE, Way.ACCOUNT) if self.version[0] >= FIRST_FROM_SETTINGS else (Way.PROFILE,)
+        """How the device can enroll."""
+        return ways_of(self.version[0] if self.version is not None else None)
+
+
+def ways_of(ios: int | None) -> tuple[Way, ...]:
+    """How a device with that major version can enroll; never with a profile if it is unknown: iOS 18 takes none."""
+    if ios is None or ios >= FIRST_WITHOUT_PROFILES:
+        return (Way.ACCOUNT,)
+    return (Way.PROFILE, Way.ACCOUNT) if ios >= FIRST_FROM_SETTINGS else (Way.PROFILE,)
 
 
 _IOS = re.compile(r"\b(?:iPhone|iPad|iPod)\b")

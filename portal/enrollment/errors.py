@@ -24,7 +24,7 @@ class WrongPerson(Recorded, EnrollmentError):
 
 
 class NoManagedAppleAccount(Recorded, EnrollmentError):
-    """The person has no Managed Apple Account, so no request can exist for them."""
+    """The person has no Managed Apple Account: no request is made for them, and one that there is goes no further."""
 
 
 class SelfEnrollmentOff(EnrollmentError):
@@ -67,7 +67,7 @@ class PasscodeExpired(Recorded, EnrollmentError):
     """The passcode is too old: a new one has to be sent."""
 
 
-class PasscodeSendsUsedUp(Recorded, EnrollmentError):
+class PasscodeSendsUsedUp(EnrollmentError):
     """The employee had as many passcodes sent as allowed; helpdesk has to send the next."""
 
 

@@ -1,7 +1,7 @@
 """The steps of the journey, their order, and what each one needs: pure functions over recorded facts.
 
-``current_step`` and ``status`` are the only two functions that turn facts into an answer. Pages, helpdesk,
-mails and the finish page all ask them.
+``current_step``, ``may_visit``, ``status`` and ``waiting`` are the only functions that turn facts into an answer.
+Pages, helpdesk and mails all ask them.
 """
 
 import math
@@ -109,7 +109,7 @@ class Attention(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one request. Each field is the time it happened, or None."""
+    """What is known of one request: when things happened (None: not yet), and a few codes of what they were."""
 
     expires_at: datetime
     terms_current: str | None

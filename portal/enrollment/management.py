@@ -160,11 +160,6 @@ def ask_how_it_is(case: Case) -> None:
             commands.order(case, device, wanted)
 
 
-def name_of(device: Device) -> str:
-    """What helpdesk calls the device: its model, since its owner's name for it is not asked."""
-    return str(device.attributes.get("ModelName") or device.product_name or "iPhone")
-
-
 def managed(case: Case) -> Device:
     """The device of the case. Raises DeviceGone if there is none that can be managed."""
     device = case.device
@@ -175,7 +170,7 @@ def managed(case: Case) -> Device:
 
 def _confirmed(case: Case, typed: str) -> Device:
     device = managed(case)
-    if typed.strip().casefold() != name_of(device).casefold():
+    if typed.strip().casefold() != device.called.casefold():
         raise ConfirmationWrong
     return device
 

@@ -1,4 +1,7 @@
-"""The second step: six digits from the e-mail, HOTP (RFC 4226) from a secret of the request, used once."""
+"""The second proof, after the password: six digits from the e-mail, used once.
+
+HOTP (RFC 4226) from a secret of the request.
+"""
 
 import math
 import unicodedata

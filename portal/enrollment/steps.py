@@ -109,7 +109,7 @@ def acknowledge_privacy(case: Case) -> None:
 
 
 def enter_passcode(case: Case, entered: str) -> None:
-    """The second step. From now on only this browser may walk the rest.
+    """The second proof. From now on only this browser may walk the rest.
 
     Raises PasscodeWrong, PasscodeLocked, PasscodeExpired (recorded).
     """

@@ -85,16 +85,21 @@ class Device(Base):
 
     request: Mapped[EnrollmentRequest] = relationship()
 
+    @property
+    def called(self) -> str:
+        """What it is called: its model, since its owner's name for it is not asked."""
+        return str(self.attributes.get("ModelName") or self.product_name or "iPhone")
+
 
 class Command(Base):
-    """One MDM command in a device's queue; kept until the device acknowledged or refused it.
+    """One MDM command in a device's queue.
 
     It is ``queued``, then ``sent`` (the device, or the backend that keeps its queue, has it), perhaps ``not_now``, then
-    ``acknowledged``, ``error``, ``format_error``, ``answer_lost``, ``failed`` (the backend does not take it) or
-    ``dropped`` (the enrollment ended first). ``handed_at``: the worker gave it to the backend, or woke the device, or
-    need not do so any more. ``receipt``: what a server that enrolls devices by itself calls it. ``profile``: which
-    profile of a policy is put into it when it is sent, so that no secret of it waits here; ``app_id``: the same of an
-    app.
+    ``acknowledged``, ``error``, ``format_error``, ``answer_lost``, ``failed`` (the backend does not take it, or the
+    device's answer cannot be used) or ``dropped`` (nobody wants it any more). ``handed_at``: the worker gave it to the
+    backend, or woke the device, or need not do so any more. ``receipt``: what a server that enrolls devices by itself
+    calls it. ``profile``: which profile of a policy is put into it when it is sent, so that no secret of it waits here;
+    ``app_id``: the same of an app.
     """
 
     __tablename__ = "commands"

@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from portal.audit import Editor
@@ -62,9 +62,10 @@ def sign_in_name(session: Session, entered: str) -> str:
 
 def names_of_actors(session: Session, actors: Iterable[str]) -> dict[str, str]:
     """What the people behind the trail's actor codes (``role:id``) are called, by code."""
-    ids = {actor.rpartition(":")[2]: actor for actor in actors if ":" in actor}
-    found = session.scalars(select(Person).where(Person.id.in_(ids)))
-    return {ids[each.id]: each.name or each.username for each in found}
+    ids = {actor: actor.rpartition(":")[2] for actor in actors if ":" in actor}
+    found = session.scalars(select(Person).where(Person.id.in_(set(ids.values()))))
+    names = {each.id: each.name or each.username for each in found}
+    return {actor: names[person_id] for actor, person_id in ids.items() if person_id in names}
 
 
 def end_sign_ins(session: Session, person: Person) -> None:
@@ -77,9 +78,10 @@ def end_sign_ins(session: Session, person: Person) -> None:
 
 
 def forget_old_sessions(session: Session, rules: SessionRules, now: datetime) -> None:
-    """Housekeeping: drop sessions that are over by any rule."""
+    """Housekeeping: drop sessions that idled too long or are too old, whoever's they are."""
     idle = now - timedelta(minutes=max(rules.idle_minutes, rules.staff_idle_minutes))
-    session.execute(delete(WebSession).where(WebSession.last_seen_at < idle))
+    old = now - timedelta(hours=rules.absolute_hours)
+    session.execute(delete(WebSession).where(or_(WebSession.last_seen_at < idle, WebSession.created_at < old)))
 
 
 def add(editor: Editor, person: Person) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 LARGEST_BYTES = 8 * 1024 * 1024
 MOST_LINES = 50_000
-LONGEST_VALUE = 254
 COLUMN = "username"
 
 

@@ -16,7 +16,6 @@ SAFARI = (
 DEVICE_SCHEME = "apple-remotemanagement-user-login"
 TIMEOUT_SECONDS = 20.0
 MOST_REDIRECTS = 10
-MOST_PAGES = 12
 
 
 class Stuck(Exception):

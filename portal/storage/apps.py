@@ -1,11 +1,11 @@
 """Work apps as they are kept: the catalogue, who gets which, and what became of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, defer
 
 from portal.apps import behaviour
@@ -219,13 +219,3 @@ def licenses(session: Session) -> dict[str, AppLicense]:
     """By adam id: the licenses that the location has for it; of the usual quality, if there are several."""
     rows = session.scalars(select(AppLicense).order_by(AppLicense.pricing))
     return {each.adam_id: each for each in rows}
-
-
-def look_again(session: Session, device_ids: Sequence[str], now: datetime) -> None:
-    """Have what is known of the apps on these devices compared with what is wanted."""
-    session.execute(update(DeviceApp).where(DeviceApp.device_id.in_(device_ids)).values(next_at=now))
-
-
-def forget_device(session: Session, device_id: str) -> None:
-    """Nothing is known of apps on a device any more: it begins anew."""
-    session.execute(delete(DeviceApp).where(DeviceApp.device_id == device_id))

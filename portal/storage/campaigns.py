@@ -26,7 +26,6 @@ from portal.storage.cases import Cases, Services
 BATCH_SIZE = 1000
 MOST_PER_MINUTE = 1000
 LONGEST_USERNAME = 128
-OVER = ("cancelled", "done")
 Find = Callable[[str], Person | None]
 """Takes somebody over from the directory, if there is one; may raise SourceUnavailable or AccountProblem."""
 

@@ -1,6 +1,5 @@
 """Who needs which license is compared with who has which; and what becomes of each, in the caller's transaction."""
 
-import logging
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -61,8 +60,6 @@ USERS_DUE, DEVICES_ENDED = "license_users_due", "devices_ended"
 """Keys in ``Session.info``: whose licenses are looked at with the commit."""
 LOOKS = "licenses_are_looked_at"
 """Such a key, too: this session does so with each commit, which the others need not."""
-
-log = logging.getLogger("portal.licensing")
 
 
 def user_of(session: Session, vault: Vault, account: str, person_id: str, now: datetime) -> str:

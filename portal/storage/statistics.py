@@ -24,7 +24,6 @@ REFUSALS = (
     Event.REQUEST_REFUSED,
 )
 MOST_REASONS = 12
-NEVER = "never"
 
 
 @dataclass(frozen=True)

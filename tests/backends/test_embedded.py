@@ -81,7 +81,7 @@ def test_a_device_that_nobody_can_wake_is_told_of_once(company, invitation, prep
     assert prepared.connect() == ["DeviceInformation", "ProfileList", "DeclarativeManagement"]
 
 
-@pytest.mark.parametrize("key", ["UDID", "SerialNumber", "IMEI", "MEID"])
+@pytest.mark.parametrize("key", ["UDID", "SerialNumber", "IMEI", "MEID", "imei", "serialNumber"])
 def test_an_authenticate_with_a_hardware_identifier_is_refused(company, invitation, prepared, key):
     answer = send(prepared, "CheckInURL", authenticate(prepared, EnrollmentID="E1", **{key: "C39XK0SECRET"}))
     assert answer.status_code == 401

@@ -1,4 +1,5 @@
-"""Check-in messages of user-enrolled devices: Authenticate, TokenUpdate, CheckOut; the rest is declined."""
+"""Check-in messages of user-enrolled devices: Authenticate, TokenUpdate, CheckOut, and what has an answer of its own
+(declarative management, GetToken); the rest is declined."""
 
 import plistlib
 from typing import Any
@@ -24,8 +25,8 @@ class NotOffered(Exception):
 def handle(case: Case, topic: str, message: dict[str, Any]) -> bytes:
     """Take one check-in message of whoever signed with the case's certificate; the body that answers it.
 
-    Only declarative management and tokens have one. Raises DeviceRefused (recorded), NotIdentified, NotOffered,
-    NothingThere, BadPlist.
+    Only declarative management and tokens have one. Raises DeviceRefused (an Authenticate is
+    recorded then), NotIdentified, NotOffered, NothingThere, BadPlist.
     """
     kind = message.get("MessageType")
     if kind in ANSWERED_HERE:

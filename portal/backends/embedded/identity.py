@@ -8,6 +8,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from portal.enrollment import allowed
 from portal.enrollment.case import Case
 from portal.enrollment.errors import DeviceRefused
 from portal.models import Device
@@ -69,9 +70,7 @@ def _fingerprint(authority: Authority, signer: x509.Certificate, now: datetime) 
     return signer.fingerprint(hashes.SHA256()).hex()
 
 
-OTHER_NAMES = frozenset(
-    {"udid", "serialnumber", "imei", "meid", "userid", "enrollmentuserid", "usershortname", "userlongname"}
-)
+OTHER_NAMES = allowed.HARDWARE | {"userid", "enrollmentuserid", "usershortname", "userlongname"}
 """Folded keys by which somebody else may take a message for another device's, or a user's."""
 
 

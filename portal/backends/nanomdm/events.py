@@ -23,7 +23,6 @@ from sqlalchemy.orm import Session
 
 from portal import clock, plists
 from portal.backends import messages
-from portal.backends.messages import HARDWARE_IDENTIFIERS
 from portal.database import Database
 from portal.enrollment import allowed, devices
 from portal.enrollment.case import Case
@@ -125,7 +124,7 @@ def _read(body: bytes) -> _Told | None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error, BadPlist) as error:
         raise NotUnderstood(type(error).__name__) from None
     clean = allowed.without_identifiers(message)
-    if topic == "mdm.Authenticate" and (whole_device or any(key in message for key in HARDWARE_IDENTIFIERS)):
+    if topic == "mdm.Authenticate" and (whole_device or allowed.names_hardware(message)):
         clean["UDID"] = ""  # says that there was one; what it was is not kept
     elif whole_device:
         enrollment_id = None

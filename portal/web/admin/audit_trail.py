@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from flask import Response, abort, redirect, render_template, request, session, stream_with_context, url_for
+from flask import Response, redirect, render_template, request, session, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import audit, clock, jobs, people
@@ -12,7 +12,7 @@ from portal.audit import Search
 from portal.extensions import current_portal, db_session, transaction
 from portal.web import spreadsheets
 from portal.web.admin import blueprint
-from portal.web.admin.settings_pages import SaveForm
+from portal.web.admin.forms import must_be_ours
 from portal.web.limits import whole_number
 
 PAGE_SIZE = 100
@@ -60,8 +60,7 @@ def audit_csv() -> ResponseReturnValue:
 @blueprint.post("/audit/verify")
 def verify_audit() -> ResponseReturnValue:
     """Ask the worker to check every chain."""
-    if not SaveForm().validate_on_submit():
-        abort(400)
+    must_be_ours()
     with transaction():
         audit.ask_for_check(db_session, clock.now())
     jobs.nudge(current_portal.settings)

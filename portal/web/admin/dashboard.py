@@ -9,7 +9,7 @@ from portal.pki import uploads
 from portal.storage import apple_business, apple_content, apps, brake, policies, statistics
 from portal.web import spreadsheets, web_sessions
 from portal.web.admin import blueprint, checklist
-from portal.web.admin.settings_pages import SaveForm
+from portal.web.admin.forms import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "removals_notice"
@@ -51,8 +51,7 @@ def answer_held_removals(answer: str) -> ResponseReturnValue:
     """An admin agrees that what is held be removed, or says that it was a mistake."""
     if answer not in ("approve", "keep"):
         abort(404)
-    if not SaveForm().validate_on_submit():
-        abort(400)
+    must_be_ours()
     actor, now = web_sessions.actor_here(), clock.now()
     try:
         with transaction():

@@ -21,7 +21,7 @@ from portal.extensions import current_portal, db_session, transaction
 from portal.models import BackendEvent, Command, Device, PortalState
 from portal.web import web_sessions
 from portal.web.admin import blueprint
-from portal.web.admin.settings_pages import SaveForm
+from portal.web.admin.forms import must_be_ours
 from portal.web.helpdesk.device_page import NOTICE, locked
 
 SHOWN = 100
@@ -69,8 +69,7 @@ def _given() -> dict[str, Any]:
 @blueprint.post("/devices/<device_id>/install-profile")
 def install_profile(device_id: str) -> ResponseReturnValue:
     """An uploaded .mobileconfig, signed or not."""
-    if not SaveForm().validate_on_submit():
-        abort(400)
+    must_be_ours()
     upload = request.files.get("profile")
     content = upload.stream.read(allowed.LARGEST_PROFILE + 1) if upload is not None else b""
     try:
@@ -87,8 +86,7 @@ def install_profile(device_id: str) -> ResponseReturnValue:
 @blueprint.post("/devices/<device_id>/remove-profile")
 def remove_profile(device_id: str) -> ResponseReturnValue:
     """A profile that IT installed, by its identifier."""
-    if not SaveForm().validate_on_submit():
-        abort(400)
+    must_be_ours()
     try:
         with transaction():
             identifier = request.form.get("identifier", "")

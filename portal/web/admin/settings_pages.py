@@ -5,16 +5,17 @@ from typing import Any
 from cryptography import x509
 from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 
+from portal import people
 from portal.extensions import current_portal, db_session, transaction
-from portal.models import Person, SettingsVersion
+from portal.models import SettingsVersion
 from portal.settings import TEXT_VARIABLES, held_secrets, overlay, saving
 from portal.settings.overlay import NotValid, Problem
 from portal.settings.pages import ONLY_WITH, PAGES, Field, fields_of
 from portal.settings.saving import LocksOut, SavedMeanwhile, SettingsEditor
 from portal.web import web_sessions
 from portal.web.admin import blueprint, previews, settings_form, trials
+from portal.web.admin.forms import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "settings_notice"
@@ -22,16 +23,6 @@ NOTICE = "settings_notice"
 HISTORY_SHOWN = 20
 UNSHOWN = {"secret_keys", "database_url", "queue.redis_url", "nanomdm.api_key", "nanomdm.webhook_secret"}
 """Fixed settings that hold secrets or may hold a password."""
-
-
-class SaveForm(FlaskForm):  # type: ignore[misc]
-    """Only its CSRF token; the fields are the settings' own."""
-
-
-def must_be_ours() -> None:
-    """400 for a form that did not come from our own page."""
-    if not SaveForm().validate_on_submit():
-        abort(400)
 
 
 @blueprint.get("/settings")
@@ -61,8 +52,7 @@ def _holds_secrets() -> bool:
 def save_settings(page: str) -> ResponseReturnValue:
     """Save, or show the page again with what is wrong, what somebody else changed, or whom it would lock out."""
     fields = _fields(page)
-    if not SaveForm().validate_on_submit():
-        abort(400)
+    must_be_ours()
     seen = request.form.get("seen", 0, type=int)
     try:
         wanted = settings_form.read(fields, request.form, request.files, current_portal.settings)
@@ -106,8 +96,7 @@ def try_settings(page: str) -> ResponseReturnValue:
     fields = _fields(page)
     if page not in trials.TRIALS:
         abort(404)
-    if not SaveForm().validate_on_submit():
-        abort(400)
+    must_be_ours()
     try:
         wanted = settings_form.read(fields, request.form, request.files, current_portal.settings)
         settings = overlay.lay_over(current_portal.settings, held_secrets.settle(wanted, _value))
@@ -123,8 +112,9 @@ def try_settings(page: str) -> ResponseReturnValue:
 def preview_settings(page: str) -> ResponseReturnValue:
     """What employees would see with what is typed but not saved."""
     fields = _fields(page)
-    if page not in ("company", "texts") or not SaveForm().validate_on_submit():
+    if page not in ("company", "texts"):
         abort(404)
+    must_be_ours()
     try:
         wanted = settings_form.read(fields, request.form, request.files, current_portal.settings)
         settings = overlay.lay_over(current_portal.live.base, {**_current(fields), **wanted})
@@ -137,8 +127,7 @@ def preview_settings(page: str) -> ResponseReturnValue:
 @fresh_proof()
 def restore_settings(version: int) -> ResponseReturnValue:
     """Bring back what was before one save."""
-    if not SaveForm().validate_on_submit():
-        abort(400)
+    must_be_ours()
     entry = db_session.get(SettingsVersion, version)
     if entry is None:
         abort(404)
@@ -191,7 +180,7 @@ def _page(
         locks_out=locks_out,
         seen=seen,
         history=history,
-        names=_names(actors),
+        names=people.names_of_actors(db_session, actors),
         masked=overlay.masked,
         languages=current_portal.settings.languages,
         variables=TEXT_VARIABLES,
@@ -236,9 +225,3 @@ def _value(name: str) -> Any:
 
 def _version(page: str) -> int:
     return saving.page_version(db_session, page)
-
-
-def _names(actors: list[str]) -> dict[str, str]:
-    """Who they are, by person id."""
-    found = (db_session.get(Person, each) for each in {actor.rpartition(":")[2] for actor in actors})
-    return {each.id: each.name or each.username for each in found if each is not None}

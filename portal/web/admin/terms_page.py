@@ -11,7 +11,7 @@ from portal.storage import terms
 from portal.storage.terms import TermsExist, TermsMissing
 from portal.web import web_sessions
 from portal.web.admin import blueprint
-from portal.web.admin.settings_pages import SaveForm
+from portal.web.admin.forms import must_be_ours
 
 NOTICE = "terms_notice"
 LONGEST_VERSION = 32
@@ -36,8 +36,7 @@ def terms_text(version: str, language: str) -> ResponseReturnValue:
 @blueprint.post("/terms")
 def save_terms() -> ResponseReturnValue:
     """Save the draft, publish it now, or throw it away, by the button that was pressed."""
-    if not SaveForm().validate_on_submit():
-        abort(400)
+    must_be_ours()
     what, now = request.form.get("what", "save"), clock.now()
     if what == "drop":
         with transaction():

@@ -1,6 +1,6 @@
 """Tokens of programs: made, shown once, revoked."""
 
-from flask import abort, redirect, render_template, request, session, url_for
+from flask import redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
@@ -8,7 +8,7 @@ from portal.credentials import api_tokens
 from portal.extensions import db_session, transaction
 from portal.web import web_sessions
 from portal.web.admin import blueprint
-from portal.web.admin.settings_pages import SaveForm
+from portal.web.admin.forms import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "tokens_notice"
@@ -24,8 +24,7 @@ def tokens_page() -> ResponseReturnValue:
 @fresh_proof()
 def make_token() -> ResponseReturnValue:
     """A new one, shown on this page only."""
-    if not SaveForm().validate_on_submit():
-        abort(400)
+    must_be_ours()
     name = request.form.get("name", "").strip()[:80]
     scopes = [each for each in api_tokens.SCOPES if request.form.get(f"scope.{each}") == "yes"]
     if not name or not scopes:
@@ -40,8 +39,7 @@ def make_token() -> ResponseReturnValue:
 @blueprint.post("/tokens/<token_id>/revoke")
 def revoke_token(token_id: str) -> ResponseReturnValue:
     """Stops working at once."""
-    if not SaveForm().validate_on_submit():
-        abort(400)
+    must_be_ours()
     with transaction():
         api_tokens.revoke(web_sessions.editor(), token_id)
     session[NOTICE] = "revoked"

@@ -48,7 +48,7 @@ log = logging.getLogger("portal.mdm")
 
 @blueprint.put("/mdm/checkin")
 def checkin() -> ResponseReturnValue:
-    """Authenticate, TokenUpdate, CheckOut, DeclarativeManagement."""
+    """Authenticate, TokenUpdate, CheckOut, DeclarativeManagement, GetToken."""
     if current_portal.backend.keeps_queue:
         return relay() if current_portal.backend.elsewhere is None else _elsewhere()
 

@@ -1,10 +1,12 @@
 """The device check: which page a browser gets that cannot go on, and how one that can will enroll."""
 
+from collections.abc import Collection
+
 from flask import g, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import discovery
-from portal.enrollment.eligibility import Browser, Verdict, judge, may_be_ipad
+from portal.enrollment.eligibility import Browser, Verdict, judge, may_be_ipad, ways_of
 from portal.enrollment.journey import Way
 from portal.extensions import current_portal, db_session
 from portal.models import EnrollmentRequest
@@ -13,6 +15,8 @@ from portal.settings import version_key
 from portal.web import web_sessions
 from portal.web.rules import WEB_VIEW
 
+SAFARI, SETTINGS = "safari", "settings"
+"""What a browser is called that may go on: Safari with its version, or Settings, whose web view has none."""
 IPAD = "ipad"
 """What ``device`` says in an address when a script or the owner tells that this is one."""
 
@@ -28,9 +32,9 @@ def browser_here() -> Browser:
 def browser_in_words() -> str:
     """This browser for helpdesk: ``safari 17.4``, ``settings``, or what the device check calls it."""
     if web_sessions.area() == WEB_VIEW:
-        return "settings"
+        return SETTINGS
     browser = browser_here()
-    name = "safari" if browser.verdict in (Verdict.OK, Verdict.IOS_TOO_OLD) else browser.verdict.value
+    name = SAFARI if browser.verdict in (Verdict.OK, Verdict.IOS_TOO_OLD) else browser.verdict.value
     return f"{name} {browser.version[0]}.{browser.version[1]}" if browser.version else name
 
 
@@ -59,21 +63,35 @@ def refuse_unfit_browser() -> ResponseReturnValue | None:
 
 
 def way_here(walked: EnrollmentRequest) -> Way:
-    """How the device of this browser will enroll: the only way it has, else as the settings prefer.
-
-    ``auto`` means from Settings if the domain of the person's account was seen to lead here, else with a profile.
-    """
+    """How the device of this browser will enroll."""
     if web_sessions.area() == WEB_VIEW:
         return Way.ACCOUNT
     browser = browser_here()
-    if browser.verdict is not Verdict.OK:
-        return Way.PROFILE  # only in the demo
+    return _way(browser.ways, walked) if browser.verdict is Verdict.OK else Way.PROFILE  # that only in the demo
+
+
+def way_seen(walked: EnrollmentRequest) -> Way:
+    """The same for the browser that the employee used last (``browser_in_words``), or for any if there was none yet."""
+    name, _, version = (walked.browser or "").partition(" ")
+    if name == SETTINGS:
+        return Way.ACCOUNT
+    major = version.partition(".")[0]
+    if name == SAFARI:
+        return _way(ways_of(int(major) if major.isdigit() else None), walked)
+    return _way(tuple(Way), walked)
+
+
+def _way(ways: Collection[Way], walked: EnrollmentRequest) -> Way:
+    """Of those that a device has the only one, else as the settings prefer.
+
+    ``auto`` means from Settings if the domain of the person's account was seen to lead here, else with a profile.
+    """
     server = current_portal.backend.elsewhere
-    ways = [way for way in browser.ways if way in server.ways()] if server is not None else browser.ways
-    if len(ways) == 1:
-        return ways[0]
+    left = [way for way in ways if way in server.ways()] if server is not None else list(ways)
+    if len(left) == 1:
+        return left[0]
     if server is not None:  # from Settings wherever that is possible
-        return Way.ACCOUNT if Way.ACCOUNT in browser.ways else Way.PROFILE
+        return Way.ACCOUNT if Way.ACCOUNT in ways else Way.PROFILE
     prefer = current_portal.settings.account_driven.prefer
     if prefer != "auto":
         return Way(prefer)

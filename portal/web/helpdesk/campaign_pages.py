@@ -19,7 +19,6 @@ from portal.web import spreadsheets, web_sessions
 from portal.web.helpdesk import blueprint
 
 NOTICE = "campaign_notice"
-FIELDS = ("message", "starts_at", "per_minute", "remind_after_days")
 SHOWN = 50
 LONGEST_MESSAGE = 2000
 SAMPLE = "username\r\nfirst.employee\r\nsecond.employee\r\n"

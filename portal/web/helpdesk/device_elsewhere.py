@@ -8,7 +8,7 @@ from wtforms.validators import InputRequired, Length
 
 from portal import clock
 from portal.backends.base import BackendDown
-from portal.enrollment import ending, management
+from portal.enrollment import ending
 from portal.extensions import current_portal, db_session
 from portal.models import Command, Device
 
@@ -29,7 +29,7 @@ def page(device: Device, form: FlaskForm, message: MessageForm, notice: str | No
     return render_template(
         "helpdesk/device_elsewhere.html",
         device=device,
-        name=management.name_of(device),
+        name=device.called,
         server=server.title if server is not None else "",
         console=server.console_url() if server is not None else "",
         allowed=allowed,

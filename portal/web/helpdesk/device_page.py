@@ -144,7 +144,7 @@ def _page(device_id: str, form: ConfirmForm, message: MessageForm | None = None)
     return render_template(
         "helpdesk/device.html",
         device=device,
-        name=management.name_of(device),
+        name=device.called,
         certificate=certificate,
         expires_soon=certificate.expires_at - now < WARN_BEFORE,
         certificates=[(each.get("CommonName"), _until(each)) for each in device.certificates],

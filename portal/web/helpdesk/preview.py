@@ -6,11 +6,11 @@ from flask_babel import force_locale
 
 from portal.enrollment import journey
 from portal.enrollment.case import Case
-from portal.enrollment.eligibility import FIRST_WITHOUT_PROFILES
 from portal.enrollment.journey import Step, Waiting, Way
 from portal.extensions import cases, db_session
 from portal.models import EnrollmentRequest
 from portal.web.employee import finish, forms, overview, ownership, passcode, privacy, profile, sign_in, terms
+from portal.web.employee.browsers import way_seen
 from portal.web.employee.steps import Page
 from portal.web.helpdesk import blueprint
 from portal.web.rules import EMPLOYEE
@@ -29,7 +29,7 @@ def preview(request_id: str) -> ResponseReturnValue:
 
 
 def _page(case: Case, language: str) -> Page:
-    way, step = _way(case), case.step
+    way, step = Way(case.facts.way) if case.facts.way else way_seen(case.request), case.step
     if step is Step.SIGN_IN:
         return sign_in.shown(forms.SignInForm(), EMPLOYEE)
     if step is Step.OWNERSHIP:
@@ -45,12 +45,3 @@ def _page(case: Case, language: str) -> Page:
     if step is Step.FINISH and journey.waiting(case.facts, case.now) is not Waiting.INSTALL:
         return finish.shown(case, way)
     return profile.shown(case, forms.ContinueForm(), way)
-
-
-def _way(case: Case) -> Way:
-    """How this person's device enrolls, as far as it is known here."""
-    if case.facts.way:
-        return Way(case.facts.way)
-    name, _, version = (case.request.browser or "").partition(" ")
-    newer = version.partition(".")[0].isdigit() and int(version.partition(".")[0]) >= FIRST_WITHOUT_PROFILES
-    return Way.ACCOUNT if newer or name == "settings" else Way.PROFILE

@@ -9,7 +9,6 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 
 from portal import clock, jobs
-from portal.enrollment import management
 from portal.events import Actor, Event
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Device, EnrollmentRequest, WebSession
@@ -42,7 +41,7 @@ def my_devices() -> ResponseReturnValue:
     granted = apps.granted(db_session, web_session.person_id)
     return render_template(
         "my/devices.html",
-        devices=[(each, management.name_of(each), apps.on_device(db_session, each.id)) for each in devices],
+        devices=[(each, each.called, apps.on_device(db_session, each.id)) for each in devices],
         offered=[each for each in granted if not each.by_itself],
         notice=session.pop(NOTICE, None),
     )

@@ -4,6 +4,8 @@ import pytest
 
 from portal.models import OutboxMessage
 from portal.settings import saving
+from portal.simulator.employee import SAFARI
+from tests.account_driven.steps import IOS_18
 from tests.factories import PASSWORD, editing_settings, phone
 from tests.pages import Browser
 
@@ -270,6 +272,18 @@ def test_the_preview_goes_on_to_the_device_and_the_end(app, browser, staff, invi
     device.authenticate()
     device.token_update()
     assert staff.get(address(invitation, "preview")).heading == "You are ready for work"
+
+
+@pytest.mark.parametrize("prefer", ["profile", "account"])
+@pytest.mark.parametrize("user_agent", [SAFARI, IOS_18], ids=["17", "18"])
+def test_the_preview_knows_how_their_device_will_enroll(app, company, staff, configure, invitation, user_agent, prefer):
+    configure(account_driven__prefer=prefer)
+    employee = Browser(app, user_agent).walk_to("overview", invitation)
+    staff.get(address(invitation, "preview"))
+    shown = [
+        [each.get_text(" ", strip=True) for each in page.soup.select("main li, main p")] for page in (staff, employee)
+    ]
+    assert shown[0] == shown[1]
 
 
 def test_nothing_of_a_preview_is_done_or_recorded(staff, company, invitation):
