@@ -25,11 +25,18 @@ preload_app = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  (heartbeats, not on a slow disk)
 
 
-def pre_fork(_server: Any, _worker: Any) -> None:
+EMPLOYEES_PAGES = ("layouts/", "components/", "employee/")
+
+
+def pre_fork(server: Any, _worker: Any) -> None:
     """What is loaded stays: the garbage collector does not walk it, so its pages stay shared.
 
-    A page leaves little that only the collector finds; looking for it every 700 objects costs a tenth of its CPU.
+    Employees' pages are loaded, too: nobody waits for the first of each. A page leaves little that only the collector
+    finds; looking for it every 700 objects costs some of its CPU.
     """
+    pages = server.app.wsgi().jinja_env
+    for name in pages.list_templates(filter_func=lambda name: name.startswith(EMPLOYEES_PAGES)):
+        pages.get_template(name)
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)

@@ -81,7 +81,7 @@ def _authenticate(case: Case, topic: str, message: dict[str, Any]) -> Device:
 def token_update(case: Case, topic: str, message: dict[str, Any]) -> None:
     """The device can be woken; the first time it is enrolled and asked what it is. Raises DeviceRefused, BadPlist."""
     if message.get("Topic") != topic:
-        raise DeviceRefused("wrong_topic")
+        raise DeviceRefused("wrong_topic", for_good=False)
     token, magic = message.get("Token"), text(message, "PushMagic")
     if not isinstance(token, bytes) or not 0 < len(token) <= 256 or magic is None:
         raise BadPlist("TokenUpdate without Token or PushMagic")

@@ -104,11 +104,14 @@ class WrongAccount(Recorded, EnrollmentError):
 
 
 class DeviceRefused(Recorded, EnrollmentError):
-    """A device may not enroll or speak; ``reason`` is a code for the event."""
+    """A device may not enroll or speak; ``reason`` is a code for the event.
 
-    def __init__(self, reason: str) -> None:
+    ``for_good``: there is nothing to come back for, so it is to give its enrollment up.
+    """
+
+    def __init__(self, reason: str, *, for_good: bool = True) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.for_good = reason, for_good
 
 
 class CommandForbidden(EnrollmentError):

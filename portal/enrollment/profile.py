@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from portal.apple_business.vouching import CAPABILITY
@@ -26,15 +25,13 @@ from portal.enrollment.errors import NoManagedAppleAccount, ProfileUnavailable, 
 from portal.enrollment.journey import Step, Way
 from portal.events import Actor, Event
 from portal.models import IssuedProfile, new_id
-from portal.pki import cms
+from portal.pki import cms, scep
 from portal.pki.authority import Authority, Identity
 from portal.settings import Settings
 from portal.vault import token_hash
 
 MEDIA_TYPE = "application/x-apple-aspen-config"
 SECRET_BYTES = 24
-SCEP_KEY_BITS = 2048
-SIGN_AND_ENCRYPT = 5
 ONLY_THIS_DEVICE = 1
 """TargetDeviceType: iPhone and iPad, so that no "which device?" is asked."""
 
@@ -89,18 +86,11 @@ def build(contents: Contents) -> bytes:
 
 
 def _scep_payload(contents: Contents) -> dict[str, object]:
-    # Apple's schema calls CAFingerprint just "the fingerprint" [?]; 20 bytes, SHA-1, is what iOS has always read.
-    fingerprint = contents.ca.fingerprint(hashes.SHA1())  # noqa: S303
     return _payload(contents, "com.apple.security.scep", "scep", "Identity certificate") | {
         "PayloadContent": {
-            "URL": contents.scep_url,
+            **scep.client_settings(contents.scep_url, contents.challenge, scep.fingerprint_of(contents.ca)),
             "Name": contents.organization,
             "Subject": [[["O", contents.organization]], [["CN", contents.profile_id]]],
-            "Challenge": contents.challenge,
-            "Keysize": SCEP_KEY_BITS,
-            "Key Type": "RSA",
-            "Key Usage": SIGN_AND_ENCRYPT,
-            "CAFingerprint": fingerprint,
             "Retries": 3,
             "RetryDelay": 5,
             "KeyIsExtractable": False,

@@ -42,6 +42,8 @@ from portal.pki.cms import CmsError, issuer_and_serial_number, parsing
 
 CAPABILITIES = ("AES", "POSTPKIOperation", "SCEPStandard", "SHA-256")
 SMALLEST_KEY_BITS = 2048
+"""Of the key in a request; devices are asked for one of that size."""
+SIGN_AND_ENCRYPT = 5
 ENVELOPED_DATA = object_identifier("1.2.840.113549.1.7.3")
 _AUTH_ENVELOPED = tlv(OBJECT_IDENTIFIER, object_identifier("1.2.840.113549.1.9.16.1.23"))
 """The type of content that is encrypted with AES-GCM (RFC 5083)."""
@@ -121,6 +123,29 @@ class CertificateRequest:
     common_names: tuple[str, ...] = ()
     challenge: str = ""
     csr_der: bytes = b""
+
+
+def client_settings(url: str, challenge: str, ca_fingerprint: bytes) -> dict[str, object]:
+    """What a device is told that is to ask a responder of ours for a certificate (Apple, payload "SCEP").
+
+    ``ca_fingerprint``: see ``fingerprint_of``.
+    """
+    return {
+        "URL": url,
+        "Challenge": challenge,
+        "Keysize": SMALLEST_KEY_BITS,
+        "Key Type": "RSA",
+        "Key Usage": SIGN_AND_ENCRYPT,
+        "CAFingerprint": ca_fingerprint,
+    }
+
+
+def fingerprint_of(ca: x509.Certificate) -> bytes:
+    """By which a device knows the responder's certificate.
+
+    Apple's schema calls it just "the fingerprint" [?]; 20 bytes, SHA-1, is what iOS has always read.
+    """
+    return ca.fingerprint(hashes.SHA1())  # noqa: S303
 
 
 def read(body: bytes) -> Message:

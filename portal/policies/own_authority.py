@@ -12,6 +12,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from portal.pki import scep
 from portal.policies.content import Part, at
 
 SCEP, OWN = "com.apple.security.scep", "portal"
@@ -20,8 +21,6 @@ PATH, LIST_PATH, CERTIFICATE_PATH = "/scep/work", "/work-ca.crl", "/work-ca.cer"
 VALID_DAYS = 400
 RENEW_EVERY = timedelta(days=300)
 """Since the enrollment: a device then fetches the profile anew and gets another certificate."""
-KEY_BITS = 2048
-SIGN_AND_ENCRYPT = 5
 KNOWN = {"CN": NameOID.COMMON_NAME, "O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
          "L": NameOID.LOCALITY_NAME, "ST": NameOID.STATE_OR_PROVINCE_NAME, "C": NameOID.COUNTRY_NAME,
          "2.5.4.5": NameOID.SERIAL_NUMBER}  # fmt: skip
@@ -38,17 +37,9 @@ def period(enrolled_at: datetime | None, now: datetime) -> int:
 
 
 def with_server(part: Part, url: str, challenge: str, fingerprint: bytes) -> Part:
-    """The part as a device gets it; ``fingerprint``: SHA-1 of the authority's certificate."""
+    """The part as a device gets it; ``fingerprint``: of the authority's certificate (``scep.fingerprint_of``)."""
     own = dict(part.values.get("PayloadContent", {}))
-    content = own | {
-        "URL": url,
-        "Name": "work",
-        "Challenge": challenge,
-        "CAFingerprint": fingerprint,
-        "Keysize": KEY_BITS,
-        "Key Type": "RSA",
-        "Key Usage": SIGN_AND_ENCRYPT,
-    }
+    content = own | scep.client_settings(url, challenge, fingerprint) | {"Name": "work"}
     return Part(part.uuid, part.type, {**part.values, "PayloadContent": content})
 
 

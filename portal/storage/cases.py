@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from cryptography.hazmat.primitives import hashes
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session, defer
 from sqlalchemy.orm.attributes import set_committed_value
@@ -44,7 +43,7 @@ from portal.models import (
 )
 from portal.notifications import outbox
 from portal.people import accounts
-from portal.pki import work_authority
+from portal.pki import scep, work_authority
 from portal.policies.composing import Grant
 from portal.policies.content import Part
 from portal.settings import Settings
@@ -350,7 +349,7 @@ class Cases:
         ca = work_authority.load(self.session, services.vault) or work_authority.make(
             self.session, services.vault, services.settings.company.name, self.now
         )
-        return ca.certificate.fingerprint(hashes.SHA1())  # noqa: S303  (what iOS reads as CAFingerprint)
+        return scep.fingerprint_of(ca.certificate)
 
     def revoke_work_certificates(self, device: Device, parts: Collection[str]) -> None:
         """See Store."""

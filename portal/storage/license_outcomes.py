@@ -202,8 +202,10 @@ class Outcomes:
         if event.failures and not any(told.values()):  # it names nobody of ours
             told = dict.fromkeys(told, event.failures[0].number or -1)
         refused = [each for each in users if told[each.id]] if kind is Kind.CREATE else []
-        others = self._ids_of_others(refused)
-        adopted = {each.id: self._adopt(each, others) for each in refused}
+        taken, adopted = self._ids_of_others(refused), {}
+        for each in refused:
+            adopted[each.id] = self._adopt(each, taken)
+            taken.add(adopted[each.id])
         with self.apple.database.transaction() as session:
             now, lacking = clock.now(), []
             for user in session.scalars(select(LicenseUser).where(LicenseUser.asked_in == request_id)):
@@ -237,7 +239,7 @@ class Outcomes:
             if old.id != new.id and self.apple.client_id(old) == client_id:
                 licensing.transfer_seats(session, old, new, now)
 
-    def _ids_of_others(self, users: Sequence[LicenseUser]) -> set[str]:
+    def _ids_of_others(self, users: Sequence[LicenseUser]) -> set[str | None]:
         """Under which ids Apple knows everybody but these, who still has an account."""
         if not users:
             return set()
@@ -246,7 +248,7 @@ class Outcomes:
             query = query.where(LicenseUser.id.not_in([each.id for each in users]))
             return {self.apple.client_id(each) for each in session.scalars(query)}
 
-    def _adopt(self, user: LicenseUser, others: Collection[str]) -> str | None:
+    def _adopt(self, user: LicenseUser, others: Collection[str | None]) -> str | None:
         """The id under which Apple knows an account already, if it is the only one that it names, and nobody else's."""
         own = self.apple.client_id(user)
         try:

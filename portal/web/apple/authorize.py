@@ -18,11 +18,17 @@ from portal.backends.embedded import identity
 from portal.enrollment import access
 from portal.enrollment.case import Case
 from portal.enrollment.errors import TokenRefused
-from portal.enrollment.journey import Way
 from portal.extensions import current_portal, transaction
-from portal.models import IssuedProfile
 from portal.web.apple import blueprint, provider_sign_in
-from portal.web.apple.mdm import CHECKIN_TYPE, UNENROLL, UNENROLL_CODE, sign_in_again, speaking, token_shown
+from portal.web.apple.mdm import (
+    CHECKIN_TYPE,
+    UNENROLL,
+    UNENROLL_CODE,
+    sign_in_again,
+    speaking,
+    token_shown,
+    unenrolls_by,
+)
 from portal.web.rules import bearer
 
 REFERENCE = "X-Enrollment-Reference"
@@ -50,7 +56,7 @@ def authorize() -> ResponseReturnValue:
             case = speaking(fingerprint)
             assert case.profile is not None
             if identity.is_over(case):
-                return _unenroll(case.profile)
+                return _unenroll(case)
             token = token_shown(case)
             if token is not None:
                 access.confirm(case, token)
@@ -62,12 +68,10 @@ def authorize() -> ResponseReturnValue:
         return sign_in_again(case, refusal.reason)
 
 
-def _unenroll(profile: IssuedProfile) -> ResponseReturnValue:
-    if profile.way == Way.ACCOUNT.value:
-        log.warning("mdm.refused reason='enrollment_ended' status=403")
-        return Response(status=403, headers={REFUSAL: UNENROLL_CODE})
-    log.warning("mdm.refused reason='enrollment_ended' status=401")
-    return Response(status=UNENROLL)
+def _unenroll(case: Case) -> ResponseReturnValue:
+    status = unenrolls_by(case)
+    log.warning("mdm.refused reason='enrollment_ended' status=%s", status)
+    return Response(status=status, headers={REFUSAL: UNENROLL_CODE} if status != UNENROLL else None)
 
 
 def _refuse(reason: str, status: int = 403) -> ResponseReturnValue:

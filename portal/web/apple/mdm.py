@@ -41,7 +41,6 @@ NOT_MANAGED = 410
 """Apple's answer to UserAuthenticate where users are not managed."""
 UNENROLL_CODE = "com.apple.unrecognized.device"
 """In a 403: an account-driven device gives up its enrollment (iOS 17 and later; before it just stays refused)."""
-ENDED = {"enrollment_ended", "request_ended", "certificate_revoked"}
 
 log = logging.getLogger("portal.mdm")
 
@@ -206,7 +205,8 @@ def signed(take: Callable[[Case, dict[str, object] | None], bytes]) -> ResponseR
         assert case is not None
         return sign_in_again(case, refusal.reason)
     except DeviceRefused as refusal:
-        return _unenroll(refusal.reason, case, message or {})
+        assert case is not None
+        return _unenroll(refusal.reason, case) if refusal.for_good else _refuse(refusal.reason, 403)
     kind = JSON if (message or {}).get("MessageType") == checkins.DECLARES else XML
     return Response(answer, content_type=kind if answer else "text/plain")
 
@@ -238,13 +238,17 @@ def sign_in_again(case: Case, reason: str) -> Response:
     return challenge(Handle(profile_id=case.profile.id), machine_info.numbers(told)[0] if told else None)
 
 
-def _unenroll(reason: str, case: Case | None, message: dict[str, object]) -> ResponseReturnValue:
-    for_good = reason in ENDED or message.get("MessageType") == "Authenticate"
-    profile = case.profile if case is not None else None
-    if profile is not None and profile.way == Way.ACCOUNT.value and for_good:
-        log.warning("mdm.refused reason=%r status=403", reason)
-        return jsonify(code=UNENROLL_CODE, description=reason), 403
-    return _refuse(reason, UNENROLL if for_good else 403)
+def _unenroll(reason: str, case: Case) -> ResponseReturnValue:
+    if unenrolls_by(case) == UNENROLL:
+        return _refuse(reason, UNENROLL)
+    log.warning("mdm.refused reason=%r status=403", reason)
+    return jsonify(code=UNENROLL_CODE, description=reason), 403
+
+
+def unenrolls_by(case: Case) -> int:
+    """The status at which a device gives its enrollment up; with 403 comes ``UNENROLL_CODE``."""
+    assert case.profile is not None
+    return 403 if case.profile.way == Way.ACCOUNT.value else UNENROLL
 
 
 def _refuse(reason: str, status: int) -> ResponseReturnValue:
