@@ -95,7 +95,7 @@ def test_a_configuration_that_cannot_be_sent_to_somebody_stops_no_other_command(
     assert (held_apps.states(device), held_apps.reasons(device)) == ({app: "Failed"}, {app: "cannot_be_made"})
     with portal.database.transaction() as session:
         case = Cases(session, portal).of_device(device)
-        management.remove_work_data(case, management.name_of(case.device), "helpdesk:test")
+        management.remove_work_data(case, case.device.called, "helpdesk:test")
     assert "RemoveProfile" in held.connect()
 
 

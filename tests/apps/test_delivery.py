@@ -115,12 +115,12 @@ def test_who_leaves_makes_room_for_the_next(held_apps, enrolled):
 
 
 def _wipe(portal, cases, case, held):
-    management.remove_work_data(case, management.name_of(case.device), "helpdesk:test")
+    management.remove_work_data(case, case.device.called, "helpdesk:test")
 
 
 def _give_up(portal, cases, case, held):
-    management.remove_work_data(case, management.name_of(case.device), "helpdesk:test")
-    management.give_up(case, management.name_of(case.device), "helpdesk:test")
+    management.remove_work_data(case, case.device.called, "helpdesk:test")
+    management.give_up(case, case.device.called, "helpdesk:test")
 
 
 def _disable(portal, cases, case, held):

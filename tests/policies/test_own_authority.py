@@ -282,7 +282,7 @@ def test_who_is_on_the_way_out_is_on_the_list_before_the_phone_comes(given, app,
     with portal.database.transaction() as session:
         case = Cases(session, portal).of_device(device)
         if way == "asked":
-            management.remove_work_data(case, management.name_of(case.device), "helpdesk:test")
+            management.remove_work_data(case, case.device.called, "helpdesk:test")
         else:
             case.request.person.disabled_at = clock()
     assert revoked(app) == {held_by(held, given[2]).serial_number}
