@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from flask import Blueprint, Flask, abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
 
 from portal.extensions import csrf
 
@@ -78,6 +79,16 @@ def bearer() -> str | None:
     """The token that a device or a program shows with its request, if it does (RFC 6750 section 2.1)."""
     shown = request.authorization
     return (shown.token or None) if shown is not None and shown.type == "bearer" else None
+
+
+class _OwnForm(FlaskForm):  # type: ignore[misc]
+    """Only its CSRF token."""
+
+
+def must_be_ours() -> None:
+    """400 for a form without fields of its own that did not come from our own page."""
+    if not _OwnForm().validate_on_submit():
+        abort(400)
 
 
 def check(app: Flask) -> None:

@@ -14,7 +14,7 @@ from portal.storage import app_intake, apple_content, apps, license_rounds, lice
 from portal.web import web_sessions
 from portal.web.admin import blueprint
 from portal.web.admin.app_pages import must_be_open
-from portal.web.admin.forms import must_be_ours
+from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "licenses_notice"

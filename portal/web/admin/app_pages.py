@@ -21,8 +21,8 @@ from portal.storage.audiences import IN
 from portal.web import web_sessions
 from portal.web.admin import audience_form, blueprint
 from portal.web.admin.audience_form import AudienceRefused
-from portal.web.admin.forms import must_be_ours
 from portal.web.admin.policy_people import USUAL_IOS
+from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "app_notice"

@@ -11,7 +11,7 @@ from portal.extensions import current_portal, db_session, transaction
 from portal.storage import apple_business
 from portal.web import web_sessions
 from portal.web.admin import blueprint
-from portal.web.admin.forms import must_be_ours
+from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "apple_business_notice"

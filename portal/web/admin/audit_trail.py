@@ -12,8 +12,8 @@ from portal.audit import Search
 from portal.extensions import current_portal, db_session, transaction
 from portal.web import spreadsheets
 from portal.web.admin import blueprint
-from portal.web.admin.forms import must_be_ours
 from portal.web.limits import whole_number
+from portal.web.rules import must_be_ours
 
 PAGE_SIZE = 100
 MOST_EXPORTED = 50_000

@@ -9,7 +9,7 @@ from portal.pki import uploads
 from portal.storage import apple_business, apple_content, apps, brake, policies, statistics
 from portal.web import spreadsheets, web_sessions
 from portal.web.admin import blueprint, checklist
-from portal.web.admin.forms import must_be_ours
+from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "removals_notice"

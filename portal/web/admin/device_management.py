@@ -21,8 +21,8 @@ from portal.extensions import current_portal, db_session, transaction
 from portal.models import BackendEvent, Command, Device, PortalState
 from portal.web import web_sessions
 from portal.web.admin import blueprint
-from portal.web.admin.forms import must_be_ours
 from portal.web.helpdesk.device_page import NOTICE, locked
+from portal.web.rules import must_be_ours
 
 SHOWN = 100
 

@@ -18,8 +18,8 @@ from portal.storage.policies import PILOT, ChangedMeanwhile, NameTaken, NothingN
 from portal.web import web_sessions
 from portal.web.admin import audience_form, blueprint
 from portal.web.admin.audience_form import AudienceRefused
-from portal.web.admin.forms import must_be_ours
 from portal.web.limits import whole_number
+from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "policy_notice"

@@ -19,8 +19,8 @@ from portal.policies.forms import Entered
 from portal.policies.variables import NAMES
 from portal.storage import policies
 from portal.web.admin import blueprint
-from portal.web.admin.forms import must_be_ours
 from portal.web.admin.policy_pages import change, must_be_open, save_parts, show
+from portal.web.rules import must_be_ours
 
 
 class ChangedMeanwhile(Exception):

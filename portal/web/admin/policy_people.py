@@ -15,8 +15,8 @@ from portal.storage import audiences, policies
 from portal.storage.audiences import LIST, OUT
 from portal.web import web_sessions
 from portal.web.admin import blueprint
-from portal.web.admin.forms import must_be_ours
 from portal.web.admin.policy_pages import NOTICE, must_be_open
+from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 USUAL_IOS = "18.0"

@@ -15,7 +15,7 @@ from portal.settings.pages import ONLY_WITH, PAGES, Field, fields_of
 from portal.settings.saving import LocksOut, SavedMeanwhile, SettingsEditor
 from portal.web import web_sessions
 from portal.web.admin import blueprint, previews, settings_form, trials
-from portal.web.admin.forms import must_be_ours
+from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "settings_notice"

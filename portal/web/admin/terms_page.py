@@ -11,7 +11,7 @@ from portal.storage import terms
 from portal.storage.terms import TermsExist, TermsMissing
 from portal.web import web_sessions
 from portal.web.admin import blueprint
-from portal.web.admin.forms import must_be_ours
+from portal.web.rules import must_be_ours
 
 NOTICE = "terms_notice"
 LONGEST_VERSION = 32

@@ -8,7 +8,7 @@ from portal.credentials import api_tokens
 from portal.extensions import db_session, transaction
 from portal.web import web_sessions
 from portal.web.admin import blueprint
-from portal.web.admin.forms import must_be_ours
+from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "tokens_notice"
