@@ -59,6 +59,7 @@ class Event(StrEnum):
     OVERVIEW_SEEN = "overview.seen", N_("Overview read"), Actor.EMPLOYEE
 
     TERMS_DRAFTED = "terms.drafted", N_("Terms drafted")
+    TERMS_DRAFT_DROPPED = "terms.draft_dropped", N_("Draft of the terms dropped")
     TERMS_PUBLISHED = "terms.published", N_("Terms published")
     TERMS_ACCEPTED = "terms.accepted", N_("Terms accepted"), Actor.EMPLOYEE
 

@@ -1,7 +1,8 @@
 """The only place that holds framework objects. Each is bound to an application in ``create_app``."""
 
 import secrets
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from flask import Flask, current_app, g
@@ -36,9 +37,18 @@ current_portal = cast(Portal, LocalProxy(_portal))
 db_session = cast(Session, LocalProxy(_session))
 
 
-def transaction() -> AbstractContextManager[Session]:
+@contextmanager
+def transaction() -> Iterator[Session]:
     """Write on the request's session in one piece; see Database.transaction."""
-    return _portal().database.transaction(_session())
+    with _portal().database.transaction(_session()) as session:
+        for check in g.get("only_while", ()):
+            check()
+        yield session
+
+
+def only_while(check: Callable[[], object]) -> None:
+    """Have each transaction of this request begin with ``check``, which raises if it may not write any more."""
+    g.only_while = (*g.get("only_while", ()), check)
 
 
 def cases() -> Cases:
@@ -69,7 +79,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             sign()
 
     csrf.init_app(app)
-    login_manager.init_app(app)
+    login_manager.init_app(app, add_context_processor=False)  # it would ask the database on each page, errors too
 
     @app.teardown_appcontext
     def close_session(_error: BaseException | None) -> None:

@@ -132,6 +132,8 @@ class Worker:
             self.ask_apple,
             self._renew_push_certificate,
             self.manage,
+            self._tell,
+            self._publish,
             self._keep_house,
         )
         problems = []
@@ -158,13 +160,11 @@ class Worker:
             reconciling.give_push_certificate(self.database, self.backend, self.settings, clock.now())
 
     def _keep_house(self) -> None:
-        """What is over is forgotten; admins are told of what they should know."""
+        """What is over is forgotten."""
         now, settings = clock.now(), self.settings
         with self.database.transaction() as session:
             throttle.forget_old(session, settings.sign_in, now)
             people.forget_old_sessions(session, settings.session, now)
-            alerts.mail_new(session, self.vault, settings, now)
-            terms.publish_if_due(session, self.vault, now)
             retention.forget_closed(Cases(session, Given(settings, self.vault), now))
             retention.forget_mail(session, settings.retention, now)
             session.execute(
@@ -172,6 +172,16 @@ class Worker:
                 .where(IssuedProfile.expires_at < now - KEEP_EXPIRED_PROFILES, IssuedProfile.server.is_(None))
                 .values(content_sealed=None)
             )
+
+    def _tell(self) -> None:
+        """Helpdesk, admins and people are told by mail of what they should know."""
+        with self.database.transaction() as session:
+            alerts.mail_new(session, self.vault, self.settings, clock.now())
+
+    def _publish(self) -> None:
+        """License terms whose day has come count."""
+        with self.database.transaction() as session:
+            terms.publish_if_due(session, self.vault, clock.now())
 
     def declare(self) -> None:
         """Policies changed: tell whose device has something new, and wake it."""

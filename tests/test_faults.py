@@ -2,7 +2,7 @@
 
 import pytest
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from portal import jobs
 from tests import databases
@@ -47,6 +47,31 @@ def test_a_failing_statement_is_logged_without_the_values_in_it(portal):
     with pytest.raises(DBAPIError) as error, portal.database.transaction() as session:
         session.execute(text("INSERT INTO people (id) VALUES (:id)"), {"id": "somebody-secret"})
     assert "somebody-secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("who", "path"),
+    [("employee", "/enroll/privacy"), ("staff", "/helpdesk"), ("staff", "/admin/people"), ("staff", "/staff/passkeys")],
+)
+def test_a_database_that_is_away_is_told_in_words_to_whoever_is_signed_in(
+    app, browser, company, portal, clock, who, path
+):
+    company.person("ada", "admin")
+    if who == "employee":
+        browser.walk_to("privacy", company.invite(company.person()))
+    else:
+        browser.staff_sign_in("ada", clock())
+
+    def away(*_what):
+        raise OperationalError("SELECT", {}, Exception("connection refused"))
+
+    event.listen(portal.database.engine, "before_cursor_execute", away)
+    try:
+        browser.get(path)
+        assert (browser.status, browser.heading) == (503, "We cannot go on right now")
+    finally:
+        event.remove(portal.database.engine, "before_cursor_execute", away)
+    assert browser.get(path).status == 200
 
 
 def test_a_restarted_database_is_found_again_without_a_restart(app, browser, company, portal):

@@ -8,7 +8,10 @@ import pytest
 from portal.settings import ROOT
 
 LAYERS = [
-    {"settings", "clock", "vault", "database", "texts", "branding", "plists", "wording", "events", "labels"},
+    {
+        *("settings", "clock", "vault", "database", "texts", "branding", "plists", "wording", "events", "labels"),
+        "mail_addresses",
+    },
     {"models"},
     {
         "enrollment",

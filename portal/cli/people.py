@@ -5,9 +5,8 @@ from pathlib import Path
 
 import click
 from flask.cli import AppGroup
-from sqlalchemy.orm import Session
 
-from portal import clock, jobs, people
+from portal import clock, jobs, mail_addresses, people
 from portal.audit import Editor
 from portal.cli.common import editor, fail
 from portal.credentials import local, passwords, second_factor
@@ -33,6 +32,8 @@ def people_add(username: str, managed_apple_account: str | None, password: str, 
     account = accounts.normal(managed_apple_account) if managed_apple_account else None
     if managed_apple_account and account is None:
         fail(f"{managed_apple_account!r} cannot be a Managed Apple Account.")
+    if not mail_addresses.usable(known["email"]):
+        fail(f"{known['email']!r} cannot be an e-mail address.")
     with current_portal.database.transaction() as session:
         if account and accounts.taken(session, account, None):
             fail(f"{account} belongs to somebody else.")
@@ -43,12 +44,11 @@ def people_add(username: str, managed_apple_account: str | None, password: str, 
             fail(f"{username} exists.")
         local.set_password(session, person, password)
         if person.role in people.STAFF_ROLES:
-            _give_second_factor(session, person)
+            secret = second_factor.new_secret()
+            _show(person, secret, second_factor.set_up(session, current_portal.vault, person, secret))
 
 
-def _give_second_factor(session: Session, person: Person) -> None:
-    secret = second_factor.new_secret()
-    codes = second_factor.set_up(session, current_portal.vault, person, secret)
+def _show(person: Person, secret: str, codes: list[str]) -> None:
     click.echo(f"TOTP secret: {secret}")
     click.echo(second_factor.address(secret, person.username, current_portal.settings.company.name))
     click.echo(f"Recovery codes, each once: {' '.join(codes)}")
@@ -69,6 +69,8 @@ def people_password_link(username: str, mail: bool) -> None:
                 click.echo(passwords.new_link(by, person, current_portal.settings))
         except people.NotLocal:
             fail(f"{username} signs in elsewhere ({person.source}).")
+        except people.IsDisabled:
+            fail(f"{username} is disabled.")
 
     _change(username, make)
     jobs.nudge(current_portal.settings)
@@ -77,13 +79,12 @@ def people_password_link(username: str, mail: bool) -> None:
 @people_group.command("second-factor", with_appcontext=True)
 @click.argument("username")
 def people_second_factor(username: str) -> None:
-    """A new second factor for USERNAME (staff who lost theirs); the old one and its recovery codes are dead."""
+    """A new second factor for USERNAME (staff who lost theirs); the old one, its codes and all passkeys are dead."""
 
     def replace(by: Editor, person: Person) -> None:
         if person.role not in people.STAFF_ROLES:
             fail(f"{username} is not staff.")
-        _give_second_factor(by.session, person)
-        by.record(Event.SECOND_FACTOR_REPLACED, person=person.id)
+        _show(person, *second_factor.replace(by, person))
 
     _change(username, replace)
 

@@ -10,7 +10,7 @@ import secrets
 import unicodedata
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from portal import audit, people
@@ -59,10 +59,16 @@ def check(password: str, person: Person, settings: Settings) -> None:
 
 
 def new_link(editor: Editor, person: Person, settings: Settings) -> str:
-    """The address of a link that sets ``person``'s password once; the links before it are dead. Raises NotLocal."""
+    """The address of a link that sets ``person``'s password once; the links before it are dead.
+
+    Raises NotLocal, IsDisabled.
+    """
     if person.source != people.LOCAL:
         raise people.NotLocal
     session = editor.session
+    people.lock(session, person)
+    if person.disabled_at is not None:
+        raise people.IsDisabled
     session.execute(delete(PasswordLink).where(PasswordLink.person_id == person.id))
     token = secrets.token_hex(TOKEN_BYTES)
     session.add(PasswordLink(token_hash=token_hash(token), person_id=person.id, created_at=editor.now))
@@ -71,7 +77,7 @@ def new_link(editor: Editor, person: Person, settings: Settings) -> str:
 
 
 def mail_link(editor: Editor, person: Person, settings: Settings) -> None:
-    """Mail such a link to its owner. Raises NotLocal."""
+    """Mail such a link to its owner. Raises NotLocal, IsDisabled."""
     message = messages.password_link(settings, person, new_link(editor, person, settings))
     row = outbox.to_send("password", message, editor.vault, editor.now)
     row.person_id = person.id
@@ -80,7 +86,7 @@ def mail_link(editor: Editor, person: Person, settings: Settings) -> None:
 
 def owner(session: Session, token: str, now: datetime) -> Person:
     """Whose password a link sets. Changes nothing: mail scanners open links too. Raises LinkUsed."""
-    link = session.get(PasswordLink, token_hash(token))
+    link = session.get(PasswordLink, token_hash(token), populate_existing=True)
     person = session.get(Person, link.person_id) if link else None
     usable = person is not None and person.disabled_at is None and person.source == people.LOCAL
     if link is None or person is None or not usable or now >= link.created_at + LINK_LIFETIME:
@@ -90,17 +96,18 @@ def owner(session: Session, token: str, now: datetime) -> Person:
 
 def set_by_link(session: Session, token: str, password: str, settings: Settings, now: datetime) -> Person:
     """Use a link up; every session of its owner ends. Raises LinkUsed, PasswordRefused (the link stays good)."""
-    session.scalar(select(PasswordLink).where(PasswordLink.token_hash == token_hash(token)).with_for_update())
-    person = owner(session, token, now)
+    people.lock(session, owner(session, token, now))
+    person = owner(session, token, now)  # nobody else used it meanwhile
     check(password, person, settings)
     _change(session, person, password, now)
     return person
 
 
 def change(session: Session, person: Person, password: str, settings: Settings, now: datetime) -> None:
-    """The person, who just proved the old one, chooses another password. Raises PasswordRefused."""
+    """The person, who just proved the old one, chooses another password. Raises PasswordRefused, ProofOver."""
     check(password, person, settings)
-    _change(session, person, password, now)
+    people.still_proved(session, person, to_change=True)
+    _change(session, session.get_one(Person, person.id), password, now)
 
 
 def _change(session: Session, person: Person, password: str, now: datetime) -> None:

@@ -109,10 +109,24 @@ def unlock(editor: Editor, person: Person) -> None:
 
 def forget(editor: Editor, person: Person) -> None:
     """Somebody lost theirs: app, codes and passkeys are dead, every session ends; the next sign-in sets up another."""
-    for table in (SecondFactor, Passkey):
-        editor.session.execute(delete(table).where(table.person_id == person.id))
-    people.end_sign_ins(editor.session, person)
+    _end(editor.session, person)
     editor.record(Event.SECOND_FACTOR_FORGOTTEN, person=person.id)
+
+
+def replace(editor: Editor, person: Person) -> tuple[str, list[str]]:
+    """The same, with a new app at once: its secret and recovery codes, shown once."""
+    _end(editor.session, person)
+    secret = new_secret()
+    codes = set_up(editor.session, editor.vault, person, secret)
+    editor.record(Event.SECOND_FACTOR_REPLACED, person=person.id)
+    return secret, codes
+
+
+def _end(session: Session, person: Person) -> None:
+    people.lock(session, person)
+    for table in (SecondFactor, Passkey):
+        session.execute(delete(table).where(table.person_id == person.id))
+    people.end_sign_ins(session, person)
 
 
 def _step_of(secret: str, code: str, now: datetime) -> int | None:

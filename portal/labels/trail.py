@@ -71,6 +71,7 @@ REASON = Labels(
         "wrong_credentials": N_("username or password wrong"),
         "wrong_code": N_("wrong code"),
         "wrong_passkey": N_("the passkey was not accepted"),
+        "proof_over": N_("the sign-ins of the person ended meanwhile"),
         "factor_locked": N_("the second factor is locked"),
         "not_staff": N_("not staff"),
         "passcode_expired": N_("it had expired"),

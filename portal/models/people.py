@@ -48,6 +48,8 @@ class Person(Base):
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
     erased_at: Mapped[datetime | None]
+    sign_ins_ended: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How often: a sign-in that began before the last time counts no more."""
 
     local_account: Mapped["LocalAccount | None"] = relationship(back_populates="person")
 

@@ -2,12 +2,13 @@
 
 import io
 from datetime import datetime
+from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import make_msgid, parseaddr
+from email.utils import make_msgid
 
 import segno
 
-from portal import texts
+from portal import mail_addresses, texts
 from portal.models import Device, EnrollmentRequest, Person
 from portal.settings import Settings
 
@@ -117,11 +118,12 @@ def _to(settings: Settings, person: Person, name: str, values: dict[str, object]
     locale = person.locale
     common = {"company": settings.company, **values}
     message = EmailMessage()
-    message["From"] = settings.mail.sender
-    message["To"] = person.email
+    name_of_sender, sender = mail_addresses.named(settings.mail.sender)
+    message["From"] = Address(name_of_sender, addr_spec=sender)
+    message["To"] = mail_addresses.usable(person.email)  # empty: the outbox gives it up, and helpdesk sees it
     message["Subject"] = " ".join(texts.render(f"mail/{name}.subject.txt", locale, **common).split())
     # Stable over retries, so that a mail sent twice arrives once; without the sending host's name.
-    message["Message-ID"] = make_msgid(domain=parseaddr(settings.mail.sender)[1].rpartition("@")[2])
+    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(texts.render(f"mail/{name}.txt", locale, **common) + "\n")
     message.add_alternative(texts.render(f"mail/{name}.html", locale, **common), subtype="html")

@@ -83,6 +83,8 @@ def _attempt(database: Database, vault: Vault, transport: Transport, claimed: Ou
     try:
         content = vault.open(claimed.content_sealed or b"")
         message = message_from_bytes(content, policy=email.policy.default)
+        if claimed.kind != TEXT and not message["To"]:
+            raise Undeliverable("no usable address")
         transport.send(claimed.id, message, clock.now())
     except Undeliverable as problem:
         error, lasting = str(problem), True

@@ -4,10 +4,11 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from portal.audit import Editor
+from portal.database import lock_name
 from portal.events import Event
 from portal.models import (
     PasswordLink,
@@ -28,8 +29,16 @@ class LastAdmin(Exception):
     """The last admin can neither be disabled nor erased."""
 
 
+class IsDisabled(Exception):
+    """Somebody who is disabled gets no link to set a password."""
+
+
 class DevicesManaged(Exception):
     """Somebody with a managed device cannot be erased: its work data has to be removed, or it be given up, before."""
+
+
+class ProofOver(Exception):
+    """What somebody proved at a sign-in counts no more: their sign-ins ended meanwhile, or they are disabled."""
 
 
 class UsernameTaken(Exception):
@@ -71,10 +80,32 @@ def names_of_actors(session: Session, actors: Iterable[str]) -> dict[str, str]:
 def end_sign_ins(session: Session, person: Person) -> None:
     """What counted before a change of password, address, role, source or factor counts no more.
 
-    That is every session, every half-finished sign-in (a session, too), and every link that sets a password.
+    That is every session, every half-finished sign-in (a session, too), every link that sets a password, and every
+    proof that no session was made of yet (``still_proved``).
     """
+    ended = update(Person).where(Person.id == person.id).values(sign_ins_ended=Person.sign_ins_ended + 1)
+    session.execute(ended, execution_options={"synchronize_session": False})
+    session.refresh(person, ["sign_ins_ended"])
     for table in (WebSession, PasswordLink):
         session.execute(delete(table).where(table.person_id == person.id))
+
+
+def lock(session: Session, person: Person) -> None:
+    """Read ``person`` anew; until the transaction ends nobody else changes them.
+
+    Locks are taken in this order: a person, their requests, their sessions.
+    """
+    session.refresh(person, with_for_update={"key_share": True})
+
+
+def still_proved(session: Session, person: Person, to_change: bool = False) -> None:
+    """Make sure that what ``person``, as read then, proved still counts; it does until the transaction ends.
+
+    ``to_change``: they will be changed. Called before their requests are locked (``lock``). Raises ProofOver.
+    """
+    query = select(Person.sign_ins_ended).where(Person.id == person.id, Person.disabled_at.is_(None))
+    if session.scalar(query.with_for_update(read=not to_change, key_share=to_change)) != person.sign_ins_ended:
+        raise ProofOver
 
 
 def forget_old_sessions(session: Session, rules: SessionRules, now: datetime) -> None:
@@ -98,10 +129,10 @@ def set_role(editor: Editor, person: Person, role: str) -> None:
     """Give a local person another role; they sign in anew. Raises NotLocal, LastAdmin."""
     if person.source != LOCAL:
         raise NotLocal
+    lock(editor.session, person)
     if role == person.role:
         return
-    if person.role == "admin":
-        keep_an_admin(editor.session, person)
+    keep_an_admin(editor.session, person)
     before, person.role = person.role, role
     end_sign_ins(editor.session, person)
     editor.record(Event.PERSON_ROLE_CHANGED, role, person=person.id, before=before, after=role)
@@ -109,6 +140,7 @@ def set_role(editor: Editor, person: Person, role: str) -> None:
 
 def enable(editor: Editor, person: Person) -> None:
     """Let a disabled person sign in again; devices and tokens that ended stay ended."""
+    lock(editor.session, person)
     if person.disabled_at is None or person.erased_at is not None:
         return
     person.disabled_at = None
@@ -116,7 +148,7 @@ def enable(editor: Editor, person: Person) -> None:
 
 
 def keep_an_admin(session: Session, person: Person) -> None:
-    """Raises LastAdmin if nobody else is one."""
+    """Raises LastAdmin if ``person``, who is locked, is an admin and nobody else is one."""
     if person.role != "admin" or person.disabled_at is not None:
         return
     if not other_admins(session, person):
@@ -124,6 +156,7 @@ def keep_an_admin(session: Session, person: Person) -> None:
 
 
 def other_admins(session: Session, person: Person) -> bool:
-    """Whether there is another admin who is not disabled."""
+    """Whether there is another admin who is not disabled, and stays one until the transaction ends."""
+    lock_name(session, "admins")  # else two go at once, each because of the other
     others = select(Person.id).where(Person.role == "admin", Person.disabled_at.is_(None), Person.id != person.id)
     return session.scalar(others.limit(1)) is not None

@@ -16,6 +16,7 @@ def disable(cases: Cases, person: Person, actor: str) -> None:
     Devices that are managed keep their tokens: the worker has them remove the work side (``rounds``). Those on their
     way to being managed get no further.
     """
+    people.lock(cases.session, person)
     people.keep_an_admin(cases.session, person)
     open_ones = (EnrollmentRequest.enrolled_at.is_(None), EnrollmentRequest.ended_at.is_(None))
     for request_id in _requests(cases, person, *open_ones):  # locked before their sessions, as at a step
@@ -32,6 +33,7 @@ def erase(cases: Cases, person: Person, actor: str) -> None:
     Its devices have to be free of work data before: their enrollment would end here, all at once and unseen.
     """
     session, now = cases.session, cases.now
+    people.lock(session, person)
     people.keep_an_admin(session, person)
     if cases.managed_devices(person):
         raise DevicesManaged

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from portal import people
+from portal import mail_addresses, people
 from portal.models import Person
 from portal.people import accounts
 from portal.settings import Settings
@@ -90,8 +90,11 @@ def _take(
     if account and (account in seen_accounts or accounts.taken(session, account, person.id if person else None)):
         return f"{account} belongs to somebody else"
     seen_accounts |= {account} if account else set()
+    email = mail_addresses.usable(row.get("email", ""))
+    if row.get("email") and not email:
+        return f"{row['email']!r} cannot be an e-mail address"
     if person is None:
-        if not row.get("name") or "@" not in row.get("email", ""):
+        if not row.get("name") or not email:
             return f"{username} is not known, and name or email is missing"
         person = Person(
             username=username,
@@ -106,9 +109,9 @@ def _take(
     if locale not in settings.languages:
         return f"the language {locale!r} is not offered"
     person.locale = locale
-    if person.id and row.get("email") and row["email"] != person.email:
+    if person.id and email and email != person.email:
         people.end_sign_ins(session, person)
-    person.name, person.email = row.get("name") or person.name, row.get("email") or person.email
+    person.name, person.email = row.get("name") or person.name, email or person.email
     if "managed_apple_account" in row:
         person.managed_apple_account = account
     return None

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from portal import people
+from portal import mail_addresses, people
 from portal.credentials.base import AccountProblem, Found
 from portal.models import Person
 from portal.people import accounts
@@ -14,7 +14,7 @@ from portal.storage import audiences
 
 SIGN_INS_END_WITH = {"email", "role"}
 """What somebody may do, or where a link to set a password would go, is not what it was."""
-LONGEST_NAME, LONGEST_EMAIL, LONGEST_PHONE, LONGEST_USERNAME = 200, 254, 40, 128
+LONGEST_NAME, LONGEST_PHONE, LONGEST_USERNAME = 200, 40, 128
 
 
 def sync(session: Session, settings: Settings, found: Found, now: datetime) -> tuple[Person, set[str]]:
@@ -27,7 +27,7 @@ def sync(session: Session, settings: Settings, found: Found, now: datetime) -> t
     person = session.scalar(
         select(Person)
         .where(Person.source == found.source, Person.subject == found.subject)
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
     holder = people.by_username(session, username)
@@ -44,7 +44,7 @@ def sync(session: Session, settings: Settings, found: Found, now: datetime) -> t
         "subject": found.subject,
         "username": username,
         "name": found.name[:LONGEST_NAME],
-        "email": found.email[:LONGEST_EMAIL],
+        "email": mail_addresses.usable(found.email),
         "phone": found.phone[:LONGEST_PHONE] if found.phone else None,
         "locale": _language(found.locale, settings) or person.locale or settings.languages[0],
         "role": _role(session, person, found.role),

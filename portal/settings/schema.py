@@ -4,10 +4,10 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 from pydantic_core import PydanticCustomError
 
-from portal import branding
+from portal import branding, mail_addresses
 
 SHORTEST_BACKEND_SECRET = 16
 """Characters of the keys that the portal and a backend share."""
@@ -31,7 +31,21 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-Address = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+def _address(told: str) -> str:
+    if not mail_addresses.usable(told):
+        raise PydanticCustomError("string_pattern_mismatch", "this cannot be a mail address")
+    return told.strip()
+
+
+def _sender(told: str) -> str:
+    if not mail_addresses.named(told)[1]:
+        raise PydanticCustomError("string_pattern_mismatch", "an address, or a name with the address in angle brackets")
+    return told
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Sender = Annotated[str, AfterValidator(_sender)]
+"""An address, or ``Name <address>``."""
 Version = Annotated[str, Field(pattern=r"^\d{1,2}(\.\d{1,2}){0,2}$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2}(_[A-Z]{2})?$")]
 
@@ -353,7 +367,7 @@ class MaaS360(Section):
 
 class Mail(Section):
     transport: Literal["file", "smtp"]
-    sender: str = Field(pattern=r"@")
+    sender: Sender
     host: str
     port: int = Field(ge=1, le=65535)
     security: Literal["none", "starttls", "tls"]

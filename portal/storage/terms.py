@@ -59,9 +59,12 @@ def draft(session: Session) -> TermsDraft | None:
     return session.scalar(select(TermsDraft).limit(1))
 
 
-def drop_draft(session: Session) -> None:
-    """Forget the draft."""
-    session.execute(delete(TermsDraft))
+def drop_draft(editor: Editor) -> None:
+    """Forget the draft, if there is one."""
+    written = draft(editor.session)
+    if written is not None:
+        editor.session.delete(written)
+        editor.record(Event.TERMS_DRAFT_DROPPED, version=written.version)
 
 
 def publish_draft(editor: Editor) -> bool:
@@ -76,10 +79,18 @@ def publish_draft(editor: Editor) -> bool:
 
 
 def publish_if_due(session: Session, vault: Vault, now: datetime) -> None:
-    """The worker's part: publish the draft whose time has come, in the name of who saved it."""
+    """The worker's part: publish the draft whose time has come, in the name of who saved it.
+
+    It is dropped if its version was published by other means meanwhile: a published text never changes.
+    """
     written = draft(session)
-    if written is not None and written.publish_at is not None and written.publish_at <= now:
-        publish_draft(Editor(session, vault, written.saved_by, now))
+    if written is None or written.publish_at is None or written.publish_at > now:
+        return
+    editor = Editor(session, vault, written.saved_by, now)
+    try:
+        publish_draft(editor)
+    except TermsExist:
+        drop_draft(editor)
 
 
 def versions(session: Session) -> list[tuple[str, datetime, list[str], int]]:

@@ -2,7 +2,7 @@
 
 import logging
 
-from flask import Flask, redirect, render_template, request
+from flask import Flask, jsonify, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -14,9 +14,10 @@ from portal.backends.base import ManagedElsewhere
 from portal.credentials.base import SourceUnavailable
 from portal.enrollment import errors as refusals
 from portal.enrollment.profile import ProfileNotSigned
+from portal.people import ProofOver
 from portal.pki.authority import AuthorityMissing
 from portal.vault import VaultError
-from portal.web import rules
+from portal.web import rules, web_sessions
 from portal.web.employee import steps
 
 log = logging.getLogger("portal.errors")
@@ -56,6 +57,7 @@ def init_app(app: Flask) -> None:
         app.register_error_handler(kind, _refused)
     app.register_error_handler(refusals.StepOutOfOrder, _to_current_step)
     app.register_error_handler(refusals.RequestEnded, _to_current_step)
+    app.register_error_handler(ProofOver, _sign_in_again)
     app.register_error_handler(refusals.WrongAccount, _wrong_account)
     app.register_error_handler(refusals.HandoverRefused, _handover_refused)
     app.register_error_handler(CSRFError, _form_too_old)
@@ -92,6 +94,15 @@ def _refused(error: Exception) -> ResponseReturnValue:
 
 def _to_current_step(_error: Exception) -> ResponseReturnValue:
     return redirect(steps.page("continue_journey"), 303)
+
+
+def _sign_in_again(_error: Exception) -> ResponseReturnValue:
+    if rules.view() in rules.here().json_views:
+        return jsonify(error="signed-out"), 403
+    session[web_sessions.SIGNED_OUT] = True
+    if web_sessions.area() == rules.STAFF:
+        return redirect(url_for("staff.sign_in"), 303)
+    return redirect(steps.page("sign_in"), 303)
 
 
 def _wrong_account(error: refusals.WrongAccount) -> ResponseReturnValue:

@@ -7,12 +7,15 @@ small and comes from our own page, a browser that cannot go on is sent away.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from flask import Blueprint, Flask, abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
+from werkzeug.datastructures import MultiDict
 
-from portal.extensions import csrf
+from portal.extensions import csrf, only_while
 
 EMPLOYEE, WEB_VIEW, STAFF = "employee", "web_view", "staff"
 """Areas: a browser can be signed in to each of them, as different people. Settings' web view may share Safari's jar."""
@@ -81,7 +84,18 @@ def bearer() -> str | None:
     return (shown.token or None) if shown is not None and shown.type == "bearer" else None
 
 
-class _OwnForm(FlaskForm):  # type: ignore[misc]
+class Form(FlaskForm):  # type: ignore[misc]
+    """What was typed: a file that comes under a field's name is not looked at."""
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+        def wrap_formdata(self, _form: "Form", formdata: Any) -> MultiDict[str, str] | None:
+            """See WTForms; what is no mapping stands for what the request brings."""
+            if formdata is None or isinstance(formdata, MultiDict):
+                return formdata
+            return request.form or None
+
+
+class _OwnForm(Form):
     """Only its CSRF token."""
 
 
@@ -107,4 +121,5 @@ def _only_these_roles() -> ResponseReturnValue | None:
         return redirect(url_for("staff.sign_in"), 303)
     if web_session.person.role not in (here().roles or ()):
         abort(403)
+    only_while(partial(web_sessions.must_live, web_session.id))  # rights may end while it waits for its turn
     return None

@@ -6,9 +6,10 @@ from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta
 from typing import cast
 
-from flask import Flask, g, request, session
+from flask import Flask, abort, g, request, session
 from flask_login import AnonymousUserMixin, UserMixin, current_user
 from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import joinedload
 
 from portal import clock
@@ -71,6 +72,8 @@ def init_app(app: Flask) -> None:
         web_session = find(area())
         return SignedIn(web_session) if web_session else None
 
+    app.add_template_global(signed_in_person)
+
     @app.context_processor
     def signed_in() -> dict[str, object]:
         settings = current_portal.settings
@@ -107,6 +110,15 @@ def current() -> WebSession | None:
     return None if isinstance(user, AnonymousUserMixin) else cast(SignedIn, user._get_current_object()).web_session
 
 
+def signed_in_person() -> Person | None:
+    """Who is signed in, for the menu; None, too, while the database is away, which this page may be there to tell."""
+    try:
+        web_session = current()
+    except DBAPIError:
+        return None
+    return web_session.person if web_session is not None else None
+
+
 def carries_token() -> bool:
     """Whether this browser was ever signed in to this area; its token need not count any more."""
     return isinstance(session.get(area()), str)
@@ -132,7 +144,8 @@ def editor() -> Editor:
 def begin(area: str, person: Person, request_id: str | None, now: datetime, method: str | None = None) -> WebSession:
     """A new session at sign-in, in the caller's transaction; whatever the browser had before in this area is gone.
 
-    ``method``: how staff proved the first factor.
+    The caller made sure that what was proved counts (``people.still_proved``). ``method``: how staff proved the first
+    factor.
     """
     end(area)
     token = secrets.token_urlsafe(TOKEN_BYTES)
@@ -237,6 +250,13 @@ def find(area: str) -> WebSession | None:
         with transaction():
             db_session.execute(update(WebSession).where(WebSession.id == web_session.id).values(last_seen_at=now))
     return web_session
+
+
+def must_live(web_session_id: str) -> None:
+    """403 for a session that is gone by now: it goes with its person's rights (``people.end_sign_ins``)."""
+    if db_session.scalar(select(WebSession.id).where(WebSession.id == web_session_id)) is None:
+        g.pop("_login_user", None)  # Flask-Login's: the page that says so is nobody's
+        abort(403)
 
 
 def is_fresh(web_session: WebSession, now: datetime) -> bool:

@@ -507,6 +507,22 @@ def test_taking_and_giving_back_all_the_time_costs_little(app, held_apps, enroll
     assert count(portal, Event.APP_CHOSEN) <= 4
 
 
+def test_what_somebody_without_a_phone_takes_is_in_the_trail_too(app, held_apps, company, portal, clock):
+    mail, _ = held_apps.add("Mail", audience=OFFERED)
+    erika = company.person()
+    browser = Browser(app).get("/my")
+    browser.submit(username="erika", password=PASSWORD)
+    hidden = browser.get("/account/password").hidden()  # the page offers nothing without a phone
+    for wish in ("take", "give-back"):
+        browser.post(f"/my/apps/{mail}/{wish}", hidden)
+        clock.forward(minutes=3)
+    told = [each for each in company.all_events() if each.kind == Event.APP_CHOSEN]
+    assert [(each.chain, each.reason, each.detail["person"]) for each in told] == [
+        ("people", None, erika.id),
+        ("people", "given_back", erika.id),
+    ]
+
+
 # --- nothing personal ----------------------------------------------------------------------------------------------
 
 

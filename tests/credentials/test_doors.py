@@ -11,13 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import func, select
 
 from portal import clock as portal_clock
-from portal.credentials import api_tokens, passkeys, passwords, second_factor, throttle
+from portal.credentials import api_tokens, passwords, second_factor, throttle
 from portal.credentials.base import Found
-from portal.credentials.passkeys import PasskeyRefused
 from portal.credentials.second_factor import MOST_WRONG_CODES, FactorLocked
 from portal.credentials.sign_in import Sources
 from portal.credentials.throttle import Throttled
-from portal.models import Passkey, Person, SecondFactor, SignInAttempt
+from portal.models import Person, SecondFactor, SignInAttempt
 from portal.settings.schema import SignIn
 from tests.account_driven.steps import ACCOUNT, begin, web_view
 from tests.databases import Template
@@ -26,27 +25,6 @@ from tests.pages import BASE, Browser
 
 MINUTE = timedelta(minutes=1)
 NEW_PASSWORD = "seven quiet lamps on Tuesday"
-
-
-@pytest.fixture
-def ada(company):
-    """An admin who could enroll a device of her own, with a passkey beside the app."""
-    person = company.person("ada", "admin", managed_apple_account="ada@work.example.com")
-    with company.portal.database.transaction() as session:
-        session.add(Passkey(credential_id="key", person_id=person.id, public_key=b"k", sign_count=0, name="Key",
-                            created_at=portal_clock.now()))  # fmt: skip
-    return person
-
-
-@pytest.fixture
-def keys(monkeypatch):
-    """Passkeys without a browser: what it sends says itself whether it fits."""
-
-    def use(session, party, person, answer, now):
-        if not answer.get("good"):
-            raise PasskeyRefused("malformed")
-
-    monkeypatch.setattr(passkeys, "use", use)
 
 
 class Doors:

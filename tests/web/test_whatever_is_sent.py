@@ -2,6 +2,7 @@
 
 import json
 import re
+from io import BytesIO
 from urllib.parse import quote
 
 import pytest
@@ -89,11 +90,19 @@ BODIES = st.one_of(
     st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(SEEDS) | st.text(max_size=20), max_size=6).map(
         lambda fields: ("form", fields)
     ),
+    st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(SEEDS) | st.binary(max_size=20), max_size=6).map(
+        lambda fields: ("parts", fields)
+    ),
     (NEAR_JSON | JSON).map(lambda value: ("json", value)),
     st.sampled_from(["[" * 5000, '{"keys":' * 3000, "\ud800", "\x00", "<plist>" * 400, "x" * 70_000]).map(
         lambda text: ("raw", text)
     ),
 )
+
+
+def _part(value):
+    """A file where a field is awaited, or a field."""
+    return (BytesIO(value), "a.txt") if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
 
 
 @pytest.mark.parametrize("who", ["nobody", "employee", "helpdesk", "admin", "program"])
@@ -121,6 +130,9 @@ def test_no_input_is_a_500(app, everybody, who, monkeypatch):
             written = {key: quote(value.encode("utf-8", "surrogatepass")) for key, value in fields.items()}
             sent["data"] = "&".join(f"{key}={value}" for key, value in written.items())
             sent["content_type"] = "application/x-www-form-urlencoded"
+        elif kind == "parts":
+            sent["data"] = {name: _part(value) for name, value in {**body, "csrf_token": token}.items()}
+            sent["content_type"] = "multipart/form-data"
         elif kind == "json":
             sent |= {"data": json.dumps(body), "content_type": "application/json"}
         else:
@@ -146,3 +158,37 @@ def test_a_version_that_is_no_number_is_no_error(everybody):
     callers, _ = everybody
     admin = callers["admin"].get("/admin/settings/company")
     assert admin.send(seen="²").status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("/admin/people", "email"), ("/admin/people", "username"), ("/helpdesk/requests", "username"),
+     ("/staff/sign-in", "code"),
+     ("/admin/tokens", "name"), ("/account/password", "new"), ("/enroll/sign-in", "password")],
+)  # fmt: skip
+def test_a_file_under_a_field_s_name_is_as_if_nothing_was_typed(everybody, path, field):
+    callers, _ = everybody
+    admin, token = callers["admin"], forms_token(callers["admin"])
+    sent = {"csrf_token": token, field: (BytesIO(b"x"), "a.txt")}
+    sending = {"content_type": "multipart/form-data", "base_url": BASE, "headers": admin.headers}
+    answer = admin.client.post(path, data=sent, **sending)
+    assert answer.status_code in (303, 422)
+
+
+@pytest.mark.parametrize("version", ["9" * 30, "-1", "x", "²", str(2**63), "0"])
+def test_a_version_of_the_settings_that_never_was_is_not_found(everybody, version):
+    callers, _ = everybody
+    admin = callers["admin"].get("/admin/settings/company")
+    assert admin.post(f"/admin/settings/history/{version}/restore", admin.hidden()).status == 404
+
+
+@pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN", "1e999"])
+def test_a_number_that_no_property_list_holds_is_a_bad_request(everybody, number):
+    callers, ids = everybody
+    program = callers["program"]
+    body = f'{{"command": "DeviceInformation", "keys": {{"Queries": [{number}]}}}}'
+    answer = program.client.post(
+        f"/api/devices/{ids[1]}/commands", data=body, content_type="application/json", base_url=BASE,
+        headers=program.headers,
+    )  # fmt: skip
+    assert (answer.status_code, answer.json["error"]) == (400, "bad_request")

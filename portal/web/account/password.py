@@ -2,7 +2,6 @@
 
 from flask import redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, EqualTo, InputRequired, Length
 
@@ -16,12 +15,13 @@ from portal.extensions import current_portal, db_session, transaction
 from portal.models import Person
 from portal.web.account import blueprint
 from portal.web.employee.steps import FORM_REFUSED
+from portal.web.rules import Form
 
 CHANGED = "password_changed"
 """Session key: say once on the next page that it worked."""
 
 
-class NewPasswordForm(FlaskForm):  # type: ignore[misc]
+class NewPasswordForm(Form):
     new = PasswordField(validators=[InputRequired("password_missing"), Length(max=1024, message="password_long")])
     again = PasswordField(validators=[EqualTo("new", message="password_differs")])
 
@@ -81,8 +81,11 @@ def _change(form: ChangePasswordForm) -> bool:
         raise AccountProblem("elsewhere")
     with transaction():
         throttle.release(db_session, attempt)  # the old password was right, whatever becomes of the new one
-    with transaction():
-        passwords.change(db_session, db_session.get_one(Person, person.id), form.new.data, current_portal.settings, now)
+    try:
+        with transaction():
+            passwords.change(db_session, person, form.new.data, current_portal.settings, now)
+    except people.ProofOver:
+        return False
     return True
 
 

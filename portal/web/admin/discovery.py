@@ -2,7 +2,6 @@
 
 from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 
 from portal import clock, discovery
 from portal.discovery import outside
@@ -11,11 +10,12 @@ from portal.extensions import current_portal, db_session, transaction
 from portal.models import DiscoveryCheck
 from portal.web import web_sessions
 from portal.web.admin import blueprint
+from portal.web.rules import Form
 
 SERVERS = ("nginx", "apache", "caddy", "iis", "cloudflare", "static")
 
 
-class CheckForm(FlaskForm):  # type: ignore[misc]
+class CheckForm(Form):
     """A button."""
 
 

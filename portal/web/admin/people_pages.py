@@ -2,13 +2,12 @@
 
 from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from wtforms import StringField
-from wtforms.validators import DataRequired, Length, Regexp
+from wtforms.validators import DataRequired, Length, Regexp, ValidationError
 
-from portal import people
+from portal import mail_addresses, people
 from portal.credentials import passwords, second_factor
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import EnrollmentRequest, Person
@@ -16,6 +15,7 @@ from portal.people import ROLES, LastAdmin, accounts, closing
 from portal.storage import search
 from portal.web import web_sessions
 from portal.web.admin import blueprint
+from portal.web.rules import Form
 from portal.web.staff.proof import fresh_proof
 
 PAGE_SIZE = 50
@@ -23,18 +23,23 @@ NOTICE = "people_notice"
 ACTIONS = ("role", "disable", "enable", "password-link", "second-factor", "unlock-factor", "erase")
 
 
-class ActionForm(FlaskForm):  # type: ignore[misc]
+class ActionForm(Form):
     """A button, and what may be typed beside it."""
 
     confirm = StringField(validators=[Length(max=128)])
 
 
-class PersonForm(FlaskForm):  # type: ignore[misc]
+def _mail_address(_form: Form, field: StringField) -> None:
+    if not mail_addresses.usable(field.data or ""):
+        raise ValidationError("email_form")
+
+
+class PersonForm(Form):
     username = StringField(
         validators=[DataRequired("username_missing"), Length(max=128), Regexp(r"^\S+$", message="username_spaces")]
     )
     name = StringField(validators=[DataRequired("name_missing"), Length(max=200, message="name_long")])
-    email = StringField(validators=[Regexp(r"^[^@\s]+@[^@\s]+$", message="email_form"), Length(max=254)])
+    email = StringField(validators=[_mail_address])
     managed_apple_account = StringField(validators=[Length(max=254)])
     phone = StringField(validators=[Regexp(r"^(\+?[\d ()/.-]{5,40})?$", message="phone_form")])
     role = StringField()
@@ -114,6 +119,8 @@ def change_person(person_id: str, action: str) -> ResponseReturnValue:
         session[NOTICE] = "last_admin"
     except people.NotLocal:
         session[NOTICE] = "not_local"
+    except people.IsDisabled:
+        session[NOTICE] = "is_disabled"
     except people.DevicesManaged:
         session[NOTICE] = "devices_managed"
     return redirect(url_for("admin.person_page", person_id=person_id), 303)

@@ -15,6 +15,7 @@ from portal.settings.pages import ONLY_WITH, PAGES, Field, fields_of
 from portal.settings.saving import LocksOut, SavedMeanwhile, SettingsEditor
 from portal.web import web_sessions
 from portal.web.admin import blueprint, previews, settings_form, trials
+from portal.web.limits import whole_number
 from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
@@ -123,18 +124,19 @@ def preview_settings(page: str) -> ResponseReturnValue:
     return previews.show(settings, request.form.get("show", ""), web_sessions.here().person)
 
 
-@blueprint.post("/settings/history/<int:version>/restore")
+@blueprint.post("/settings/history/<version>/restore")
 @fresh_proof()
-def restore_settings(version: int) -> ResponseReturnValue:
+def restore_settings(version: str) -> ResponseReturnValue:
     """Bring back what was before one save."""
     must_be_ours()
-    entry = db_session.get(SettingsVersion, version)
+    number = whole_number(version)
+    entry = db_session.get(SettingsVersion, number) if number is not None else None
     if entry is None:
         abort(404)
     try:
         with transaction():
             confirmed = request.form.get("confirm") == "yes"
-            saving.restore(_editor(), version, confirmed)
+            saving.restore(_editor(), entry.id, confirmed)
     except NotValid:
         session[NOTICE] = ["restore_not_valid"]
     except LocksOut:

@@ -40,7 +40,7 @@ def save_terms() -> ResponseReturnValue:
     what, now = request.form.get("what", "save"), clock.now()
     if what == "drop":
         with transaction():
-            terms.drop_draft(db_session)
+            terms.drop_draft(web_sessions.editor())
         return _back("dropped")
     version = request.form.get("version", "").strip()
     texts = {

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from math import isfinite
 from typing import Any
 
 from flask import jsonify
@@ -73,4 +74,6 @@ def _plain(value: Any) -> bool:
         return all(_plain(each) for each in value)
     if isinstance(value, dict):
         return all(_plain(each) for each in value.values())
-    return isinstance(value, str | bool | float) or (isinstance(value, int) and abs(value) < 2**63)
+    if isinstance(value, float):
+        return isfinite(value)
+    return isinstance(value, str | bool) or (isinstance(value, int) and abs(value) < 2**63)

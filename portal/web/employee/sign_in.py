@@ -5,7 +5,7 @@ from datetime import datetime
 from flask import abort, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 
-from portal import clock, discovery
+from portal import clock, discovery, people
 from portal.credentials import sign_in as corporate
 from portal.credentials import throttle
 from portal.credentials.base import AccountProblem, SourceUnavailable
@@ -111,8 +111,12 @@ def _sign_in(username: str, password: str) -> ResponseReturnValue:
 
 
 def begin_session(person: Person, attempt: Attempt | None, now: datetime) -> ResponseReturnValue:
-    """``person`` proved who they are, with a password (``attempt``) or elsewhere: their request, and on to its step."""
+    """``person`` proved who they are, with a password (``attempt``) or elsewhere: their request, and on to its step.
+
+    Raises ProofOver, and what keeps them from enrolling.
+    """
     with transaction():
+        people.still_proved(db_session, person)
         if attempt is not None:
             throttle.release(db_session, attempt)
         if web_sessions.area() == EMPLOYEE and session.get(MY):

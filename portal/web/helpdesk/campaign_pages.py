@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 from flask import Response, abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 from sqlalchemy import select
 
 from portal import clock
@@ -17,6 +16,7 @@ from portal.storage import campaigns
 from portal.storage.campaigns import MOST_PER_MINUTE, Plan, WrongState
 from portal.web import spreadsheets, web_sessions
 from portal.web.helpdesk import blueprint
+from portal.web.rules import Form
 
 NOTICE = "campaign_notice"
 SHOWN = 50
@@ -24,7 +24,7 @@ LONGEST_MESSAGE = 2000
 SAMPLE = "username\r\nfirst.employee\r\nsecond.employee\r\n"
 
 
-class UploadForm(FlaskForm):  # type: ignore[misc]
+class UploadForm(Form):
     """Its CSRF token; the file is read by hand, bounded."""
 
 

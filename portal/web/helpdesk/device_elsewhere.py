@@ -1,7 +1,6 @@
 """A device that another server enrolled and manages by itself: what that tells of it, and what it can be asked."""
 
 from flask import render_template
-from flask_wtf import FlaskForm
 from sqlalchemy import select
 from wtforms import StringField, TextAreaField
 from wtforms.validators import InputRequired, Length
@@ -11,14 +10,15 @@ from portal.backends.base import BackendDown
 from portal.enrollment import ending
 from portal.extensions import current_portal, db_session
 from portal.models import Command, Device
+from portal.web.rules import Form
 
 
-class MessageForm(FlaskForm):  # type: ignore[misc]
+class MessageForm(Form):
     title = StringField(validators=[InputRequired("message_empty"), Length(max=60, message="message_long")])
     text = TextAreaField(validators=[InputRequired("message_empty"), Length(max=500, message="message_long")])
 
 
-def page(device: Device, form: FlaskForm, message: MessageForm, notice: str | None) -> str:
+def page(device: Device, form: Form, message: MessageForm, notice: str | None) -> str:
     """The device's page; what it allows is asked of its server now, and nothing is offered that it does not allow."""
     device_id, server = device.id, current_portal.backend.elsewhere
     allowed = _allowed(device)

@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import abort, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 from sqlalchemy import select
 from wtforms import StringField
 from wtforms.validators import Length
@@ -24,6 +23,7 @@ from portal.storage import apps, policies
 from portal.web import web_sessions
 from portal.web.helpdesk import blueprint, device_elsewhere
 from portal.web.helpdesk.device_elsewhere import MessageForm
+from portal.web.rules import Form
 
 NOTICE = "device_notice"
 REPORTED = ("device.model.marketing-name", "passcode.is-present", "passcode.is-compliant", "mdm.enrollment-type")
@@ -32,7 +32,7 @@ WARN_BEFORE = timedelta(days=60)
 """How long before a device's certificate runs out its page says so."""
 
 
-class ConfirmForm(FlaskForm):  # type: ignore[misc]
+class ConfirmForm(Form):
     confirm = StringField(validators=[Length(max=128, message="confirm_wrong")])
 
 

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from flask import redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 from sqlalchemy import select
 from wtforms import StringField
 from wtforms.validators import DataRequired, Length
@@ -20,13 +19,14 @@ from portal.people.inviting import NotInvited
 from portal.storage import search
 from portal.web import web_sessions
 from portal.web.helpdesk import blueprint
+from portal.web.rules import Form
 
 ASKED = ("q", "status", "step", "age", "source", "attention", "mine", "order")
 """What the list's address can ask for."""
 RECENT = timedelta(days=7)
 
 
-class InviteForm(FlaskForm):  # type: ignore[misc]
+class InviteForm(Form):
     username = StringField(validators=[DataRequired("username_missing"), Length(max=128, message="username_long")])
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 from sqlalchemy import select
 from wtforms import StringField, TextAreaField
 from wtforms.validators import Length
@@ -23,15 +22,16 @@ from portal.storage import search
 from portal.web import web_sessions
 from portal.web.helpdesk import blueprint
 from portal.web.helpdesk.device_page import policies_of
+from portal.web.rules import Form
 
 NOTICE = "helpdesk_notice"
 
 
-class ActionForm(FlaskForm):  # type: ignore[misc]
+class ActionForm(Form):
     """A button."""
 
 
-class HandOverForm(FlaskForm):  # type: ignore[misc]
+class HandOverForm(Form):
     colleague = StringField(validators=[Length(max=16)])
     note = TextAreaField(validators=[Length(max=invitations.LONGEST_NOTE, message="note_long")])
 

@@ -5,10 +5,9 @@ They sign in as for enrolling; whose devices are shown is whoever signed in.
 
 from flask import abort, g, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 from sqlalchemy import select
 
-from portal import clock, jobs
+from portal import audit, clock, jobs, people
 from portal.events import Actor, Event
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Device, EnrollmentRequest, WebSession
@@ -16,13 +15,13 @@ from portal.storage import apps
 from portal.storage.apps import NotOffered, TooOften
 from portal.web import web_sessions
 from portal.web.employee.enter import LINK, MY
-from portal.web.rules import Rules, pages
+from portal.web.rules import Form, Rules, pages
 
 blueprint = pages("my", __name__, Rules())
 NOTICE = "my_notice"
 
 
-class ChoiceForm(FlaskForm):  # type: ignore[misc]
+class ChoiceForm(Form):
     """Nothing but the proof that it comes from our own page."""
 
 
@@ -75,12 +74,17 @@ def choose_app(app_id: str, wish: str) -> ResponseReturnValue:
 
 
 def _tell_trail(web_session: WebSession, app_id: str, wish: str) -> None:
-    app = apps.find(db_session, app_id)
-    for device in _devices(web_session):
+    """With each device that it concerns; with the person, while there is none."""
+    app, devices = apps.find(db_session, app_id), _devices(web_session)
+    reason, detail = None if wish == "take" else "given_back", {"app": app.name if app is not None else ""}
+    for device in devices:
         case = cases().of_device(device.id)
-        if case is not None and app is not None:
-            case.record(Event.APP_CHOSEN, None if wish == "take" else "given_back", detail={"app": app.name},
-                        actor=Actor.EMPLOYEE)  # fmt: skip
+        if case is not None:
+            case.record(Event.APP_CHOSEN, reason, detail=detail, actor=Actor.EMPLOYEE)
+    if not devices:
+        told = {**detail, "person": web_session.person_id}
+        audit.record(db_session, people.PEOPLE_CHAIN, Event.APP_CHOSEN, clock.now(), reason=reason,
+                     actor=Actor.EMPLOYEE, detail=told)  # fmt: skip
 
 
 def _devices(web_session: WebSession) -> list[Device]:

@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from flask import jsonify, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 
 from portal import audit, clock
 from portal.credentials import passkeys, throttle
@@ -17,11 +16,12 @@ from portal.extensions import current_portal, db_session, transaction
 from portal.models import Person
 from portal.web import web_sessions
 from portal.web.limits import json_object
+from portal.web.rules import Form
 from portal.web.staff import blueprint
 from portal.web.staff.sign_in import PASSWORD, Trial, pending_session, prove
 
 
-class RemoveForm(FlaskForm):  # type: ignore[misc]
+class RemoveForm(Form):
     """A button."""
 
 

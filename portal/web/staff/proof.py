@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 
 from flask import jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
-from sqlalchemy import update
 from wtforms import StringField
 from wtforms.validators import Length
 
@@ -25,6 +23,7 @@ from portal.extensions import current_portal, db_session
 from portal.models import WebSession
 from portal.web import web_sessions
 from portal.web.limits import json_object
+from portal.web.rules import Form
 from portal.web.staff import blueprint
 from portal.web.staff.passkeys import passkey_of
 from portal.web.staff.sign_in import PASSWORD, code_of, judged
@@ -35,7 +34,7 @@ CODE = "proof_code"
 NOT_HELD = ("csrf_token", CODE)
 
 
-class ProofForm(FlaskForm):  # type: ignore[misc]
+class ProofForm(Form):
     proof_code = StringField(validators=[Length(max=64, message="code_missing")])
 
 
@@ -119,7 +118,8 @@ def _method(web_session: WebSession) -> str:
 
 def _mark(web_session: WebSession, now: datetime) -> Callable[[str], ResponseReturnValue]:
     def mark(_factor: str) -> ResponseReturnValue:
-        db_session.execute(update(WebSession).where(WebSession.id == web_session.id).values(proved_at=now))
+        web_session.proved_at = now
+        web_sessions.renew(web_session)
         return ""
 
     return mark

@@ -2,17 +2,16 @@
 
 from flask import redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 from sqlalchemy import delete
 
 from portal.extensions import db_session, transaction
 from portal.models import WebSession
 from portal.web import web_sessions
-from portal.web.rules import STAFF
+from portal.web.rules import STAFF, Form
 from portal.web.staff import blueprint
 
 
-class EndForm(FlaskForm):  # type: ignore[misc]
+class EndForm(Form):
     """A button."""
 
 

@@ -10,7 +10,6 @@ from datetime import datetime
 
 from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, InputRequired, Length
 
@@ -27,7 +26,7 @@ from portal.models import Person, WebSession
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
 from portal.web import provider_sign_out, web_sessions
-from portal.web.rules import STAFF
+from portal.web.rules import STAFF, Form
 from portal.web.staff import blueprint
 
 Judge = Callable[[], str | None]
@@ -37,18 +36,23 @@ PASSWORD = "password"  # noqa: S105
 NEW_APP, PROVIDER = "new_app", "provider"
 """The second factor: set up just now; or proved at the provider."""
 REFUSED = Event.STAFF_SIGN_IN_REFUSED
-_REASONS = {Throttled: "throttled", FactorLocked: "factor_locked", PasskeyRefused: "wrong_passkey"}
+_REASONS = {
+    Throttled: "throttled",
+    FactorLocked: "factor_locked",
+    PasskeyRefused: "wrong_passkey",
+    people.ProofOver: "proof_over",
+}
 TOLD_ONCE = ("throttled", "unreachable", "timeout")
 """Once in a row, so that nobody and no outage fills the trail."""
 
 
-class StaffSignInForm(FlaskForm):  # type: ignore[misc]
+class StaffSignInForm(Form):
     username = StringField(validators=[DataRequired("username_missing"), Length(max=128, message="username_long")])
     password = PasswordField(validators=[InputRequired("password_missing"), Length(max=1024, message="password_long")])
     code = StringField(validators=[Length(max=64, message="code_missing")])
 
 
-class CodeForm(FlaskForm):  # type: ignore[misc]
+class CodeForm(Form):
     code = StringField(validators=[DataRequired("code_missing"), Length(max=64, message="code_missing")])
 
 
@@ -149,8 +153,9 @@ def _sign_in(form: StaffSignInForm) -> ResponseReturnValue | None:
 
 
 def ask_second_factor(person: Person, method: str, now: datetime) -> ResponseReturnValue:
-    """The first factor is proved, by ``method``: go on to the second."""
+    """The first factor is proved, by ``method``: go on to the second. Raises ProofOver."""
     with transaction():
+        people.still_proved(db_session, person)
         web_sessions.end(STAFF)
         web_sessions.begin(web_sessions.HALF_STAFF, person, None, now, method)
     return redirect(url_for("staff.second_factor_page"), 303)
@@ -192,7 +197,7 @@ def judged(trial: Trial, then: Then, now: datetime) -> ResponseReturnValue | Non
     """Judge the trial; ``then`` answers what was proved, in the same transaction. None if nothing was.
 
     Its tries are counted by themselves: knowing the password clears none of them. Raises Throttled, FactorLocked,
-    PasskeyRefused.
+    PasskeyRefused, ProofOver.
     """
     person, method, counted = trial.person, trial.method, trial.counted
     try:
@@ -201,12 +206,13 @@ def judged(trial: Trial, then: Then, now: datetime) -> ResponseReturnValue | Non
                 db_session, counted, request.remote_addr or "", current_portal.settings.sign_in, now
             )
         with transaction():
+            people.still_proved(db_session, person)
             factor = trial.judge()
             if factor is not None:
                 throttle.release(db_session, attempt)
                 throttle.clear(db_session, counted)
                 return then(factor)
-    except (Throttled, FactorLocked, PasskeyRefused) as refusal:
+    except (Throttled, FactorLocked, PasskeyRefused, people.ProofOver) as refusal:
         refused(_REASONS[type(refusal)], person, method, now)
         raise
     refused("wrong_code", person, method, now)
@@ -234,11 +240,12 @@ def _check_code(pending: WebSession, secret: str | None, code: str, now: datetim
 
 
 def _secret(pending: WebSession) -> str | None:
-    """The secret being set up; None for somebody who has a second factor."""
+    """The secret being set up; None for somebody who has a second factor. Raises ProofOver."""
     if second_factor.has_one(db_session, pending.person) or passkeys.of(db_session, pending.person):
         return None
     if pending.factor_secret_sealed is None:
         with transaction():
+            people.still_proved(db_session, pending.person)
             pending.factor_secret_sealed = current_portal.vault.seal(second_factor.new_secret().encode())
     return current_portal.vault.open(pending.factor_secret_sealed).decode()
 
@@ -249,8 +256,11 @@ def _secret(pending: WebSession) -> str | None:
 def begin_session(
     person: Person, now: datetime, method: str, factor: str, proved_at: datetime | None
 ) -> ResponseReturnValue:
-    """Both factors are proved, the second at ``proved_at``: sign the browser in, in the caller's transaction."""
-    person = db_session.get_one(Person, person.id)
+    """Both factors are proved, the second at ``proved_at``: sign the browser in, in the caller's transaction.
+
+    Raises ProofOver.
+    """
+    people.still_proved(db_session, person)
     web_sessions.end(web_sessions.HALF_STAFF)
     web_session = web_sessions.begin(STAFF, person, None, now, method)
     web_session.proved_at = proved_at

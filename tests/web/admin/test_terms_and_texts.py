@@ -56,6 +56,19 @@ def test_a_draft_is_published_by_itself_when_it_is_time(app, admin, company, clo
     assert published[-1].actor.startswith("admin:")
 
 
+def test_a_planned_version_that_came_out_by_other_means_is_dropped(app, admin, company, clock, portal, tmp_path):
+    write(admin, publish_at=f"{clock() + timedelta(days=2):%Y-%m-%dT%H:%M}")
+    (tmp_path / "en.txt").write_text("Printed terms")
+    done = app.test_cli_runner().invoke(args=["terms", "publish", "2.0", str(tmp_path / "en.txt")])
+    assert done.exit_code == 0, done.output
+    clock.forward(days=2, minutes=1)
+    for _ in range(2):
+        jobs.Worker(portal.live.base).every_minute()
+    assert "Printed terms" in current(app, company)
+    told = [(event.kind, event.detail["version"]) for event in company.all_events() if event.kind.startswith("terms.d")]
+    assert told == [("terms.drafted", "2.0"), ("terms.draft_dropped", "2.0")]
+
+
 def test_who_accepted_an_older_version_is_asked_again_before_the_download(app, admin, company, browser):
     invitation = company.invite(company.person())
     browser.walk_to("profile", invitation)
@@ -83,11 +96,13 @@ def test_a_wrong_draft_is_told_and_kept_on_the_page(app, admin, company, values,
     assert "English terms" not in current(app, company)
 
 
-def test_a_draft_can_be_thrown_away(admin):
+def test_a_draft_can_be_thrown_away(admin, company):
     write(admin)
     write(admin, "drop")
     assert "The draft is gone." in admin.text
     assert admin.soup.find(id="version")["value"] == ""
+    last = company.all_events()[-1]
+    assert (last.kind, last.detail["version"], last.actor.partition(":")[0]) == ("terms.draft_dropped", "2.0", "admin")
     assert admin.get("/admin/terms/9.9/en").status == 404
 
 

@@ -1,0 +1,237 @@
+"""What happens between two steps of one request: whatever ended sign-ins or rights ended those under way, too."""
+
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import select
+
+from portal import people
+from portal.credentials import passwords, second_factor
+from portal.credentials import sign_in as corporate
+from portal.credentials.base import Found
+from portal.database import WRITING
+from portal.models import ApiToken, Passkey, Person, SecondFactor, WebSession
+from portal.people import closing
+from portal.storage.cases import Cases
+from tests.credentials.test_doors import Doors
+from tests.factories import PASSWORD, editing
+from tests.pages import Browser
+
+OTHER = "violet tractor hums loudly"
+MOST_TRANSACTIONS = 9
+"""Of a request that signs somebody in, with some to spare: a test fails if there are more."""
+
+
+@pytest.fixture
+def meanwhile(portal, monkeypatch):
+    """Has something done just before a request's so many-th transaction; afterwards tells how many there were."""
+
+    def arrange(number, do):
+        real, seen = portal.database.transaction, []
+
+        @contextmanager
+        def transaction(session=None):
+            if session is None or WRITING not in session.info:
+                seen.append(None)
+                if len(seen) == number:
+                    monkeypatch.setattr(portal.database, "transaction", real)
+                    do()
+                    monkeypatch.setattr(portal.database, "transaction", transaction)
+            with real(session) as writing:
+                yield writing
+
+        monkeypatch.setattr(portal.database, "transaction", transaction)
+
+        def count():
+            monkeypatch.setattr(portal.database, "transaction", real)
+            return len(seen)
+
+        return count
+
+    return arrange
+
+
+@pytest.fixture
+def change(portal, clock, ada):
+    """Each way to end ada's sign-ins."""
+
+    def by(way):
+        with portal.database.transaction() as session:
+            person, editor = session.get_one(Person, ada.id), editing(portal, session, clock())
+            if way == "password":
+                passwords.change(session, person, OTHER, portal.settings, clock())
+            elif way == "factor":
+                second_factor.forget(editor, person)
+            elif way == "role":
+                session.add(Person(username="spare", name="", email="", role="admin", created_at=clock()))
+                session.flush()
+                people.set_role(editor, person, "employee")
+            else:
+                session.add(Person(username="spare", name="", email="", role="admin", created_at=clock()))
+                session.flush()
+                closing.disable(Cases(session, portal), person, "admin:test")
+
+    return by
+
+
+def sessions(portal):
+    with portal.database.session() as session:
+        return [each.area for each in session.scalars(select(WebSession))]
+
+
+@pytest.mark.parametrize("number", range(1, MOST_TRANSACTIONS))
+@pytest.mark.parametrize("door", ["employee", "web_view", "staff", "staff_with_code"])
+def test_a_password_that_is_changed_during_a_sign_in_signs_nobody_in(
+    app,
+    company,
+    portal,
+    clock,
+    ada,
+    keys,
+    change,
+    meanwhile,
+    door,
+    number,
+):
+    doors = Doors(app, company, clock, ada)
+    count = meanwhile(number, lambda: change("password"))
+    status = getattr(doors, door)(True)
+    assert count() < MOST_TRANSACTIONS
+    if count() >= number:
+        assert sessions(portal) == []
+    assert status < 500
+
+
+@pytest.mark.parametrize("number", range(1, MOST_TRANSACTIONS))
+@pytest.mark.parametrize("way", ["password", "factor", "role", "disable"])
+@pytest.mark.parametrize("door", ["code", "passkey"])
+def test_nor_does_a_second_factor_after_a_first_that_counts_no_more(
+    app,
+    company,
+    portal,
+    clock,
+    ada,
+    keys,
+    change,
+    meanwhile,
+    door,
+    way,
+    number,
+):
+    browser = Browser(app).get("/staff/sign-in").submit(username="ada", password=PASSWORD, code="")
+    doors = Doors(app, company, clock, ada)
+    count = meanwhile(number, lambda: change(way))
+    if door == "code":
+        browser.submit(code=doors.code(True))
+    else:
+        token = browser.soup.find(attrs={"data-token": True})["data-token"]
+        browser.response = browser.client.post(
+            "/staff/second-factor/passkey", json={"credential": {"good": True}}, base_url="https://portal.example.com",
+            headers={**browser.headers, "X-CSRFToken": token},
+        )  # fmt: skip
+    assert browser.status < 500
+    assert count() < MOST_TRANSACTIONS
+    if count() >= number:
+        assert sessions(portal) == []
+
+
+def test_nor_does_a_provider_s_word_from_before(app, portal, company, clock, change, ada):
+    """The person as single sign-on took them over, whose sign-ins ended before the session was made."""
+    from portal.web.employee import sign_in as employees
+    from portal.web.staff import sign_in as staff
+
+    with portal.database.session() as session:
+        verified = session.get_one(Person, ada.id)
+    change("factor")
+    with app.test_request_context("/enroll/sign-in", base_url="https://portal.example.com"):
+        with pytest.raises(people.ProofOver):
+            employees.begin_session(verified, None, clock())
+        with pytest.raises(people.ProofOver):
+            staff.ask_second_factor(verified, "corp", clock())
+        from portal.extensions import transaction
+
+        with pytest.raises(people.ProofOver), transaction():
+            staff.begin_session(verified, clock(), "corp", "provider", clock())
+    assert sessions(portal) == []
+
+
+@pytest.mark.parametrize("number", range(1, MOST_TRANSACTIONS))
+def test_an_old_password_sets_no_new_one_once_it_was_changed(
+    app,
+    company,
+    portal,
+    clock,
+    ada,
+    change,
+    meanwhile,
+    number,
+):
+    browser, mine = Browser(app).get("/account/password"), "seven quiet lamps on Tuesday"
+    count = meanwhile(number, lambda: change("password"))
+    browser.submit(username="ada", password=PASSWORD, new=mine, again=mine)
+    if count() >= number:
+        assert browser.status in (200, 422)
+        assert Browser(app).get("/enroll/sign-in").sign_in("ada", mine).status == 422
+
+
+def test_a_source_that_tells_another_address_ends_what_it_told_before(portal, clock):
+    found = Found(source="directory", subject="1", username="ida", name="Ida", email="ida@example.com")
+    first = corporate.store_person(portal.database, portal.settings, found, clock())
+    again = corporate.store_person(portal.database, portal.settings, found, clock())
+    with portal.database.transaction() as session:
+        people.still_proved(session, again)
+    moved = Found(source="directory", subject="1", username="ida", name="Ida", email="other@example.com")
+    after = corporate.store_person(portal.database, portal.settings, moved, clock())
+    with portal.database.transaction() as session:
+        people.still_proved(session, after)
+        with pytest.raises(people.ProofOver):
+            people.still_proved(session, first)
+
+
+@pytest.mark.parametrize("way", ["password", "factor", "role", "disable"])
+def test_staff_whose_rights_end_while_a_request_waits_for_its_turn_changes_nothing(
+    app,
+    company,
+    portal,
+    clock,
+    ada,
+    change,
+    meanwhile,
+    way,
+):
+    admin = Browser(app).staff_sign_in("ada", clock()).get("/admin/tokens")
+    fields = admin.filled(holding="name") | {"name": "mine", "scope.metrics": "yes"}
+    count = meanwhile(1, lambda: change(way))
+    admin.post("/admin/tokens", fields, follow=False)
+    assert count() == 1
+    assert admin.status == 403
+    with portal.database.session() as session:
+        assert session.scalar(select(ApiToken)) is None
+
+
+def test_a_command_that_replaces_a_lost_factor_ends_everything_of_the_old_one(app, company, portal, clock, ada):
+    staff = Browser(app).staff_sign_in("ada", clock())
+    with portal.database.session() as session:
+        before = session.get_one(SecondFactor, ada.id).totp_secret_sealed
+    done = app.test_cli_runner().invoke(args=["people", "second-factor", "ada"])
+    assert "TOTP secret" in done.output
+    with portal.database.session() as session:
+        assert session.get_one(SecondFactor, ada.id).totp_secret_sealed != before
+        assert session.scalar(select(Passkey)) is None
+    assert sessions(portal) == []
+    assert staff.get("/helpdesk").path == "/staff/sign-in"
+
+
+def test_a_fresh_proof_changes_the_token(app, company, portal, clock, ada):
+    staff = Browser(app).staff_sign_in("ada", clock())
+
+    def token():
+        with portal.database.session() as session:
+            return session.scalar(select(WebSession.token_hash))
+
+    before = token()
+    clock.forward(minutes=11)
+    staff.get("/staff/confirm").submit(proof_code=Doors(app, company, clock, ada).code(True))
+    assert staff.path == "/staff/passkeys"
+    assert token() != before
+    assert staff.get("/helpdesk").path == "/helpdesk"
