@@ -11,16 +11,19 @@ LONGEST = 254
 """Characters of an address (RFC 5321 section 4.5.3.1.3, without the angle brackets)."""
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_ADDRESS = re.compile(rf"(?!.*=\?)(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
+_ADDRESS = rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*"
+_NAME = r"""(?:"[^\x00-\x1f\x7f"\\]*"|[^\x00-\x1f\x7f"<>@,;:\\()\[\]]*)"""
+ADDRESS = re.compile(rf"\A(?!.*=\?)(?=.{{1,{LONGEST}}}\Z){_ADDRESS}\Z")
+SENDER = re.compile(rf"\A(?!.*=\?)(?=.{{1,{2 * LONGEST}}}\Z)(?:{_ADDRESS}|{_NAME} *<{_ADDRESS}>)\Z")
+"""An address, or a display name with the address in angle brackets."""
 
 
 def usable(told: str) -> str:
     """``told`` without spaces around it, or nothing if it cannot be an address."""
     address = told.strip()
-    return address if len(address) <= LONGEST and _ADDRESS.fullmatch(address) else ""
+    return address if ADDRESS.match(address) else ""
 
 
-def named(told: str) -> tuple[str, str]:
-    """A display name, perhaps empty, and the address of ``Name <address>``; the address is empty if it is unusable."""
-    name, address = parseaddr(told if told.isprintable() else "")
-    return name, usable(address)
+def named(sender: str) -> tuple[str, str]:
+    """The display name, perhaps empty, and the address of a ``SENDER``."""
+    return parseaddr(sender)

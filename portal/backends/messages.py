@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography import x509
 
-from portal.apps import delivering
+from portal.apps import delivering, listening
 from portal.backends import sending
 from portal.declarations import speaking
 from portal.enrollment import allowed, commands, devices, ending
@@ -56,7 +56,7 @@ def authenticate(case: Case, topic: str, message: dict[str, Any]) -> Device:
         raise
     if device.enrolled_at is not None:
         speaking.begins_anew(case)
-        delivering.begins_anew(case)
+        listening.begins_anew(case)
     return device
 
 
@@ -131,7 +131,7 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
     if status == "Acknowledged":
         _apply(case, command, allowed.without_identifiers(message))
     if command.app_id is not None:
-        delivering.answered(case, command, message)
+        listening.answered(case, command, message)
     elif command.profile is not None:
         speaking.answered(case, command)
     elif command.request_type == commands.DECLARE:
@@ -190,13 +190,13 @@ def _apply(case: Case, command: Command, message: dict[str, Any]) -> None:
         device.profiles = [{key: _plain(entry[key]) for key in keys if key in entry} for entry in _list(message, kind)]
     elif kind == "ManagedApplicationList":
         if "Identifiers" not in commands.keys_of(command):
-            told = delivering.ours(case, message[kind]) if case.settings.apps.enabled else message[kind]
+            told = listening.ours(case, message[kind]) if case.settings.apps.enabled else message[kind]
             known = [(name, entry) for name, entry in told.items() if isinstance(entry, dict)]
             device.apps = [{"Identifier": _plain(name), "Status": _plain(entry.get("Status", ""))}
                            for name, entry in known[:MOST_ENTRIES]]  # fmt: skip
             device.apps_at = case.now
         if case.settings.apps.enabled:
-            delivering.listed(case, command, message[kind])
+            listening.listed(case, command, message[kind])
     elif kind == "CertificateList":
         device.certificates = [_certificate(entry) for entry in _list(message, kind)]
         device.certificates_at = case.now

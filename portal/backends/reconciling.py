@@ -17,7 +17,7 @@ from sqlalchemy import case as case_
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from portal.apps import delivering
+from portal.apps import listening
 from portal.backends.base import Backend, BackendDown, CommandRefused
 from portal.database import Database, lock_name
 from portal.declarations import speaking
@@ -97,7 +97,7 @@ def _ask_anew(case: Case, command: Command) -> None:
     elif command.profile is not None:
         speaking.lost(case, command)
     elif command.app_id is not None:
-        delivering.lost(case, command)
+        listening.lost(case, command)
     elif (put_off or kind not in ONCE) and not commands.waiting(case, device, kind):
         keys = {key: value for key, value in commands.keys_of(command).items() if key != "RequestType"}
         commands.order(case, device, Order(kind, keys))

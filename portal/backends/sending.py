@@ -1,7 +1,7 @@
 """What is put into a command when it is sent (the profile of a policy, an app's configuration, as they are then), and
 what becomes of what it was about if nobody takes it."""
 
-from portal.apps import delivering
+from portal.apps import commanding, listening
 from portal.declarations import speaking
 from portal.enrollment import commands
 from portal.enrollment.case import Case
@@ -14,7 +14,7 @@ LONGEST_ERROR = 200
 
 def filled(case: Case, command: Command) -> bytes | None:
     """A command as the device gets it; None if nobody wants it any more, or it cannot be made."""
-    return speaking.filled(case, command) if command.app_id is None else delivering.filled(case, command)
+    return speaking.filled(case, command) if command.app_id is None else commanding.filled(case, command)
 
 
 def handed_over(cases: Cases, command_id: int, device_id: str) -> bytes | None:
@@ -47,7 +47,7 @@ def failed(case: Case, command: Command, why: str, event: Event) -> None:
     command.handed_at = command.handed_at or case.now
     case.record(event, command.request_type, detail={"error": command.last_error})
     if command.app_id is not None:
-        delivering.lost(case, command)
+        listening.lost(case, command)
     elif command.profile is not None:
         speaking.answered(case, command)
     elif command.request_type == commands.DECLARE:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from portal.apps import delivering
+from portal.apps import listening
 from portal.declarations import addresses, granted, outcomes, status
 from portal.declarations.granted import CannotBeMade, Document, Maker
 from portal.declarations.manifest import Manifest
@@ -62,7 +62,7 @@ def answer(case: Case, message: dict[str, Any]) -> bytes:
         state = state_of(case)
         state.fetched, state.due_at = now.manifest.token, None
         outcomes.note(case, now)
-        delivering.fetched_declared(case)
+        listening.fetched_declared(case)
         return now.manifest.items()
     if endpoint == "status":
         return _report(case, message.get("Data"), now)
@@ -105,7 +105,7 @@ def _report(case: Case, data: object, before: Wanted) -> bytes:
         known = status.learn(knew, data)
     except BadReport as problem:
         raise BadPlist(str(problem)) from None
-    apps, had = delivering.ours(case, known.lists.get(APPS, {})), knew.lists.get(APPS, {})
+    apps, had = listening.ours(case, known.lists.get(APPS, {})), knew.lists.get(APPS, {})
     known = replace(known, lists={**known.lists, APPS: apps} if APPS in known.lists else known.lists)
     declared = {each.identifier for each in before.manifest.declarations}
     known = status.only_of(declared, known)
@@ -123,9 +123,9 @@ def _report(case: Case, data: object, before: Wanted) -> bytes:
         announce(case, now)
     managed_apps = known.lists.get(status.MANAGED_APPS, {})
     if managed_apps and case.settings.apps.enabled:  # the same as before may be said of what was declared anew
-        delivering.reported_declared(case, managed_apps)
+        listening.reported_declared(case, managed_apps)
     if apps != had:
-        delivering.reported(case, {name for name in apps.keys() | had.keys() if apps.get(name) != had.get(name)})
+        listening.reported(case, {name for name in apps.keys() | had.keys() if apps.get(name) != had.get(name)})
     return b""
 
 

@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 from pydantic_core import PydanticCustomError
 
 from portal import branding, mail_addresses
@@ -31,21 +31,8 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _address(told: str) -> str:
-    if not mail_addresses.usable(told):
-        raise PydanticCustomError("string_pattern_mismatch", "this cannot be a mail address")
-    return told.strip()
-
-
-def _sender(told: str) -> str:
-    if not mail_addresses.named(told)[1]:
-        raise PydanticCustomError("string_pattern_mismatch", "an address, or a name with the address in angle brackets")
-    return told
-
-
-Address = Annotated[str, AfterValidator(_address)]
-Sender = Annotated[str, AfterValidator(_sender)]
-"""An address, or ``Name <address>``."""
+Address = Annotated[str, Field(pattern=mail_addresses.ADDRESS)]
+Sender = Annotated[str, Field(pattern=mail_addresses.SENDER)]
 Version = Annotated[str, Field(pattern=r"^\d{1,2}(\.\d{1,2}){0,2}$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2}(_[A-Z]{2})?$")]
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 from sqlalchemy import delete, select, update
 
-from portal.apps import delivering
+from portal.apps import delivering, listening
 from portal.backends import sending
 from portal.declarations.wanting import version_of
 from portal.enrollment import management
@@ -112,7 +112,7 @@ def test_an_installation_that_came_to_nothing_is_sent_again(held_apps, enrolled,
         command = session.scalars(select(Command).where(Command.app_id == app)).first()
         if how == "lost":
             command.status = "answer_lost"
-            delivering.lost(case, command)
+            listening.lost(case, command)
         elif how == "refused":
             sending.refused(Cases(session, portal), command.id, device, "no such device")
             assert command.status == "failed"
@@ -134,7 +134,7 @@ def test_how_an_app_is_to_behave_is_told_again_if_it_was_not_taken(held_apps, en
             case = Cases(session, portal).of_device(device)
             command = session.scalars(select(Command).where(Command.uuid == order["CommandUUID"])).one()
             command.status = "answer_lost"
-            delivering.lost(case, command)
+            listening.lost(case, command)
     elif how == "error":
         answer(held, order, Status="Error", ErrorChain=[{"ErrorCode": 12011, "ErrorDomain": "MCMDMErrorDomain"}])
     else:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from portal.apps import deciding, delivering
+from portal.apps import deciding, listening
 from portal.apps.behaviour import Behaviour
 from portal.simulator import apps_and_books
 from portal.storage import app_intake, apps, licensing
@@ -29,7 +29,7 @@ def apple():
 def fleet(request, make_app, tmp_path, apple, monkeypatch):
     monkeypatch.setattr(licensing, "GIVEN_BACK_AFTER", timedelta(0))
     monkeypatch.setattr(deciding, "LOOK_SOON", timedelta(seconds=1))
-    monkeypatch.setattr(delivering, "NO_SOONER", timedelta(seconds=1))
+    monkeypatch.setattr(listening, "NO_SOONER", timedelta(seconds=1))
     settings = {"enabled": True, **apple.settings()}
     with fleets.FLEETS[request.param](make_app, tmp_path, apps=settings) as made:
         token = apple.token()

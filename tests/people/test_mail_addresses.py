@@ -38,7 +38,7 @@ def test_an_address_stays_as_it_is(told):
 NEARLY = st.text(alphabet="ab.@-_+='\"()<>[],:;\\ é\n?", max_size=20)
 
 
-@given(NEARLY | st.from_regex(mail_addresses._ADDRESS, fullmatch=True))
+@given(NEARLY | st.from_regex(mail_addresses.ADDRESS, fullmatch=True))
 def test_what_counts_as_an_address_comes_through_a_message_unchanged(told):
     address = mail_addresses.usable(told)
     if not address:
