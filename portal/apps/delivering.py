@@ -14,7 +14,7 @@ from portal.apps.deciding import GRACE, Facts, Step
 from portal.apps.granting import Granted
 from portal.apps.seats import SeatState
 from portal.apps.states import State
-from portal.declarations.wanting import device_of, managed, version_of
+from portal.declarations.wanting import device_of, version_of
 from portal.enrollment import commands, management
 from portal.enrollment.case import Case
 from portal.enrollment.errors import DeviceGone
@@ -31,7 +31,7 @@ def settle(case: Case) -> None:
     """Have ``case.device`` get what its owner is to have, step by step; nothing for who may not work here any more."""
     device = device_of(case)
     rows = {each.app_id: each for each in case.store.device_apps(device)}
-    if not managed(device) or case.request.person.disabled_at is not None:
+    if not device.is_served or case.request.person.disabled_at is not None:
         for row in rows.values():
             row.next_at = None
         return
@@ -65,7 +65,7 @@ def send_again(case: Case, app_id: str, actor: str) -> None:
     """Ask for an app once more, whatever its owner decided, or failed. Raises DeviceGone."""
     device = management.managed(case)
     row = next((each for each in case.store.device_apps(device) if each.app_id == app_id), None)
-    if row is None or not managed(device):
+    if row is None or not device.is_served:
         raise DeviceGone
     app = case.store.apps({app_id})[app_id]
     if not row.wanted and State(row.state) is not State.REMOVING:

@@ -14,7 +14,7 @@ from portal.declarations import addresses, granted, outcomes, status
 from portal.declarations.granted import CannotBeMade, Document, Maker
 from portal.declarations.manifest import Manifest
 from portal.declarations.status import BadReport
-from portal.declarations.wanting import Wanted, declares, device_of, known_of, managed, state_of, version_of, wanted
+from portal.declarations.wanting import Wanted, declares, device_of, known_of, state_of, version_of, wanted
 from portal.enrollment import commands, management
 from portal.enrollment.case import Case
 from portal.enrollment.errors import DeviceGone
@@ -80,7 +80,7 @@ def answer(case: Case, message: dict[str, Any]) -> bytes:
 def document(case: Case, reference: addresses.Reference) -> Document:
     """What a signed address gives ``case.device``. Raises NothingThere if it is not for it, or not any more."""
     device = device_of(case)
-    if not managed(device):
+    if not device.is_served:
         raise NothingThere
     now = wanted(case)
     item = now.granted.item(reference.identifier) if now.granted.declared else None
@@ -139,7 +139,7 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
     asks for those of the moment, however late the command comes.
     """
     device = device_of(case)
-    if not managed(device):
+    if not device.is_served:
         return False
     state = state_of(case) if now is not None else state_of(case, lock=True)
     now = now or wanted(case)
@@ -169,14 +169,14 @@ def remind(case: Case) -> None:
     """``case.device`` was told everything; if it did not come for it, it is told once more."""
     device, state = device_of(case), state_of(case, lock=True)
     state.due_at = None
-    told = managed(device) and state.announced is not None and declares(case.settings, version_of(device.os_version))
+    told = device.is_served and state.announced is not None and declares(case.settings, version_of(device.os_version))
     if told and state.fetched != state.announced:
         _order_synchronization(case, device)
 
 
 def send_again(case: Case, actor: Actor | str) -> None:
     """Have ``case.device`` get every policy anew, as if each had changed. Raises DeviceGone."""
-    if not managed(management.managed(case)):
+    if not management.managed(case).is_served:
         raise DeviceGone
     state = state_of(case)
     state.again = (state.again or 0) + 1
@@ -187,7 +187,7 @@ def send_again(case: Case, actor: Actor | str) -> None:
 def identity_part(case: Case, reference: addresses.Reference) -> Part | None:
     """The part of a policy for which ``case.device`` may have an identity by this challenge now; None for none."""
     device = device_of(case)
-    if not managed(device):
+    if not device.is_served:
         return None
     now = wanted(case)
     item = now.granted.item(reference.identifier)

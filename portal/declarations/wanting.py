@@ -91,12 +91,6 @@ def known_of(case: Case) -> Known:
     return Known(**state.known) if state.known else Known()
 
 
-def managed(device: Device) -> bool:
-    """Whether the portal tells a device anything: not before it is enrolled, not on its way out, not elsewhere."""
-    there = device.enrolled_at is not None and device.ended_at is None and device.leaving_at is None
-    return there and device.server is None
-
-
 def version_of(told: str | None) -> tuple[int, ...]:
     """An iOS as numbers; nothing if it is not known."""
     return version_key(told) if told and status.is_version(told) else ()

@@ -86,15 +86,10 @@ def is_handed_over(session: Session, identifier: str, now: datetime) -> bool:
         IssuedProfile.refused_at.is_(None),
         IssuedProfile.expires_at > now,
     )
-    waits = (
-        EnrollmentRequest.ended_at.is_(None),
-        EnrollmentRequest.enrolled_at.is_(None),
-        EnrollmentRequest.expires_at > now,
-    )
     query = (
         select(IssuedProfile.id)
         .join(EnrollmentRequest, EnrollmentRequest.profile_id == IssuedProfile.id)
-        .where(*handed, *waits, EnrollmentRequest.managed_apple_account == account)
+        .where(*handed, EnrollmentRequest.can_enroll(now), EnrollmentRequest.managed_apple_account == account)
     )
     return account is not None and session.scalar(query.limit(1)) is not None
 

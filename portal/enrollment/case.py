@@ -242,7 +242,7 @@ class Case:
 
     def must_be_open(self) -> None:
         """Raises RequestEnded if no device can enroll any more, or one did."""
-        if self.request.enrolled_at is not None or self.over:
+        if not self.request.can_enroll(self.now):
             raise RequestEnded
 
     def retire_profile(self, reason: str) -> None:

@@ -131,7 +131,7 @@ def refused(case: Case, reason: str) -> NoReturn:
 def ended_by_refusal(case: Case, reason: str) -> None:
     """A device that is refused removes its enrollment: one that was managed is not any more."""
     device = case.device
-    if device is not None and device.enrolled_at is not None and device.ended_at is None:
+    if device is not None and device.is_managed:
         ending.end(case, reason)
 
 

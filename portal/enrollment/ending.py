@@ -102,11 +102,11 @@ def cancel(case: Case, actor: str) -> None:
     Repeating it changes nothing.
     """
     request = case.request
-    if request.ended_at is None and request.enrolled_at is None:
+    if request.is_unfinished:
         end(case, Reason.CANCELLED, actor)
         return
     for device in case.store.devices_of(request.id):
-        if device.enrolled_at is not None and device.ended_at is None:
+        if device.is_managed:
             case.device = device
             ask(case, Reason.CANCELLED, actor)
 
@@ -156,5 +156,4 @@ def is_removal(command: Command, settings: Settings) -> bool:
 def silent(device: Device, settings: Settings, now: datetime) -> bool:
     """Whether a managed device was not heard of for so long that it may have left without a word."""
     days = settings.enrollment.silent_days
-    managed = device.enrolled_at is not None and device.ended_at is None
-    return bool(days) and managed and device.last_seen_at <= now - timedelta(days=days)
+    return bool(days) and device.is_managed and device.last_seen_at <= now - timedelta(days=days)

@@ -235,7 +235,7 @@ def unlock(case: Case, actor: str) -> None:
 def extend(case: Case, actor: str) -> None:
     """Give a request, also one that ran out, its whole lifetime again from now. Raises RequestEnded if it is closed."""
     request = case.request
-    if request.ended_at is not None or request.enrolled_at is not None:
+    if not request.is_unfinished:
         raise RequestEnded
     lifetime = timedelta(days=case.settings.enrollment.request_lifetime_days)
     request.expires_at = max(request.expires_at, case.now + lifetime)

@@ -163,7 +163,7 @@ def ask_how_it_is(case: Case) -> None:
 def managed(case: Case) -> Device:
     """The device of the case. Raises DeviceGone if there is none that can be managed."""
     device = case.device
-    if device is None or device.enrolled_at is None or device.ended_at is not None:
+    if device is None or not device.is_managed:
         raise DeviceGone
     return device
 

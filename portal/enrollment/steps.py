@@ -26,7 +26,7 @@ IN_SETTINGS = "in_settings"
 
 def sign_in(case: Case, person: Person) -> None:
     """``person`` signed in on the link of the request. Raises LinkUnusable, or WrongPerson (recorded)."""
-    if case.request.enrolled_at is not None or case.over:
+    if not case.request.can_enroll(case.now):
         raise LinkUnusable
     if case.request.person_id != person.id:
         case.record(Event.SIGN_IN_REFUSED, "wrong_person", detail={"person": person.id})
@@ -71,7 +71,7 @@ def seen_with(case: Case, browser: str, language: str) -> None:
     """
     request = case.request
     request.browser, request.language, request.unfit_browser = browser, language, None
-    if request.enrolled_at is None and request.ended_at is None:
+    if request.is_unfinished:
         account = case.store.account_of(request.person, case.settings)
         request.managed_apple_account = account or request.managed_apple_account
 

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, text
+from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, String, and_, text
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, new_id, personal
@@ -84,6 +85,36 @@ class Device(Base):
     end_reason: Mapped[str | None] = mapped_column(String(32))
 
     request: Mapped[EnrollmentRequest] = relationship()
+
+    @hybrid_property
+    def is_managed(self) -> bool:
+        """Whether it enrolled and its enrollment did not end."""
+        return self.enrolled_at is not None and self.ended_at is None
+
+    @is_managed.inplace.expression
+    @classmethod
+    def _is_managed(cls) -> ColumnElement[bool]:
+        return and_(cls.enrolled_at.is_not(None), cls.ended_at.is_(None))
+
+    @hybrid_property
+    def is_managed_here(self) -> bool:
+        """... and by no server that manages its devices by itself."""
+        return self.is_managed and self.server is None
+
+    @is_managed_here.inplace.expression
+    @classmethod
+    def _is_managed_here(cls) -> ColumnElement[bool]:
+        return and_(cls.is_managed, cls.server.is_(None))
+
+    @hybrid_property
+    def is_served(self) -> bool:
+        """... and is not on its way out: it is told what to have."""
+        return self.is_managed_here and self.leaving_at is None
+
+    @is_served.inplace.expression
+    @classmethod
+    def _is_served(cls) -> ColumnElement[bool]:
+        return and_(cls.is_managed_here, cls.leaving_at.is_(None))
 
     @property
     def called(self) -> str:

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, select, text
+from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, String, Text, UniqueConstraint, and_, select, text
+from sqlalchemy.ext.hybrid import hybrid_method, hybrid_property
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from portal.models.base import Base, new_id, personal
@@ -80,6 +81,26 @@ class EnrollmentRequest(Base):
         lazy="joined",
         viewonly=True,
     )
+
+    @hybrid_property
+    def is_unfinished(self) -> bool:
+        """Whether it neither ended nor brought a device; its time may have run out."""
+        return self.enrolled_at is None and self.ended_at is None
+
+    @is_unfinished.inplace.expression
+    @classmethod
+    def _is_unfinished(cls) -> ColumnElement[bool]:
+        return and_(cls.enrolled_at.is_(None), cls.ended_at.is_(None))
+
+    @hybrid_method
+    def can_enroll(self, now: datetime) -> bool:
+        """Whether a device can still enroll with it."""
+        return self.is_unfinished and now < self.expires_at
+
+    @can_enroll.inplace.expression  # type: ignore[attr-defined]
+    @classmethod
+    def _can_enroll(cls, now: datetime) -> ColumnElement[bool]:
+        return and_(cls.is_unfinished, cls.expires_at > now)
 
 
 class RequestLink(Base):

@@ -1,6 +1,6 @@
 """When somebody may not work here any more, or wants to be forgotten."""
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnExpressionArgument, select, update
 
 from portal import audit, people
 from portal.enrollment import ending
@@ -18,8 +18,9 @@ def disable(cases: Cases, person: Person, actor: str) -> None:
     """
     people.lock(cases.session, person)
     people.keep_an_admin(cases.session, person)
-    open_ones = (EnrollmentRequest.enrolled_at.is_(None), EnrollmentRequest.ended_at.is_(None))
-    for request_id in _requests(cases, person, *open_ones):  # locked before their sessions, as at a step
+    for request_id in _requests(
+        cases, person, EnrollmentRequest.is_unfinished
+    ):  # locked before their sessions, as at a step
         cases.lock(request_id).retire_profile(ending.Reason.DISABLED)
     person.disabled_at = person.disabled_at or cases.now
     people.end_sign_ins(cases.session, person)
@@ -48,6 +49,6 @@ def erase(cases: Cases, person: Person, actor: str) -> None:
     audit.record(session, audit.SETTINGS, Event.PERSON_ERASED, now, actor=actor)
 
 
-def _requests(cases: Cases, person: Person, *which: ColumnElement[bool]) -> list[str]:
+def _requests(cases: Cases, person: Person, *which: ColumnExpressionArgument[bool]) -> list[str]:
     query = select(EnrollmentRequest.id).where(EnrollmentRequest.person_id == person.id, *which)
     return list(cases.session.scalars(query.order_by(EnrollmentRequest.id)))

@@ -69,7 +69,7 @@ def _due(database: Database, now: datetime) -> list[tuple[str, str]]:
     managed = (
         select(Device.id)
         .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
-        .where(EnrollmentRequest.person_id == Person.id, Device.enrolled_at.is_not(None), Device.ended_at.is_(None))
+        .where(EnrollmentRequest.person_id == Person.id, Device.is_managed)
         .exists()
     )
     query = (

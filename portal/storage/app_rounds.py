@@ -70,7 +70,7 @@ def go_on(database: Database, services: Services, now: datetime) -> int:
     while told < MOST_TOLD:
         with database.transaction() as session:
             query = select(DeviceApp.device_id).join(Device, Device.id == DeviceApp.device_id)
-            query = query.where(DeviceApp.next_at <= now, *_MANAGED).distinct().limit(BATCH_SIZE)
+            query = query.where(DeviceApp.next_at <= now, Device.is_served).distinct().limit(BATCH_SIZE)
             found = list(Cases(session, services, now).of_devices(query))
             for case in found:
                 delivering.settle(case)
@@ -83,15 +83,7 @@ def go_on(database: Database, services: Services, now: datetime) -> int:
 def next_due(session: Session) -> datetime | None:
     """When the next of them is due."""
     due = select(func.min(DeviceApp.next_at)).join(Device, Device.id == DeviceApp.device_id)
-    return session.scalar(due.where(*_MANAGED))
-
-
-_MANAGED = (
-    Device.enrolled_at.is_not(None),
-    Device.ended_at.is_(None),
-    Device.server.is_(None),
-    Device.leaving_at.is_(None),
-)
+    return session.scalar(due.where(Device.is_served))
 
 
 def _fingerprint(session: Session, settings: Settings) -> str:
@@ -104,7 +96,7 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
     query = (
         select(Device.id, EnrollmentRequest.person_id)
         .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
-        .where(Device.id > after, *_MANAGED)
+        .where(Device.id > after, Device.is_served)
         .order_by(Device.id)
         .limit(PAGE)
     )

@@ -181,8 +181,7 @@ def count_groups(session: Session) -> int:
 def mark(session: Session, person_id: str, now: datetime) -> None:
     """What somebody gets may be another now: the worker looks at their devices."""
     theirs = select(Device.id).join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
-    managed = (Device.enrolled_at.is_not(None), Device.ended_at.is_(None), Device.server.is_(None))
-    theirs = theirs.where(EnrollmentRequest.person_id == person_id, *managed)
+    theirs = theirs.where(EnrollmentRequest.person_id == person_id, Device.is_managed_here)
     mark_devices(session, session.scalars(theirs).all(), now)
 
 

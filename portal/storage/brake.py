@@ -184,7 +184,7 @@ def _waiting() -> tuple[ColumnElement[bool], ...]:
 
 
 def _limit(session: Session) -> int:
-    managed = select(func.count(Device.id)).where(Device.ended_at.is_(None), Device.enrolled_at.is_not(None))
+    managed = select(func.count(Device.id)).where(Device.is_managed)
     return max(AT_LEAST, int((session.scalar(managed) or 0) * SHARE))
 
 

@@ -238,8 +238,7 @@ def _remind_next(this: _Round, campaign_id: str) -> bool:
                 entry.reminded_at.is_(None),
                 entry.invited_at <= before,
                 request.signed_in_at.is_(None),
-                request.ended_at.is_(None),
-                request.expires_at > now,
+                request.can_enroll(now),
             )
             .order_by(entry.line)
             .limit(1)
@@ -274,9 +273,7 @@ def _problem(cases: Cases, username: str, person: Person | None, open_for: set[s
 
 def _with_open_request(session: Session, ids: list[str], now: datetime) -> set[str]:
     request = EnrollmentRequest
-    query = select(request.person_id).where(
-        request.person_id.in_(ids), request.ended_at.is_(None), request.enrolled_at.is_(None), request.expires_at > now
-    )
+    query = select(request.person_id).where(request.person_id.in_(ids), request.can_enroll(now))
     return set(session.scalars(query))
 
 

@@ -114,9 +114,7 @@ class Cases:
             select(EnrollmentRequest.id)
             .where(
                 EnrollmentRequest.person_id == person.id,
-                EnrollmentRequest.ended_at.is_(None),
-                EnrollmentRequest.enrolled_at.is_(None),
-                EnrollmentRequest.expires_at > self.now,
+                EnrollmentRequest.can_enroll(self.now),
             )
             .order_by(EnrollmentRequest.created_at.desc())
             .limit(1)
@@ -221,7 +219,7 @@ class Cases:
             select(func.count())
             .select_from(Device)
             .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
-            .where(EnrollmentRequest.person_id == person.id, Device.enrolled_at.is_not(None), Device.ended_at.is_(None))
+            .where(EnrollmentRequest.person_id == person.id, Device.is_managed)
         )
         return self.session.scalar(query) or 0
 

@@ -87,7 +87,7 @@ def _try_again(session: Session, now: datetime) -> None:
         select(DeclarativeState.device_id)
         .join(Device, Device.id == DeclarativeState.device_id)
         .where(DeclarativeState.device_id.in_(failed), DeclarativeState.again < MOST_AGAIN)
-        .where(DeclarativeState.announced_at <= before, *_MANAGED)
+        .where(DeclarativeState.announced_at <= before, Device.is_managed_here)
         .order_by(Device.request_id)  # as whoever tells them locks them
         .with_for_update(of=DeclarativeState)
     )
@@ -113,9 +113,6 @@ def tell_devices(database: Database, services: Services, now: datetime) -> int:
         if len(found) < BATCH_SIZE:
             break
     return told
-
-
-_MANAGED = (Device.enrolled_at.is_not(None), Device.ended_at.is_(None), Device.server.is_(None))
 
 
 def _fingerprint(session: Session, settings: Settings, now: datetime) -> str:
@@ -155,7 +152,7 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
         .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
         .join(Person, Person.id == EnrollmentRequest.person_id)
         .outerjoin(DeclarativeState, DeclarativeState.device_id == Device.id)
-        .where(Device.id > after, *_MANAGED, Device.leaving_at.is_(None))
+        .where(Device.id > after, Device.is_served)
         .order_by(Device.id)
         .limit(PAGE)
     )

@@ -25,7 +25,7 @@ def forget_closed(cases: Cases) -> int:
         return 0
     before = now - timedelta(days=rules.closed_requests_days)
     request = EnrollmentRequest
-    ran_out = and_(request.ended_at.is_(None), request.enrolled_at.is_(None), request.expires_at < before)
+    ran_out = and_(request.is_unfinished, request.expires_at < before)
     over = or_(request.ended_at < before, ran_out)
     wanted = select(request.id).where(request.managed_apple_account != "", over).limit(BATCH_SIZE)
     ids = []

@@ -22,8 +22,7 @@ def of_disabled_people(cases: Cases) -> int:
         select(Device.id)
         .where(
             Device.request_id.in_(of_the_disabled),
-            Device.ended_at.is_(None),
-            Device.enrolled_at.is_not(None),
+            Device.is_managed,
             Device.leaving_reason.is_(None),
         )
         .order_by(Device.request_id)
@@ -64,8 +63,7 @@ def refresh_quiet(cases: Cases) -> int:
     quiet = cases.now - timedelta(hours=cases.services.settings.mdm.refresh_hours)
     query = (
         select(Device.id)
-        .where(Device.ended_at.is_(None), Device.enrolled_at.is_not(None), Device.last_seen_at <= quiet)
-        .where(Device.server.is_(None))  # another server asks its devices by itself
+        .where(Device.is_managed_here, Device.last_seen_at <= quiet)  # another server asks its devices by itself
         .where(~select(Command.id).where(Command.device_id == Device.id, Command.created_at > quiet).exists())
         .order_by(Device.last_seen_at)
         .limit(MOST_QUIET)

@@ -137,7 +137,7 @@ def _filtered(
         query = query.where(_stretch(filters.status, now), states.status_expression(now) == filters.status)
     if filters.step in set(Step):
         if filters.step != Step.FINISH:
-            query = query.where(request.ended_at.is_(None), request.enrolled_at.is_(None))
+            query = query.where(request.is_unfinished)
         if filters.step not in (Step.FINISH, Step.SIGN_IN):
             query = query.where(request.signed_in_at.is_not(None), request.expires_at > now)
         query = query.where(states.step_expression(now) == filters.step)
@@ -151,15 +151,12 @@ def _filtered(
         query = query.where(request.handed_to == filters.handed_to)
     if filters.attention == "any":
         on_the_way = or_(*(each for kind, each in attention.items() if kind not in OF_DEVICES))
-        query = query.where(or_(and_(_open(now), on_the_way), *(attention[each] for each in OF_DEVICES)))
+        query = query.where(
+            or_(and_(EnrollmentRequest.can_enroll(now), on_the_way), *(attention[each] for each in OF_DEVICES))
+        )
     elif filters.attention in set(Attention):
         query = query.where(attention[Attention(filters.attention)])
     return query
-
-
-def _open(now: datetime) -> ColumnElement[bool]:
-    request = EnrollmentRequest
-    return and_(request.ended_at.is_(None), request.enrolled_at.is_(None), request.expires_at > now)
 
 
 def _stretch(status: str, now: datetime) -> ColumnElement[bool]:
@@ -169,7 +166,7 @@ def _stretch(status: str, now: datetime) -> ColumnElement[bool]:
         return request.ended_at.is_not(None)
     if status == Status.ENROLLED:
         return and_(request.ended_at.is_(None), request.enrolled_at.is_not(None))
-    unfinished = and_(request.ended_at.is_(None), request.enrolled_at.is_(None))
+    unfinished = request.is_unfinished
     if status == Status.EXPIRED:
         return and_(unfinished, request.expires_at <= now)
     if status == Status.INVITED:
@@ -183,31 +180,37 @@ def _needs(kind: Attention, settings: Settings, now: datetime) -> ColumnElement[
     if kind in OF_DEVICES:
         return request.id.in_(_devices(kind, settings, now))
     if kind is Attention.LOCKED:
-        return and_(_open(now), request.passcode_used_at.is_(None), request.passcode_tries >= settings.passcode.tries)
+        return and_(
+            EnrollmentRequest.can_enroll(now),
+            request.passcode_used_at.is_(None),
+            request.passcode_tries >= settings.passcode.tries,
+        )
     if kind is Attention.UNDELIVERED:
         mail = OutboxMessage
         stuck = and_(mail.request_id == request.id, mail.sent_at.is_(None), mail.attempts > 0)
-        return and_(_open(now), exists(select(mail.id).where(stuck, mail.last_error.is_not(None))))
+        return and_(
+            EnrollmentRequest.can_enroll(now), exists(select(mail.id).where(stuck, mail.last_error.is_not(None)))
+        )
     if kind is Attention.BROWSER:
-        return and_(_open(now), request.unfit_browser.is_not(None))
+        return and_(EnrollmentRequest.can_enroll(now), request.unfit_browser.is_not(None))
     if kind is Attention.IDLE:
         moments = (request.signed_in_at, request.ownership_at, request.privacy_at, request.passcode_sent_at,
                    request.passcode_verified_at, request.overview_at, request.terms_accepted_at,
                    IssuedProfile.issued_at)  # fmt: skip
         quiet = (or_(moment.is_(None), moment <= now - IDLE) for moment in moments)
-        return and_(_open(now), request.signed_in_at.is_not(None), *quiet)
+        return and_(EnrollmentRequest.can_enroll(now), request.signed_in_at.is_not(None), *quiet)
     status = {
         Attention.PROFILE_EXPIRED: Status.PROFILE_EXPIRED,
         Attention.REFUSED: Status.REFUSED,
         Attention.CORPORATE: Status.CORPORATE,
     }[kind]
-    return and_(_open(now), states.status_expression(now) == status.value)
+    return and_(EnrollmentRequest.can_enroll(now), states.status_expression(now) == status.value)
 
 
 def _devices(kind: Attention, settings: Settings, now: datetime) -> Select[Any]:
     """Requests of managed devices that were asked to leave and did not yet, or that were not heard of for long."""
     device = Device
-    managed = select(device.request_id).where(device.ended_at.is_(None), device.enrolled_at.is_not(None))
+    managed = select(device.request_id).where(device.is_managed)
     if kind is Attention.LEAVING:
         return managed.where(device.leaving_at.is_not(None))
     days = settings.enrollment.silent_days

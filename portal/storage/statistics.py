@@ -123,7 +123,7 @@ def _stopped(session: Session, since: datetime, now: datetime) -> list[tuple[Ste
         select(states.step_expression(now).label("step"))
         .select_from(request)
         .outerjoin(IssuedProfile, IssuedProfile.id == request.profile_id)
-        .where(request.created_at >= since, request.enrolled_at.is_(None), request.ended_at.is_(None))
+        .where(request.created_at >= since, request.is_unfinished)
         .subquery()
     )
     query = select(unfinished.c.step, func.count()).group_by(unfinished.c.step)

@@ -119,12 +119,13 @@ def test_the_status_in_sql_is_the_status_in_python(portal, company, known, now):
             request.profile_id = profile.id
             session.flush()
         session.expire_all()
+        told = states.status_expression(now), EnrollmentRequest.is_unfinished, EnrollmentRequest.can_enroll(now)
         row = session.execute(
-            select(EnrollmentRequest, states.status_expression(now)).outerjoin(
-                IssuedProfile, IssuedProfile.id == EnrollmentRequest.profile_id
-            )
+            select(EnrollmentRequest, *told).outerjoin(IssuedProfile, IssuedProfile.id == EnrollmentRequest.profile_id)
         ).one()
-        assert row[1] == journey.status(journey.of(row[0]), now).value
+        held, found = row[0], journey.of(row[0])
+        assert row[1:] == (journey.status(found, now).value, held.is_unfinished, held.can_enroll(now))
+        assert held.can_enroll(now) == (found.enrolled_at is None and not found.over(now))
 
 
 # --- events in any order -------------------------------------------------------------------------------------------
@@ -379,6 +380,9 @@ class JourneyMachine(RuleBasedStateMachine):
             # At most one device ever enrolls on one request, and only with every step answered.
             devices = session.scalars(select(Device).where(Device.request_id == self.id)).all()
             assert sum(device.enrolled_at is not None for device in devices) <= 1
+            for which in ("is_managed", "is_managed_here", "is_served"):
+                of_this = select(Device.id).where(Device.request_id == self.id, getattr(Device, which))
+                assert set(session.scalars(of_this)) == {each.id for each in devices if getattr(each, which)}
             if request.enrolled_at is not None:
                 answered = (request.signed_in_at, request.privacy_at, request.passcode_verified_at)
                 assert None not in (*answered, request.overview_at, request.terms_accepted_at)

@@ -7,7 +7,7 @@ from typing import Any
 from portal.apple_business import vouching
 from portal.backends import messages
 from portal.backends.embedded import identity
-from portal.declarations import speaking, wanting
+from portal.declarations import speaking
 from portal.enrollment.case import Case
 from portal.events import Event
 from portal.models import Device
@@ -49,7 +49,7 @@ def handle(case: Case, topic: str, message: dict[str, Any]) -> bytes:
 
 def _token(case: Case, message: dict[str, Any]) -> bytes:
     """A token for Apple: its owner signs in with the Managed Apple Account. Raises NotOffered."""
-    if case.device is None or not wanting.managed(case.device) or case.request.person.disabled_at is not None:
+    if case.device is None or not case.device.is_served or case.request.person.disabled_at is not None:
         raise NotOffered(vouching.MESSAGE)  # on the way out
     voucher = case.store.voucher() if message.get("TokenServiceType") == vouching.SERVICE else None
     if voucher is None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnExpressionArgument, func, select
 from sqlalchemy.orm import Session
 
 from portal import clock
@@ -138,16 +138,14 @@ def _taken(session: Session, seen: list[Seen]) -> set[str | None]:
     return set(session.scalars(living))
 
 
-def awaited_now(now: datetime) -> tuple[ColumnElement[bool], ...]:
+def awaited_now(now: datetime) -> tuple[ColumnExpressionArgument[bool], ...]:
     """Requests whose person was handed over, and whose device did not come yet."""
     return (
         IssuedProfile.server == SERVER,
         IssuedProfile.superseded_at.is_(None),
         IssuedProfile.refused_at.is_(None),
         IssuedProfile.id == EnrollmentRequest.profile_id,
-        EnrollmentRequest.enrolled_at.is_(None),
-        EnrollmentRequest.ended_at.is_(None),
-        EnrollmentRequest.expires_at > now,
+        EnrollmentRequest.can_enroll(now),
     )
 
 

@@ -33,7 +33,7 @@ def device_management() -> ResponseReturnValue:
     waiting = select(func.count(Command.id), func.min(Command.created_at)).where(
         Command.handed_at.is_(None), Command.status == "queued"
     )
-    managed = select(func.count(Device.id)).where(Device.enrolled_at.is_not(None), Device.ended_at.is_(None))
+    managed = select(func.count(Device.id)).where(Device.is_managed)
     count, oldest = db_session.execute(waiting).one()
     kept = select(BackendEvent).where(events.kept()).order_by(BackendEvent.id.desc()).limit(SHOWN)
     return render_template(

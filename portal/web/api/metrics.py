@@ -67,10 +67,9 @@ def _gauges(now: datetime) -> dict[str, tuple[str, float]]:
     """What is in the portal now, by the gauge's name: what it says, and its value."""
     waiting = (OutboxMessage.sent_at.is_(None), OutboxMessage.failed_at.is_(None))
     oldest = db_session.scalar(select(func.min(OutboxMessage.created_at)).where(*waiting))
-    managed = (Device.enrolled_at.is_not(None), Device.ended_at.is_(None))
     is_open = Command.status.in_(OPEN_COMMANDS)
     return {
-        "portal_devices_managed": ("Devices under management.", _count(Device, *managed)),
+        "portal_devices_managed": ("Devices under management.", _count(Device, Device.is_managed)),
         "portal_commands_open": (
             "Commands that no device answered yet.",
             _count(Command, is_open),

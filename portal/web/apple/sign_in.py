@@ -53,7 +53,7 @@ def hand_over() -> ResponseReturnValue:
 
 def _first_token(web_session: WebSession) -> ResponseReturnValue:
     case = case_of(web_session)
-    if case.request.enrolled_at is not None or case.over:
+    if not case.request.can_enroll(case.now):
         return render_template("employee/failed.html", waiting=Waiting.ENDED, facts=case.facts, way=Way.ACCOUNT)
     if case.step not in (Step.PROFILE, Step.FINISH):
         return redirect(address_of(case.step), 303)

@@ -36,7 +36,7 @@ def page(device: Device, form: Form, message: MessageForm, notice: str | None) -
         same=server is not None and server.name == device.server,
         commands=commands,
         removals=[each for each in commands if ending.is_removal(each, current_portal.settings)],
-        managed=device.enrolled_at is not None and device.ended_at is None,
+        managed=device.is_managed,
         silent=ending.silent(device, current_portal.settings, now),
         form=form,
         message=message,

@@ -187,14 +187,13 @@ def _facts(request_id: str) -> dict[str, object]:
     )
     events = audit.timeline(db_session, request_id)
     attention = search.attention_of(db_session, current_portal.settings, known, now)
-    over = facts.over(now)
     return {
         "request_": known,
         "status": journey.status(facts, now),
         "step": journey.current_step(facts, now),
         "steps": _steps(known, facts),
-        "open": known.enrolled_at is None and not over,
-        "closed": known.ended_at is not None or known.enrolled_at is not None,
+        "open": known.can_enroll(now),
+        "closed": not known.is_unfinished,
         "advice": advice.give(cases().view(known), events, mails, attention, policies_of(device) if device else ()),
         "attention": attention,
         "events": list(reversed(events)),

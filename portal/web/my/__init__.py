@@ -93,6 +93,6 @@ def _devices(web_session: WebSession) -> list[Device]:
         select(Device)
         .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
         .where(EnrollmentRequest.person_id == web_session.person_id)
-        .where(Device.enrolled_at.is_not(None), Device.ended_at.is_(None), Device.server.is_(None))
+        .where(Device.is_managed_here)
     )
     return list(db_session.scalars(query.order_by(Device.enrolled_at.desc())))
