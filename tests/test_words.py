@@ -12,6 +12,7 @@ from portal import labels, people
 from portal.enrollment import allowed, commands, ending, journey
 from portal.enrollment.eligibility import Verdict
 from portal.events import Actor, Event
+from portal.models import CommandState
 from portal.notifications import alerts
 from portal.settings import ROOT
 from portal.storage import search
@@ -31,7 +32,7 @@ SPOKEN = [
     (labels.ROLE, people.ROLES),
     (labels.GROUP, GROUPS),
     (labels.FACTOR, ("app", "recovery_code", "passkey", "new_app", "provider")),
-    (labels.COMMAND_STATE, (*commands.OPEN, *commands.SETTLED, "dropped", "answer_lost")),
+    (labels.COMMAND_STATE, CommandState),
     (labels.COMMAND, [each.request_type for each in commands.READ]),
     (labels.ATTRIBUTE, set(allowed.ASKED_QUERIES) - {"DeviceName"}),
     (labels.ALERT, alerts.KINDS),

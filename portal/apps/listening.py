@@ -11,7 +11,7 @@ from portal.apps.states import State
 from portal.declarations.wanting import device_of
 from portal.enrollment import commands
 from portal.enrollment.case import Case
-from portal.models import WITHDRAWN, App, Command, DeviceApp
+from portal.models import WITHDRAWN, App, Command, CommandState, DeviceApp
 
 HAS_IT_ALREADY, ON_ITS_WAY = "AppAlreadyInstalled", "AppAlreadyQueued"
 """RejectionReasons that are none: it may be there as IT's."""
@@ -22,10 +22,10 @@ NO_SOONER = timedelta(seconds=15)
 def answered(case: Case, command: Command, message: Mapping[str, Any]) -> None:
     """``case.device`` answered a command about an app."""
     row = progress.row_of(case, command)
-    if row is None or command.status == "not_now":
+    if row is None or command.status == CommandState.NOT_NOW:
         return
     app = case.store.apps({row.app_id})[row.app_id]
-    done = command.status == "acknowledged"
+    done = command.status == CommandState.ACKNOWLEDGED
     if command.request_type == REMOVE:
         _removal_answered(case, row, app, done)
     elif not row.wanted:

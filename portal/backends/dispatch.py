@@ -17,7 +17,7 @@ from portal import audit, clock
 from portal.backends.base import Backend, BackendDown, CommandRefused, OutgoingCommand
 from portal.database import Database
 from portal.events import Event
-from portal.models import Command, Device, EnrollmentRequest
+from portal.models import Command, CommandState, Device, EnrollmentRequest
 
 LEASE = timedelta(minutes=1)
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 30, 60, 120, 300))
@@ -100,7 +100,7 @@ def _theirs(backend: Backend) -> ColumnElement[bool]:
 
 
 def _waits(command: type[Command]) -> ColumnElement[bool]:
-    return (command.handed_at.is_(None)) & (command.status == "queued")
+    return (command.handed_at.is_(None)) & (command.status == CommandState.QUEUED)
 
 
 def _first_in_line() -> ColumnElement[bool]:
@@ -129,8 +129,8 @@ def _handed(session: Session, command_id: int, backend: Backend, problem: str | 
     command = session.get_one(Command, command_id)
     device = session.get_one(Device, command.device_id)
     command.handed_at, command.last_error = now, None
-    if backend.keeps_queue and command.status == "queued":  # the answer may have been faster
-        command.status, command.sent_at = "sent", now
+    if backend.keeps_queue and command.status == CommandState.QUEUED:  # the answer may have been faster
+        command.status, command.sent_at = CommandState.SENT, now
     if device.wake_problem != problem:
         device.wake_problem = problem
         chain = audit.request_chain(request_id)

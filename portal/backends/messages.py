@@ -17,20 +17,20 @@ from portal.enrollment.case import Case
 from portal.enrollment.devices import DeviceReport
 from portal.enrollment.errors import DeviceRefused
 from portal.events import Event
-from portal.models import Command, Device
+from portal.models import Command, CommandState, Device
 from portal.plists import BadPlist, optional_text, text
 
 ANSWERS = {
-    "Acknowledged": "acknowledged",
-    "Error": "error",
-    "CommandFormatError": "format_error",
-    "NotNow": "not_now",
+    "Acknowledged": CommandState.ACKNOWLEDGED,
+    "Error": CommandState.ERROR,
+    "CommandFormatError": CommandState.FORMAT_ERROR,
+    "NotNow": CommandState.NOT_NOW,
 }
 ANSWERED = {
-    "acknowledged": Event.COMMAND_ACKNOWLEDGED,
-    "error": Event.COMMAND_ERROR,
-    "format_error": Event.COMMAND_FORMAT_ERROR,
-    "not_now": Event.COMMAND_NOT_NOW,
+    CommandState.ACKNOWLEDGED: Event.COMMAND_ACKNOWLEDGED,
+    CommandState.ERROR: Event.COMMAND_ERROR,
+    CommandState.FORMAT_ERROR: Event.COMMAND_FORMAT_ERROR,
+    CommandState.NOT_NOW: Event.COMMAND_NOT_NOW,
 }
 SEEN_EVERY_SECONDS = 60
 MOST_ERRORS = 5
@@ -118,10 +118,10 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
         raise UnknownCommand("unknown CommandUUID")
     if command.status in commands.SETTLED:
         return  # devices report twice when an answer of ours got lost
-    if ANSWERS[status] == "not_now" and command.status not in commands.OPEN:
+    if ANSWERS[status] == CommandState.NOT_NOW and command.status not in commands.OPEN:
         return
     outcome = ANSWERS[status]
-    if outcome == "acknowledged" and not _has_result(command, message):
+    if outcome == CommandState.ACKNOWLEDGED and not _has_result(command, message):
         _unusable(case, command)
         return
     command.status, command.answered_at = outcome, case.now
@@ -135,11 +135,11 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
     elif command.profile is not None:
         speaking.answered(case, command)
     elif command.request_type == commands.DECLARE:
-        if outcome == "acknowledged":
+        if outcome == CommandState.ACKNOWLEDGED:
             speaking.follow_synchronization(case)
-        elif outcome != "not_now":
+        elif outcome != CommandState.NOT_NOW:
             speaking.told_nothing(case)
-    elif command.request_type == "DeviceInformation" and outcome == "acknowledged":
+    elif command.request_type == "DeviceInformation" and outcome == CommandState.ACKNOWLEDGED:
         speaking.announce(case)  # it said just now what it is
         if case.settings.apps.enabled:
             delivering.settle(case)
@@ -159,7 +159,7 @@ def unreadable(case: Case) -> None:
 
     Raises BadPlist if none was sent.
     """
-    sent = [each for each in case.store.open_commands(_device(case)) if each.status == "sent"]
+    sent = [each for each in case.store.open_commands(_device(case)) if each.status == CommandState.SENT]
     command = max(sent, key=lambda each: (each.sent_at or each.created_at, each.id), default=None)
     if command is None:
         raise BadPlist("not a property list that a device would send")

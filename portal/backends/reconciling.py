@@ -25,7 +25,7 @@ from portal.enrollment import commands, ending
 from portal.enrollment.case import Case
 from portal.enrollment.commands import Order
 from portal.events import Actor, Event
-from portal.models import Command, Device, EnrollmentRequest, PortalState
+from portal.models import Command, CommandState, Device, EnrollmentRequest, PortalState
 from portal.settings import Settings
 from portal.storage.cases import Cases
 
@@ -56,7 +56,7 @@ def reconcile(cases: Cases) -> int:
     for case in cases.of_devices(select(Device.id).where(Device.id.in_({device_id for _, device_id in lost}))):
         for command_id in (command_id for command_id, device_id in lost if case.device and device_id == case.device.id):
             command = cases.session.get(Command, command_id, populate_existing=True)
-            if command is not None and command.status in ("sent", "not_now"):
+            if command is not None and command.status in commands.HANDED:
                 _ask_anew(case, command)
                 count += 1
     return count + _never_enrolled(cases) + _hand_over_again(cases.session, cases.now)
@@ -68,17 +68,17 @@ def _not_answered(session: Session, now: datetime) -> list[tuple[int, str]]:
     answered_later = (
         select(later.id)
         .where(later.device_id == Command.device_id, later.id > Command.id, later.sent_at >= Command.sent_at)
-        .where(later.status.in_(("acknowledged", "error", "format_error")), later.answered_at < overdue)
+        .where(later.status.in_(commands.BY_DEVICE), later.answered_at < overdue)
         .exists()
     )
-    last_word = case_((Command.status == "not_now", Command.answered_at), else_=Command.sent_at)
+    last_word = case_((Command.status == CommandState.NOT_NOW, Command.answered_at), else_=Command.sent_at)
     was_there = Device.last_seen_at > last_word
     query = (
         select(Command.id, Device.id)
         .join(Device, Device.id == Command.device_id)
-        .where(Device.ended_at.is_(None), Command.status.in_(("sent", "not_now")), last_word < overdue, _OURS)
+        .where(Device.ended_at.is_(None), Command.status.in_(commands.HANDED), last_word < overdue, _OURS)
         .where(Device.last_seen_at < now - UNDER_WAY)
-        .where(was_there | ((Command.status == "sent") & answered_later))
+        .where(was_there | ((Command.status == CommandState.SENT) & answered_later))
         .order_by(Command.id)
         .limit(BATCH_SIZE)
     )
@@ -89,8 +89,8 @@ def _ask_anew(case: Case, command: Command) -> None:
     """Its answer is not expected any more. What may have been done already is only repeated where that does no harm."""
     device = case.device
     assert device is not None
-    put_off, kind = command.status == "not_now", command.request_type
-    command.status = "answer_lost"
+    put_off, kind = command.status == CommandState.NOT_NOW, command.request_type
+    command.status = CommandState.ANSWER_LOST
     case.record(Event.COMMAND_ANSWER_LOST, kind)
     if ending.is_removal(command, case.settings):
         ending.ask(case, ending.Reason.WIPED, Actor.SYSTEM)
@@ -107,7 +107,8 @@ def _hand_over_again(session: Session, now: datetime) -> int:
     query = (
         select(Command)
         .join(Device, Device.id == Command.device_id)
-        .where(Command.status == "sent", Device.ended_at.is_(None), Command.sent_at < now - HAND_OVER_AGAIN, _OURS)
+        .where(Command.status == CommandState.SENT, Command.sent_at < now - HAND_OVER_AGAIN)
+        .where(Device.ended_at.is_(None), _OURS)
         .order_by(Command.id)
         .limit(BATCH_SIZE)
         .with_for_update(of=Command, skip_locked=True)
@@ -117,7 +118,7 @@ def _hand_over_again(session: Session, now: datetime) -> int:
 
 def _once_more(found: Sequence[Command], now: datetime) -> int:
     for command in found:
-        command.status, command.handed_at, command.next_attempt_at, command.attempts = "queued", None, now, 0
+        command.status, command.handed_at, command.next_attempt_at, command.attempts = CommandState.QUEUED, None, now, 0
     return len(found)
 
 
@@ -128,7 +129,7 @@ def wake_again(session: Session, now: datetime) -> int:
     woken for want of a certificate can be now.
     """
     ran_out = Command.handed_at < now - WAKE_AGAIN
-    put_off = (Command.status == "not_now") & (Command.answered_at < now - ASK_AGAIN)
+    put_off = (Command.status == CommandState.NOT_NOW) & (Command.answered_at < now - ASK_AGAIN)
     query = (
         select(Command)
         .join(Device, Device.id == Command.device_id)

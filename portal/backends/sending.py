@@ -6,7 +6,7 @@ from portal.declarations import speaking
 from portal.enrollment import commands
 from portal.enrollment.case import Case
 from portal.events import Event
-from portal.models import Command
+from portal.models import Command, CommandState
 from portal.storage.cases import Cases
 
 LONGEST_ERROR = 200
@@ -21,11 +21,11 @@ def handed_over(cases: Cases, command_id: int, device_id: str) -> bytes | None:
     """The same for a backend with a queue of its own; a command that nobody wants is dropped."""
     case = cases.of_device(device_id)
     command = cases.session.get(Command, command_id, populate_existing=True)
-    if case is None or command is None or command.status != "queued":
+    if case is None or command is None or command.status != CommandState.QUEUED:
         return None
     body = filled(case, command)
     if body is None:
-        command.status, command.handed_at = "dropped", cases.now
+        command.status, command.handed_at = CommandState.DROPPED, cases.now
     return body
 
 
@@ -35,7 +35,7 @@ def refused(cases: Cases, command_id: int, device_id: str, why: str) -> None:
     command = cases.session.get(Command, command_id, populate_existing=True)
     if case is None or command is None:
         return
-    if command.status == "queued":
+    if command.status == CommandState.QUEUED:
         failed(case, command, why, Event.COMMAND_FAILED)
     else:
         command.last_error, command.handed_at = why[:LONGEST_ERROR], cases.now
@@ -43,7 +43,7 @@ def refused(cases: Cases, command_id: int, device_id: str, why: str) -> None:
 
 def failed(case: Case, command: Command, why: str, event: Event) -> None:
     """A command came to nothing, as ``event`` says: it is over, and what it was about knows that."""
-    command.status, command.last_error = "failed", why[:LONGEST_ERROR]
+    command.status, command.last_error = CommandState.FAILED, why[:LONGEST_ERROR]
     command.handed_at = command.handed_at or case.now
     case.record(event, command.request_type, detail={"error": command.last_error})
     if command.app_id is not None:

@@ -19,7 +19,7 @@ from portal.enrollment import commands, management
 from portal.enrollment.case import Case
 from portal.enrollment.errors import DeviceGone
 from portal.events import Actor, Event
-from portal.models import Command, DeclarativeState, Device
+from portal.models import Command, CommandState, DeclarativeState, Device
 from portal.plists import BadPlist, text
 from portal.policies import own_authority
 from portal.policies.content import Part
@@ -256,9 +256,9 @@ def filled(case: Case, command: Command) -> bytes | None:
 def answered(case: Case, command: Command) -> None:
     """``case.device`` answered a command with a profile of a policy."""
     state, identifier = state_of(case, lock=True), command.profile
-    if identifier is None or command.status == "not_now":
+    if identifier is None or command.status == CommandState.NOT_NOW:
         return
-    done = command.status == "acknowledged"
+    done = command.status == CommandState.ACKNOWLEDGED
     if command.request_type == "RemoveProfile":
         if done or identifier in state.profiles:  # what is not there cannot be removed: it is gone either way
             state.profiles = {name: each for name, each in state.profiles.items() if name != identifier}

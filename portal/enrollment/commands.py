@@ -11,11 +11,15 @@ from typing import Any
 from portal.enrollment import allowed
 from portal.enrollment.case import Case
 from portal.events import Event
-from portal.models import Command, Device
+from portal.models import Command, CommandState, Device
 
-OPEN = ("queued", "sent", "not_now")
+HANDED = (CommandState.SENT, CommandState.NOT_NOW)
+"""The device, or who keeps its queue, has them."""
+OPEN = (CommandState.QUEUED, *HANDED)
 """Not answered yet."""
-SETTLED = ("acknowledged", "error", "format_error", "failed")
+BY_DEVICE = (CommandState.ACKNOWLEDGED, CommandState.ERROR, CommandState.FORMAT_ERROR)
+"""What a device answered last."""
+SETTLED = (*BY_DEVICE, CommandState.FAILED)
 """Nothing changes them any more; an answer may still come to ``dropped`` and ``answer_lost``."""
 
 
@@ -95,7 +99,7 @@ def _queue(
         device_id=device.id,
         request_type=sent["RequestType"],
         payload=plistlib.dumps(body),
-        status="queued",
+        status=CommandState.QUEUED,
         created_at=case.now,
         next_attempt_at=case.now,
         profile=profile,
@@ -119,4 +123,4 @@ def keys_of(command: Command) -> dict[str, Any]:
 def drop(case: Case, device: Device) -> None:
     """The enrollment is over: what was not answered is not asked any more."""
     for command in case.store.open_commands(device):
-        command.status, command.handed_at = "dropped", command.handed_at or case.now
+        command.status, command.handed_at = CommandState.DROPPED, command.handed_at or case.now

@@ -17,7 +17,7 @@ from portal.enrollment.commands import Order
 from portal.enrollment.errors import NoManagedAppleAccount, RequestEnded, StepOutOfOrder
 from portal.enrollment.journey import Step, Waiting, Way
 from portal.events import Actor, Event
-from portal.models import Device, IssuedProfile, new_id
+from portal.models import CommandState, Device, IssuedProfile, new_id
 from portal.vault import token_hash
 
 SECRET_BYTES = 24
@@ -198,7 +198,7 @@ def outcome(case: Case, command_uuid: str, done: bool) -> None:
     command = case.store.command(device, command_uuid) if device is not None else None
     if command is None or command.status not in commands.OPEN:
         return
-    command.status, command.answered_at = "acknowledged" if done else "error", case.now
+    command.status, command.answered_at = CommandState.ACKNOWLEDGED if done else CommandState.ERROR, case.now
     event = Event.COMMAND_ACKNOWLEDGED if done else Event.COMMAND_ERROR
     case.record(event, command.request_type, actor=Actor.SYSTEM)
 
@@ -208,7 +208,7 @@ def no_outcome(case: Case, command_uuid: str) -> None:
     device = case.device
     command = case.store.command(device, command_uuid) if device is not None else None
     if command is not None and command.status in commands.OPEN:
-        command.status = "answer_lost"
+        command.status = CommandState.ANSWER_LOST
         case.record(Event.COMMAND_ANSWER_LOST, command.request_type)
 
 

@@ -9,7 +9,7 @@ from portal.enrollment.case import Case
 from portal.enrollment.commands import Order
 from portal.enrollment.errors import CommandForbidden, ConfirmationWrong, DeviceGone, ProfileUnknown, RemovalsHeld
 from portal.events import Event
-from portal.models import Device
+from portal.models import CommandState, Device
 
 
 def lock_screen(case: Case, actor: str) -> None:
@@ -98,7 +98,7 @@ def give_back(case: Case, actor: str) -> None:
     """
     device = managed(case)
     for wipe in commands.waiting(case, device, "SelectiveWipe"):
-        wipe.status, wipe.handed_at = "dropped", wipe.handed_at or case.now
+        wipe.status, wipe.handed_at = CommandState.DROPPED, wipe.handed_at or case.now
     _once(case, Order("RevokeSelectiveWipe"), actor)
 
 

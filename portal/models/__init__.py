@@ -16,7 +16,7 @@ from portal.models.audiences import Membership, PolicyAudience
 from portal.models.base import Base, new_id
 from portal.models.campaigns import Campaign, CampaignEntry
 from portal.models.configuration import SettingsVersion, SettingValue
-from portal.models.devices import BackendEvent, Certificate, Command, DeclarativeState, Device
+from portal.models.devices import BackendEvent, Certificate, Command, CommandState, DeclarativeState, Device
 from portal.models.enrollment import AccessToken, EnrollmentRequest, IssuedProfile, RequestLink, Terms, TermsDraft
 from portal.models.operations import AuditEvent, AuditHead, DiscoveryCheck, OutboxMessage, PortalState, Tally
 from portal.models.people import (
@@ -50,6 +50,7 @@ __all__ = [
     "CampaignEntry",
     "Certificate",
     "Command",
+    "CommandState",
     "DeclarativeState",
     "Device",
     "DeviceApp",

@@ -1,6 +1,7 @@
 """Certificates issued to devices, the devices themselves, the commands queued for them."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, String, and_, text
@@ -122,12 +123,27 @@ class Device(Base):
         return str(self.attributes.get("ModelName") or self.product_name or "iPhone")
 
 
+class CommandState(StrEnum):
+    """How far a command is: queued, sent, perhaps not now, then one of the others."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    """The device has it, or the backend that keeps its queue."""
+    NOT_NOW = "not_now"
+    ACKNOWLEDGED = "acknowledged"
+    ERROR = "error"
+    FORMAT_ERROR = "format_error"
+    FAILED = "failed"
+    """The backend does not take it, or the device's answer cannot be used."""
+    ANSWER_LOST = "answer_lost"
+    DROPPED = "dropped"
+    """Nobody wants it any more."""
+
+
 class Command(Base):
     """One MDM command in a device's queue.
 
-    It is ``queued``, then ``sent`` (the device, or the backend that keeps its queue, has it), perhaps ``not_now``, then
-    ``acknowledged``, ``error``, ``format_error``, ``answer_lost``, ``failed`` (the backend does not take it, or the
-    device's answer cannot be used) or ``dropped`` (nobody wants it any more). ``handed_at``: the worker gave it to the
+    ``handed_at``: the worker gave it to the
     backend, or woke the device, or need not do so any more. ``receipt``: what a server that enrolls devices by itself
     calls it. ``profile``: which profile of a policy is put into it when it is sent, so that no secret of it waits here;
     ``app_id``: the same of an app.
@@ -145,7 +161,7 @@ class Command(Base):
     device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"))
     request_type: Mapped[str] = mapped_column(String(64))
     payload: Mapped[bytes]
-    status: Mapped[str] = mapped_column(String(24), default="queued")
+    status: Mapped[str] = mapped_column(String(24), default=CommandState.QUEUED)
     created_at: Mapped[datetime]
     handed_at: Mapped[datetime | None]
     next_attempt_at: Mapped[datetime | None]

@@ -5,7 +5,7 @@ from typing import Any
 from portal.backends import messages, sending
 from portal.backends.embedded import identity
 from portal.enrollment.case import Case
-from portal.models import Command, Device
+from portal.models import Command, CommandState, Device
 from portal.plists import text
 
 
@@ -29,14 +29,14 @@ def handle(case: Case, message: dict[str, Any] | None) -> bytes:
         body = sending.filled(case, command)
         command.handed_at = command.handed_at or case.now
         if body is not None:
-            command.status, command.sent_at = "sent", case.now
+            command.status, command.sent_at = CommandState.SENT, case.now
             return body
-        command.status = "dropped"
+        command.status = CommandState.DROPPED
     return b""
 
 
 def _next(case: Case, device: Device, with_put_off: bool) -> Command | None:
     # Apple: after NotNow a device is to be left in peace for a while; it does not come again by itself. So what it put
     # off comes after anything else that it says, and each of its other answers settles a command: that ends.
-    states = ("queued", "sent", "not_now") if with_put_off else ("queued", "sent")
-    return next((each for each in case.store.open_commands(device) if each.status in states), None)
+    waiting = case.store.open_commands(device)
+    return next((each for each in waiting if with_put_off or each.status != CommandState.NOT_NOW), None)

@@ -26,7 +26,7 @@ from portal.enrollment.case import Case
 from portal.enrollment.commands import Order
 from portal.enrollment.ending import Reason
 from portal.enrollment.handover import Seen
-from portal.models import Command, Device, EnrollmentRequest, IssuedProfile, Person
+from portal.models import Command, CommandState, Device, EnrollmentRequest, IssuedProfile, Person
 from portal.settings import Settings
 from portal.storage import brake
 from portal.storage.cases import Cases, Given
@@ -52,6 +52,7 @@ FOLLOWED = timedelta(days=1)
 """How long an accepted action is asked about."""
 FOLLOWED_REMOVALS = timedelta(days=30)
 """The same for those that take work data: the device may be off for weeks."""
+NOT_TAKEN = (CommandState.FAILED, CommandState.ERROR, CommandState.ANSWER_LOST)
 _REMOVALS = ("SelectiveWipe", "RemoveControl")
 
 log = logging.getLogger("portal.maas360")
@@ -129,7 +130,7 @@ class Follower:
             query = (
                 select(Command, Device.server_id_sealed)
                 .join(Device, Device.id == Command.device_id)
-                .where(Device.server == SERVER, Command.status == "sent", Command.sent_at.is_not(None))
+                .where(Device.server == SERVER, Command.status == CommandState.SENT, Command.sent_at.is_not(None))
             )
             asked = {command.uuid: (command, sealed) for command, sealed in session.execute(query)}
             session.expunge_all()
@@ -236,7 +237,7 @@ def let_go_again(cases: Cases) -> int:
     newest = newest.where(Command.request_type == commands.REMOVE_CONTROL)
     due = (
         select(Command.device_id)
-        .where(Command.id == newest.scalar_subquery(), Command.status.in_(("failed", "error", "answer_lost")))
+        .where(Command.id == newest.scalar_subquery(), Command.status.in_(NOT_TAKEN))
         .where(Command.created_at < cases.now - LET_GO_AGAIN)
     )
     query = (

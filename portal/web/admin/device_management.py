@@ -18,7 +18,7 @@ from portal.backends.reconciling import CERTIFICATE_STATE
 from portal.enrollment import allowed, management
 from portal.enrollment.errors import CommandForbidden, DeviceGone, ProfileUnknown
 from portal.extensions import current_portal, db_session, transaction
-from portal.models import BackendEvent, Command, Device, PortalState
+from portal.models import BackendEvent, Command, CommandState, Device, PortalState
 from portal.web import web_sessions
 from portal.web.admin import blueprint
 from portal.web.helpdesk.device_page import NOTICE, locked
@@ -31,7 +31,7 @@ SHOWN = 100
 def device_management() -> ResponseReturnValue:
     """The backend, the push certificate, the queue, the messages of unknown devices."""
     waiting = select(func.count(Command.id), func.min(Command.created_at)).where(
-        Command.handed_at.is_(None), Command.status == "queued"
+        Command.handed_at.is_(None), Command.status == CommandState.QUEUED
     )
     managed = select(func.count(Device.id)).where(Device.is_managed)
     count, oldest = db_session.execute(waiting).one()

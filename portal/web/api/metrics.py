@@ -11,15 +11,13 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 
 from portal import clock, tallies
-from portal.enrollment import journey
+from portal.enrollment import commands, journey
 from portal.extensions import current_portal, db_session
-from portal.models import BackendEvent, Command, Device, EnrollmentRequest, IssuedProfile, OutboxMessage
+from portal.models import BackendEvent, Command, CommandState, Device, EnrollmentRequest, IssuedProfile, OutboxMessage
 from portal.pki import uploads
 from portal.policies.outcome import State
 from portal.storage import brake, policies, states
 from portal.web.api import blueprint, caller
-
-OPEN_COMMANDS = ("queued", "sent", "not_now")
 
 
 @blueprint.get("/metrics")
@@ -67,7 +65,7 @@ def _gauges(now: datetime) -> dict[str, tuple[str, float]]:
     """What is in the portal now, by the gauge's name: what it says, and its value."""
     waiting = (OutboxMessage.sent_at.is_(None), OutboxMessage.failed_at.is_(None))
     oldest = db_session.scalar(select(func.min(OutboxMessage.created_at)).where(*waiting))
-    is_open = Command.status.in_(OPEN_COMMANDS)
+    is_open = Command.status.in_(commands.OPEN)
     return {
         "portal_devices_managed": ("Devices under management.", _count(Device, Device.is_managed)),
         "portal_commands_open": (
@@ -84,7 +82,7 @@ def _gauges(now: datetime) -> dict[str, tuple[str, float]]:
         ),
         "portal_commands_waiting": (
             "Commands that were not handed over to device management yet.",
-            _count(Command, Command.handed_at.is_(None), Command.status == "queued"),
+            _count(Command, Command.handed_at.is_(None), Command.status == CommandState.QUEUED),
         ),
         "portal_backend_events_waiting": (
             "Messages of device management that were not taken up yet.",
