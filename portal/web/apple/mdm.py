@@ -6,7 +6,6 @@ device takes it, with a challenge, as "your owner has to sign in again": it gets
 and 403 with Apple's code to end the enrollment. Everything else that is wrong is 400, 403 or 503, for both.
 """
 
-import contextlib
 import logging
 from collections.abc import Callable
 
@@ -19,16 +18,13 @@ from portal.backends.base import BackendDown
 from portal.backends.embedded import checkin as checkins
 from portal.backends.embedded import connect as connects
 from portal.backends.embedded import identity
-from portal.declarations import addresses
-from portal.declarations.granted import PROFILE_TYPE
-from portal.declarations.speaking import NothingThere, document
+from portal.declarations.speaking import NothingThere
 from portal.enrollment import access
 from portal.enrollment.case import Case
 from portal.enrollment.errors import DeviceRefused, TokenRefused
 from portal.enrollment.journey import Way
 from portal.extensions import cases, current_portal, transaction
 from portal.models import AccessToken
-from portal.pki import cms
 from portal.plists import BadPlist, read_message, text
 from portal.web.apple import blueprint, machine_info, provider_sign_in
 from portal.web.apple.challenges import Handle, challenge
@@ -92,24 +88,6 @@ def _pass_on(profile_id: str, kind: str) -> ResponseReturnValue:
     except BackendDown as down:
         return _refuse(f"device management does not answer: {down.reason}", 503)
     return Response(content, content_type=XML if content else "text/plain")
-
-
-@blueprint.get("/mdm/declared/<reference>")
-def declared(reference: str) -> ResponseReturnValue:
-    """What a declaration refers to: a profile, signed, or an account's credentials. The address is the proof."""
-    told, found = addresses.read(current_portal.vault, reference, clock.now()), None
-    if told is not None:
-        with transaction():
-            case = cases().of_device(told.device_id)
-            with contextlib.suppress(NothingThere):
-                found = document(case, told) if case is not None else None
-    if found is None:
-        return _refuse("nothing is declared there", 404)
-    content = found.content
-    if found.media_type == PROFILE_TYPE:
-        signer = current_portal.signer
-        content = cms.sign(content, signer.key, signer.certificate, signer.intermediates)
-    return Response(content, content_type=found.media_type, headers={"Cache-Control": "no-store"})
 
 
 @blueprint.put("/mdm/connect")
