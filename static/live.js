@@ -63,6 +63,8 @@
   if (form) {
     form.addEventListener("input", function () { clearTimeout(timer); timer = setTimeout(find, typing); });
     form.addEventListener("submit", function (event) { event.preventDefault(); clearTimeout(timer); find(); });
+    var typed = Array.from(form.elements).some(function (field) { return "defaultValue" in field && field.value !== field.defaultValue; });
+    if (typed) find(); // before this script was there
   }
   setInterval(function () {
     if (!document.hidden) look(new URLSearchParams(location.search), true);

@@ -72,6 +72,8 @@ class FakeAppsAndBooks:
     def __init__(self, url: str = "http://127.0.0.1") -> None:
         self.url = url
         self.assets: dict[str, Asset] = {}
+        self.all_or_nothing = False
+        """What fails for somebody is done for nobody; Apple does not say which of the two holds."""
         self.users: list[dict[str, str]] = []
         self.given: set[tuple[str, str]] = set()
         """Adam id and clientUserId."""
@@ -299,13 +301,19 @@ class FakeAppsAndBooks:
     def _go_on(self, event: Event) -> None:
         event.polls -= 1
         if event.polls <= 0 and not event.over:
-            event.failures, event.over = event.do(), True
+            self._finish(event)
 
     def settle(self) -> None:
         """Everything that is under way is done, whether anybody asks or not."""
         for event in self.events.values():
             if not event.over:
-                event.failures, event.over = event.do(), True
+                self._finish(event)
+
+    def _finish(self, event: Event) -> None:
+        before = set(self.given), [dict(each) for each in self.users]
+        event.failures, event.over = event.do(), True
+        if event.failures and self.all_or_nothing:
+            self.given, self.users = before
 
     def _create(self, user: dict[str, str]) -> list[dict[str, Any]]:
         client, account = user["clientUserId"], user["managedAppleId"]

@@ -137,17 +137,19 @@ class Outcomes:
         return {(user_id, adam_id) for user_id, adam_id in found if user_id is not None} & wanted
 
     def _settle(self, request_id: int, event: Event) -> None:
-        """An event is over: who failed, and why; everybody else has it."""
+        """An event is over: who failed, and why. Of everybody else it is known if it is complete; else it is read."""
         with self.apple.database.session() as session:
             request = session.get(LicenseRequest, request_id)
             kind = Kind(request.kind) if request is not None else None
         if kind in (Kind.CREATE, Kind.RETIRE):
             self.settle_users(request_id, kind, event)
+            self._look_into(request_id)  # who is left
         elif kind is not None:
             if event.failures and not self._names_ours(request_id, event):
                 self._look_into_failures(request_id, event)
             else:
                 self.settle_seats(request_id, kind, event)
+                self._look_into(request_id)  # who is left
 
     def _names_ours(self, request_id: int, event: Event) -> bool:
         """Whether each failure says whom or what it is about, and it is about what was asked for."""
@@ -167,6 +169,10 @@ class Outcomes:
         log.warning("licensing.failed_for_nobody_named error_number=%s", number)
 
     def settle_seats(self, request_id: int, kind: Kind, event: Event) -> None:
+        """Settle those of whom the event tells; one that failed, of whom it names; the request stays for others.
+
+        Whether Apple gave the others what was asked is not documented [?].
+        """
         self.exchanged = True
         with self.apple.database.transaction() as session:
             now = clock.now()
@@ -174,9 +180,12 @@ class Outcomes:
             users = session.scalars(select(LicenseUser).where(LicenseUser.id.in_({each.user_id for each in theirs})))
             by_id = {each.id: each for each in users}
             clients = {each.id: self.apple.client_id(each) for each in by_id.values()} if event.failures else {}
-            unknown: set[str] = set()
+            unknown, left = set[str](), False
             for seat in theirs:
                 number = licensing.number_for(event, clients.get(seat.user_id, ""), seat.adam_id)
+                if not number and event.status != answers.COMPLETE:
+                    left = True
+                    continue
                 if number == answers.USER_UNKNOWN:
                     unknown.add(seat.user_id)
                 if number == answers.USER_UNKNOWN and kind is Kind.ASSOCIATE and seat.tries < MOST_UNKNOWN:
@@ -193,9 +202,11 @@ class Outcomes:
                 licensing.is_not_known(session, by_id[user_id], now)
             session.flush()
             licensing.mark(session, by_id, now)
-            session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
+            if not left:
+                session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
 
     def settle_users(self, request_id: int, kind: Kind | None, event: Event) -> None:
+        """The same of making users known, or giving them up."""
         with self.apple.database.session() as session:
             users = list(session.scalars(select(LicenseUser).where(LicenseUser.asked_in == request_id)))
         told = {each.id: licensing.number_for(event, self.apple.client_id(each), "") for each in users}
@@ -207,9 +218,11 @@ class Outcomes:
             adopted[each.id] = self._adopt(each, taken)
             taken.add(adopted[each.id])
         with self.apple.database.transaction() as session:
-            now, lacking = clock.now(), []
+            now, lacking, left = clock.now(), [], False
             for user in session.scalars(select(LicenseUser).where(LicenseUser.asked_in == request_id)):
-                if kind is Kind.RETIRE and told[user.id] in (0, answers.USER_UNKNOWN):
+                if not told[user.id] and event.status != answers.COMPLETE:
+                    left = True
+                elif kind is Kind.RETIRE and told[user.id] in (0, answers.USER_UNKNOWN):
                     licensing.forget_user(session, user.id)
                 elif kind is Kind.RETIRE:
                     log.warning("licensing.not_retired error_number=%s", told[user.id])
@@ -231,7 +244,8 @@ class Outcomes:
                     lacking.append(user.id)
             session.flush()
             licensing.mark(session, lacking, now)
-            session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
+            if not left:
+                session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
 
     def _transfer_seats(self, session: Session, client_id: str, new: LicenseUser, now: datetime) -> None:
         """An id of somebody forgotten is somebody's again: it is not given up any more."""

@@ -495,3 +495,33 @@ def test_two_phones_of_one_person_told_at_the_same_time_wait_in_no_ring(held_app
     assert at_the_same_time(portal, devices, barrier.wait if together else lambda: None) == []
     with portal.database.session() as session:
         assert len(session.scalars(select(LicenseUser)).all()) == 1
+
+
+def test_what_failed_for_some_is_believed_of_nobody_else(held_apps, enrolled):
+    """Apple names whom it failed for; whether it was done for the others is read."""
+    held_apps.location.all_or_nothing = True
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    _mail, asset = held_apps.add("Mail")
+    held_apps.add("Notes", refuses=9707)
+    for _ in range(4):
+        held_apps.work(60)
+        held.connect()
+    assert held_apps.location.holders(asset) == {"erika@work.example.com"}
+    assert held_apps.seats() == {"held": 1, "failed": 1}
+    assert held_apps.location.twice == []
+
+
+def test_who_is_made_known_beside_somebody_who_fails_is_not_believed_to_be(held_apps, enrolled):
+    held_apps.location.all_or_nothing = True
+    _mail, asset = held_apps.add("Mail")
+    for client in ("one", "two"):  # an account that Apple knows twice is nobody's to adopt
+        held_apps.location.users.append(
+            {"clientUserId": client, "managedAppleId": "max@work.example.com", "status": "Associated"}
+        )
+    phones = [enrolled()[0], enrolled("max", 1)[0]]
+    for _ in range(4):
+        held_apps.work(60)
+        for held in phones:
+            held.connect()
+    assert held_apps.location.holders(asset) == {"erika@work.example.com"}

@@ -59,6 +59,17 @@ def test_1_somebody_calls_and_is_found_while_typing(desk):
     assert desk.engine.problems == []
 
 
+def test_1_what_was_typed_before_the_script_came_is_found_too(desk):
+    page, held = desk.engine.page, []
+    page.route("**/live.js*", lambda route: held.append(route))
+    page.goto(page.url, wait_until="commit")
+    page.locator("#q").fill("cor")
+    expect(rows(desk)).to_have_count(3)
+    held[0].continue_()
+    expect(rows(desk)).to_have_count(1)
+    assert desk.engine.path() == "/helpdesk?q=cor"
+
+
 def test_2_a_stuck_passcode_is_read_in_one_sentence_and_a_new_one_is_sent(desk):
     caller = walk(desk, "cora", "passcode")
     for _ in range(3):
