@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from portal.credentials.base import DIRECTORY, SourceUnavailable
 from portal.database import Database
 from portal.models import Device, EnrollmentRequest, Person
-from portal.people import LastAdmin, closing
+from portal.people import LastAdmin, closing, syncing
 from portal.storage import audiences, brake
 from portal.storage.cases import Cases, Services
 
@@ -47,7 +47,7 @@ def check_accounts(database: Database, services: Services, directory: "Directory
         with database.transaction() as session:
             person = session.get_one(Person, person_id)
             person.synced_at = now
-            if status.groups is not None and status.subject == person.subject:
+            if status.groups is not None and syncing.key_of(status.subject) == person.subject:
                 _follow_groups(session, services, person, status.groups, now)
             if status.problem in CLOSED and person.disabled_at is None:
                 try:

@@ -1,5 +1,6 @@
 """Taking people over from a directory or an identity provider, at each sign-in and when they are invited."""
 
+import hashlib
 from datetime import datetime
 
 from sqlalchemy import select
@@ -14,7 +15,7 @@ from portal.storage import audiences
 
 SIGN_INS_END_WITH = {"email", "role"}
 """What somebody may do, or where a link to set a password would go, is not what it was."""
-LONGEST_NAME, LONGEST_PHONE, LONGEST_USERNAME = 200, 40, 128
+LONGEST_NAME, LONGEST_PHONE, LONGEST_USERNAME, LONGEST_KEY = 200, 40, 128, 255
 
 
 def sync(session: Session, settings: Settings, found: Found, now: datetime) -> tuple[Person, set[str]]:
@@ -23,10 +24,10 @@ def sync(session: Session, settings: Settings, found: Found, now: datetime) -> t
     Matched by the source's own stable key alone; somebody who was entered for this source before their first sign-in
     is matched by username, once. Never by an e-mail address. Raises AccountProblem(username_taken).
     """
-    username = people.fold_username(found.username)[:LONGEST_USERNAME]
+    username, subject = people.fold_username(found.username)[:LONGEST_USERNAME], key_of(found.subject)
     person = session.scalar(
         select(Person)
-        .where(Person.source == found.source, Person.subject == found.subject)
+        .where(Person.source == found.source, Person.subject == subject)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
@@ -41,11 +42,11 @@ def sync(session: Session, settings: Settings, found: Found, now: datetime) -> t
         session.add(person)
         changes.add("added")
     values = {
-        "subject": found.subject,
+        "subject": subject,
         "username": username,
         "name": found.name[:LONGEST_NAME],
         "email": mail_addresses.usable(found.email),
-        "phone": found.phone[:LONGEST_PHONE] if found.phone else None,
+        "phone": found.phone if found.phone and len(found.phone) <= LONGEST_PHONE else None,
         "locale": _language(found.locale, settings) or person.locale or settings.languages[0],
         "role": _role(session, person, found.role),
     }
@@ -62,6 +63,13 @@ def sync(session: Session, settings: Settings, found: Found, now: datetime) -> t
     if settings.knows_groups and audiences.set_groups(session, person.id, found.source, found.groups):
         audiences.mark(session, person.id, now)
     return person, changes
+
+
+def key_of(subject: str) -> str:
+    """How a source's stable key for somebody is kept: as it is, or its digest if no database would take it."""
+    if len(subject) <= LONGEST_KEY and subject.isprintable():
+        return subject
+    return "sha256:" + hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _account(session: Session, settings: Settings, person: Person, found: Found) -> str | None:

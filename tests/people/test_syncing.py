@@ -1,0 +1,37 @@
+"""What a source tells of somebody is kept as it fits, whatever it is."""
+
+import pytest
+from sqlalchemy import select
+
+from portal.credentials.base import Found
+from portal.models import Person
+from portal.people import syncing
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize("subject", ["s1", LONG, "a\x00b", "\udc80", "CN=" + "é" * 260])
+def test_a_key_of_any_form_finds_the_same_person_again(portal, clock, subject):
+    for email in ("ida@example.com", "new@example.com"):
+        found = Found(source="directory", subject=subject, username="ida", name="Ida", email=email)
+        with portal.database.transaction() as session:
+            syncing.sync(session, portal.settings, found, clock())
+    with portal.database.session() as session:
+        assert [each.email for each in session.scalars(select(Person))] == ["new@example.com"]
+
+
+def test_two_long_keys_that_begin_alike_are_two_people(portal, clock):
+    for username in ("ida", "ada"):
+        found = Found(source="directory", subject=LONG + username, username=username, name="X", email="x@example.com")
+        with portal.database.transaction() as session:
+            syncing.sync(session, portal.settings, found, clock())
+    with portal.database.session() as session:
+        assert len(session.scalars(select(Person)).all()) == 2
+
+
+def test_what_is_too_long_to_be_a_phone_number_is_none(portal, clock):
+    """A part of it might be somebody else's."""
+    found = Found("directory", "1", "ida", "Ida" * 100, "x@example.com", phone="+49 " + "1" * 40)
+    with portal.database.transaction() as session:
+        person, _ = syncing.sync(session, portal.settings, found, clock())
+        assert (person.phone, len(person.name)) == (None, 200)
