@@ -12,7 +12,7 @@ from portal.cli.common import editor, fail
 from portal.credentials import local, passwords, second_factor
 from portal.events import Event
 from portal.extensions import current_portal
-from portal.models import Person
+from portal.models import LONGEST_NAME, LONGEST_USERNAME, Person
 from portal.people import accounts, closing, imports
 from portal.storage.cases import Cases
 
@@ -34,12 +34,16 @@ def people_add(username: str, managed_apple_account: str | None, password: str, 
         fail(f"{managed_apple_account!r} cannot be a Managed Apple Account.")
     if not mail_addresses.usable(known["email"]):
         fail(f"{known['email']!r} cannot be an e-mail address.")
+    if not known["name"].isprintable() or len(known["name"]) > LONGEST_NAME:
+        fail(f"The name is longer than {LONGEST_NAME} characters, or not text.")
     with current_portal.database.transaction() as session:
         if account and accounts.taken(session, account, None):
             fail(f"{account} belongs to somebody else.")
         person = Person(username=username, managed_apple_account=account, **known)
         try:
             people.add(editor(session), person)
+        except people.UsernameTooLong:
+            fail(f"The username is longer than {LONGEST_USERNAME} characters.")
         except people.UsernameTaken:
             fail(f"{username} exists.")
         local.set_password(session, person, password)

@@ -20,6 +20,10 @@ from portal.models.devices import BackendEvent, Certificate, Command, CommandSta
 from portal.models.enrollment import AccessToken, EnrollmentRequest, IssuedProfile, RequestLink, Terms, TermsDraft
 from portal.models.operations import AuditEvent, AuditHead, DiscoveryCheck, OutboxMessage, PortalState, Tally
 from portal.models.people import (
+    LONGEST_KEY,
+    LONGEST_NAME,
+    LONGEST_PHONE,
+    LONGEST_USERNAME,
     LocalAccount,
     Passkey,
     PasskeyChallenge,
@@ -35,6 +39,10 @@ from portal.models.tokens import ApiToken
 
 __all__ = [
     "COMMANDED",
+    "LONGEST_KEY",
+    "LONGEST_NAME",
+    "LONGEST_PHONE",
+    "LONGEST_USERNAME",
     "WITHDRAWN",
     "AccessToken",
     "ApiToken",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from portal.models.enrollment import EnrollmentRequest
 
 
+LONGEST_USERNAME, LONGEST_NAME, LONGEST_PHONE, LONGEST_KEY = 128, 200, 40, 255
+"""Characters of a person's username, name and phone number, and of a source's key for them."""
 LONGEST_WORD = 100
 """Characters of a word to search by; nobody types more."""
 _WORD_BREAK = re.compile(r"[\s@._+-]+")
@@ -35,15 +37,15 @@ class Person(Base):
     )
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, default=new_id)
-    username: Mapped[str] = mapped_column(String(128), unique=True)
-    name: Mapped[str] = mapped_column(String(200), info=personal(""))
+    username: Mapped[str] = mapped_column(String(LONGEST_USERNAME), unique=True)
+    name: Mapped[str] = mapped_column(String(LONGEST_NAME), info=personal(""))
     email: Mapped[str] = mapped_column(String(254), info=personal(""))
     managed_apple_account: Mapped[str | None] = mapped_column(String(254), unique=True, info=personal())
     locale: Mapped[str] = mapped_column(String(16), default="en")
     role: Mapped[str] = mapped_column(String(16), default="employee")
     source: Mapped[str] = mapped_column(String(32), default="local")
-    subject: Mapped[str | None] = mapped_column(String(255), info=personal())
-    phone: Mapped[str | None] = mapped_column(String(40), info=personal())
+    subject: Mapped[str | None] = mapped_column(String(LONGEST_KEY), info=personal())
+    phone: Mapped[str | None] = mapped_column(String(LONGEST_PHONE), info=personal())
     synced_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]

@@ -11,6 +11,7 @@ from portal.audit import Editor
 from portal.database import lock_name
 from portal.events import Event
 from portal.models import (
+    LONGEST_USERNAME,
     PasswordLink,
     Person,
     WebSession,
@@ -43,6 +44,10 @@ class ProofOver(Exception):
 
 class UsernameTaken(Exception):
     """Somebody else has that username."""
+
+
+class UsernameTooLong(Exception):
+    """A username is longer than what is kept, in the form in which it is kept."""
 
 
 class NotLocal(Exception):
@@ -116,10 +121,12 @@ def forget_old_sessions(session: Session, rules: SessionRules, now: datetime) ->
 
 
 def add(editor: Editor, person: Person) -> None:
-    """Somebody new, kept by the portal itself, without a password yet. Raises UsernameTaken."""
+    """Somebody new, kept by the portal itself, without a password yet. Raises UsernameTaken, UsernameTooLong."""
+    person.username, person.created_at = fold_username(person.username), editor.now
+    if len(person.username) > LONGEST_USERNAME:
+        raise UsernameTooLong
     if by_username(editor.session, person.username) is not None:
         raise UsernameTaken
-    person.username, person.created_at = fold_username(person.username), editor.now
     editor.session.add(person)
     editor.session.flush()
     editor.record(Event.PERSON_ADDED, person.role, person=person.id)

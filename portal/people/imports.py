@@ -2,12 +2,13 @@
 
 import csv
 import io
+import re
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from portal import mail_addresses, people
-from portal.models import Person
+from portal.models import LONGEST_NAME, LONGEST_USERNAME, Person
 from portal.people import accounts
 from portal.settings import Settings
 
@@ -16,6 +17,9 @@ MOST_LINES = 50_000
 LONGEST_VALUE = 254
 MOST_PROBLEMS = 100
 COLUMNS = {"username", "managed_apple_account", "name", "email", "locale", "source"}
+LONGEST = {"username": LONGEST_USERNAME, "name": LONGEST_NAME}
+"""Characters of a value; of the others ``LONGEST_VALUE``."""
+SOURCE = re.compile(r"local|directory|oidc:[a-z0-9-]{1,20}")
 
 
 class BadFile(Exception):
@@ -75,9 +79,12 @@ def _take(
     seen_accounts: set[str],
 ) -> str | None:
     """Take one line; what is wrong with it, if anything."""
-    if any(len(value) > LONGEST_VALUE or not value.isprintable() for value in row.values()):
+    username = row["username"] = people.fold_username(row["username"])
+    too_long = any(len(value) > LONGEST.get(name, LONGEST_VALUE) for name, value in row.items())
+    if too_long or not all(value.isprintable() for value in row.values()):
         return "a value is too long or not text"
-    username = people.fold_username(row["username"])
+    if row.get("source") and not SOURCE.fullmatch(row["source"]):
+        return f"{row['source']!r} is no source: local, directory, or oidc:NAME"
     if not username:
         return "no username"
     if username in seen_names:

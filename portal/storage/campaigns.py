@@ -19,13 +19,12 @@ from portal.enrollment import invitations
 from portal.enrollment.errors import NoManagedAppleAccount, RequestEnded, TooManyDevices, UnknownPerson
 from portal.enrollment.invitations import Asker
 from portal.events import Actor, Event
-from portal.models import Campaign, CampaignEntry, EnrollmentRequest, Person
+from portal.models import LONGEST_USERNAME, Campaign, CampaignEntry, EnrollmentRequest, Person
 from portal.people import accounts
 from portal.storage.cases import Cases, Services
 
 BATCH_SIZE = 1000
 MOST_PER_MINUTE = 1000
-LONGEST_USERNAME = 128
 Find = Callable[[str], Person | None]
 """Takes somebody over from the directory, if there is one; may raise SourceUnavailable or AccountProblem."""
 

@@ -36,9 +36,10 @@ def test_an_address_stays_as_it_is(told):
 
 
 NEARLY = st.text(alphabet="ab.@-_+='\"()<>[],:;\\ é\n?", max_size=20)
+GOOD = st.text(alphabet="aZ9.!#$%&'*+/=?^_`{|}~-", min_size=1, max_size=20).map(lambda name: f"{name}@example.com")
 
 
-@given(NEARLY | st.from_regex(mail_addresses.ADDRESS, fullmatch=True))
+@given(NEARLY | GOOD)
 def test_what_counts_as_an_address_comes_through_a_message_unchanged(told):
     address = mail_addresses.usable(told)
     if not address:

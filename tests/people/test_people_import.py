@@ -48,6 +48,11 @@ def test_accounts_are_given_and_people_added(take, company, portal):
         ("username,name\nerika,a,b\n", "more values than columns"),
         ("username,locale\nerika,xx\n", "language 'xx'"),
         ("username,name\nerika," + "x" * 300 + "\n", "too long"),
+        ("username,name\nerika," + "x" * 201 + "\n", "too long"),
+        ("username,name,email\n" + "x" * 129 + ",X,x@example.com\n", "too long"),
+        ("username,name,email\n" + "ﷺ" * 20 + ",X,x@example.com\n", "too long"),
+        ("username,name,email,source\nx,X,x@example.com,ldap\n", "'ldap' is no source"),
+        ("username,name,email,source\nx,X,x@example.com,oidc:" + "x" * 40 + "\n", "is no source"),
         (b"username\n\xff\xfe\n", "not UTF-8"),
     ],
 )

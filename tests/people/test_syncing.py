@@ -6,6 +6,7 @@ from sqlalchemy import select
 from portal.credentials.base import Found
 from portal.models import Person
 from portal.people import syncing
+from tests.pages import Browser
 
 LONG = "x" * 300
 
@@ -35,3 +36,19 @@ def test_what_is_too_long_to_be_a_phone_number_is_none(portal, clock):
     with portal.database.transaction() as session:
         person, _ = syncing.sync(session, portal.settings, found, clock())
         assert (person.phone, len(person.name)) == (None, 200)
+
+
+@pytest.mark.parametrize("username", ["x" * 129, "ﷺ" * 20], ids=["typed", "folded"])
+def test_a_username_is_measured_as_it_is_kept(app, company, clock, username):
+    """The second is 20 characters as typed, and 360 as compared."""
+    company.person("adam", role="admin")
+    admin = Browser(app).staff_sign_in("adam", clock())
+    form = admin.get("/admin/people").filled(holding="username")
+    admin.post("/admin/people", form | {"username": username, "name": "X", "email": "x@example.com"})
+    assert admin.status == 422
+    assert "too long" in admin.error_of("username")
+    typed = ["people", "add", username, "--name", "X", "--email", "x@example.com", "--password", "p" * 20]
+    done = app.test_cli_runner().invoke(args=typed)
+    assert (done.exit_code, done.output) == (1, "The username is longer than 128 characters.\n")
+    typed = ["people", "add", "x", "--name", "X" * 201, "--email", "x@example.com", "--password", "p" * 20]
+    assert app.test_cli_runner().invoke(args=typed).exit_code == 1

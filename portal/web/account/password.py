@@ -12,7 +12,7 @@ from portal.credentials.base import AccountProblem
 from portal.credentials.passwords import LinkUsed, PasswordRefused
 from portal.credentials.throttle import Throttled
 from portal.extensions import current_portal, db_session, transaction
-from portal.models import Person
+from portal.models import LONGEST_USERNAME, Person
 from portal.web.account import blueprint
 from portal.web.employee.steps import FORM_REFUSED
 from portal.web.rules import Form
@@ -27,7 +27,9 @@ class NewPasswordForm(Form):
 
 
 class ChangePasswordForm(NewPasswordForm):
-    username = StringField(validators=[DataRequired("username_missing"), Length(max=128, message="username_long")])
+    username = StringField(
+        validators=[DataRequired("username_missing"), Length(max=LONGEST_USERNAME, message="username_long")]
+    )
     password = PasswordField(validators=[InputRequired("password_missing"), Length(max=1024, message="password_long")])
 
 

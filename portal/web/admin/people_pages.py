@@ -10,7 +10,7 @@ from wtforms.validators import DataRequired, Length, Regexp, ValidationError
 from portal import mail_addresses, people
 from portal.credentials import passwords, second_factor
 from portal.extensions import cases, current_portal, db_session, transaction
-from portal.models import EnrollmentRequest, Person
+from portal.models import LONGEST_NAME, LONGEST_USERNAME, EnrollmentRequest, Person
 from portal.people import ROLES, LastAdmin, accounts, closing
 from portal.storage import search
 from portal.web import web_sessions
@@ -26,7 +26,7 @@ ACTIONS = ("role", "disable", "enable", "password-link", "second-factor", "unloc
 class ActionForm(Form):
     """A button, and what may be typed beside it."""
 
-    confirm = StringField(validators=[Length(max=128)])
+    confirm = StringField(validators=[Length(max=LONGEST_USERNAME)])
 
 
 def _mail_address(_form: Form, field: StringField) -> None:
@@ -36,9 +36,13 @@ def _mail_address(_form: Form, field: StringField) -> None:
 
 class PersonForm(Form):
     username = StringField(
-        validators=[DataRequired("username_missing"), Length(max=128), Regexp(r"^\S+$", message="username_spaces")]
+        validators=[
+            DataRequired("username_missing"),
+            Length(max=LONGEST_USERNAME, message="username_long"),
+            Regexp(r"^\S+$", message="username_spaces"),
+        ]
     )
-    name = StringField(validators=[DataRequired("name_missing"), Length(max=200, message="name_long")])
+    name = StringField(validators=[DataRequired("name_missing"), Length(max=LONGEST_NAME, message="name_long")])
     email = StringField(validators=[_mail_address])
     managed_apple_account = StringField(validators=[Length(max=254)])
     phone = StringField(validators=[Regexp(r"^(\+?[\d ()/.-]{5,40})?$", message="phone_form")])
@@ -86,6 +90,9 @@ def add_person() -> ResponseReturnValue:
             editor = web_sessions.editor()
             people.add(editor, person)
             passwords.mail_link(editor, person, current_portal.settings)
+    except people.UsernameTooLong:
+        form.username.errors = ["username_long"]
+        return _list(form), 422
     except (people.UsernameTaken, IntegrityError):
         form.username.errors = ["username_exists"]
         return _list(form), 422

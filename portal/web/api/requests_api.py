@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from portal import clock
 from portal.enrollment.invitations import Asker
 from portal.extensions import cases, current_portal, db_session
-from portal.models import EnrollmentRequest
+from portal.models import LONGEST_USERNAME, EnrollmentRequest
 from portal.people import inviting
 from portal.people.inviting import NotInvited
 from portal.storage import reports
@@ -28,7 +28,7 @@ def create_request() -> ResponseReturnValue:
     token = caller("requests")
     body = json_object()
     username = body.get("username") if body is not None else None
-    if not isinstance(username, str) or not username.strip() or len(username) > 128 or "\0" in username:
+    if not isinstance(username, str) or not username.strip() or len(username) > LONGEST_USERNAME or "\0" in username:
         return refuse("bad_request", 'Send {"username": "..."} as JSON.', 400)
     try:
         by = Asker(f"token:{token.id}", current_portal.settings.company.name)

@@ -3,11 +3,14 @@
 from wtforms import HiddenField, PasswordField, StringField
 from wtforms.validators import AnyOf, DataRequired, InputRequired, Length
 
+from portal.models import LONGEST_USERNAME
 from portal.web.rules import Form
 
 
 class SignInForm(Form):
-    username = StringField(validators=[DataRequired("username_missing"), Length(max=128, message="username_long")])
+    username = StringField(
+        validators=[DataRequired("username_missing"), Length(max=LONGEST_USERNAME, message="username_long")]
+    )
     password = PasswordField(validators=[InputRequired("password_missing"), Length(max=1024, message="password_long")])
 
 

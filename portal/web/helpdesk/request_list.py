@@ -13,7 +13,7 @@ from portal.enrollment import journey
 from portal.enrollment.invitations import Asker
 from portal.events import Event
 from portal.extensions import cases, current_portal, db_session
-from portal.models import AuditEvent
+from portal.models import LONGEST_USERNAME, AuditEvent
 from portal.people import inviting
 from portal.people.inviting import NotInvited
 from portal.storage import search
@@ -27,7 +27,9 @@ RECENT = timedelta(days=7)
 
 
 class InviteForm(Form):
-    username = StringField(validators=[DataRequired("username_missing"), Length(max=128, message="username_long")])
+    username = StringField(
+        validators=[DataRequired("username_missing"), Length(max=LONGEST_USERNAME, message="username_long")]
+    )
 
 
 @blueprint.get("")

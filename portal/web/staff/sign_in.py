@@ -22,7 +22,7 @@ from portal.credentials.second_factor import FactorLocked
 from portal.credentials.throttle import Throttled
 from portal.events import Event
 from portal.extensions import current_portal, db_session, transaction
-from portal.models import Person, WebSession
+from portal.models import LONGEST_USERNAME, Person, WebSession
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
 from portal.web import provider_sign_out, web_sessions
@@ -47,7 +47,9 @@ TOLD_ONCE = ("throttled", "unreachable", "timeout")
 
 
 class StaffSignInForm(Form):
-    username = StringField(validators=[DataRequired("username_missing"), Length(max=128, message="username_long")])
+    username = StringField(
+        validators=[DataRequired("username_missing"), Length(max=LONGEST_USERNAME, message="username_long")]
+    )
     password = PasswordField(validators=[InputRequired("password_missing"), Length(max=1024, message="password_long")])
     code = StringField(validators=[Length(max=64, message="code_missing")])
 
