@@ -35,7 +35,7 @@ from portal.storage import (
     rounds,
     terms,
 )
-from portal.storage.cases import Cases, Given
+from portal.storage.cases import Cases, CaseServices
 from portal.vault import Vault, read_keys
 
 if TYPE_CHECKING:
@@ -86,13 +86,15 @@ class Worker:
         """See dispatch.Fill."""
         with database.transaction() as session:
             device_id = session.get_one(Command, command_id).device_id
-            return sending.handed_over(Cases(session, Given(self.live.current, self.vault)), command_id, device_id)
+            return sending.handed_over(
+                Cases(session, CaseServices(self.live.current, self.vault)), command_id, device_id
+            )
 
     def _refuse(self, database: Database, command_id: int, why: str) -> None:
         """See dispatch.Refuse."""
         with database.transaction() as session:
             device_id = session.get_one(Command, command_id).device_id
-            sending.refused(Cases(session, Given(self.live.current, self.vault)), command_id, device_id, why)
+            sending.refused(Cases(session, CaseServices(self.live.current, self.vault)), command_id, device_id, why)
 
     def _come_back(self) -> None:
         """What waits for less than a minute is not left to the next one."""
@@ -151,7 +153,7 @@ class Worker:
         now, settings = clock.now(), self.settings
         for each in (rounds.of_disabled_people, rounds.go_on, rounds.refresh_quiet, self.backend.look_after):
             with self.database.transaction() as session:  # each its own: nobody waits for what another locked
-                each(Cases(session, Given(settings, self.vault), now))
+                each(Cases(session, CaseServices(settings, self.vault), now))
         with self.database.transaction() as session:
             events.forget(session, now)
 
@@ -165,7 +167,7 @@ class Worker:
         with self.database.transaction() as session:
             throttle.forget_old(session, settings.sign_in, now)
             people.forget_old_sessions(session, settings.session, now)
-            retention.forget_closed(Cases(session, Given(settings, self.vault), now))
+            retention.forget_closed(Cases(session, CaseServices(settings, self.vault), now))
             retention.forget_mail(session, settings.retention, now)
             session.execute(
                 update(IssuedProfile)
@@ -193,7 +195,7 @@ class Worker:
         """Look whose device is to have something else than it was told, and tell it; how many were."""
         settings, now = self.settings, clock.now()
         policy_rounds.mark_devices(self.database, settings, now)
-        return policy_rounds.tell_devices(self.database, Given(settings, self.vault), now)
+        return policy_rounds.tell_devices(self.database, CaseServices(settings, self.vault), now)
 
     def give_apps(self) -> int:
         """Look whose device is to have other apps, get licenses for them, and go on; how many devices were told."""
@@ -201,7 +203,7 @@ class Worker:
         with self.database.session() as session:
             if not app_rounds.is_open(session, settings):
                 return 0
-        services = Given(settings, self.vault)
+        services = CaseServices(settings, self.vault)
         told = (
             policy_rounds.tell_devices(self.database, services, now)
             if app_rounds.mark_devices(self.database, settings, now)
@@ -247,7 +249,7 @@ class Worker:
                 return None
 
         try:
-            if campaigns.invite_next(self.database, Given(settings, self.vault), find, clock.now()):
+            if campaigns.invite_next(self.database, CaseServices(settings, self.vault), find, clock.now()):
                 self.deliver()
         except SourceUnavailable as problem:
             log.warning("campaigns.wait reason=%s", problem.reason)
@@ -257,7 +259,7 @@ class Worker:
         settings = self.settings
         directory = self.portal.directory if settings.ldap.bind == "search" else None
         if directory is not None:
-            leavers.check_accounts(self.database, Given(settings, self.vault), directory, clock.now())
+            leavers.check_accounts(self.database, CaseServices(settings, self.vault), directory, clock.now())
 
     def run(self) -> None:
         """Work until told to stop (SIGTERM, SIGINT). Three threads: devices never wait for a slow mail server."""

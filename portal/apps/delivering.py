@@ -11,7 +11,7 @@ from datetime import timedelta
 from portal.apps import behaviour, deciding, declaring, progress
 from portal.apps.commanding import CONFIGURE, INSTALL, LIST, REMOVE
 from portal.apps.deciding import GRACE, Facts, Step
-from portal.apps.granting import Granted
+from portal.apps.granting import GrantedApp
 from portal.apps.seats import SeatState
 from portal.apps.states import State
 from portal.declarations.wanting import device_of, version_of
@@ -81,7 +81,7 @@ def send_again(case: Case, app_id: str, actor: str) -> None:
     settle(case)
 
 
-def _new(case: Case, granted: Granted) -> DeviceApp:
+def _new(case: Case, granted: GrantedApp) -> DeviceApp:
     row = DeviceApp(
         device_id=device_of(case).id,
         app_id=granted.app.id,

@@ -6,7 +6,7 @@ from portal.models import App
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class GrantedApp:
     """``by_itself``: it comes without being asked for; ``chosen``: they took what was offered."""
 
     app: App

@@ -37,7 +37,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class DevicePolicies:
     """What one device gets of policies; ``declared``: as declarations."""
 
     grants: tuple[Grant, ...]
@@ -49,15 +49,15 @@ class Granted:
         return next((each for each in self.composition.items if each.identifier == identifier), None)
 
 
-def to(case: Case, ios: tuple[int, ...], declared: bool) -> Granted:
+def to(case: Case, ios: tuple[int, ...], declared: bool) -> DevicePolicies:
     """What ``case.device`` gets: nothing whose owner may not work here any more, and is about to be asked to leave."""
     if not case.settings.policies.enabled or case.request.person.disabled_at is not None:
-        return Granted((), Composition(), declared)
+        return DevicePolicies((), Composition(), declared)
     device = _device(case)
     again = case.store.declarative_state(device).again or 0
     since = Since(again, own_authority.period(device.enrolled_at, case.now))
     grants = tuple(case.store.granted(case.request.person_id))
-    return Granted(grants, composing.compose(grants, recipient(case), ios, declared, since), declared)
+    return DevicePolicies(grants, composing.compose(grants, recipient(case), ios, declared, since), declared)
 
 
 def recipient(case: Case) -> Recipient:
@@ -93,7 +93,7 @@ class Maker:
     """Makes what one item says, when ``case.device`` fetches it."""
 
     case: Case
-    granted: Granted
+    granted: DevicePolicies
     item: Item
     ios: tuple[int, ...]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from portal.apps import behaviour, declaring
 from portal.declarations import granted, manifest, status
-from portal.declarations.granted import Granted, Maker
+from portal.declarations.granted import DevicePolicies, Maker
 from portal.declarations.manifest import Declaration, Manifest
 from portal.declarations.status import Known
 from portal.enrollment.case import Case
@@ -23,7 +23,7 @@ class Wanted:
     """Everything that one device is to have: the manifest, and of policies what is in it, or comes as profiles."""
 
     manifest: Manifest
-    granted: Granted
+    granted: DevicePolicies
 
     @property
     def parts(self) -> set[str]:

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from typing import Any, Protocol
 
 from portal.apple_business.vouching import Voucher
-from portal.apps.granting import Granted
+from portal.apps.granting import GrantedApp
 from portal.enrollment import journey
 from portal.enrollment.errors import RequestEnded, StepOutOfOrder
 from portal.enrollment.journey import Facts, SignedInBrowser, Step
@@ -129,7 +129,7 @@ class Store(Protocol):
         """What became of each policy on a device."""
         ...
 
-    def granted_apps(self, person_id: str) -> Sequence[Granted]:
+    def granted_apps(self, person_id: str) -> Sequence[GrantedApp]:
         """The apps that somebody gets, or may take."""
         ...
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, defer
 
 from portal.apps import behaviour
 from portal.apps.behaviour import Behaviour
-from portal.apps.granting import Granted
+from portal.apps.granting import GrantedApp
 from portal.apps_and_books.store import Described
 from portal.audit import Editor
 from portal.database import lock_name
@@ -148,7 +148,7 @@ def _record(editor: Editor, app: App, event: Event, **detail: Any) -> None:
 # --- what a person gets ----------------------------------------------------------------------------------------------
 
 
-def granted(session: Session, person_id: str) -> list[Granted]:
+def granted(session: Session, person_id: str) -> list[GrantedApp]:
     """The apps that somebody gets or may take, by name."""
     query = (
         select(App, AppAudience.side)
@@ -161,7 +161,7 @@ def granted(session: Session, person_id: str) -> list[Granted]:
         sides.setdefault(app.id, (app, set()))[1].add(side)
     chosen = set(session.scalars(select(AppChoice.app_id).where(AppChoice.person_id == person_id))) if sides else set()
     found = [
-        Granted(app, IN in theirs, OFFERED in theirs and app.id in chosen)
+        GrantedApp(app, IN in theirs, OFFERED in theirs and app.id in chosen)
         for app, theirs in sides.values()
         if OUT not in theirs
     ]

@@ -14,7 +14,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from portal import audit, clock, people
 from portal.apple_business.vouching import Voucher
-from portal.apps.granting import Granted
+from portal.apps.granting import GrantedApp
 from portal.database import lock_name
 from portal.enrollment import commands
 from portal.enrollment.access import LONGEST_TOKEN
@@ -70,7 +70,7 @@ class Services(Protocol):
 
 
 @dataclass(frozen=True)
-class Given:
+class CaseServices:
     """Services where no whole portal is at hand, as in the worker."""
 
     settings: Settings
@@ -380,7 +380,7 @@ class Cases:
         """See Store."""
         return self.session.scalars(_DEVICE_POLICIES, {"device": device.id}).all()
 
-    def granted_apps(self, person_id: str) -> Sequence[Granted]:
+    def granted_apps(self, person_id: str) -> Sequence[GrantedApp]:
         """See Store."""
         return apps.granted(self.session, person_id)
 

@@ -17,7 +17,7 @@ from portal.simulator.apps_and_books import FakeAppsAndBooks
 from portal.storage import app_intake, app_rounds, apple_content, apps, license_rounds, policy_rounds
 from portal.storage.apps import Origin
 from portal.storage.audiences import Line
-from portal.storage.cases import Given
+from portal.storage.cases import CaseServices
 from tests.factories import editing, phone
 from tests.pages import Browser
 
@@ -109,7 +109,7 @@ class Apps:
         """The worker comes by, some seconds later."""
         self.ticks.forward(seconds=seconds)
         database, settings, now = self.portal.database, self.portal.settings, clock.now()
-        services = Given(settings, self.portal.vault)
+        services = CaseServices(settings, self.portal.vault)
         app_rounds.mark_devices(database, settings, now)
         policy_rounds.tell_devices(database, services, now)
         app_rounds.go_on(database, services, now)

@@ -21,7 +21,7 @@ from portal.simulator.apps_and_books import FakeAppsAndBooks
 from portal.storage import app_intake, app_rounds, apps, license_rounds, policy_rounds
 from portal.storage.apps import Origin
 from portal.storage.audiences import Line
-from portal.storage.cases import Given
+from portal.storage.cases import CaseServices
 from tests.bench import own
 from tests.bench.policies import Bench, fill
 from tests.factories import editing
@@ -44,7 +44,7 @@ class AppsBench(Bench):
 
     def plan_and_tell(self) -> int:
         """Every device is looked at."""
-        services = Given(self.portal.settings, self.portal.vault)
+        services = CaseServices(self.portal.settings, self.portal.vault)
         marked = app_rounds.mark_devices(self.portal.database, self.portal.settings, clock.now())
         while policy_rounds.tell_devices(self.portal.database, services, clock.now()):
             pass
@@ -52,7 +52,7 @@ class AppsBench(Bench):
 
     def license(self) -> int:
         """Apple is asked until nothing is open any more; how many requests that took."""
-        before, services = len(self.location.calls), Given(self.portal.settings, self.portal.vault)
+        before, services = len(self.location.calls), CaseServices(self.portal.settings, self.portal.vault)
         for _ in range(ROUNDS):
             self.time += timedelta(minutes=3)
             license_rounds.exchange(self.portal.database, services, self.time, self.client, _nameless)

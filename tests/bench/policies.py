@@ -28,7 +28,7 @@ from portal.policies.content import Part, new_part
 from portal.services import Portal
 from portal.storage import policies, policy_rounds
 from portal.storage.audiences import Line
-from portal.storage.cases import Given
+from portal.storage.cases import CaseServices
 from tests.bench import own
 from tests.bench.request_list import BATCH_SIZE, outside_transactions
 from tests.factories import editing
@@ -132,7 +132,7 @@ class Bench:
 
     def tell(self) -> int:
         """Tell all who are to be told."""
-        services, total = Given(self.portal.settings, self.portal.vault), 0
+        services, total = CaseServices(self.portal.settings, self.portal.vault), 0
         while found := policy_rounds.tell_devices(self.portal.database, services, clock.now()):
             total += found
         return total

@@ -8,7 +8,7 @@ from portal import clock as portal_clock
 from portal.models import Device, EnrollmentRequest, Person
 from portal.simulator import apps_and_books
 from portal.storage import app_rounds, audiences, license_rounds, policy_rounds
-from portal.storage.cases import Given
+from portal.storage.cases import CaseServices
 from tests.browser import engines
 from tests.factories import PASSWORD, phone
 from tests.pages import Browser
@@ -52,7 +52,7 @@ def minutes_pass(office, clock, count=8):
     portal = office.portal
     for _ in range(count):
         clock.forward(seconds=30)
-        now, services = portal_clock.now(), Given(portal.settings, portal.vault)
+        now, services = portal_clock.now(), CaseServices(portal.settings, portal.vault)
         app_rounds.mark_devices(portal.database, portal.settings, now)
         policy_rounds.tell_devices(portal.database, services, now)
         app_rounds.go_on(portal.database, services, now)

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from portal import clock as portal_clock
 from portal.models import Device, EnrollmentRequest, Person
 from portal.storage import policy_rounds
-from portal.storage.cases import Given
+from portal.storage.cases import CaseServices
 from tests.browser import engines
 from tests.factories import phone
 from tests.pages import Browser
@@ -47,7 +47,7 @@ def devices_come(office, clock):
     """The worker's minute, and every iPhone is woken."""
     portal = office.portal
     policy_rounds.mark_devices(portal.database, portal.settings, portal_clock.now())
-    policy_rounds.tell_devices(portal.database, Given(portal.settings, portal.vault), portal_clock.now())
+    policy_rounds.tell_devices(portal.database, CaseServices(portal.settings, portal.vault), portal_clock.now())
     for each in office.phones.values():
         each.connect()
     clock.forward(seconds=5)

@@ -8,7 +8,7 @@ from portal import clock
 from portal.policies.content import Part, new_part
 from portal.storage import policies, policy_rounds
 from portal.storage.audiences import Line
-from portal.storage.cases import Given
+from portal.storage.cases import CaseServices
 from tests.factories import editing, phone
 from tests.pages import Browser
 
@@ -83,7 +83,7 @@ class Policies:
         """The worker comes by; how many devices were marked and told."""
         settings = self.portal.settings
         marked = policy_rounds.mark_devices(self.portal.database, settings, clock.now())
-        told = policy_rounds.tell_devices(self.portal.database, Given(settings, self.portal.vault), clock.now())
+        told = policy_rounds.tell_devices(self.portal.database, CaseServices(settings, self.portal.vault), clock.now())
         return marked, told
 
     def states(self, device_id):

@@ -23,7 +23,7 @@ from portal.enrollment.commands import Order
 from portal.enrollment.ending import Reason
 from portal.enrollment.handover import Seen
 from portal.models import Device, EnrollmentRequest, IssuedProfile, Person
-from portal.storage.cases import Cases, Given
+from portal.storage.cases import Cases, CaseServices
 
 SERVER = "maas360"
 LATE = timedelta(days=1)
@@ -35,7 +35,7 @@ Found = Callable[[Case, Seen], bool]
 log = logging.getLogger("portal.maas360")
 
 
-def look_for(client: Client, database: Database, given: Given, awaited: Any, found: Found) -> bool:
+def look_for(client: Client, database: Database, given: CaseServices, awaited: Any, found: Found) -> bool:
     """Whether the device of one person who was handed over was ``found``, by their addresses."""
     with database.session() as session:
         addresses = _addresses(session, awaited)

@@ -29,7 +29,7 @@ from portal.enrollment.handover import Seen
 from portal.models import Command, CommandState, Device, EnrollmentRequest, IssuedProfile, Person
 from portal.settings import Settings
 from portal.storage import brake
-from portal.storage.cases import Cases, Given
+from portal.storage.cases import Cases, CaseServices
 from portal.vault import Vault
 
 LOOKS = (
@@ -77,7 +77,7 @@ class Follower:
             return 0  # another thread is at it
         count = 0
         try:
-            given = Given(settings, vault)
+            given = CaseServices(settings, vault)
             for part in (self._arrivals, self._late, self._outcomes, self._sweep):
                 count += self._each(part, database, given)
         except BackendDown as down:
@@ -86,7 +86,7 @@ class Follower:
             self._busy.release()
         return count
 
-    def _each(self, part: Callable[[Database, Given], int], database: Database, given: Given) -> int:
+    def _each(self, part: Callable[[Database, CaseServices], int], database: Database, given: CaseServices) -> int:
         """One part, whatever became of the others. Raises BackendDown."""
         try:
             return part(database, given)
@@ -100,7 +100,7 @@ class Follower:
 
     # --- who was handed over ---------------------------------------------------------------------------------------
 
-    def _arrivals(self, database: Database, given: Given) -> int:
+    def _arrivals(self, database: Database, given: CaseServices) -> int:
         with database.session() as session:
             query = arrivals.handed_over().where(*arrivals.awaited_now(clock.now()))
             awaited = {row.id: row for row in session.execute(query)}
@@ -109,7 +109,7 @@ class Follower:
             count += arrivals.look_for(self._client, database, given, awaited[profile_id], arrivals.arrive)
         return count
 
-    def _late(self, database: Database, given: Given) -> int:
+    def _late(self, database: Database, given: CaseServices) -> int:
         """A device may come after its request was ended, or its owner disabled: it is let go there at once."""
         with database.session() as session:
             now = clock.now()
@@ -125,7 +125,7 @@ class Follower:
 
     # --- what was asked for ------------------------------------------------------------------------------------------
 
-    def _outcomes(self, database: Database, given: Given) -> int:
+    def _outcomes(self, database: Database, given: CaseServices) -> int:
         with database.session() as session:
             query = (
                 select(Command, Device.server_id_sealed)
@@ -156,7 +156,7 @@ class Follower:
 
     # --- everybody ---------------------------------------------------------------------------------------------------
 
-    def _sweep(self, database: Database, given: Given) -> int:
+    def _sweep(self, database: Database, given: CaseServices) -> int:
         if time.monotonic() - self._swept < SWEEP_SECONDS:
             return 0
         self._swept = time.monotonic() - SWEEP_SECONDS + AGAIN_SECONDS  # if this does not come to its end
@@ -261,7 +261,7 @@ def _still_to_go(now: datetime) -> ColumnElement[bool]:
     return (Device.ended_at.is_(None) & Device.leaving_at.is_not(None)) | given_up
 
 
-def _learned(database: Database, given: Given, device_id: str, before: dict[str, str], seen: Seen) -> bool:
+def _learned(database: Database, given: CaseServices, device_id: str, before: dict[str, str], seen: Seen) -> bool:
     """Keep what is new of a device; that it was heard of needs no more than its row."""
     with database.transaction() as session:
         if seen.ends is None and seen.attributes == before and not seen.wiped:

@@ -31,7 +31,7 @@ from portal.enrollment.errors import DeviceRefused
 from portal.models import BackendEvent
 from portal.plists import BadPlist
 from portal.settings import Settings
-from portal.storage.cases import Cases, Given
+from portal.storage.cases import Cases, CaseServices
 from portal.vault import Vault
 
 REFERENCE = "ref"
@@ -146,7 +146,7 @@ def take_up(database: Database, vault: Vault, settings: Settings, topic: str) ->
                 if event is None:
                     break
                 event_id = event.id
-                settled += _take_up(Cases(session, Given(settings, vault)), topic, event)
+                settled += _take_up(Cases(session, CaseServices(settings, vault)), topic, event)
         except DeviceRefused as refusal:  # recorded with the request; the rest of that transaction stands
             with database.transaction() as session:
                 _done(session.get_one(BackendEvent, event_id), f"{REFUSED}: {refusal.reason}"[:48], clock.now())

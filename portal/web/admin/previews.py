@@ -9,7 +9,7 @@ from portal.extensions import current_portal, db_session
 from portal.models import EnrollmentRequest, Person
 from portal.notifications import messages
 from portal.settings import Settings
-from portal.storage.cases import Cases, Given
+from portal.storage.cases import Cases, CaseServices
 from portal.web import i18n
 from portal.web.brand import logo_of
 from portal.web.employee import finish, forms, overview, ownership, privacy
@@ -36,7 +36,7 @@ def _page(settings: Settings, what: str) -> Page:
     """The step's own page, for a request that nobody made."""
     now = clock.now()
     request = EnrollmentRequest(managed_apple_account=SAMPLE_ACCOUNT, expires_at=now)
-    case = Cases(db_session, Given(settings, current_portal.vault), now).view(request)
+    case = Cases(db_session, CaseServices(settings, current_portal.vault), now).view(request)
     if what == "privacy":
         return privacy.shown(forms.AcknowledgeForm())
     if what == "overview":
