@@ -132,6 +132,8 @@ class Database:
         self.engine = open_engine(url)
         self.trail_key: Callable[[], object] = lambda: None
         """Gives the key of the audit trail to whoever writes it (``audit.record``)."""
+        self.check: Callable[[], object] = lambda: None
+        """Raises if whoever is about to write may not do so any more."""
         if self.engine.dialect.name == "sqlite":
             option, ways = BEGIN, ("", "BEGIN", "BEGIN IMMEDIATE")
         else:
@@ -171,7 +173,8 @@ class Database:
         """Write in one piece: commit at the end, roll back on an error (except Recorded).
 
         Within a transaction on ``session`` it is part of that. A read begun on ``session`` ends first. What was read
-        keeps its values: whoever decides on a row reads it again under its lock (``populate_existing``).
+        keeps its values: whoever decides on a row reads it again under its lock (``populate_existing``). It begins with
+        ``check``, after what it had to wait for.
         """
         if session is not None and WRITING in session.info:
             yield session
@@ -183,6 +186,7 @@ class Database:
             current.info[WRITING] = True
             try:
                 current.connection(execution_options=self._writing)
+                self.check()
                 yield current
                 current.commit()
             except Recorded:

@@ -1,11 +1,11 @@
 """The only place that holds framework objects. Each is bound to an application in ``create_app``."""
 
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import cast
 
-from flask import Flask, current_app, g
+from flask import Flask, current_app, g, has_app_context
 from flask_babel import Babel
 from flask_login import LoginManager
 from flask_wtf import CSRFProtect
@@ -37,18 +37,19 @@ current_portal = cast(Portal, LocalProxy(_portal))
 db_session = cast(Session, LocalProxy(_session))
 
 
-@contextmanager
-def transaction() -> Iterator[Session]:
+def transaction() -> AbstractContextManager[Session]:
     """Write on the request's session in one piece; see Database.transaction."""
-    with _portal().database.transaction(_session()) as session:
-        for check in g.get("only_while", ()):
-            check()
-        yield session
+    return _portal().database.transaction(_session())
 
 
 def only_while(check: Callable[[], object]) -> None:
     """Have each transaction of this request begin with ``check``, which raises if it may not write any more."""
-    g.only_while = (*g.get("only_while", ()), check)
+    g.only_while = check
+
+
+def _check() -> None:
+    if has_app_context() and "only_while" in g:
+        g.only_while()
 
 
 def cases() -> Cases:
@@ -59,6 +60,7 @@ def cases() -> Cases:
 def init_app(app: Flask, settings: Settings) -> None:
     """Bind everything here to ``app``."""
     held = app.extensions["portal"] = Portal(settings)
+    held.database.check = _check
     app.secret_key = secrets.token_bytes(32)  # before setup nothing is served but 503
 
     def sign() -> None:

@@ -59,7 +59,8 @@ def check(session: Session, token: str, scope: str, now: datetime) -> ApiToken:
     """Whose token a program showed. Raises TokenUnknown, ScopeMissing."""
     if not token.startswith(PREFIX) or len(token) > LONGEST_TOKEN:
         raise TokenUnknown
-    found = session.scalar(select(ApiToken).where(ApiToken.token_hash == token_hash(token)))
+    query = select(ApiToken).where(ApiToken.token_hash == token_hash(token))
+    found = session.scalar(query.execution_options(populate_existing=True))
     if found is None or found.revoked_at is not None or is_over(found, now):
         raise TokenUnknown
     if scope not in found.scopes:

@@ -1,20 +1,19 @@
 """Handing the person over to a device management that enrolls devices by itself, from Safari or the web view."""
 
-from sqlalchemy.exc import InvalidRequestError
-
 from portal.backends.base import BackendDown, Elsewhere, Newcomer
 from portal.enrollment import handover
-from portal.enrollment.errors import BackendUnavailable, HandoverRefused, LinkUnusable
+from portal.enrollment.errors import BackendUnavailable, HandoverRefused
 from portal.enrollment.journey import Way
 from portal.extensions import db_session, transaction
 from portal.models import WebSession
+from portal.web import web_sessions
 from portal.web.employee.steps import case_of
 
 
 def hand_over(web_session: WebSession, server: Elsewhere, way: Way) -> None:
     """Make sure that ``server`` knows the person; from now on their device may enroll there, this ``way``.
 
-    Raises BackendUnavailable, HandoverRefused (recorded), and what ``handover.check`` raises.
+    Raises BackendUnavailable, HandoverRefused (recorded), ProofOver, and what ``handover.check`` raises.
     """
     if way not in server.ways():
         raise HandoverRefused("no_way")
@@ -34,8 +33,5 @@ def hand_over(web_session: WebSession, server: Elsewhere, way: Way) -> None:
             handover.refused(case_of(web_session, locked=True), refusal.reason)
         raise
     with transaction():
-        try:
-            db_session.refresh(web_session)
-        except InvalidRequestError:  # signed out while the network was slow
-            raise LinkUnusable from None
+        web_sessions.must_live(web_session.id)  # signed out while the network was slow
         handover.begin(case_of(web_session, locked=True), server.name, way, server.minutes, there_before)

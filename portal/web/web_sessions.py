@@ -6,7 +6,7 @@ from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta
 from typing import cast
 
-from flask import Flask, abort, g, request, session
+from flask import Flask, g, request, session
 from flask_login import AnonymousUserMixin, UserMixin, current_user
 from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.exc import DBAPIError
@@ -18,7 +18,7 @@ from portal.credentials import throttle
 from portal.enrollment.journey import CARRIED_OVER, SignedInBrowser
 from portal.extensions import current_portal, db_session, login_manager, transaction
 from portal.models import EnrollmentRequest, Person, WebSession, new_id
-from portal.people import STAFF_ROLES
+from portal.people import STAFF_ROLES, ProofOver
 from portal.vault import token_hash
 from portal.web import rules
 from portal.web.brand import logo_of
@@ -253,10 +253,9 @@ def find(area: str) -> WebSession | None:
 
 
 def must_live(web_session_id: str) -> None:
-    """403 for a session that is gone by now: it goes with its person's rights (``people.end_sign_ins``)."""
+    """Raises ProofOver if the session is gone by now; it goes with its person's rights (``people.end_sign_ins``)."""
     if db_session.scalar(select(WebSession.id).where(WebSession.id == web_session_id)) is None:
-        g.pop("_login_user", None)  # Flask-Login's: the page that says so is nobody's
-        abort(403)
+        raise ProofOver
 
 
 def is_fresh(web_session: WebSession, now: datetime) -> bool:

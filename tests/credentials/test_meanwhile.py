@@ -6,16 +6,16 @@ import pytest
 from sqlalchemy import select
 
 from portal import people
-from portal.credentials import passwords, second_factor
+from portal.credentials import api_tokens, passkeys, passwords, second_factor
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import Found
 from portal.database import WRITING
-from portal.models import ApiToken, Passkey, Person, SecondFactor, WebSession
+from portal.models import ApiToken, EnrollmentRequest, IssuedProfile, Passkey, Person, SecondFactor, WebSession
 from portal.people import closing
 from portal.storage.cases import Cases
 from tests.credentials.test_doors import Doors
 from tests.factories import PASSWORD, editing
-from tests.pages import Browser
+from tests.pages import BASE, Browser
 
 OTHER = "violet tractor hums loudly"
 MOST_TRANSACTIONS = 9
@@ -126,7 +126,7 @@ def test_nor_does_a_second_factor_after_a_first_that_counts_no_more(
     else:
         token = browser.soup.find(attrs={"data-token": True})["data-token"]
         browser.response = browser.client.post(
-            "/staff/second-factor/passkey", json={"credential": {"good": True}}, base_url="https://portal.example.com",
+            "/staff/second-factor/passkey", json={"credential": {"good": True}}, base_url=BASE,
             headers={**browser.headers, "X-CSRFToken": token},
         )  # fmt: skip
     assert browser.status < 500
@@ -143,7 +143,7 @@ def test_nor_does_a_provider_s_word_from_before(app, portal, company, clock, cha
     with portal.database.session() as session:
         verified = session.get_one(Person, ada.id)
     change("factor")
-    with app.test_request_context("/enroll/sign-in", base_url="https://portal.example.com"):
+    with app.test_request_context("/enroll/sign-in", base_url=BASE):
         with pytest.raises(people.ProofOver):
             employees.begin_session(verified, None, clock())
         with pytest.raises(people.ProofOver):
@@ -188,6 +188,21 @@ def test_a_source_that_tells_another_address_ends_what_it_told_before(portal, cl
             people.still_proved(session, first)
 
 
+@pytest.mark.parametrize("number", range(1, 4))
+def test_nor_does_helpdesk_invite_whoever_is_looked_up_meanwhile(
+    app, company, portal, clock, ada, change, meanwhile, number
+):
+    """Inviting has transactions of its own."""
+    company.person()
+    staff = Browser(app).staff_sign_in("ada", clock()).get("/helpdesk")
+    fields = staff.filled("/helpdesk/requests", holding="username") | {"username": "erika"}
+    count = meanwhile(number, lambda: change("role"))
+    staff.post("/helpdesk/requests", fields, follow=False)
+    with portal.database.session() as session:
+        made = session.scalar(select(EnrollmentRequest)) is not None
+    assert made == (count() < number)
+
+
 @pytest.mark.parametrize("way", ["password", "factor", "role", "disable"])
 def test_staff_whose_rights_end_while_a_request_waits_for_its_turn_changes_nothing(
     app,
@@ -204,9 +219,66 @@ def test_staff_whose_rights_end_while_a_request_waits_for_its_turn_changes_nothi
     count = meanwhile(1, lambda: change(way))
     admin.post("/admin/tokens", fields, follow=False)
     assert count() == 1
-    assert admin.status == 403
+    assert (admin.status, admin.response.location) == (303, "/staff/sign-in")
     with portal.database.session() as session:
         assert session.scalar(select(ApiToken)) is None
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_nor_does_a_passkey_outlast_a_change_that_it_waited_for(
+    app, company, portal, clock, ada, keys, change, meanwhile, monkeypatch, number
+):
+    def add(session, party, person, credential, name, now):
+        session.add(Passkey(credential_id="thief", person_id=person.id, public_key=b"k", sign_count=0, name=name,
+                            created_at=now))  # fmt: skip
+
+    monkeypatch.setattr(passkeys, "add", add)
+    staff = Browser(app).staff_sign_in("ada", clock()).get("/staff/passkeys")
+    headers = {**staff.headers, "X-CSRFToken": staff.soup.find(attrs={"data-token": True})["data-token"]}
+    count = meanwhile(number, lambda: change("password"))
+    answer = staff.client.post("/staff/passkeys", json={"credential": {}}, headers=headers, base_url=BASE)
+    waited = count() >= number
+    if waited:
+        assert (answer.status_code, answer.json) == (403, {"error": "signed-out"})
+    with portal.database.session() as session:
+        assert (session.get(Passkey, "thief") is None) == waited
+
+
+def test_a_token_that_is_revoked_while_a_program_waits_invites_nobody(app, company, portal, clock, meanwhile):
+    company.person()
+    with portal.database.transaction() as session:
+        token = api_tokens.make(editing(portal, session, clock()), "x", ["requests"])
+        token_id = session.scalar(select(ApiToken.id))
+
+    def revoke():
+        with portal.database.transaction() as session:
+            api_tokens.revoke(editing(portal, session, clock()), token_id)
+
+    count = meanwhile(2, revoke)  # the first notes that the token was used
+    answer = app.test_client().post(
+        "/api/requests", json={"username": "erika"}, headers={"Authorization": f"Bearer {token}"}, base_url=BASE
+    )
+    assert count() == 2
+    assert answer.status_code == 401
+    with portal.database.session() as session:
+        assert session.scalar(select(EnrollmentRequest)) is None
+
+
+def test_nor_is_a_profile_given_to_a_browser_that_was_signed_out_meanwhile(app, company, portal, clock, meanwhile):
+    erika = company.person()
+    browser = Browser(app).walk_to("profile", company.invite(erika))
+
+    def change():
+        with portal.database.transaction() as session:
+            passwords.change(session, session.get_one(Person, erika.id), OTHER, portal.settings, clock())
+
+    count = meanwhile(1, change)
+    browser.get("/enroll/profile.mobileconfig")
+    assert count() >= 1
+    assert (browser.path, browser.status) == ("/enroll/sign-in", 200)
+    assert "signed out" in browser.text
+    with portal.database.session() as session:
+        assert session.scalar(select(IssuedProfile)) is None
 
 
 def test_a_command_that_replaces_a_lost_factor_ends_everything_of_the_old_one(app, company, portal, clock, ada):

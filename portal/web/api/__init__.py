@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from portal import clock
 from portal.credentials import api_tokens
 from portal.credentials.api_tokens import TOUCH_EVERY, ScopeMissing, TokenUnknown
-from portal.extensions import db_session, transaction
+from portal.extensions import db_session, only_while, transaction
 from portal.models import ApiToken
 from portal.web.rules import Rules, bearer, pages
 
@@ -15,9 +15,10 @@ blueprint = pages("api", __name__, Rules(programs=True, bodies={"order_command":
 
 
 def caller(scope: str) -> ApiToken:
-    """Whose token came with this request. Raises TokenUnknown, ScopeMissing."""
-    now = clock.now()
-    found = api_tokens.check(db_session, bearer() or "", scope, now)
+    """Whose token came with this request; it counts for each transaction anew. Raises TokenUnknown, ScopeMissing."""
+    now, token = clock.now(), bearer() or ""
+    found = api_tokens.check(db_session, token, scope, now)
+    only_while(lambda: api_tokens.check(db_session, token, scope, clock.now()))
     if found.last_used_at is None or now - found.last_used_at >= TOUCH_EVERY:
         with transaction():
             found.last_used_at = now

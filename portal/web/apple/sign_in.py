@@ -42,6 +42,7 @@ def hand_over() -> ResponseReturnValue:
         return redirect(address_of(Step.SIGN_IN), 303)
     if web_session.profile_id is not None:
         with transaction():
+            web_sessions.must_live(web_session.id)
             case = cases().of_profile(web_session.profile_id)
             if case is None:
                 raise ProfileUnavailable
@@ -67,6 +68,7 @@ def _first_token(web_session: WebSession) -> ResponseReturnValue:
     profile_issuer.check_backend()
     made = profile_issuer.open_issuer()
     with transaction():
+        web_sessions.must_live(web_session.id)
         token = access.grant(case_of(web_session, locked=True), made)
         web_sessions.end(WEB_VIEW)
     return redirect(RESULTS + token, 308)

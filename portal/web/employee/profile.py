@@ -81,6 +81,7 @@ def profile_file(web_session: WebSession, case: Case) -> ResponseReturnValue:
     profile_issuer.check_backend()
     made = profile_issuer.open_issuer()
     with transaction():  # nothing is asked of other servers in it
+        web_sessions.must_live(web_session.id)
         ticket = profiles.issue(case_of(web_session, locked=True), made)
     return redirect(url_for("safari.ticket", ticket=ticket), 302)
 
