@@ -18,9 +18,8 @@ def disable(cases: Cases, person: Person, actor: str) -> None:
     """
     people.lock(cases.session, person)
     people.keep_an_admin(cases.session, person)
-    for request_id in _requests(
-        cases, person, EnrollmentRequest.is_unfinished
-    ):  # locked before their sessions, as at a step
+    # Locked before their sessions, as at a step.
+    for request_id in _requests(cases, person, EnrollmentRequest.is_unfinished):
         cases.lock(request_id).retire_profile(ending.Reason.DISABLED)
     person.disabled_at = person.disabled_at or cases.now
     people.end_sign_ins(cases.session, person)
