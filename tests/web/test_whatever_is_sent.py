@@ -192,3 +192,14 @@ def test_a_number_that_no_property_list_holds_is_a_bad_request(everybody, number
         headers=program.headers,
     )  # fmt: skip
     assert (answer.status_code, answer.json["error"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("who", ["nobody", "employee", "admin"])
+def test_the_head_of_a_page_is_answered_like_the_page(app, everybody, who):
+    """Monitors, mail scanners and previews of messages ask for it."""
+    caller = everybody[0][who]
+    asking = {"base_url": BASE, "headers": caller.headers}
+    for rule in app.url_map.iter_rules():
+        if "GET" in rule.methods and not rule.arguments and rule.endpoint != "safari.profile_file":
+            head, page = caller.client.head(rule.rule, **asking), caller.client.get(rule.rule, **asking)
+            assert (rule.rule, head.status_code) == (rule.rule, page.status_code)

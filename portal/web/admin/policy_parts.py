@@ -48,7 +48,7 @@ def new_part(policy_id: str, kind: str) -> ResponseReturnValue:
     if kind not in forms.offered():
         abort(404)
     policy, parts = _draft(policy_id)
-    if request.method == "GET":
+    if request.method != "POST":
         return _form(policy, parts, Part("", kind, forms.BEGINNINGS.get(kind, {})), new=True)
     return _save(policy, parts, None, kind)
 
@@ -60,7 +60,7 @@ def edit_part(policy_id: str, uuid: str) -> ResponseReturnValue:
     part = next((each for each in parts if each.uuid == uuid), None)
     if part is None:
         abort(404)
-    if request.method == "GET":
+    if request.method != "POST":
         return _form(policy, parts, part, new=False)
     return _save(policy, parts, part, part.type)
 

@@ -34,7 +34,7 @@ def sign_in() -> ResponseReturnValue:
     """Only the person the request is for may go on."""
     form, minutes = SignInForm(), None
     username_first = any(provider.domains for provider in current_portal.settings.oidc.providers)
-    if request.method == "GET":
+    if request.method != "POST":
         web_session = web_sessions.current()
         if (
             web_session is not None
