@@ -45,9 +45,7 @@ class Asking:
     def _create(self) -> bool:
         with self.apple.database.transaction() as session:
             now = clock.now()
-            wanted = LicenseUser.state.in_((UserState.NEW.value, UserState.FAILED.value)) & (LicenseUser.next_at <= now)
-            has_seat = select(LicenseSeat.user_id).where(LicenseSeat.user_id == LicenseUser.id).exists()
-            query = select(LicenseUser).where(wanted, has_seat, LicenseUser.account.is_not(None))
+            query = select(LicenseUser).where(licensing.to_be_known(), LicenseUser.next_at <= now)
             query = (
                 query.order_by(LicenseUser.id).limit(self.apple.client.limits.users).with_for_update(skip_locked=True)
             )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
+    ColumnElement,
     and_,
     delete,
     event,
@@ -135,19 +136,24 @@ def _look_now(session: Session) -> None:
         mark(session, users, clock.now())
 
 
+def to_be_known() -> ColumnElement[bool]:
+    """Users of whom Apple is to hear: who has a license to get, and was not forgotten."""
+    has_seat = select(LicenseSeat.user_id).where(LicenseSeat.user_id == LicenseUser.id).exists()
+    unheard = LicenseUser.state.in_((UserState.NEW.value, UserState.FAILED.value))
+    return and_(unheard, LicenseUser.account.is_not(None), has_seat)
+
+
 def next_due(session: Session) -> datetime | None:
     """When there is something to do again, if Apple can be asked at all."""
     told = apple_content.known(session)
     if told is None or told.problem:
         return None
-    has_seat = select(LicenseSeat.user_id).where(LicenseSeat.user_id == LicenseUser.id).exists()
-    to_create = LicenseUser.state.in_((UserState.NEW.value, UserState.FAILED.value))
     to_ask = LicenseSeat.state.in_((SeatState.WANTED.value, SeatState.UNWANTED.value))
     seat_due = select(func.min(LicenseSeat.next_at)).join(LicenseUser, LicenseUser.id == LicenseSeat.user_id)
     times = [
         session.scalar(select(func.min(LicenseRequest.next_at))),
         session.scalar(select(func.min(LicenseUser.due_at))),
-        session.scalar(select(func.min(LicenseUser.next_at)).where(to_create, has_seat)),
+        session.scalar(select(func.min(LicenseUser.next_at)).where(to_be_known())),
         session.scalar(seat_due.where(to_ask, LicenseUser.state == UserState.KNOWN)),
     ]
     due = min((each for each in times if each is not None), default=None)

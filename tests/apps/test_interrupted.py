@@ -10,7 +10,7 @@ from portal.apps import delivering, listening
 from portal.backends import sending
 from portal.declarations.wanting import version_of
 from portal.enrollment import management
-from portal.models import Command, DeviceApp, LicenseUser, Membership, Person
+from portal.models import Command, DeviceApp, LicenseSeat, LicenseUser, Membership, Person
 from portal.people import closing
 from portal.simulator import iphone
 from portal.storage import audiences, licensing
@@ -525,3 +525,24 @@ def test_who_is_made_known_beside_somebody_who_fails_is_not_believed_to_be(held_
         for held in phones:
             held.connect()
     assert held_apps.location.holders(asset) == {"erika@work.example.com"}
+
+
+def test_somebody_forgotten_of_whom_apple_never_heard_is_not_due(held_apps, company, portal, clock):
+    """Else the worker came back for them every second."""
+    erika = company.person()
+    held_apps.add("Mail")
+    with portal.database.transaction() as session:
+        user = LicenseUser(
+            person_id=erika.id,
+            account=None,
+            state="new",
+            client_id_sealed=portal.vault.seal(b"x"),
+            next_at=clock(),
+            tries=0,
+        )
+        session.add(user)
+        session.flush()
+        session.add(LicenseSeat(user_id=user.id, adam_id="1", pricing="STDQ", state="held", at=clock(), tries=0))
+    with portal.database.session() as session:
+        due = licensing.next_due(session)
+    assert due is None or due > clock()

@@ -52,3 +52,12 @@ def test_a_username_is_measured_as_it_is_kept(app, company, clock, username):
     assert (done.exit_code, done.output) == (1, "The username is longer than 128 characters.\n")
     typed = ["people", "add", "x", "--name", "X" * 201, "--email", "x@example.com", "--password", "p" * 20]
     assert app.test_cli_runner().invoke(args=typed).exit_code == 1
+
+
+@pytest.mark.parametrize(("phone", "status"), [("+" + "1" * 39, 200), ("+" + "1" * 40, 422), ("1" * 41, 422)])
+def test_a_phone_number_is_measured_with_its_sign(app, company, clock, phone, status):
+    company.person("adam", role="admin")
+    admin = Browser(app).staff_sign_in("adam", clock())
+    form = admin.get("/admin/people").filled(holding="username")
+    typed = {"username": "x", "name": "X", "email": "x@example.com", "phone": phone}
+    assert admin.post("/admin/people", form | typed).status == status

@@ -10,7 +10,7 @@ from wtforms.validators import DataRequired, Length, Regexp, ValidationError
 from portal import mail_addresses, people
 from portal.credentials import passwords, second_factor
 from portal.extensions import cases, current_portal, db_session, transaction
-from portal.models import LONGEST_NAME, LONGEST_USERNAME, EnrollmentRequest, Person
+from portal.models import LONGEST_NAME, LONGEST_PHONE, LONGEST_USERNAME, EnrollmentRequest, Person
 from portal.people import ROLES, LastAdmin, accounts, closing
 from portal.storage import search
 from portal.web import web_sessions
@@ -45,7 +45,12 @@ class PersonForm(Form):
     name = StringField(validators=[DataRequired("name_missing"), Length(max=LONGEST_NAME, message="name_long")])
     email = StringField(validators=[_mail_address])
     managed_apple_account = StringField(validators=[Length(max=254)])
-    phone = StringField(validators=[Regexp(r"^(\+?[\d ()/.-]{5,40})?$", message="phone_form")])
+    phone = StringField(
+        validators=[
+            Regexp(r"^(\+?[\d ()/.-]{5,})?$", message="phone_form"),
+            Length(max=LONGEST_PHONE, message="phone_form"),
+        ]
+    )
     role = StringField()
 
 
