@@ -13,6 +13,7 @@ from enum import StrEnum
 from portal.enrollment import commands
 from portal.enrollment.case import Case
 from portal.enrollment.commands import Order
+from portal.enrollment.errors import RemovalsHeld
 from portal.events import Actor, Event
 from portal.models import Command, Device
 from portal.notifications import messages
@@ -99,7 +100,7 @@ def _device_ends(case: Case, device: Device, reason: str) -> None:
 def cancel(case: Case, actor: str) -> None:
     """End a request, whatever became of it: an open one at once, a managed device by having it leave.
 
-    Repeating it changes nothing.
+    Repeating it changes nothing. Raises RemovalsHeld (recorded) where the brake keeps a device from leaving.
     """
     request = case.request
     if request.is_unfinished:
@@ -108,7 +109,14 @@ def cancel(case: Case, actor: str) -> None:
     for device in case.store.devices_of(request.id):
         if device.is_managed:
             case.device = device
-            ask(case, Reason.CANCELLED, actor)
+            ask_now(case, Reason.CANCELLED, actor)
+
+
+def ask_now(case: Case, reason: str, actor: str) -> None:
+    """``ask`` for whoever waits for the answer. Raises RemovalsHeld (recorded)."""
+    ask(case, reason, actor)
+    if _device(case).is_held:
+        raise RemovalsHeld
 
 
 def ask(case: Case, reason: str, actor: str) -> bool:

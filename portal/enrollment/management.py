@@ -73,11 +73,11 @@ def remove_work_data(case: Case, typed: str, actor: str) -> None:
 
     A server that enrolls devices by itself removes work data first and can give it back (``give_back``); the
     enrollment ends with ``remove_control``. ``typed`` has to be the device's name. Raises DeviceGone,
-    ConfirmationWrong, RemovalsHeld.
+    ConfirmationWrong, RemovalsHeld (recorded).
     """
     device = _confirmed(case, typed)
     if device.server is None:
-        ending.ask(case, ending.Reason.WIPED, actor)
+        ending.ask_now(case, ending.Reason.WIPED, actor)
     else:
         _wipe(case, device, actor)
 
@@ -108,7 +108,7 @@ def remove_control(case: Case, typed: str, actor: str) -> None:
     ``typed`` has to be the device's name. Raises DeviceGone, ConfirmationWrong, RemovalsHeld (recorded).
     """
     _confirmed(case, typed)
-    _let_go(case, actor)
+    ending.ask_now(case, ending.Reason.WIPED, actor)
 
 
 def send_message(case: Case, title: str, text: str, actor: str) -> None:
@@ -119,7 +119,8 @@ def send_message(case: Case, title: str, text: str, actor: str) -> None:
 def _errand(case: Case, wanted: Order, actor: str) -> None:
     """What a program orders of a device that another server manages: what takes work data goes past the brake."""
     if wanted.request_type == commands.REMOVE_CONTROL:
-        _let_go(case, actor)
+        managed(case)
+        ending.ask_now(case, ending.Reason.WIPED, actor)
     elif wanted.request_type == "SelectiveWipe":
         _wipe(case, managed(case), actor)
     elif wanted.request_type == "RevokeSelectiveWipe":
@@ -128,13 +129,6 @@ def _errand(case: Case, wanted: Order, actor: str) -> None:
         _order(case, wanted, actor)
     else:
         _once(case, wanted, actor)
-
-
-def _let_go(case: Case, actor: str) -> None:
-    device = managed(case)
-    ending.ask(case, ending.Reason.WIPED, actor)
-    if device.leaving_held_at is not None and device.leaving_at is None:
-        raise RemovalsHeld
 
 
 def give_up(case: Case, typed: str, actor: str) -> None:

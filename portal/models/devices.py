@@ -117,6 +117,16 @@ class Device(Base):
     def _is_served(cls) -> ColumnElement[bool]:
         return and_(cls.is_managed_here, cls.leaving_at.is_(None))
 
+    @hybrid_property
+    def is_held(self) -> bool:
+        """Whether the brake keeps it from being asked to remove its work data (``storage.brake``)."""
+        return self.leaving_held_at is not None and self.leaving_at is None and self.ended_at is None
+
+    @is_held.inplace.expression
+    @classmethod
+    def _is_held(cls) -> ColumnElement[bool]:
+        return and_(cls.leaving_held_at.is_not(None), cls.leaving_at.is_(None), cls.ended_at.is_(None))
+
     @property
     def called(self) -> str:
         """What it is called: its model, since its owner's name for it is not asked."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, func, select
+from sqlalchemy import Text, cast, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -70,7 +70,7 @@ def held(session: Session) -> Hold | None:
 
 def waiting(session: Session) -> int:
     """How many devices would go if it went on."""
-    query = select(func.count(Device.id)).where(*_waiting())
+    query = select(func.count(Device.id)).where(Device.is_held)
     return session.scalar(query) or 0
 
 
@@ -155,11 +155,11 @@ def keep(session: Session, actor: str, now: datetime) -> int:
     """
     if held(session) is None:
         return 0
-    theirs = select(Device.request_id).where(*_waiting())
+    theirs = select(Device.request_id).where(Device.is_held)
     requests = select(EnrollmentRequest.id).where(EnrollmentRequest.id.in_(theirs)).order_by(EnrollmentRequest.id)
     ours = session.scalars(requests.with_for_update()).all()
     lock_name(session, STATE)
-    query = select(Device).where(Device.request_id.in_(ours), *_waiting())
+    query = select(Device).where(Device.request_id.in_(ours), Device.is_held)
     devices = session.scalars(query.execution_options(populate_existing=True)).all()
     count = 0
     for device in devices:
@@ -177,10 +177,6 @@ def keep(session: Session, actor: str, now: datetime) -> int:
 def _state(session: Session) -> dict[str, Any]:
     state = session.get(PortalState, STATE, populate_existing=True)
     return dict(json.loads(state.value)) if state is not None and state.value else {}
-
-
-def _waiting() -> tuple[ColumnElement[bool], ...]:
-    return Device.leaving_held_at.is_not(None), Device.leaving_at.is_(None), Device.ended_at.is_(None)
 
 
 def _limit(session: Session) -> int:

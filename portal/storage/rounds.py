@@ -40,16 +40,10 @@ def go_on(cases: Cases) -> int:
     """What the brake held and two admins released; how many devices were asked."""
     if brake.held(cases.session) is not None:
         return 0
-    query = (
-        select(Device.id)
-        .where(Device.leaving_held_at.is_not(None), Device.leaving_at.is_(None), Device.ended_at.is_(None))
-        .order_by(Device.request_id)
-        .limit(BATCH_SIZE)
-    )
+    query = select(Device.id).where(Device.is_held).order_by(Device.request_id).limit(BATCH_SIZE)
     asked = 0
     for case in cases.of_devices(query):
-        device = case.device
-        if device is not None and device.ended_at is None and device.leaving_held_at and device.leaving_at is None:
+        if case.device is not None and case.device.is_held:
             ending.order_removal(case, ending.Reason.CANCELLED, brake.RELEASED)
             asked += 1
     return asked

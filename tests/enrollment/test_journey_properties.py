@@ -380,7 +380,7 @@ class JourneyMachine(RuleBasedStateMachine):
             # At most one device ever enrolls on one request, and only with every step answered.
             devices = session.scalars(select(Device).where(Device.request_id == self.id)).all()
             assert sum(device.enrolled_at is not None for device in devices) <= 1
-            for which in ("is_managed", "is_managed_here", "is_served"):
+            for which in ("is_managed", "is_managed_here", "is_served", "is_held"):
                 of_this = select(Device.id).where(Device.request_id == self.id, getattr(Device, which))
                 assert set(session.scalars(of_this)) == {each.id for each in devices if getattr(each, which)}
             if request.enrolled_at is not None:

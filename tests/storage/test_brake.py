@@ -163,6 +163,16 @@ def test_an_admin_who_asked_for_the_one_too_many_counts_as_one_of_the_two(app, p
     assert asked(portal) == FLEET
 
 
+def test_staff_who_end_one_too_many_are_told_that_nothing_is_removed_yet(app, portal, company, fleet, admins):
+    ada, told = admins[0], []
+    for invitation in fleet.values():
+        ada.get(f"/helpdesk/requests/{invitation.request.id}")
+        ada.submit(f"/helpdesk/requests/{invitation.request.id}/cancel")
+        told.append(("then the enrollment is over" in ada.text, "its removal is held" in ada.text))
+    assert told == [(True, False)] * AT_LEAST + [(False, True)] * (FLEET - AT_LEAST)
+    assert asked(portal) == AT_LEAST
+
+
 NEW_WAYS_IN = {
     "added": ("person.added", "admin", {}),
     "promoted": ("person.role_changed", "admin", {}),

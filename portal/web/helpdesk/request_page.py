@@ -12,7 +12,7 @@ from portal import audit, clock, people
 from portal.credentials import throttle
 from portal.enrollment import access, advice, ending, invitations, journey
 from portal.enrollment.case import Case
-from portal.enrollment.errors import NoPhone, RequestEnded, UnknownPerson
+from portal.enrollment.errors import NoPhone, RemovalsHeld, RequestEnded, UnknownPerson
 from portal.enrollment.invitations import Asker
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.models import Command, Device, EnrollmentRequest, OutboxMessage, Person
@@ -148,6 +148,8 @@ def _do(request_id: str, act: Callable[[Case], object], notice: str) -> Response
             session[NOTICE] = notice
         except RequestEnded:
             session[NOTICE] = "over"
+        except RemovalsHeld:
+            session[NOTICE] = "removals_held"
         except UnknownPerson:
             session[NOTICE] = "no_colleague"
         except NoPhone:
