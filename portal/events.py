@@ -15,7 +15,6 @@ class Actor(StrEnum):
     DEVICE = "device"
     SYSTEM = "system"
     COMMAND = "command"
-    SETUP = "setup"
     RELEASED = "released"
     """What the brake held, and two admins released."""
 

@@ -9,15 +9,17 @@ from babel.support import Translations
 from markupsafe import Markup
 
 from portal import labels, people
+from portal.apps import commanding
+from portal.apps.states import State
 from portal.enrollment import allowed, commands, ending, journey
 from portal.enrollment.eligibility import Verdict
 from portal.events import Actor, Event
 from portal.models import CommandState
 from portal.notifications import alerts
+from portal.policies import outcome
 from portal.settings import ROOT
 from portal.storage import search
 from portal.texts import TRANSLATIONS, render
-from portal.web.admin.audit_trail import GROUPS
 from portal.wording import Labels
 
 SPOKEN = [
@@ -30,10 +32,14 @@ SPOKEN = [
     (labels.SOURCE, journey.SOURCES),
     (labels.REASON, ending.Reason),
     (labels.ROLE, people.ROLES),
-    (labels.GROUP, GROUPS),
+    (labels.GROUP, labels.GROUP),
     (labels.FACTOR, ("app", "recovery_code", "passkey", "new_app", "provider")),
     (labels.COMMAND_STATE, CommandState),
     (labels.COMMAND, [each.request_type for each in commands.READ]),
+    (labels.COMMAND, {*allowed.ERRANDS, commands.DECLARE, "InstallProfile", "RemoveProfile"}),
+    (labels.COMMAND, (commanding.INSTALL, commanding.REMOVE, commanding.LIST, commanding.CONFIGURE)),
+    (labels.APP_STATE, State),
+    (labels.POLICY_STATE, outcome.State),
     (labels.ATTRIBUTE, set(allowed.ASKED_QUERIES) - {"DeviceName"}),
     (labels.ALERT, alerts.KINDS),
     (labels.SECURITY, {**alerts.TO_ADMINS, **alerts.TO_THE_PERSON}),

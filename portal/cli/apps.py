@@ -6,6 +6,8 @@ import click
 from flask.cli import AppGroup
 
 from portal import jobs
+from portal.apps import origin
+from portal.apps.origin import OriginRefused
 from portal.apps_and_books.client import ClaimedElsewhere, OtherLocation, Refused, TokenGone, Unavailable
 from portal.apps_and_books.content_token import ContentTokenRefused
 from portal.apps_and_books.store import NotFound
@@ -13,10 +15,22 @@ from portal.cli.common import editor, fail
 from portal.events import Actor
 from portal.extensions import current_portal
 from portal.storage import app_intake, apps
-from portal.storage.apps import OFFERED, Known, Origin, TooMany
+from portal.storage.apps import OFFERED, Known, TooMany
 from portal.storage.audiences import EVERYBODY, IN, Line
 
 group = AppGroup("apps", help="Work apps.")
+
+ORIGIN_PROBLEMS = {
+    "nothing": "Say one of --store and --manifest.",
+    "adam_id": 'That is no App Store id: a number, as in the app\'s address after "id".',
+    "manifest_url": f"The address has to begin with https:// and have at most {origin.LONGEST_ADDRESS} characters.",
+}
+
+
+def must_be_open() -> None:
+    """End the command where this portal gives no apps."""
+    if not current_portal.gives_apps:
+        fail("Work apps are switched off in the settings (apps.enabled), or the device management gives them.")
 
 
 @group.command("token", with_appcontext=True)
@@ -24,6 +38,7 @@ group = AppGroup("apps", help="Work apps.")
 @click.option("--take-over", is_flag=True, help="Also if another server uses the location.")
 def upload_token(file: Path, take_over: bool) -> None:
     """Use the content token in FILE, as it was downloaded from Apple Business."""
+    must_be_open()
     try:
         app_intake.take_token(
             current_portal.database, current_portal, file.read_bytes(), Actor.COMMAND, take_over=take_over
@@ -46,10 +61,12 @@ def upload_token(file: Path, take_over: bool) -> None:
 @click.option("--offer", is_flag=True, help="Everybody may take it.")
 def add_app(adam_id: str | None, manifest_url: str | None, everybody: bool, offer: bool) -> None:
     """Take an app into the catalogue; prints its id."""
-    if bool(adam_id) == bool(manifest_url):
-        fail("Say one of --store and --manifest.")
+    must_be_open()
     try:
-        app_id = app_intake.add(current_portal.database, current_portal, Origin(adam_id, manifest_url), Actor.COMMAND)
+        comes_from = origin.entered(adam_id or "", manifest_url or "")
+        app_id = app_intake.add(current_portal.database, current_portal, comes_from, Actor.COMMAND)
+    except OriginRefused as refused:
+        fail(ORIGIN_PROBLEMS[refused.code])
     except NotFound as unknown:
         fail(f"Nothing is known of it: {unknown.code}")
     except Known:

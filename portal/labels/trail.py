@@ -30,6 +30,10 @@ GROUP = Labels(
         "keys.": N_("Keys"),
         "discovery.": N_("Service discovery"),
         "policy.": N_("Policies"),
+        "app.": N_("Work apps"),
+        "licenses.": N_("Apps and Books"),
+        "apple.": N_("Apple Business"),
+        "campaign.": N_("Inviting from a list"),
     }
 )
 """Beginnings of events, to search by."""

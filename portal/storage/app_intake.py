@@ -3,6 +3,7 @@
 import base64
 
 from portal import clock
+from portal.apps.origin import Origin
 from portal.apps_and_books import content_token, store
 from portal.apps_and_books.answers import Location
 from portal.apps_and_books.client import ClaimedElsewhere, OtherLocation
@@ -10,9 +11,9 @@ from portal.apps_and_books.content_token import ContentToken
 from portal.apps_and_books.store import Described, NotFound
 from portal.audit import Editor
 from portal.database import Database
+from portal.events import Event
 from portal.settings.logo import LogoRefused, redraw
 from portal.storage import apple_content, apps, license_rounds, licensing
-from portal.storage.apps import Origin
 from portal.storage.cases import Services
 
 ICON_BOX = (128, 128)
@@ -37,13 +38,19 @@ def take_token(database: Database, services: Services, content: bytes, actor: st
             raise OtherLocation
         if where.claim is not None and where.claim.id != own and not take_over:
             raise ClaimedElsewhere(where.claim)
+        before = where.claim
         where = client.claim(f"Enrollment portal, {settings.company.name}")
         found = client.assets()
     finally:
         client.close()
     address = apple_content.address_of(settings.apps.service, settings.apps.store)
     with database.transaction() as session:
-        keep_token(Editor(session, services.vault, actor, clock.now()), given, address, where)
+        by = Editor(session, services.vault, actor, clock.now())
+        if before is None or before.id != own:
+            by.record(
+                Event.LICENSES_CLAIMED, location=where.name, **({"from": before.name or before.id} if before else {})
+            )
+        keep_token(by, given, address, where)
         licensing.keep_assets(session, found, clock.now())
 
 

@@ -1,7 +1,6 @@
 """Work apps as they are kept: the catalogue, who gets which, and what became of them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +10,8 @@ from sqlalchemy.orm import Session, defer
 from portal.apps import behaviour
 from portal.apps.behaviour import Behaviour
 from portal.apps.granting import GrantedApp
+from portal.apps.origin import Origin
+from portal.apps_and_books.answers import STANDARD
 from portal.apps_and_books.store import Described
 from portal.audit import Editor
 from portal.database import lock_name
@@ -61,14 +62,6 @@ def locked(session: Session, app_id: str) -> App | None:
     """The same, locked until the transaction ends, to change it."""
     query = select(App).where(App.id == app_id, App.archived_at.is_(None))
     return session.scalar(query.with_for_update().execution_options(populate_existing=True))
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where an app comes from: one of both."""
-
-    adam_id: str | None = None
-    manifest_url: str | None = None
 
 
 def add(editor: Editor, origin: Origin, described: Described, icon: bytes | None) -> App:
@@ -215,7 +208,13 @@ def counts(session: Session) -> dict[str, dict[str, int]]:
     return found
 
 
-def licenses(session: Session) -> dict[str, AppLicense]:
-    """By adam id: the licenses that the location has for it; of the usual quality, if there are several."""
-    rows = session.scalars(select(AppLicense).order_by(AppLicense.pricing))
-    return {each.adam_id: each for each in rows}
+def licenses(session: Session, adam_ids: Iterable[str] | None = None) -> dict[str, AppLicense]:
+    """By adam id: the licenses that the location has for it, of all apps or of these.
+
+    Of two qualities (``pricing``) the one to be had: it can be used, has more left, is the usual one.
+    """
+    query = select(AppLicense)
+    if adam_ids is not None:
+        query = query.where(AppLicense.adam_id.in_(set(adam_ids)))
+    query = query.order_by(AppLicense.usable, AppLicense.available, AppLicense.pricing == STANDARD)
+    return {each.adam_id: each for each in session.scalars(query)}  # the last counts

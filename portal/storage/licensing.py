@@ -35,7 +35,7 @@ from portal.models import (
     PortalState,
     new_id,
 )
-from portal.storage import apple_content
+from portal.storage import apple_content, apps
 from portal.vault import Vault
 
 BATCH_SIZE = 500
@@ -280,9 +280,7 @@ def lacks_some(session: Session, now: datetime) -> bool:
 
 def while_there_are_any(session: Session, due: list[LicenseSeat], now: datetime) -> list[LicenseSeat]:
     """Those for whom there is a license; the others are told without asking Apple."""
-    query = select(AppLicense).where(AppLicense.adam_id.in_({each.adam_id for each in due}))
-    query = query.order_by(AppLicense.usable, AppLicense.available)  # the last counts: of two kinds, the one to be had
-    known = {each.adam_id: each for each in session.scalars(query)}
+    known = apps.licenses(session, (each.adam_id for each in due))
     free = {adam_id: each.available for adam_id, each in known.items()}
     found = []
     for seat in due:

@@ -9,13 +9,13 @@ from sqlalchemy import select
 
 from portal import clock
 from portal.apps.behaviour import Behaviour
+from portal.apps.origin import Origin
 from portal.apps_and_books import content_token, store
 from portal.apps_and_books.client import Client
 from portal.apps_and_books.store import Described
 from portal.models import DeviceApp, LicenseRequest, LicenseSeat
 from portal.simulator.apps_and_books import FakeAppsAndBooks
 from portal.storage import app_intake, app_rounds, apple_content, apps, license_rounds, policy_rounds
-from portal.storage.apps import Origin
 from portal.storage.audiences import Line
 from portal.storage.cases import CaseServices
 from tests.factories import editing, phone

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from portal.apps import delivering, listening
+from portal.apps.origin import Origin
 from portal.backends import sending
 from portal.declarations.wanting import version_of
 from portal.enrollment import management
@@ -14,7 +15,6 @@ from portal.models import Command, DeviceApp, LicenseSeat, LicenseUser, Membersh
 from portal.people import closing
 from portal.simulator import iphone
 from portal.storage import audiences, licensing
-from portal.storage.apps import Origin
 from portal.storage.audiences import Line
 from portal.storage.cases import Cases
 from tests.apps.conftest import EVERYBODY

@@ -7,11 +7,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from portal.apps_and_books.answers import Asset
 from portal.apps_and_books.client import Client, Unavailable
 from portal.models import LicenseSeat, LicenseUser, Person
 from portal.people import closing
 from portal.storage import licensing
 from portal.storage.cases import Cases
+from tests.pages import Browser
 
 ERIKA, MAX = "erika@work.example.com", "max@work.example.com"
 
@@ -358,3 +360,23 @@ def test_what_was_rolled_back_marks_nobody_and_no_later_mark_is_lost(held_apps, 
         assert not marked()
         mark(session, user_id)  # and again in the same session
         assert marked()
+
+
+@pytest.mark.parametrize("more", ["STDQ", "PLUS"])
+def test_of_two_qualities_the_page_shows_what_the_worker_asks_for(
+    more, app, held_apps, enrolled, portal, company, clock
+):
+    app_id, asset = held_apps.add("Mail", total=0)
+    enrolled()
+    held_apps.work()
+    left = {"STDQ": 0, "PLUS": 0, more: 7}
+    with portal.database.transaction() as session:
+        of_each = (
+            Asset(asset.adam_id, pricing, 9, count, 9 - count, True, True, True) for pricing, count in left.items()
+        )
+        licensing.keep_assets(session, of_each, clock())
+    company.person("ada", "admin")
+    assert "7 free" in Browser(app).staff_sign_in("ada", clock()).get(f"/admin/apps/{app_id}").text
+    with portal.database.transaction() as session:
+        due = list(session.scalars(select(LicenseSeat)))
+        assert [each.pricing for each in licensing.while_there_are_any(session, due, clock())] == [more]

@@ -7,9 +7,9 @@ import pytest
 
 from portal.apps import deciding, listening
 from portal.apps.behaviour import Behaviour
+from portal.apps.origin import Origin
 from portal.simulator import apps_and_books
 from portal.storage import app_intake, apps, licensing
-from portal.storage.apps import Origin
 from portal.storage.audiences import Line
 from tests.backends import fleets
 from tests.factories import editing

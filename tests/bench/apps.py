@@ -13,13 +13,13 @@ import httpx
 from sqlalchemy import select, update
 
 from portal import clock
+from portal.apps.origin import Origin
 from portal.apps_and_books.client import Client
 from portal.apps_and_books.store import Described
 from portal.models import Device, DeviceApp, LicenseUser
 from portal.services import Portal
 from portal.simulator.apps_and_books import FakeAppsAndBooks
 from portal.storage import app_intake, app_rounds, apps, license_rounds, policy_rounds
-from portal.storage.apps import Origin
 from portal.storage.audiences import Line
 from portal.storage.cases import CaseServices
 from tests.bench import own

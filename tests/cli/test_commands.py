@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from portal import audit, clock, create_app, demo, people
-from portal.models import App, AppAudience, Person
+from portal.models import App, AppAudience, AuditEvent, Person
 from portal.simulator import apps_and_books
 from tests.factories import phone, push_identity
 from tests.pages import Browser
@@ -164,6 +164,14 @@ def test_work_apps_are_taken_in_from_the_command_line(make_app, tmp_path):
         add = ["apps", "add", "--store", asset.adam_id]
         assert "Say one of" in run(args=["apps", "add", "--everybody"]).output
         assert "Nothing is known of it" in run(args=["apps", "add", "--store", "999"]).output
+        for wrong, says in {
+            "--store": ("12 OR 1", "1" * 21, "\u0661"),
+            "--manifest": ("http://a.example/m.plist", "https://a.example/" + "m" * 500, "https://a.example/\am"),
+        }.items():
+            for each in says:
+                refused = run(args=["apps", "add", wrong, each])
+                assert refused.exit_code == 1, each
+                assert refused.output.startswith(("That is no", "The address has to")), each
         added = run(args=[*add, "--offer"])
         assert added.exit_code == 0, added.output
         again = run(args=add)
@@ -173,3 +181,15 @@ def test_work_apps_are_taken_in_from_the_command_line(make_app, tmp_path):
         assert (made.id, made.name, made.bundle_id) == (added.output.strip(), "Mail", asset.bundle_id)
         lines = session.execute(select(AppAudience.side, AppAudience.kind)).all()
         assert lines == [("offered", "everybody")]
+        claimed = session.scalars(select(AuditEvent).where(AuditEvent.kind == "licenses.claimed")).one()
+        assert claimed.detail["from"] == "Old server"
+
+
+def test_no_work_app_is_taken_in_where_the_room_is_closed(make_app, tmp_path):
+    run = make_app().test_cli_runner().invoke
+    token = tmp_path / "content.vpptoken"
+    token.write_bytes(b"x")
+    for args in (["add", "--store", "361285480"], ["token", str(token)]):
+        refused = run(args=["apps", *args])
+        assert refused.exit_code == 1
+        assert "switched off" in refused.output

@@ -7,16 +7,17 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from portal import clock, jobs, people
-from portal.apps import behaviour
+from portal.apps import behaviour, origin
 from portal.apps.behaviour import NotUsable
+from portal.apps.origin import Origin, OriginRefused
 from portal.apps_and_books.store import NotFound
 from portal.declarations import wanting
 from portal.extensions import current_portal, db_session, transaction
-from portal.models import App, AppAudience, AppLicense, Membership, Person
+from portal.models import App, AppAudience, Membership, Person
 from portal.policies.content import Part
 from portal.policies.variables import NAMES
 from portal.storage import app_intake, apple_content, apps, audiences, policies
-from portal.storage.apps import SIDES, Known, Origin, TooMany
+from portal.storage.apps import SIDES, Known, TooMany
 from portal.storage.audiences import IN
 from portal.web import web_sessions
 from portal.web.admin import audience_form, blueprint
@@ -26,7 +27,6 @@ from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
 NOTICE = "app_notice"
-LONGEST_ADDRESS = 500
 VPN = "com.apple.vpn.managed.applayer"
 
 
@@ -63,10 +63,10 @@ def new_app() -> ResponseReturnValue:
 
 def _new(problem: str = "", **typed: str) -> str:
     there = {each.adam_id for each in apps.living(db_session)}
-    rows = db_session.scalars(select(AppLicense).where(AppLicense.usable).order_by(AppLicense.name, AppLicense.adam_id))
+    rows = sorted(apps.licenses(db_session).values(), key=lambda each: ((each.name or "").casefold(), each.adam_id))
     return render_template(
         "admin/app_new.html",
-        licenses=[each for each in rows if each.adam_id not in there],
+        licenses=[each for each in rows if each.usable and each.adam_id not in there],
         known=apple_content.known(db_session),
         problem=problem,
         typed=typed,
@@ -79,22 +79,15 @@ def add_app() -> ResponseReturnValue:
     """Take one into the catalogue; what it is the store, or its manifest, says."""
     must_be_open()
     must_be_ours()
-    adam_id, address = request.form.get("adam_id", "").strip(), request.form.get("manifest_url", "").strip()
-    adam_id = adam_id.rpartition("/id")[2].partition("?")[0]  # also as the store's address
-    if not adam_id and not address:
-        return _new("nothing"), 422
-    if adam_id and not (adam_id.isascii() and adam_id.isdecimal() and len(adam_id) <= 20):
-        return _new("adam_id", adam_id=adam_id), 422
-    if address and (not address.startswith("https://") or len(address) > LONGEST_ADDRESS or not address.isprintable()):
-        return _new("manifest_url", manifest_url=address), 422
-    origin, actor = Origin(adam_id=adam_id) if adam_id else Origin(manifest_url=address), web_sessions.actor_here()
+    typed = {name: request.form.get(name, "") for name in ("adam_id", "manifest_url")}
+    actor = web_sessions.actor_here()
     db_session.commit()  # hold nothing while waiting for the network
     try:
-        app_id = app_intake.add(current_portal.database, current_portal, origin, actor)
-    except NotFound as unknown:
-        return _new(unknown.code, adam_id=adam_id, manifest_url=address), 422
+        app_id = app_intake.add(current_portal.database, current_portal, origin.entered(**typed), actor)
+    except (OriginRefused, NotFound) as refused:
+        return _new(refused.code, **typed), 422
     except (Known, TooMany) as refused:
-        return _new("known" if isinstance(refused, Known) else "too_many", adam_id=adam_id, manifest_url=address), 422
+        return _new("known" if isinstance(refused, Known) else "too_many", **typed), 422
     session[NOTICE] = "added"
     return redirect(url_for("admin.app_page", app_id=app_id), 303)
 
@@ -188,10 +181,10 @@ def describe_app(app_id: str) -> ResponseReturnValue:
     app = apps.find(db_session, app_id)
     if app is None:
         abort(404)
-    origin, bundle_id = Origin(app.adam_id, app.manifest_url), app.bundle_id
+    comes_from, bundle_id = Origin(app.adam_id, app.manifest_url), app.bundle_id
     db_session.commit()  # hold nothing while waiting for the network
     try:
-        told, icon = app_intake.describe(current_portal.database, current_portal, origin)
+        told, icon = app_intake.describe(current_portal.database, current_portal, comes_from)
     except NotFound as unknown:
         return _page(app_id, unknown.code), 422
     if told.bundle_id != bundle_id:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from flask import Response, redirect, render_template, request, session, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 
-from portal import audit, clock, jobs, people
+from portal import audit, clock, jobs, labels, people
 from portal.audit import Search
 from portal.extensions import current_portal, db_session, transaction
 from portal.web import spreadsheets
@@ -20,9 +20,6 @@ MOST_EXPORTED = 50_000
 LAST_YEAR = 9000
 """Days near the end of the calendar cannot be counted on from."""
 ASKED = ("kind", "who", "request", "since", "until")
-GROUPS = ("request.", "sign_in.", "passcode.", "profile.", "certificate.", "device.", "command.", "token.", "mail.",
-          "person.", "settings.", "terms.", "second_factor.", "staff.", "password.", "passkey.", "api_token.",
-          "removals.", "keys.", "discovery.")  # fmt: skip
 NOTICE = "audit_notice"
 
 
@@ -39,7 +36,7 @@ def audit_page() -> ResponseReturnValue:
         more=shown[-1].id if len(events) > PAGE_SIZE else None,
         asked=asked,
         kept={key: value for key, value in asked.items() if value},
-        groups=GROUPS,
+        groups=labels.GROUP,
         names=people.names_of_actors(db_session, (each.actor for each in shown)),
         check=audit.last_check(db_session),
         notice=session.pop(NOTICE, None),
@@ -73,7 +70,7 @@ def _wanted() -> tuple[Search, dict[str, str]]:
     person = people.by_username(db_session, asked["who"]) if asked["who"] else None
     until = _day(asked["until"])
     return Search(
-        kind=asked["kind"] if asked["kind"] in GROUPS else "",
+        kind=asked["kind"] if asked["kind"] in labels.GROUP else "",
         chain=audit.request_chain(asked["request"]) if asked["request"] else "",
         actor=(audit.actor_of(person) if person else asked["who"]) if asked["who"] else "",
         since=_day(asked["since"]),
