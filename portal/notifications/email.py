@@ -56,7 +56,7 @@ class SmtpTransport:
         """See Transport."""
         try:
             with self._connect() as server:
-                server.send_message(message)
+                server.send_message(message, to_addrs=[each.addr_spec for each in message["To"].addresses])
         except smtplib.SMTPRecipientsRefused as error:
             code = max(code for code, _ in error.recipients.values())
             if code >= 500:

@@ -1,6 +1,7 @@
 """What the portal mails, as complete messages ready to send."""
 
 import io
+import re
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -12,6 +13,8 @@ from portal import mail_addresses, texts
 from portal.models import Device, EnrollmentRequest, Person
 from portal.settings import Settings
 
+_ENCODED = re.compile(r"=[\s?]*\?")
+"""How an encoded word begins (RFC 2047): Python would decode it in a header's text, line breaks in it, too."""
 PHONE = "X-Phone"
 """The header of a text message that holds the number; ``To`` would be taken for an address."""
 
@@ -121,7 +124,8 @@ def _to(settings: Settings, person: Person, name: str, values: dict[str, object]
     name_of_sender, sender = mail_addresses.named(settings.mail.sender)
     message["From"] = Address(name_of_sender, addr_spec=sender)
     message["To"] = mail_addresses.usable(person.email)  # empty: the outbox gives it up, and helpdesk sees it
-    message["Subject"] = " ".join(texts.render(f"mail/{name}.subject.txt", locale, **common).split())
+    subject = " ".join(texts.render(f"mail/{name}.subject.txt", locale, **common).split())
+    message["Subject"] = _ENCODED.sub("=", subject)
     # Stable over retries, so that a mail sent twice arrives once; without the sending host's name.
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"

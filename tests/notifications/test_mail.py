@@ -2,14 +2,20 @@
 
 import email
 import email.policy
+import smtplib
+from email import message_from_bytes
 
 import pytest
 import segno
+from hypothesis import given
+from hypothesis import strategies as st
 
-from portal.models import OutboxMessage
-from portal.notifications import outbox
-from portal.notifications.email import FileTransport, NotDelivered, Undeliverable
+from portal import clock as portal_clock
+from portal.models import OutboxMessage, Person
+from portal.notifications import messages, outbox
+from portal.notifications.email import FileTransport, NotDelivered, SmtpTransport, Undeliverable
 from portal.notifications.messages import qr_png
+from portal.settings import load
 
 
 class Failing:
@@ -148,3 +154,53 @@ def test_a_person_gets_mail_in_their_language(company, session):
     deliver(company, transport)
     assert "iPhone für die Arbeit" in transport.sent[0]["Subject"]
     assert "9. März 2026" in transport.sent[0].get_body(("plain",)).get_content()
+
+
+SETTINGS = load(public_url="https://portal.example.com")
+RESENT = "=?utf-8?q?x=0AResent-Date:_x=0AResent-From:_m=40e.example=0AResent-To:_m=40e.example?="
+PIECES = (
+    "=?utf-8?q?",
+    "=?utf-8?b?",
+    "?=",
+    "=",
+    "?",
+    " ",
+    "=0D=0A",
+    "DQpCY2M6IGE=",
+    "Bcc:_x=40e.example",
+    "é",
+    "a" * 70,
+)
+INSIDE = ("=0D=0ABcc:_x=40e.example", "=0ATo:_x=40e.example", "=0D=0A=0D=0A", "=0D", "x_", "?", "=3D=3F")
+WORDS = st.lists(st.sampled_from(INSIDE), max_size=3).map(lambda each: f"=?utf-8?q?{''.join(each)}?=")
+
+
+@given(pieces=st.lists(st.sampled_from(PIECES) | WORDS | st.characters(exclude_categories=["C"]), max_size=8))
+def test_no_name_writes_a_header(pieces):
+    """Python decodes what looks like an encoded word (RFC 2047), line breaks in it, too."""
+    ada = Person(name="Ada", email="ada@example.com", locale="en")
+    made = messages.security(SETTINGS, ada, "admin_made", "".join(pieces), portal_clock.now())
+    headers, kept = made.keys(), made.as_bytes()
+    for _ in range(3):  # written, read and written again on its way
+        read = message_from_bytes(kept, policy=email.policy.default)
+        assert (read.keys(), read["To"], read.is_multipart()) == (headers, "ada@example.com", True)
+        kept = read.as_bytes(policy=email.policy.SMTP)
+
+
+@pytest.mark.parametrize("name", [RESENT, "=?utf-8?q?x=0D=0ABcc:_evil=40e.example?="])
+def test_a_mail_goes_to_whom_it_is_for_only(portal, monkeypatch, name):
+    sent = []
+
+    class Server(smtplib.SMTP):
+        def ehlo_or_helo_if_needed(self):
+            """It is no real one."""
+
+        def sendmail(self, sender, recipients, *_more):
+            sent.append(recipients)
+
+    monkeypatch.setattr(SmtpTransport, "_connect", lambda self: Server())
+    ada = Person(name="Ada", email="ada@example.com", locale="en")
+    made = messages.security(portal.settings, ada, "admin_made", name, portal_clock.now())
+    again = message_from_bytes(made.as_bytes(), policy=email.policy.default)
+    SmtpTransport(portal.settings.mail).send("id", again, portal_clock.now())
+    assert sent == [["ada@example.com"]]
