@@ -132,15 +132,16 @@ class Database:
         self.engine = open_engine(url)
         self.trail_key: Callable[[], object] = lambda: None
         """Gives the key of the audit trail to whoever writes it (``audit.record``)."""
-        self.check: Callable[[], object] = lambda: None
-        """Raises if whoever is about to write may not do so any more."""
-        if self.engine.dialect.name == "sqlite":
+        self.check: Callable[[Session], object] = lambda _session: None
+        """Raises if whoever is about to write may not do so any more, by what ``session`` sees."""
+        self._one_writer = self.engine.dialect.name == "sqlite"
+        if self._one_writer:
             option, ways = BEGIN, ("", "BEGIN", "BEGIN IMMEDIATE")
         else:
             option, ways = "isolation_level", ("AUTOCOMMIT", "REPEATABLE READ", "READ COMMITTED")
         each_by_itself, self._as_of_now, self._writing = ({option: way} for way in ways)
         self._reading = self.engine.execution_options(**each_by_itself)
-        file = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        file = self.engine.url.database if self._one_writer else None
         self._queue: AbstractContextManager[None] = WriteQueue(Path(file)) if file else nullcontext()
         _OPEN.add(self)
 
@@ -174,7 +175,7 @@ class Database:
 
         Within a transaction on ``session`` it is part of that. A read begun on ``session`` ends first. What was read
         keeps its values: whoever decides on a row reads it again under its lock (``populate_existing``). It begins with
-        ``check``, after what it had to wait for.
+        ``check``; where it may wait for a lock after that, it also ends with it, by what others committed meanwhile.
         """
         if session is not None and WRITING in session.info:
             yield session
@@ -184,14 +185,21 @@ class Database:
         current.commit()
         with self._queue:
             current.info[WRITING] = True
+            refusal = None
             try:
                 current.connection(execution_options=self._writing)
-                self.check()
-                yield current
+                self.check(current)
+                try:
+                    yield current
+                except Recorded as recorded:
+                    refusal = recorded
+                current.flush()
+                if not self._one_writer:
+                    with self.session() as others:
+                        self.check(others)
                 current.commit()
-            except Recorded:
-                current.commit()
-                raise
+                if refusal is not None:
+                    raise refusal
             except BaseException:
                 current.rollback()
                 raise

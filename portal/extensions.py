@@ -42,14 +42,18 @@ def transaction() -> AbstractContextManager[Session]:
     return _portal().database.transaction(_session())
 
 
-def only_while(check: Callable[[], object]) -> None:
-    """Have each transaction of this request begin with ``check``, which raises if it may not write any more."""
+def only_while(check: Callable[[Session], object] | None) -> None:
+    """From here on each transaction of this request is kept only while ``check`` lets it (``Database.check``).
+
+    None: whatever happens.
+    """
     g.only_while = check
 
 
-def _check() -> None:
-    if has_app_context() and "only_while" in g:
-        g.only_while()
+def _check(session: Session) -> None:
+    check = g.get("only_while") if has_app_context() else None
+    if check is not None:
+        check(session)
 
 
 def cases() -> Cases:

@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import CodeType
@@ -15,6 +16,7 @@ from werkzeug.routing import Rule
 
 from portal import clock as portal_clock
 from portal import create_app
+from portal.database import WRITING
 from portal.services import Portal
 from portal.settings import Settings, saving
 from tests import databases, query_sites
@@ -105,6 +107,37 @@ def clock() -> Iterator[Clock]:
     portal_clock.use(held)
     yield held
     portal_clock.use(None)
+
+
+@pytest.fixture
+def meanwhile(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int, Callable[[], object]], Callable[[], int]]:
+    """Has something done just before a request's so many-th transaction; afterwards tells how many there were."""
+
+    def arrange(number: int, do: Callable[[], object]) -> Callable[[], int]:
+        real, seen = portal.database.transaction, []  # type: ignore[var-annotated]
+
+        @contextmanager
+        def transaction(session: Session | None = None) -> Iterator[Session]:
+            if session is None or WRITING not in session.info:
+                seen.append(None)
+                if len(seen) == number:
+                    monkeypatch.setattr(portal.database, "transaction", real)
+                    do()
+                    monkeypatch.setattr(portal.database, "transaction", transaction)
+            with real(session) as writing:
+                yield writing
+
+        monkeypatch.setattr(portal.database, "transaction", transaction)
+
+        def count() -> int:
+            monkeypatch.setattr(portal.database, "transaction", real)
+            return len(seen)
+
+        return count
+
+    return arrange
 
 
 @pytest.fixture

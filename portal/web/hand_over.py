@@ -32,6 +32,6 @@ def hand_over(web_session: WebSession, server: Elsewhere, way: Way) -> None:
         with transaction():
             handover.refused(case_of(web_session, locked=True), refusal.reason)
         raise
-    with transaction():
-        web_sessions.must_live(web_session.id)  # signed out while the network was slow
+    with transaction() as writing:
+        web_sessions.must_live(web_session.id, writing)  # signed out while the network was slow
         handover.begin(case_of(web_session, locked=True), server.name, way, server.minutes, there_before)

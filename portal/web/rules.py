@@ -7,7 +7,6 @@ small and comes from our own page, a browser that cannot go on is sent away.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from flask import Blueprint, Flask, abort, redirect, request, url_for
@@ -15,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from werkzeug.datastructures import MultiDict
 
-from portal.extensions import csrf, only_while
+from portal.extensions import csrf
 
 EMPLOYEE, WEB_VIEW, STAFF = "employee", "web_view", "staff"
 """Areas: a browser can be signed in to each of them, as different people. Settings' web view may share Safari's jar."""
@@ -121,5 +120,4 @@ def _only_these_roles() -> ResponseReturnValue | None:
         return redirect(url_for("staff.sign_in"), 303)
     if web_session.person.role not in (here().roles or ()):
         abort(403)
-    only_while(partial(web_sessions.must_live, web_session.id))  # rights may end while it waits for its turn
     return None

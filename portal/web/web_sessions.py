@@ -4,19 +4,21 @@ import hmac
 import secrets
 from base64 import urlsafe_b64encode
 from datetime import datetime, timedelta
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 from flask import Flask, g, request, session
 from flask_login import AnonymousUserMixin, UserMixin, current_user
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import CursorResult, bindparam, delete, or_, select, update
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm.attributes import set_committed_value
 
 from portal import clock
 from portal.audit import Editor, actor_of
 from portal.credentials import throttle
 from portal.enrollment.journey import CARRIED_OVER, SignedInBrowser
-from portal.extensions import current_portal, db_session, login_manager, transaction
+from portal.extensions import current_portal, db_session, login_manager, only_while, transaction
 from portal.models import EnrollmentRequest, Person, WebSession, new_id
 from portal.people import STAFF_ROLES, ProofOver
 from portal.vault import token_hash
@@ -175,15 +177,15 @@ def forget(area: str) -> None:
     session.update(kept)
 
 
-def renew(web_session: WebSession) -> None:
-    """A new token at a gain of rights, in the caller's transaction.
+def renew(web_session: WebSession, **gained: Any) -> None:
+    """A new token at a gain of rights, with the values that say what was gained, in the caller's transaction.
 
     The old one is worthless as soon as the new one was seen, at the latest after ``RENEWAL_GRACE``: a phone that lost
-    the answer would be signed out otherwise.
+    the answer would be signed out otherwise. Raises ProofOver if the session ended meanwhile.
     """
-    web_session.previous_token_hash, web_session.previous_until = web_session.token_hash, clock.now() + RENEWAL_GRACE
-    token = _next_token(session[web_session.area])
-    web_session.token_hash = token_hash(token)
+    token, until = _next_token(session[web_session.area]), clock.now() + RENEWAL_GRACE
+    old = {"previous_token_hash": web_session.token_hash, "previous_until": until}
+    keep(web_session, token_hash=token_hash(token), **old, **gained)
     session[web_session.area] = token
 
 
@@ -201,7 +203,7 @@ def _settle_token(web_session: WebSession, token: str, now: datetime) -> bool:
     if web_session.token_hash == token_hash(token):
         if web_session.previous_token_hash is not None:
             with transaction():
-                web_session.previous_token_hash = web_session.previous_until = None
+                keep(web_session, previous_token_hash=None, previous_until=None)
         return True
     following = _next_token(token)
     if (
@@ -217,6 +219,7 @@ def _settle_token(web_session: WebSession, token: str, now: datetime) -> bool:
 def end(area: str) -> None:
     """Sign this browser out of ``area``, in the caller's transaction."""
     token = session.pop(area, None)
+    only_while(None)  # what comes now is not this session's
     if token:
         db_session.execute(delete(WebSession).where(WebSession.token_hash == token_hash(token)))
 
@@ -226,13 +229,17 @@ def end_everywhere(web_session: WebSession) -> None:
     areas = (STAFF, HALF_STAFF) if web_session.area == STAFF else (EMPLOYEE, WEB_VIEW)
     for area in areas:
         session.pop(area, None)
+    only_while(None)
     db_session.execute(
         delete(WebSession).where(WebSession.person_id == web_session.person_id, WebSession.area.in_(areas))
     )
 
 
 def find(area: str) -> WebSession | None:
-    """The session of this browser, if it is alive: neither idle nor too old, and the person not disabled."""
+    """The session of this browser, if it is alive: neither idle nor too old, and the person not disabled.
+
+    What a request of staff writes from then on is kept only while it lives: rights may end while it waits for its turn.
+    """
     token = session.get(area)
     if not isinstance(token, str):
         return None
@@ -241,6 +248,8 @@ def find(area: str) -> WebSession | None:
     if web_session is None or web_session.person.disabled_at is not None or _over(web_session, now):
         session[SIGNED_OUT] = True
         return None
+    if area in (STAFF, HALF_STAFF):
+        only_while(partial(must_live, web_session.id))
     if not _settle_token(web_session, token, now):
         session[SIGNED_OUT] = True
         return None
@@ -248,13 +257,23 @@ def find(area: str) -> WebSession | None:
         return None
     if now - web_session.last_seen_at >= TOUCH_EVERY and BY_ITSELF not in request.args:
         with transaction():
-            db_session.execute(update(WebSession).where(WebSession.id == web_session.id).values(last_seen_at=now))
+            keep(web_session, last_seen_at=now)
     return web_session
 
 
-def must_live(web_session_id: str) -> None:
-    """Raises ProofOver if the session is gone by now; it goes with its person's rights (``people.end_sign_ins``)."""
-    if db_session.scalar(select(WebSession.id).where(WebSession.id == web_session_id)) is None:
+def keep(web_session: WebSession, **values: Any) -> None:
+    """Write these values of a session, in the caller's transaction. Raises ProofOver if it ended meanwhile."""
+    changed = update(WebSession).where(WebSession.id == web_session.id).values(**values)
+    result = db_session.execute(changed, execution_options={"synchronize_session": False})
+    if cast(CursorResult[Any], result).rowcount == 0:
+        raise ProofOver
+    for name, value in values.items():
+        set_committed_value(web_session, name, value)
+
+
+def must_live(web_session_id: str, reading: Session) -> None:
+    """Raises ProofOver if the session is gone: with its person's rights (``people.end_sign_ins``), or signed out."""
+    if reading.scalar(select(WebSession.id).where(WebSession.id == web_session_id)) is None:
         raise ProofOver
 
 

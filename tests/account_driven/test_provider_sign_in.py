@@ -1,13 +1,19 @@
 """apple-oauth2: the device signs in at the identity provider by itself; the provider follows the published protocol."""
 
+import contextlib
+
 import httpx
 import pytest
+from sqlalchemy import select
 
 from portal.credentials.oidc import Provider
+from portal.models import AccessToken, Person
+from portal.people import closing
 from portal.settings import SettingsError, load
 from portal.simulator.iphone import InstallationFailed, SignInAgain
 from portal.simulator.model import MODELS
 from portal.simulator.settings_app import SettingsApp
+from portal.storage.cases import Cases
 from tests.account_driven.steps import ACCOUNT, post, signed
 from tests.factories import BASE, Company, phone
 from tests.pages import Browser
@@ -186,3 +192,23 @@ def test_somebody_else_s_token_does_not_speak_for_a_device(app, company, invitat
 def test_a_provider_that_is_not_configured_is_named_at_start():
     with pytest.raises(SettingsError, match="none of the"):
         load(public_url="https://portal.example.com", account_driven={"oauth2_provider": "sso"})
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_nobody_enrolls_who_is_disabled_while_the_provider_is_asked(
+    app, portal, company, invitation, settings_app, meanwhile, number
+):
+    answer_in_safari(app, invitation)
+
+    def disable():
+        with portal.database.transaction() as session:
+            person = session.scalar(select(Person).where(Person.username == "olga"))
+            closing.disable(Cases(session, portal), person, "admin:test")
+
+    count = meanwhile(number, disable)
+    with contextlib.suppress(Exception):  # however the simulated phone says that it was refused
+        settings_app.sign_in(ACCOUNT, owner, BASE)
+    assert count() >= number
+    assert company.status(invitation) != "enrolled"
+    with portal.database.session() as session:
+        assert session.scalars(select(AccessToken).where(AccessToken.revoked_at.is_(None))).all() == []

@@ -1,7 +1,5 @@
 """What happens between two steps of one request: whatever ended sign-ins or rights ended those under way, too."""
 
-from contextlib import contextmanager
-
 import pytest
 from sqlalchemy import select
 
@@ -9,7 +7,6 @@ from portal import people
 from portal.credentials import api_tokens, passkeys, passwords, second_factor
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import Found
-from portal.database import WRITING
 from portal.models import ApiToken, EnrollmentRequest, IssuedProfile, Passkey, Person, SecondFactor, WebSession
 from portal.people import closing
 from portal.storage.cases import Cases
@@ -20,35 +17,6 @@ from tests.pages import BASE, Browser
 OTHER = "violet tractor hums loudly"
 MOST_TRANSACTIONS = 9
 """Of a request that signs somebody in, with some to spare: a test fails if there are more."""
-
-
-@pytest.fixture
-def meanwhile(portal, monkeypatch):
-    """Has something done just before a request's so many-th transaction; afterwards tells how many there were."""
-
-    def arrange(number, do):
-        real, seen = portal.database.transaction, []
-
-        @contextmanager
-        def transaction(session=None):
-            if session is None or WRITING not in session.info:
-                seen.append(None)
-                if len(seen) == number:
-                    monkeypatch.setattr(portal.database, "transaction", real)
-                    do()
-                    monkeypatch.setattr(portal.database, "transaction", transaction)
-            with real(session) as writing:
-                yield writing
-
-        monkeypatch.setattr(portal.database, "transaction", transaction)
-
-        def count():
-            monkeypatch.setattr(portal.database, "transaction", real)
-            return len(seen)
-
-        return count
-
-    return arrange
 
 
 @pytest.fixture

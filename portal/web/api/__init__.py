@@ -18,7 +18,7 @@ def caller(scope: str) -> ApiToken:
     """Whose token came with this request; it counts for each transaction anew. Raises TokenUnknown, ScopeMissing."""
     now, token = clock.now(), bearer() or ""
     found = api_tokens.check(db_session, token, scope, now)
-    only_while(lambda: api_tokens.check(db_session, token, scope, clock.now()))
+    only_while(lambda session: api_tokens.check(session, token, scope, clock.now()))
     if found.last_used_at is None or now - found.last_used_at >= TOUCH_EVERY:
         with transaction():
             found.last_used_at = now

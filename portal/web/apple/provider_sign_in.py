@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flask import Response
 
-from portal import clock
+from portal import clock, people
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import AccountProblem, ProviderRefused
 from portal.enrollment import access, steps
@@ -69,11 +69,16 @@ def first_profile(chosen: "Provider", token: str) -> None:
     browser = SignedInBrowser("", now - CARRIED_OVER)
     profile_issuer.check_backend()
     made = profile_issuer.open_issuer()
-    with transaction():
-        case = cases().open_of(db_session.get_one(Person, person.id), browser)
-        if case is not None and steps.signed_in_by_device(case):
-            access.grant(case, made, token)
-            return
+    try:
+        with transaction():
+            people.still_proved(db_session, person)
+            case = cases().open_of(db_session.get_one(Person, person.id), browser)
+            if case is not None and steps.signed_in_by_device(case):
+                access.grant(case, made, token)
+                return
+    except people.ProofOver:
+        log.warning("token.refused reason=proof_over")
+        return
     raise NotAnswered
 
 
@@ -93,10 +98,11 @@ def welcome(fingerprint: str, token: str) -> None:
         return
     try:
         with transaction():
+            people.still_proved(db_session, person)
             case = cases().of_profile(certificate.profile_id)
             if case is not None:
                 access.grant_again(case, db_session.get_one(Person, person.id), token)
-    except (WrongPerson, RequestEnded, ProfileUnavailable) as refusal:
+    except (WrongPerson, RequestEnded, ProfileUnavailable, people.ProofOver) as refusal:
         log.warning("token.refused reason=%s", type(refusal).__name__)
 
 

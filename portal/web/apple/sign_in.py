@@ -41,8 +41,8 @@ def hand_over() -> ResponseReturnValue:
     if web_session is None or web_session.request_id is None:
         return redirect(address_of(Step.SIGN_IN), 303)
     if web_session.profile_id is not None:
-        with transaction():
-            web_sessions.must_live(web_session.id)
+        with transaction() as writing:
+            web_sessions.must_live(web_session.id, writing)
             case = cases().of_profile(web_session.profile_id)
             if case is None:
                 raise ProfileUnavailable
@@ -67,8 +67,8 @@ def _first_token(web_session: WebSession) -> ResponseReturnValue:
         return render_template("employee/once_more.html", account=account, minutes=minutes, server=server.title)
     profile_issuer.check_backend()
     made = profile_issuer.open_issuer()
-    with transaction():
-        web_sessions.must_live(web_session.id)
+    with transaction() as writing:
+        web_sessions.must_live(web_session.id, writing)
         token = access.grant(case_of(web_session, locked=True), made)
         web_sessions.end(WEB_VIEW)
     return redirect(RESULTS + token, 308)

@@ -80,8 +80,8 @@ def profile_file(web_session: WebSession, case: Case) -> ResponseReturnValue:
         return Response(content_type=profiles.MEDIA_TYPE)
     profile_issuer.check_backend()
     made = profile_issuer.open_issuer()
-    with transaction():  # nothing is asked of other servers in it
-        web_sessions.must_live(web_session.id)
+    with transaction() as writing:  # nothing is asked of other servers in it
+        web_sessions.must_live(web_session.id, writing)
         ticket = profiles.issue(case_of(web_session, locked=True), made)
     return redirect(url_for("safari.ticket", ticket=ticket), 302)
 

@@ -43,7 +43,6 @@ def options_for_adding() -> ResponseReturnValue:
     if not web_sessions.is_fresh(web_session, clock.now()):
         return jsonify(error="proof", next=url_for("staff.confirm")), 403
     with transaction():
-        web_sessions.must_live(web_session.id)
         return jsonify(passkeys.begin_adding(db_session, _party(), web_session.person, clock.now()))
 
 
@@ -60,7 +59,6 @@ def add_passkey() -> ResponseReturnValue:
         return jsonify(error="malformed"), 400
     try:
         with transaction():
-            web_sessions.must_live(web_session.id)
             passkeys.add(db_session, _party(), web_session.person, told["credential"], str(told.get("name", "")), now)
             _event(Event.PASSKEY_ADDED, web_session.person)
     except PasskeyRefused as refusal:
@@ -76,7 +74,6 @@ def remove_passkey(credential_id: str) -> ResponseReturnValue:
         return redirect(url_for("staff.confirm"), 303)
     if web_session is not None and RemoveForm().validate_on_submit():
         with transaction():
-            web_sessions.must_live(web_session.id)
             if passkeys.remove(db_session, web_session.person, credential_id):
                 _event(Event.PASSKEY_REMOVED, web_session.person)
     return redirect(url_for("staff.passkeys_page"), 303)

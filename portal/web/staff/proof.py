@@ -118,8 +118,7 @@ def _method(web_session: WebSession) -> str:
 
 def _mark(web_session: WebSession, now: datetime) -> Callable[[str], ResponseReturnValue]:
     def mark(_factor: str) -> ResponseReturnValue:
-        web_session.proved_at = now
-        web_sessions.renew(web_session)
+        web_sessions.renew(web_session, proved_at=now)
         return ""
 
     return mark

@@ -176,18 +176,19 @@ def pending_session() -> WebSession | None:
 class Trial:
     """A second factor that is tried: by whom, after which first factor, and what its tries are counted as.
 
-    ``judge``, in a transaction, names the factor that was proved, None if none was.
+    ``judge``, in a transaction, names the factor that was proved, None if none was; ``changes``: it may set one up.
     """
 
     person: Person
     method: str
     judge: Judge
     counted: str
+    changes: bool = False
 
 
-def code_of(person: Person, method: str, judge: Judge) -> Trial:
+def code_of(person: Person, method: str, judge: Judge, *, changes: bool = False) -> Trial:
     """A code is tried."""
-    return Trial(person, method, judge, throttle.second_factor_of(person))
+    return Trial(person, method, judge, throttle.second_factor_of(person), changes)
 
 
 def prove(trial: Trial, now: datetime) -> ResponseReturnValue | None:
@@ -208,7 +209,7 @@ def judged(trial: Trial, then: Then, now: datetime) -> ResponseReturnValue | Non
                 db_session, counted, request.remote_addr or "", current_portal.settings.sign_in, now
             )
         with transaction():
-            people.still_proved(db_session, person)
+            people.still_proved(db_session, person, trial.changes)
             factor = trial.judge()
             if factor is not None:
                 throttle.release(db_session, attempt)
@@ -228,6 +229,8 @@ def _check_code(pending: WebSession, secret: str | None, code: str, now: datetim
     def judge() -> str | None:
         if secret is None:
             return second_factor.use(db_session, current_portal.vault, person, code, now)
+        if _has_factor(person):
+            raise people.ProofOver  # set up in another window meanwhile: it is not replaced by a password alone
         if not second_factor.fits(secret, code, now):
             return None
         codes.extend(second_factor.set_up(db_session, current_portal.vault, person, secret))
@@ -237,19 +240,25 @@ def _check_code(pending: WebSession, secret: str | None, code: str, now: datetim
         audit.record(db_session, audit.SETTINGS, Event.SECOND_FACTOR_SET_UP, now, actor=actor, detail=told)
         return NEW_APP
 
-    answer = prove(code_of(person, pending.method or PASSWORD, judge), now)
+    answer = prove(code_of(person, pending.method or PASSWORD, judge, changes=secret is not None), now)
     return render_template("staff/recovery_codes.html", codes=codes) if codes and answer is not None else answer
+
+
+def _has_factor(person: Person) -> bool:
+    return second_factor.has_one(db_session, person) or bool(passkeys.of(db_session, person))
 
 
 def _secret(pending: WebSession) -> str | None:
     """The secret being set up; None for somebody who has a second factor. Raises ProofOver."""
-    if second_factor.has_one(db_session, pending.person) or passkeys.of(db_session, pending.person):
+    if _has_factor(pending.person):
         return None
-    if pending.factor_secret_sealed is None:
+    sealed = pending.factor_secret_sealed
+    if sealed is None:
+        sealed = current_portal.vault.seal(second_factor.new_secret().encode())
         with transaction():
             people.still_proved(db_session, pending.person)
-            pending.factor_secret_sealed = current_portal.vault.seal(second_factor.new_secret().encode())
-    return current_portal.vault.open(pending.factor_secret_sealed).decode()
+            web_sessions.keep(pending, factor_secret_sealed=sealed)
+    return current_portal.vault.open(sealed).decode()
 
 
 # --- signed in, or refused --------------------------------------------------------------------------------------------
