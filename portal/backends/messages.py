@@ -34,6 +34,7 @@ ANSWERED = {
 }
 SEEN_EVERY_SECONDS = 60
 MOST_ERRORS = 5
+LARGEST_NUMBER = 10**15
 MOST_ENTRIES = 500
 """Of apps, certificates or profiles of one device."""
 
@@ -237,4 +238,7 @@ def _errors(message: dict[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def _plain(value: Any) -> str | int | float | bool:
-    return value if isinstance(value, (bool, int, float)) else str(value)[:500].replace("\x00", "")
+    """What JSON, a database and a page can carry; a number that none of them can is text."""
+    if isinstance(value, bool) or (isinstance(value, int | float) and abs(value) < LARGEST_NUMBER):
+        return value  # neither NaN nor infinity is less
+    return str(value)[:500].replace("\x00", "")

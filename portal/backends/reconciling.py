@@ -52,13 +52,17 @@ log = logging.getLogger("portal.reconciling")
 
 def reconcile(cases: Cases) -> int:
     """Find what was lost; how many things were put right or asked again."""
-    count, lost = 0, _not_answered(cases.session, cases.now)
-    for case in cases.of_devices(select(Device.id).where(Device.id.in_({device_id for _, device_id in lost}))):
+    lost, count = _not_answered(cases.session, cases.now), 0
+
+    def ask_anew(case: Case) -> None:
+        nonlocal count
         for command_id in (command_id for command_id, device_id in lost if case.device and device_id == case.device.id):
             command = cases.session.get(Command, command_id, populate_existing=True)
             if command is not None and command.status in commands.HANDED:
                 _ask_anew(case, command)
                 count += 1
+
+    cases.each(cases.of_devices(select(Device.id).where(Device.id.in_({each for _, each in lost}))), ask_anew)
     return count + _never_enrolled(cases) + _hand_over_again(cases.session, cases.now)
 
 
@@ -98,6 +102,8 @@ def _ask_anew(case: Case, command: Command) -> None:
         speaking.lost(case, command)
     elif command.app_id is not None:
         listening.lost(case, command)
+    elif kind == commands.DECLARE:
+        speaking.told_nothing(case)
     elif (put_off or kind not in ONCE) and not commands.waiting(case, device, kind):
         keys = {key: value for key, value in commands.keys_of(command).items() if key != "RequestType"}
         commands.order(case, device, Order(kind, keys))
@@ -152,12 +158,14 @@ def _never_enrolled(cases: Cases) -> int:
         .where(Device.authenticated_at < now - NEVER_ENROLLED, EnrollmentRequest.expires_at > now, ~asked)
         .limit(BATCH_SIZE)
     )
-    count = 0
-    for case in cases.of_devices(query):
-        if case.device is not None and case.device.ended_at is None:
-            commands.order(case, case.device, question)
-            count += 1
-    return count
+
+    def ask(case: Case) -> bool:
+        if case.device is None or case.device.ended_at is not None:
+            return False
+        commands.order(case, case.device, question)
+        return True
+
+    return sum(cases.each(cases.of_devices(query), ask))
 
 
 def give_push_certificate(database: Database, backend: Backend, settings: Settings, now: datetime) -> bool:

@@ -71,9 +71,8 @@ def go_on(database: Database, services: Services, now: datetime) -> int:
         with database.transaction() as session:
             query = select(DeviceApp.device_id).join(Device, Device.id == DeviceApp.device_id)
             query = query.where(DeviceApp.next_at <= now, Device.is_served).distinct().limit(BATCH_SIZE)
-            found = list(Cases(session, services, now).of_devices(query))
-            for case in found:
-                delivering.settle(case)
+            cases = Cases(session, services, now)
+            found = cases.each(cases.of_devices(query), delivering.settle)
         told += len(found)
         if len(found) < BATCH_SIZE:
             break

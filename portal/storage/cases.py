@@ -3,7 +3,8 @@
 The lock of one enrollment is its request's row: whoever changes anything of it, or of its device, holds that.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -49,6 +50,8 @@ from portal.policies.content import Part
 from portal.settings import Settings
 from portal.storage import apple_business, apps, brake, licensing, policies, terms, work_certificates
 from portal.vault import Vault, token_hash
+
+log = logging.getLogger("portal.cases")
 
 COMMANDS_QUEUED, APPS_DUE = "commands_queued", "apps_due"
 """Keys in ``Session.info``: commands were queued, or somebody was handed over; somebody needs other licenses, or a
@@ -199,6 +202,24 @@ class Cases:
         """The same for requests whose ids ``wanted`` finds."""
         for request_id in self.session.scalars(_free(EnrollmentRequest.id.in_(wanted))).all():
             yield self.lock(request_id)
+
+    def each(self, found: Iterator[Case], act: Callable[[Case], object]) -> list[bool]:
+        """Do something with each case (of ``of_devices``, ``of_requests``); for each, whether ``act`` said that it did.
+
+        What fails for one is undone and logged, and keeps nothing from being done for the others.
+        """
+        done = []
+        for case in found:
+            recorded = audit.pending(self.session)
+            before = len(recorded)
+            try:
+                with self.session.begin_nested():
+                    done.append(bool(act(case)))
+            except Exception:
+                log.exception("cases.one_failed request=%s", case.request.id)
+                del recorded[before:]
+                done.append(False)
+        return done
 
     def _of_profile(self, column: str, value: str) -> Case | None:
         lock, load = _BY_PROFILE[column]

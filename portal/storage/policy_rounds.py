@@ -18,6 +18,7 @@ from portal.apps import declaring, delivering
 from portal.database import Database, lock_name
 from portal.declarations import granted, speaking, wanting
 from portal.declarations.manifest import Manifest
+from portal.enrollment.case import Case
 from portal.models import (
     COMMANDED,
     WITHDRAWN,
@@ -102,17 +103,24 @@ def tell_devices(database: Database, services: Services, now: datetime) -> int:
     while told < MOST_TOLD:
         with database.transaction() as session:
             query = select(DeclarativeState.device_id).where(DeclarativeState.due_at <= now)
-            found = list(Cases(session, services, now).of_devices(query.order_by("due_at").limit(BATCH_SIZE)))
+            cases = Cases(session, services, now)
             apps = services.settings.apps.enabled or session.get(PortalState, APPS_PLANNED) is not None
-            for case in found:
-                if not speaking.announce(case):
-                    speaking.remind(case)
-                if apps:
-                    delivering.settle(case)
+            due = cases.of_devices(query.order_by("due_at").limit(BATCH_SIZE))
+            found = cases.each(due, _tell_with_apps if apps else _tell)
         told += len(found)
         if len(found) < BATCH_SIZE:
             break
     return told
+
+
+def _tell(case: Case) -> None:
+    if not speaking.announce(case):
+        speaking.remind(case)
+
+
+def _tell_with_apps(case: Case) -> None:
+    _tell(case)
+    delivering.settle(case)
 
 
 def _fingerprint(session: Session, settings: Settings, now: datetime) -> str:

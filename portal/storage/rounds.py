@@ -5,6 +5,7 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from portal.enrollment import ending, management
+from portal.enrollment.case import Case
 from portal.events import Actor
 from portal.models import Command, Device, EnrollmentRequest, Person
 from portal.storage import brake
@@ -28,12 +29,13 @@ def of_disabled_people(cases: Cases) -> int:
         .order_by(Device.request_id)
         .limit(BATCH_SIZE)
     )
-    asked = 0
-    for case in cases.of_devices(query):
+
+    def ask(case: Case) -> bool:
         device = case.device
-        if device is not None and device.ended_at is None and device.leaving_reason is None:
-            asked += ending.ask(case, ending.Reason.DISABLED, Actor.SYSTEM)
-    return asked
+        free = device is not None and device.ended_at is None and device.leaving_reason is None
+        return free and ending.ask(case, ending.Reason.DISABLED, Actor.SYSTEM)
+
+    return sum(cases.each(cases.of_devices(query), ask))
 
 
 def go_on(cases: Cases) -> int:
@@ -41,12 +43,14 @@ def go_on(cases: Cases) -> int:
     if brake.held(cases.session) is not None:
         return 0
     query = select(Device.id).where(Device.is_held).order_by(Device.request_id).limit(BATCH_SIZE)
-    asked = 0
-    for case in cases.of_devices(query):
-        if case.device is not None and case.device.is_held:
-            ending.order_removal(case, ending.Reason.CANCELLED, brake.RELEASED)
-            asked += 1
-    return asked
+
+    def ask(case: Case) -> bool:
+        if case.device is None or not case.device.is_held:
+            return False
+        ending.order_removal(case, ending.Reason.CANCELLED, brake.RELEASED)
+        return True
+
+    return sum(cases.each(cases.of_devices(query), ask))
 
 
 def refresh_quiet(cases: Cases) -> int:
@@ -62,9 +66,11 @@ def refresh_quiet(cases: Cases) -> int:
         .order_by(Device.last_seen_at)
         .limit(MOST_QUIET)
     )
-    asked = 0
-    for case in cases.of_devices(query):
-        if case.device is not None and case.device.ended_at is None:
-            management.ask_how_it_is(case)
-            asked += 1
-    return asked
+
+    def ask(case: Case) -> bool:
+        if case.device is None or case.device.ended_at is not None:
+            return False
+        management.ask_how_it_is(case)
+        return True
+
+    return sum(cases.each(cases.of_devices(query), ask))

@@ -17,6 +17,7 @@ from portal.simulator.iphone import IPhone, Unenrolled
 from portal.simulator.scep_client import InstallationFailed, self_signed
 from portal.storage.cases import Cases
 from tests.factories import phone, phone_key, queue_command
+from tests.pages import Browser
 
 
 @pytest.fixture
@@ -345,6 +346,24 @@ def test_identifiers_in_an_answer_are_dropped_before_storage(company, invitation
     }
     report(enrolled, Status="Acknowledged", CommandUUID=command.uuid, QueryResponses=answers)
     assert company.device(invitation).attributes == {"OSVersion": "17.7"}
+
+
+ODD_NUMBERS = ("<real>nan</real>", "<real>-inf</real>", "<real>1e308</real>", f"<integer>{10**400}</integer>")
+
+
+@pytest.mark.each_database
+@pytest.mark.parametrize("number", [*ODD_NUMBERS, "<real>-1.5</real>", "<integer>64</integer>", "<true/>"])
+def test_a_number_that_no_page_can_show_is_kept_as_text(app, company, invitation, enrolled, clock, number):
+    command = enqueue(company, invitation, Order("DeviceInformation", {"Queries": list(allowed.ASKED_QUERIES)}))
+    told = {"Status": "Acknowledged", "CommandUUID": command.uuid, "QueryResponses": {"DeviceCapacity": "here"}}
+    body = plistlib.dumps({"EnrollmentID": enrolled.enrollment_id, **told}).decode()
+    answer = send(enrolled, "ServerURL", {}, body=body.replace("<string>here</string>", number).encode())
+    assert answer.status_code == 200
+    kept = company.device(invitation).attributes["DeviceCapacity"]
+    assert isinstance(kept, str) == (number in ODD_NUMBERS)
+    company.person("ada", "admin")
+    page = Browser(app).staff_sign_in("ada", clock()).get(f"/helpdesk/devices/{company.device(invitation).id}")
+    assert page.status == 200
 
 
 def test_the_phone_refuses_what_user_enrollment_forbids():

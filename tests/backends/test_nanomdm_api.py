@@ -297,6 +297,26 @@ def test_a_lost_answer_is_found_by_a_later_one_and_asked_again(delegated, clock)
     assert ("command.answer_lost", "DeviceInformation") in delegated.company.events(delegated.invitation)
 
 
+@pytest.mark.parametrize("put_off", [True, False])
+def test_a_look_at_what_is_declared_that_got_lost_is_asked_for_again(delegated, clock, put_off):
+    """It is no command that anybody may order, so what asks anew may not either."""
+    reference = delegated.enroll()
+    question, listing = delegated.api.queued
+    delegated.tell(connect("E-1", reference, "Acknowledged", question, QueryResponses={"OSVersion": "17.6.1"})).work()
+    (look,) = (each.uuid for each in delegated.commands("sent") if each.request_type == "DeclarativeManagement")
+    if put_off:
+        delegated.tell(connect("E-1", reference, "NotNow", look)).work()
+    clock.forward(minutes=30)
+    delegated.tell(connect("E-1", reference)).work()
+    clock.forward(minutes=30)
+    delegated.worker.every_minute()
+    assert states(delegated, [listing, look]) == ["answer_lost", "answer_lost"]
+    clock.forward(hours=2)
+    delegated.worker.declare()
+    delegated.work()
+    assert [each.request_type for each in delegated.commands("sent")].count("DeclarativeManagement") == 1
+
+
 def test_a_lost_answer_that_comes_after_all_counts(delegated, clock):
     reference = delegated.enroll()
     question, listing = delegated.api.queued

@@ -7,7 +7,9 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from portal.backends import reconciling
-from portal.models import Command, Device, EnrollmentRequest, Person, PortalState
+from portal.enrollment import management
+from portal.events import Event
+from portal.models import AuditEvent, Command, Device, EnrollmentRequest, Person, PortalState
 from portal.storage import brake, retention, rounds
 from portal.storage.cases import Cases
 from tests.factories import Company, phone
@@ -55,6 +57,28 @@ def two(make_app, clock):
         phone(app, number).install(Browser(app).walk_to("profile", invitation).download())
     clock.forward(hours=2)
     return company.portal
+
+
+def test_what_fails_for_one_is_undone_and_keeps_nothing_from_the_others(two):
+    def act(case):
+        management.ask_how_it_is(case)
+        case.record(Event.DEVICE_LEFT, "for a test")
+        case.store.session.flush()
+        if case.device.id == first:
+            raise ValueError
+        return True
+
+    with two.database.transaction() as session:
+        first = session.scalars(select(Device.id).order_by(Device.request_id)).first()
+        before = session.scalars(select(Command.id)).all()
+        cases = Cases(session, two)
+        assert cases.each(cases.of_devices(select(Device.id)), act) == [False, True]
+    with two.database.session() as session:
+        new = session.scalars(select(Command).where(Command.id.not_in(before))).all()
+        told = session.scalars(select(AuditEvent).where(AuditEvent.reason == "for a test")).all()
+        assert len(new) >= 1
+        assert first not in {each.device_id for each in new}
+        assert len(told) == 1
 
 
 @pytest.mark.parametrize(("prepare", "work"), ROUNDS, ids=[work.__name__ for _, work in ROUNDS])

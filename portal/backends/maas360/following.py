@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from portal import clock
 from portal.backends.base import BackendDown
@@ -44,8 +44,8 @@ LOOKS_A_ROUND = 20
 SWEEP_SECONDS = 15 * 60
 AGAIN_SECONDS = 60
 """After a sweep that did not come to its end."""
-BELIEVED_AFTER = 4
-"""Sweeps in a row that tell of many devices which left."""
+BELIEVED_AFTER = timedelta(hours=1)
+"""That many devices left, if each sweep meanwhile says so."""
 LET_GO_AGAIN = timedelta(hours=6)
 LET_GO_FOR = timedelta(days=60)
 FOLLOWED = timedelta(days=1)
@@ -67,7 +67,7 @@ class Follower:
         self._looked: dict[str, datetime] = {}
         """By profile, or command: when it was looked for last."""
         self._swept = float("-inf")
-        self._doubted = 0
+        self._doubted_since: datetime | None = None
         self.trouble = ""
         """Why what MaaS360 tells is not believed yet; empty if it is."""
 
@@ -113,8 +113,12 @@ class Follower:
         """A device may come after its request was ended, or its owner disabled: it is let go there at once."""
         with database.session() as session:
             now = clock.now()
+            awaited_anew = select(EnrollmentRequest.person_id).join(
+                IssuedProfile, IssuedProfile.request_id == EnrollmentRequest.id
+            )  # whoever was invited again and handed over: what comes is for that
+            anew = Person.id.in_(awaited_anew.where(*arrivals.awaited_now(now)))
             query = arrivals.handed_over().where(
-                (EnrollmentRequest.ended_at > now - arrivals.LATE) | Person.disabled_at.is_not(None),
+                (EnrollmentRequest.ended_at > now - arrivals.LATE) & ~anew | Person.disabled_at.is_not(None),
                 IssuedProfile.issued_at > now - arrivals.LATE,
                 IssuedProfile.authenticated_at.is_(None),
                 IssuedProfile.refused_at.is_(None),
@@ -181,8 +185,9 @@ class Follower:
 
     def _too_many(self, ends: int, managed: int) -> bool:
         """Whether so many devices seem to have left at once that it is rather a mistake; believed after an hour."""
-        self._doubted = self._doubted + 1 if ends > max(brake.AT_LEAST, brake.SHARE * managed) else 0
-        doubts = 0 < self._doubted <= BELIEVED_AFTER
+        many, now = ends > max(brake.AT_LEAST, brake.SHARE * managed), clock.now()
+        self._doubted_since = (self._doubted_since or now) if many else None
+        doubts = self._doubted_since is not None and now - self._doubted_since < BELIEVED_AFTER
         self.trouble = "many_left" if doubts else ""
         if doubts:
             log.error("maas360.many_left devices=%d of=%d", ends, managed)
@@ -232,7 +237,13 @@ def _interval(age: timedelta) -> timedelta:
 
 
 def let_go_again(cases: Cases) -> int:
-    """Devices that were to be let go, but MaaS360 refused or nothing was told: asked again; how many were."""
+    """Devices that were to be let go, but MaaS360 refused or nothing was told: asked again; how many were.
+
+    Not one that enrolled again meanwhile: there it may be the same device.
+    """
+    living = aliased(Device)
+    enrolled_again = select(living.id).where(living.ended_at.is_(None), living.id != Device.id)
+    enrolled_again = enrolled_again.where(living.server_id_hash == Device.server_id_hash)
     newest = select(func.max(Command.id)).where(Command.device_id == Device.id).correlate(Device)
     newest = newest.where(Command.request_type == commands.REMOVE_CONTROL)
     due = (
@@ -245,14 +256,17 @@ def let_go_again(cases: Cases) -> int:
         .where(Device.server == SERVER, Device.server_id_sealed.is_not(None), Device.id.in_(due))
         .where(Device.enrolled_at > cases.now - LET_GO_FOR * 12, Device.end_reason.is_distinct_from(Reason.LEFT))
         .where(Device.end_reason.is_distinct_from(Reason.REMOVED_THERE), _still_to_go(cases.now))
+        .where(~enrolled_again.exists())
         .limit(LOOKS_A_ROUND)
     )
-    count = 0
-    for case in cases.of_devices(query):
-        if case.device is not None:
-            commands.order(case, case.device, Order(commands.REMOVE_CONTROL))
-            count += 1
-    return count
+
+    def let_go(case: Case) -> bool:
+        if case.device is None:
+            return False
+        commands.order(case, case.device, Order(commands.REMOVE_CONTROL))
+        return True
+
+    return sum(cases.each(cases.of_devices(query), let_go))
 
 
 def _still_to_go(now: datetime) -> ColumnElement[bool]:

@@ -122,9 +122,9 @@ def moment(row: dict[str, Any], key: str) -> datetime | None:
         if milliseconds:
             return datetime.fromtimestamp(milliseconds / 1000, UTC)
         told = datetime.fromisoformat(text(row, key))
+        return told.astimezone(UTC) if told.tzinfo else told.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return told if told.tzinfo else told.replace(tzinfo=UTC)
 
 
 def every_value(told: object, keys: frozenset[str]) -> Iterator[str]:

@@ -280,12 +280,66 @@ def test_many_who_left_at_once_are_not_believed_before_an_hour(tenancy):
     enrolled = [tenancy.enrolled(tenancy.invite(f"person{number}"))[0] for number in range(12)]
     for device in tenancy.tenant.devices:
         device.row["maas360ManagedStatus"] = "Control Removed"
-    for _ in range(4):
+    for number in range(20):  # however often staff looks meanwhile
+        if number < 6:
+            act(tenancy, enrolled[number], management.order, Order("Refresh"), BY)
         tenancy.sweep()
         assert {tenancy.company.status(each) for each in enrolled} == {"enrolled"}
     assert tenancy.worker.portal.backend.health().reason == "many_left"
+    tenancy.clock.forward(hours=1)
     tenancy.sweep()
     assert {tenancy.company.status(each) for each in enrolled} == {"removed"}
+
+
+def test_who_was_given_up_and_enrolled_again_is_not_let_go_with_the_old_enrollment(tenancy):
+    tenancy.company.person("ada", "admin")
+    first, device = tenancy.enrolled()
+    tenancy.tenant.mood["removeDevice"] = lambda: (400, b"")
+    tenancy.clock.forward(days=40)
+    tenancy.company.act_on(tenancy.company.device(first).id, management.give_up, "iPhone 14", BY)
+    tenancy.rested().work()
+    second = tenancy.company.invite(first.request.person)
+    tenancy.rested().handed_over(second)
+    device.row["lastMdmRegisteredInEpochms"] = str(int(tenancy.clock().timestamp() * 1000) + 2000)  # the same row
+    tenancy.rested().work(seconds=10)
+    assert tenancy.company.status(second) == "enrolled"
+    tenancy.tenant.mood.clear()
+    tenancy.clock.forward(hours=7)
+    tenancy.worker.every_minute()
+    tenancy.rested().work()
+    assert device.pending == []
+    tenancy.company.act(second, ending.cancel, BY)
+    tenancy.rested().work()
+    assert [each["name"] for each in device.pending] == ["removeDevice"]
+
+
+def test_what_comes_for_a_new_request_is_not_let_go_with_a_cancelled_one(tenancy):
+    first = tenancy.invite()
+    tenancy.handed_over(first)
+    tenancy.work(seconds=2)
+    tenancy.company.act(first, ending.cancel, BY)
+    second = tenancy.company.invite(first.request.person)
+    browser = Browser(tenancy.app).walk_to("profile", second)
+    tenancy.work(seconds=10)  # the first is looked for: nobody there
+    tenancy.clock.forward(seconds=3)
+    tenancy.hand_over(browser)
+    tenancy.worker.manage()  # the second is looked for: not there yet
+    device = tenancy.tenant.enroll(first.request.managed_apple_account)
+    tenancy.work(seconds=3)
+    tenancy.work(seconds=10)
+    assert (tenancy.company.status(second), device.pending) == ("enrolled", [])
+
+
+@pytest.mark.parametrize("value", ["0001-01-01T00:00:00+05:30", "9999-12-31T23:59:59-05:00", "1e400", {}, 10**400])
+def test_an_odd_time_keeps_nobody_s_leaving_from_being_noticed(tenancy, value):
+    _one, odd = tenancy.enrolled(tenancy.invite("anna"))
+    two, other = tenancy.enrolled(tenancy.invite("berta"))
+    for key in ("lastReported", "lastMdmRegistered", "installedDate"):
+        odd.row.pop(f"{key}InEpochms", None)
+        odd.row[key] = value
+    tenancy.tenant.leave(other)
+    tenancy.sweep()
+    assert tenancy.company.status(two) == "removed"
 
 
 # --- one bad thing stops nothing else ------------------------------------------------------------------------------
