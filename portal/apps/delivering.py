@@ -28,12 +28,10 @@ JUST_NOW = timedelta(minutes=15)
 
 
 def settle(case: Case) -> None:
-    """Have ``case.device`` get what its owner is to have, step by step; nothing for who may not work here any more."""
+    """Have ``case.device`` get what its owner is to have, step by step; nothing happens where it is not served."""
     device = device_of(case)
     rows = {each.app_id: each for each in case.store.device_apps(device)}
-    if not device.is_served or case.request.person.disabled_at is not None:
-        for row in rows.values():
-            row.next_at = None
+    if not case.serves:
         return
     granted = (
         {each.app.id: each for each in case.store.granted_apps(case.request.person_id)}
@@ -58,14 +56,14 @@ def settle(case: Case) -> None:
         elif _go_on(case, row, app, seats, asked=app_id in asked) is Step.ASK:
             under_way.append(app.bundle_id)
     if under_way:
-        _ask_how_far(case, under_way)
+        ask_how_far(case, under_way)
 
 
 def send_again(case: Case, app_id: str, actor: str) -> None:
     """Ask for an app once more, whatever its owner decided, or failed. Raises DeviceGone."""
     device = management.managed(case)
     row = next((each for each in case.store.device_apps(device) if each.app_id == app_id), None)
-    if row is None or not device.is_served:
+    if row is None or not case.serves:
         raise DeviceGone
     app = case.store.apps({app_id})[app_id]
     if not row.wanted and State(row.state) is not State.REMOVING:
@@ -220,7 +218,7 @@ def _declare(case: Case, row: DeviceApp, app: App, step: Step) -> None:
     case.store.declarative_state(device_of(case), lock=True).due_at = case.now
 
 
-def _ask_how_far(case: Case, names: Iterable[str]) -> None:
+def ask_how_far(case: Case, names: Iterable[str]) -> None:
     """One question for all that are under way; a device that did not answer it yet is not asked twice."""
     device, missing = device_of(case), set(names)
     for each in commands.waiting(case, device, LIST):

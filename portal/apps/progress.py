@@ -81,9 +81,10 @@ def soon(case: Case, row: DeviceApp, state: State) -> None:
 
 def failed(case: Case, row: DeviceApp, app: App, reason: str) -> None:
     """It failed; it is sent again after a while, some times, then the trail is told."""
+    set_already = row.next_at if State(row.state) is State.FAILED else None  # it is only said again
     became(case, row, State.FAILED, reason or None)
     row.tries = max(row.tries, 1)  # it may have been there once
-    row.next_at = deciding.retry_at(row.tries, case.now)
+    row.next_at = set_already or deciding.retry_at(row.tries, case.now)
     if row.next_at is None and first_time(row, State.FAILED):
         case.record(Event.APP_FAILED, detail={"app": app.name, "code": reason})
 

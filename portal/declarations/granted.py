@@ -50,8 +50,8 @@ class DevicePolicies:
 
 
 def to(case: Case, ios: tuple[int, ...], declared: bool) -> DevicePolicies:
-    """What ``case.device`` gets: nothing whose owner may not work here any more, and is about to be asked to leave."""
-    if not case.settings.policies.enabled or case.request.person.disabled_at is not None:
+    """What ``case.device`` gets where it is served."""
+    if not case.settings.policies.enabled:
         return DevicePolicies((), Composition(), declared)
     device = _device(case)
     again = case.store.declarative_state(device).again or 0

@@ -75,8 +75,7 @@ class Manifest:
 
     def tokens(self, now: datetime) -> bytes:
         """What ``tokens`` answers, and what the command to look brings along (JSON)."""
-        stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-        return _json({"SyncTokens": {"Timestamp": stamp, "DeclarationsToken": self.token}})
+        return tokens(self.token, now)
 
     def items(self) -> bytes:
         """What ``declaration-items`` answers (JSON): all four lists, also the empty ones."""
@@ -84,6 +83,12 @@ class Manifest:
         for each in self.declarations:
             listed[KINDS[each.kind]].append({"Identifier": each.identifier, "ServerToken": each.server_token})
         return _json({"Declarations": listed, "DeclarationsToken": self.token})
+
+
+def tokens(token: str, now: datetime) -> bytes:
+    """The same for a list of declarations that is not at hand any more."""
+    stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _json({"SyncTokens": {"Timestamp": stamp, "DeclarationsToken": token}})
 
 
 def basic(company: str, email: str, subscribed: Sequence[str]) -> Manifest:

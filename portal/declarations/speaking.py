@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from portal.apps import listening
-from portal.declarations import addresses, granted, outcomes, status
+from portal.declarations import addresses, granted, manifest, outcomes, status
 from portal.declarations.granted import CannotBeMade, Document, Maker
 from portal.declarations.manifest import Manifest
 from portal.declarations.status import BadReport
@@ -48,9 +48,11 @@ class NothingThere(Exception):
 def answer(case: Case, message: dict[str, Any]) -> bytes:
     """What ``case.device`` gets for one DeclarativeManagement message: JSON, or nothing for a report.
 
-    Raises NothingThere, BadPlist.
+    One that is not served hears that nothing changed. Raises NothingThere, BadPlist.
     """
     endpoint = text(message, "Endpoint", LONGEST_ENDPOINT)
+    if endpoint != "status" and not case.serves:
+        return _nothing_new(case, endpoint)
     if endpoint == "status" and not case.settings.mdm.declarative:
         return b""  # the room is closed: nothing is taken any more
     if endpoint in ("declaration-items", "status"):
@@ -77,10 +79,18 @@ def answer(case: Case, message: dict[str, Any]) -> bytes:
         raise NothingThere from None
 
 
+def _nothing_new(case: Case, endpoint: str | None) -> bytes:
+    """What it fetched last is still the newest. Raises NothingThere."""
+    fetched = state_of(case).fetched
+    if endpoint != "tokens" or fetched in (None, NOBODY_KNOWS):
+        raise NothingThere
+    return manifest.tokens(fetched, case.now)
+
+
 def document(case: Case, reference: addresses.Reference) -> Document:
     """What a signed address gives ``case.device``. Raises NothingThere if it is not for it, or not any more."""
     device = device_of(case)
-    if not device.is_served:
+    if not case.serves:
         raise NothingThere
     now = wanted(case)
     item = now.granted.item(reference.identifier) if now.granted.declared else None
@@ -139,7 +149,7 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
     asks for those of the moment, however late the command comes.
     """
     device = device_of(case)
-    if not device.is_served:
+    if not case.serves:
         return False
     state = state_of(case) if now is not None else state_of(case, lock=True)
     now = now or wanted(case)
@@ -169,14 +179,15 @@ def remind(case: Case) -> None:
     """``case.device`` was told everything; if it did not come for it, it is told once more."""
     device, state = device_of(case), state_of(case, lock=True)
     state.due_at = None
-    told = device.is_served and state.announced is not None and declares(case.settings, version_of(device.os_version))
+    told = case.serves and state.announced is not None and declares(case.settings, version_of(device.os_version))
     if told and state.fetched != state.announced:
         _order_synchronization(case, device)
 
 
 def send_again(case: Case, actor: Actor | str) -> None:
     """Have ``case.device`` get every policy anew, as if each had changed. Raises DeviceGone."""
-    if not management.managed(case).is_served:
+    management.managed(case)
+    if not case.serves:
         raise DeviceGone
     state = state_of(case)
     state.again = (state.again or 0) + 1
@@ -187,7 +198,7 @@ def send_again(case: Case, actor: Actor | str) -> None:
 def identity_part(case: Case, reference: addresses.Reference) -> Part | None:
     """The part of a policy for which ``case.device`` may have an identity by this challenge now; None for none."""
     device = device_of(case)
-    if not device.is_served:
+    if not case.serves:
         return None
     now = wanted(case)
     item = now.granted.item(reference.identifier)
@@ -238,6 +249,9 @@ def filled(case: Case, command: Command) -> bytes | None:
     if command.profile is None or command.request_type != "InstallProfile":
         return command.payload
     now, state = wanted(case), state_of(case)
+    if not case.serves:
+        state.announced = None  # should it be served again, what is missing is sent then
+        return None
     item = now.granted.item(command.profile) if not now.granted.declared else None
     if item is None:
         return None

@@ -152,7 +152,6 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
             Person.name,
             Person.email,
             EnrollmentRequest.managed_apple_account,
-            Person.disabled_at,
             DeclarativeState.announced,
             DeclarativeState.known,
             DeclarativeState.again,
@@ -160,7 +159,7 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
         .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
         .join(Person, Person.id == EnrollmentRequest.person_id)
         .outerjoin(DeclarativeState, DeclarativeState.device_id == Device.id)
-        .where(Device.id > after, Device.is_served)
+        .where(Device.id > after, Device.is_served, Person.disabled_at.is_(None))
         .order_by(Device.id)
         .limit(PAGE)
     )
@@ -177,7 +176,7 @@ def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]], now
         known = row.known or {}
         told = wanting.basic(settings, ios, known.get("supported"))
         since = Since(row.again or 0, own_authority.period(row.enrolled_at, now))
-        theirs = grants.get(row.person_id, []) if row.disabled_at is None else []
+        theirs = grants.get(row.person_id, [])
         recipient = Recipient(row.email, row.managed_apple_account, row.username, row.name)
         composition = composing.compose(theirs, recipient, ios, declared, since)
         if declared:

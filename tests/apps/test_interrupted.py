@@ -6,18 +6,20 @@ import threading
 import pytest
 from sqlalchemy import delete, select, update
 
-from portal.apps import delivering, listening
+from portal import people
+from portal.apps import deciding, delivering, listening
 from portal.apps.origin import Origin
 from portal.backends import sending
 from portal.declarations.wanting import version_of
 from portal.enrollment import management
-from portal.models import Command, DeviceApp, LicenseSeat, LicenseUser, Membership, Person
+from portal.models import AuditEvent, Command, Device, DeviceApp, LicenseSeat, LicenseUser, Membership, Person
 from portal.people import closing
 from portal.simulator import iphone
-from portal.storage import audiences, licensing
+from portal.storage import audiences, brake, licensing, rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import Cases
 from tests.apps.conftest import EVERYBODY
+from tests.factories import editing
 from tests.pages import Browser
 
 DAY = 90_000
@@ -546,3 +548,83 @@ def test_somebody_forgotten_of_whom_apple_never_heard_is_not_due(held_apps, comp
     with portal.database.session() as session:
         due = licensing.next_due(session)
     assert due is None or due > clock()
+
+
+# --- what a device says of its own failing, and people who were disabled by mistake ----------------------------------
+
+
+def test_an_app_that_begins_and_fails_is_tried_no_more_often_because_that_is_reported(held_apps, enrolled, portal):
+    """From iOS 16 on each attempt changes the list of apps, and each change is reported."""
+    app, asset = held_apps.add("Mail")
+    held, device = enrolled()
+    held.apps.owner[asset.bundle_id] = "later"
+
+    def fail():
+        held.apps.states = {name: "Failed" if was == "Prompting" else was for name, was in held.apps.states.items()}
+
+    held.apps.ask_owner = fail
+    for _ in range(90):
+        held_apps.work(60)
+        held.connect()
+    assert held_apps.states(device) == {app: "Failed"}
+    assert len(held.apps.installed) == len(deciding.RETRIES) + 1
+    with portal.database.session() as session:
+        told = session.scalars(select(AuditEvent.kind).where(AuditEvent.kind.startswith("app."))).all()
+    assert told.count("app.failed") == 1
+
+
+@pytest.fixture
+def sales(held_apps, portal, company):
+    """More people than the brake lets through, of a group that gets an app; the app and its licenses."""
+    persons = [company.person(f"person{number}") for number in range(brake.AT_LEAST + 3)]
+    with portal.database.transaction() as session:
+        for each in persons:
+            audiences.set_groups(session, each.id, "ldap", ["Sales"])
+    return persons, *held_apps.add("Mail", audience=[Line("in", "group", "ldap:Sales")])
+
+
+def disable_by_mistake(held_apps, persons):
+    """All are disabled; two days later they are enabled again, and what the brake held is kept: the devices."""
+    portal = held_apps.portal
+    with portal.database.transaction() as session:
+        for each in persons:
+            closing.disable(Cases(session, portal), session.merge(each), "directory")
+    with portal.database.transaction() as session:
+        rounds.of_disabled_people(Cases(session, portal))
+    later(held_apps, days=2)
+    with portal.database.transaction() as session:
+        for each in persons:
+            people.enable(editing(portal, session), session.merge(each))
+        brake.keep(session, "admin:x", held_apps.ticks())
+        kept = session.scalars(select(Device.id).where(Device.is_served)).all()
+    assert len(kept) == 3
+    return kept
+
+
+def test_who_was_disabled_by_mistake_loses_in_time_what_they_are_not_to_have(held_apps, enrolled, portal, sales):
+    persons, app, _asset = sales
+    phones = [enrolled(each.username, number, person=each) for number, each in enumerate(persons)]
+    held_apps.until_settled(*(held for held, _ in phones), rounds=6)
+    held_apps.ticks.forward(days=1)
+    with portal.database.transaction() as session:
+        session.execute(delete(Membership))
+        for each in persons:
+            audiences.mark(session, each.id, held_apps.ticks())
+    held_apps.work(5)
+    kept = disable_by_mistake(held_apps, persons)
+    assert [held_apps.states(device) for device in kept] == [{app: "Managed"}] * 3
+    later(held_apps, *(held for held, device in phones if device in kept), days=3)
+    assert [held_apps.states(device) for device in kept] == [{}] * 3
+
+
+def test_who_was_disabled_by_mistake_is_asked_about_what_was_under_way(held_apps, enrolled, sales):
+    persons, app, asset = sales
+    phones = [enrolled(each.username, number, person=each, ios="15.4") for number, each in enumerate(persons)]
+    for held, _ in phones:
+        held.apps.owner[asset.bundle_id] = "later"
+    held_apps.until_settled(*(held for held, _ in phones), rounds=6)
+    kept = disable_by_mistake(held_apps, persons)
+    for held, _ in phones:
+        held.apps.owner.clear()
+    later(held_apps, *(held for held, device in phones if device in kept), days=3)
+    assert [held_apps.states(device) for device in kept] == [{app: "Managed"}] * 3

@@ -9,12 +9,13 @@ from sqlalchemy import select
 
 from portal import installation, people
 from portal.credentials.base import Found
-from portal.models import AuditEvent, DeclarativeState
-from portal.people import syncing
+from portal.models import AuditEvent, DeclarativeState, Device
+from portal.people import closing, syncing
 from portal.policies import accepting, content, holding, uploading
 from portal.policies.content import new_part
-from portal.storage import audiences, policies
+from portal.storage import audiences, brake, policies, rounds
 from portal.storage.audiences import Line
+from portal.storage.cases import Cases
 from tests.factories import editing
 from tests.pages import Browser
 from tests.policies.conftest import EVERYBODY, mail, passcode, restrictions, wifi
@@ -253,9 +254,56 @@ def test_who_is_disabled_gets_nothing_new_before_the_device_is_asked_to_leave(he
     with portal.database.transaction() as session:
         people.by_username(session, "erika").disabled_at = clock()
     held_policies.publish(policy, wifi("New", "new secret"))
+    other = held_policies.make("Other", wifi("Other"))
     held_policies.round()
     held.connect()
-    assert held.declared.profiles == {}
+    held.declared.synchronize(None)
+    assert "new secret" not in str(held.declared.profiles)
+    assert set(held.declared.profiles) == {f"policy.{policy}"}  # the brake may hold its removal: what is there stays
+    with portal.database.transaction() as session:
+        people.enable(editing(portal, session), people.by_username(session, "erika"))
+    clock.forward(hours=1)
+    held_policies.round()
+    held.connect()
+    assert "new secret" in str(held.declared.profiles)
+    assert set(held.declared.profiles) == {f"policy.{policy}", f"policy.{other}"}
+
+
+def test_the_brake_holds_policies_too(held_policies, enrolled, portal, company, clock):
+    """Otherwise a directory that calls everybody disabled empties every work side but for its name."""
+    persons = [company.person(f"person{number}") for number in range(brake.AT_LEAST + 2)]
+    policy = held_policies.make("Basics", wifi(), mail())
+    phones = {}
+    for number, each in enumerate(persons):
+        held, device = enrolled(each.username, number, person=each, ios="14.8" if number % 2 else "17.6.1")
+        phones[device] = held
+    with portal.database.transaction() as session:
+        for each in persons:
+            closing.disable(Cases(session, portal), session.merge(each), "directory")
+    with portal.database.transaction() as session:
+        rounds.of_disabled_people(Cases(session, portal))
+    with portal.database.session() as session:
+        mine = [(device, phones[device]) for device in session.scalars(select(Device.id).where(Device.is_held))]
+    assert len(mine) == 2
+
+    def is_there():
+        return [held_policies.states(device) == {policy: ("applied", None)} for device, _ in mine]
+
+    for _ in range(3):
+        clock.forward(days=1)
+        held_policies.round()
+        for _, held in mine:
+            held.connect()
+        assert is_there() == [True, True]
+    with portal.database.transaction() as session:
+        for each in persons:
+            people.enable(editing(portal, session), session.merge(each))
+        brake.keep(session, "admin:x", clock())
+    clock.forward(hours=1)
+    held_policies.round()
+    for _, held in mine:
+        held.connect()
+    assert is_there() == [True, True]
 
 
 def test_what_a_device_says_fills_no_trail_and_carries_no_text(held_policies, enrolled, company):

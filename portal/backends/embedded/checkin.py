@@ -49,8 +49,8 @@ def handle(case: Case, topic: str, message: dict[str, Any]) -> bytes:
 
 def _token(case: Case, message: dict[str, Any]) -> bytes:
     """A token for Apple: its owner signs in with the Managed Apple Account. Raises NotOffered."""
-    if case.device is None or not case.device.is_served or case.request.person.disabled_at is not None:
-        raise NotOffered(vouching.MESSAGE)  # on the way out
+    if not case.serves:
+        raise NotOffered(vouching.MESSAGE)
     voucher = case.store.voucher() if message.get("TokenServiceType") == vouching.SERVICE else None
     if voucher is None:
         raise NotOffered(vouching.MESSAGE)
