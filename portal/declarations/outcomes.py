@@ -40,7 +40,8 @@ def _has_any(case: Case, now: Wanted) -> bool:
 def _told(case: Case, now: Wanted) -> Mapping[str, Told]:
     state = state_of(case)
     if not now.granted.declared:
-        return {name: Told(**{**each, "state": State(each["state"])}) for name, each in state.profiles.items()}
+        sent = state.profiles.items()
+        return {name: Told(each["token"], State(each["state"]), each["reason"]) for name, each in sent}
     told = {name: outcome.reported(each) for name, each in known_of(case).declarations.items()}
     tokens = {each.identifier: each for each in now.manifest.declarations}
     found = {}

@@ -6,7 +6,7 @@ declarations gets its policies as profiles, by commands.
 
 import logging
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from portal.apps import listening
@@ -30,6 +30,11 @@ APPS = "mdm.app"
 """The list of apps that IT installed, among what a device reports."""
 ANNOUNCE_AGAIN = timedelta(hours=1)
 """What a device says of itself makes the portal announce anew no more often than that."""
+REMOVED_AGAIN = (timedelta(hours=1), timedelta(days=1), timedelta(days=1))
+"""A profile that a device did not remove is asked for again after that."""
+TRIES, AGAIN = "tries", "again"
+"""Of a profile that is to be removed: how often the device refused, and when it is asked again (ISO 8601)."""
+LONG_AGO = "1970-01-01T00:00:00+00:00"
 NOBODY_KNOWS = "?"
 """Which list of declarations a device has that refused to look for the newest one."""
 COMES_WITHIN = timedelta(hours=1)
@@ -153,14 +158,16 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
         return False
     state = state_of(case) if now is not None else state_of(case, lock=True)
     now = now or wanted(case)
-    state.due_at = None
+    state.due_at = _comes_back(state)
     nothing = not now.manifest.declarations and not now.granted.composition.items and not state.profiles
     nothing = nothing and state.fetched in (None, Manifest().token)
-    if state.announced == now.token or (state.announced is None and nothing):
+    removals_due = state.due_at is not None and state.due_at <= case.now
+    if not removals_due and (state.announced == now.token or (state.announced is None and nothing)):
         return False
     state.announced, state.announced_at = now.token, case.now
     case.store.revoke_work_certificates(device, now.parts)
     _send_profiles(case, state, now)
+    state.due_at = _comes_back(state)
     if now.granted.declared or state.fetched not in (None, Manifest().token):
         _order_synchronization(case, device)
     outcomes.note(case, now)
@@ -178,7 +185,7 @@ def follow_synchronization(case: Case) -> None:
 def remind(case: Case) -> None:
     """``case.device`` was told everything; if it did not come for it, it is told once more."""
     device, state = device_of(case), state_of(case, lock=True)
-    state.due_at = None
+    state.due_at = _comes_back(state)
     told = case.serves and state.announced is not None and declares(case.settings, version_of(device.os_version))
     if told and state.fetched != state.announced:
         _order_synchronization(case, device)
@@ -236,6 +243,9 @@ def _send_profiles(case: Case, state: DeclarativeState, now: Wanted) -> None:
     items = {} if now.granted.declared else {each.identifier: each for each in now.granted.composition.items}
     on_the_way = {each.profile for each in case.store.open_commands(device) if each.profile is not None}
     for identifier in set(state.profiles) - set(items) - on_the_way:
+        if datetime.fromisoformat(state.profiles[identifier].get(AGAIN) or LONG_AGO) > case.now:
+            continue
+        state.profiles = _with(state.profiles, identifier, **{AGAIN: ""})
         commands.remove_profile_of_policy(case, device, identifier, granted.profile_identifier(case, identifier))
     for identifier, item in items.items():
         there = state.profiles.get(identifier, {}).get("token") == item.token
@@ -274,8 +284,7 @@ def answered(case: Case, command: Command) -> None:
         return
     done = command.status == CommandState.ACKNOWLEDGED
     if command.request_type == "RemoveProfile":
-        if done or identifier in state.profiles:  # what is not there cannot be removed: it is gone either way
-            state.profiles = {name: each for name, each in state.profiles.items() if name != identifier}
+        _removal_answered(case, state, command, identifier)
     elif identifier in state.profiles:
         sent = state.profiles[identifier]
         became = {"state": (State.APPLIED if done else State.FAILED).value, "reason": "" if done else _reason(command)}
@@ -287,11 +296,37 @@ def answered(case: Case, command: Command) -> None:
 
 
 def lost(case: Case, command: Command) -> None:
-    """The answer to such a command never came: what is missing is sent again."""
+    """The answer to such a command never came: what is missing is sent again; what may be there and is not to, goes."""
     state = state_of(case)
-    state.profiles = {name: each for name, each in state.profiles.items() if name != command.profile}
+    if command.profile in state.profiles:
+        state.profiles = _with(state.profiles, command.profile, token="")
     state.announced = None
     announce(case)
+
+
+def _removal_answered(case: Case, state: DeclarativeState, command: Command, identifier: str) -> None:
+    """Gone, or asked again: which error says that it is not there, Apple does not tell [?], so a few are enough."""
+    known = state.profiles.get(identifier)
+    if known is None:
+        return
+    refused = command.status in commands.BY_DEVICE and command.status != CommandState.ACKNOWLEDGED
+    tries = known.get(TRIES, 0) + refused
+    never_there = known["state"] == State.FAILED.value and refused
+    if command.status == CommandState.ACKNOWLEDGED or never_there or tries > len(REMOVED_AGAIN):
+        state.profiles = {name: each for name, each in state.profiles.items() if name != identifier}
+    else:
+        again = case.now + REMOVED_AGAIN[max(tries, 1) - 1]
+        state.profiles = _with(state.profiles, identifier, token="", **{TRIES: tries, AGAIN: again.isoformat()})
+
+
+def _comes_back(state: DeclarativeState) -> datetime | None:
+    """When the next profile is to be removed that was not when it was asked."""
+    waits = [datetime.fromisoformat(each[AGAIN]) for each in state.profiles.values() if each.get(AGAIN)]
+    return min(waits, default=None)
+
+
+def _with(profiles: dict[str, dict[str, Any]], name: str, **values: object) -> dict[str, dict[str, Any]]:
+    return profiles | {name: profiles[name] | values}
 
 
 def _reason(command: Command) -> str:

@@ -8,14 +8,16 @@ import pytest
 from sqlalchemy import select
 
 from portal import installation, people
+from portal.backends import reconciling, sending
 from portal.credentials.base import Found
-from portal.models import AuditEvent, DeclarativeState, Device
+from portal.models import AuditEvent, Command, DeclarativeState, Device
 from portal.people import closing, syncing
 from portal.policies import accepting, content, holding, uploading
 from portal.policies.content import new_part
 from portal.storage import audiences, brake, policies, rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import Cases
+from tests.apps.test_interrupted import answer, fetch
 from tests.factories import editing
 from tests.pages import Browser
 from tests.policies.conftest import EVERYBODY, mail, passcode, restrictions, wifi
@@ -361,3 +363,88 @@ def test_a_number_that_is_none_is_said(held_policies, admin, number):
 
 def test_restrictions_that_are_no_values_are_refused():
     assert not accepting.usable(accepting.problems([restrictions(allowScreenShot={"a": b"x"})]))
+
+
+# --- profiles, for who knows no declarations --------------------------------------------------------------------------
+
+
+def next_of(held_policies, held, kind):
+    """The next command of a kind; those before it are obeyed."""
+    for _ in range(6):
+        held_policies.round()
+        order = fetch(held)
+        while order and order["Command"]["RequestType"] != kind:
+            answer(held, order)
+            order = fetch(held)
+        if order:
+            return order
+    raise AssertionError(f"no {kind} came")
+
+
+def work_profiles(held):
+    return [each for each in held.profiles if "policy" in each]
+
+
+def days_go_by(held_policies, held):
+    for _ in range(6):
+        held_policies.ticks.forward(days=1)
+        held_policies.round()
+        held.connect()
+
+
+def lose(portal, device, order):
+    with portal.database.transaction() as session:
+        command = session.scalars(select(Command).where(Command.uuid == order["CommandUUID"])).one()
+        reconciling._ask_anew(Cases(session, portal).of_device(device), command)
+
+
+@pytest.mark.parametrize("how", ["error", "unreadable", "lost", "refused"])
+def test_what_an_old_iphone_did_not_remove_is_asked_for_again(held_policies, enrolled, portal, how):
+    policy = held_policies.make("Basics", wifi("One"))
+    held, device = enrolled(ios="14.8")
+    held_policies.round()
+    held.connect()
+    assert work_profiles(held)
+    held_policies.audience(policy)
+    order = None if how == "refused" else next_of(held_policies, held, "RemoveProfile")
+    if how == "refused":
+        held_policies.round()
+        with portal.database.transaction() as session:
+            command = session.scalars(select(Command).where(Command.request_type == "RemoveProfile")).one()
+            sending.refused(Cases(session, portal), command.id, device, "HTTP 500")
+    elif how == "error":
+        answer(held, order, Status="Error", ErrorChain=[{"ErrorCode": 12001, "ErrorDomain": "MCMDMErrorDomain"}])
+    elif how == "unreadable":
+        body = b"<plist><dict>"
+        held.http.put(held.mdm["ServerURL"], content=body, headers={"Mdm-Signature": held.signature(body)})
+    else:
+        lose(portal, device, order)
+    days_go_by(held_policies, held)
+    assert work_profiles(held) == []
+
+
+def test_a_removal_that_is_always_refused_is_asked_for_a_few_times_only(held_policies, enrolled, portal):
+    policy = held_policies.make("Basics", wifi("One"))
+    held, _device = enrolled(ios="14.8")
+    held_policies.round()
+    held.connect()
+    held_policies.audience(policy)
+    held.mood["RemoveProfile"] = "Error"
+    for _ in range(3):
+        days_go_by(held_policies, held)
+    with portal.database.session() as session:
+        asked = session.scalars(select(Command).where(Command.request_type == "RemoveProfile")).all()
+    assert len(asked) == 4
+
+
+def test_what_was_installed_although_its_answer_was_lost_goes_too(held_policies, enrolled, portal):
+    held, device = enrolled(ios="14.8")
+    policy = held_policies.make("Basics", wifi("One"))
+    order = next_of(held_policies, held, "InstallProfile")
+    held.obey(order["Command"])
+    assert work_profiles(held)
+    held_policies.audience(policy)
+    held_policies.round()
+    lose(portal, device, order)
+    days_go_by(held_policies, held)
+    assert work_profiles(held) == []
