@@ -24,6 +24,8 @@ def note(case: Case, now: Wanted) -> None:
             case.store.add(row)
         if (row.version, row.state, row.reason or "") == (each.version, each.state, each.reason):
             continue
+        if row.version != each.version or each.state is State.APPLIED:
+            row.sent_again = 0
         row.version, row.state, row.reason, row.at = each.version, each.state.value, each.reason or None, case.now
         if each.state is State.FAILED and row.failed_version != each.version:
             row.failed_version = each.version

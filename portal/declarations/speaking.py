@@ -321,7 +321,7 @@ def _removal_answered(case: Case, state: DeclarativeState, command: Command, ide
 
 def _comes_back(state: DeclarativeState) -> datetime | None:
     """When the next profile is to be removed that was not when it was asked."""
-    waits = [datetime.fromisoformat(each[AGAIN]) for each in state.profiles.values() if each.get(AGAIN)]
+    waits = [datetime.fromisoformat(each[AGAIN]) for each in (state.profiles or {}).values() if each.get(AGAIN)]
     return min(waits, default=None)
 
 

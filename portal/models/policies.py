@@ -69,6 +69,7 @@ class DevicePolicy(Base):
     state: Mapped[str] = mapped_column(String(12))
     reason: Mapped[str | None] = mapped_column(String(120))
     failed_version: Mapped[int | None]
+    sent_again: Mapped[int] = mapped_column(default=0, server_default="0")
     at: Mapped[datetime]
 
 

@@ -83,11 +83,11 @@ def mark_devices(database: Database, settings: Settings, now: datetime) -> int:
 def _try_again(session: Session, now: datetime) -> None:
     """What a device did not take is sent again the next day, a few times; then only if somebody asks for it."""
     before = now - AGAIN_AFTER
-    failed = select(DevicePolicy.device_id).where(DevicePolicy.state == State.FAILED.value, DevicePolicy.at <= before)
+    failed = (DevicePolicy.state == State.FAILED.value, DevicePolicy.at <= before, DevicePolicy.sent_again < MOST_AGAIN)
     query = (
         select(DeclarativeState.device_id)
         .join(Device, Device.id == DeclarativeState.device_id)
-        .where(DeclarativeState.device_id.in_(failed), DeclarativeState.again < MOST_AGAIN)
+        .where(DeclarativeState.device_id.in_(select(DevicePolicy.device_id).where(*failed)))
         .where(DeclarativeState.announced_at <= before, Device.is_managed_here)
         .order_by(Device.request_id)  # as whoever tells them locks them
         .with_for_update(of=DeclarativeState)
@@ -95,6 +95,8 @@ def _try_again(session: Session, now: datetime) -> None:
     again = {"again": DeclarativeState.again + 1, "due_at": now}
     ids = session.scalars(query).all()
     session.execute(update(DeclarativeState).where(DeclarativeState.device_id.in_(ids)).values(**again))
+    counted = {"sent_again": DevicePolicy.sent_again + 1}
+    session.execute(update(DevicePolicy).where(DevicePolicy.device_id.in_(ids), *failed).values(**counted))
 
 
 def tell_devices(database: Database, services: Services, now: datetime) -> int:

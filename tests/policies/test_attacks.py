@@ -365,6 +365,24 @@ def test_restrictions_that_are_no_values_are_refused():
     assert not accepting.usable(accepting.problems([restrictions(allowScreenShot={"a": b"x"})]))
 
 
+def test_what_one_policy_was_sent_again_is_not_missing_for_the_next(held_policies, enrolled):
+    policy = held_policies.make("Basics", wifi())
+    held, device = enrolled()
+    held.declared.invalid.add(f"policy.{policy}")
+    held.declared.report()
+    days_go_by(held_policies, held)
+    held.declared.invalid.clear()
+    held_policies.publish(policy, wifi("Better"))
+    other = held_policies.make("Other", wifi("Other"))
+    held.declared.invalid.add(f"policy.{other}")
+    held_policies.round()
+    held.connect()
+    assert held_policies.states(device)[other][0] == "failed"
+    held.declared.invalid.clear()  # whatever it was is over
+    days_go_by(held_policies, held)
+    assert held_policies.states(device) == {policy: ("applied", None), other: ("applied", None)}
+
+
 # --- profiles, for who knows no declarations --------------------------------------------------------------------------
 
 
