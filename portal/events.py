@@ -171,6 +171,7 @@ class Event(StrEnum):
     APP_FAILED = "app.failed", N_("Work app could not be installed"), Actor.DEVICE
     APP_REMOVAL = "app.removal", N_("Asked to remove a work app")
     APP_REMOVED = "app.removed", N_("Work app removed"), Actor.DEVICE
+    APP_NOT_REMOVED = "app.not_removed", N_("Work app could not be removed"), Actor.DEVICE
     APP_AGAIN = "app.again", N_("Work app sent to the device again")
     LICENSES_TOKEN_SAVED = "licenses.token", N_("Content token of Apps and Books saved")
     LICENSES_CLAIMED = "licenses.claimed", N_("Location of Apps and Books claimed for this portal")

@@ -7,14 +7,15 @@ from typing import Any
 from portal.apps import deciding, declaring, progress, states
 from portal.apps.commanding import CONFIGURE, INSTALL, REMOVE
 from portal.apps.delivering import DECLARED_IS_GONE, ask_how_far, settle
+from portal.apps.progress import HAS_IT_ALREADY
 from portal.apps.states import State
 from portal.declarations.wanting import device_of
 from portal.enrollment import commands
 from portal.enrollment.case import Case
 from portal.models import WITHDRAWN, App, Command, CommandState, DeviceApp
 
-HAS_IT_ALREADY, ON_ITS_WAY = "AppAlreadyInstalled", "AppAlreadyQueued"
-"""RejectionReasons that are none: it may be there as IT's."""
+ON_ITS_WAY = "AppAlreadyQueued"
+"""A RejectionReason that is none, as ``HAS_IT_ALREADY`` is."""
 NO_SOONER = timedelta(seconds=15)
 """A device that says something else about an app all the time is not asked all the time."""
 
@@ -33,7 +34,7 @@ def answered(case: Case, command: Command, message: Mapping[str, Any]) -> None:
     elif command.request_type == INSTALL:
         rejection = _word(message.get("RejectionReason"))
         if rejection == HAS_IT_ALREADY:
-            progress.soon(case, row, State.UNKNOWN)
+            progress.soon(case, row, State.UNKNOWN, HAS_IT_ALREADY)
         elif rejection == ON_ITS_WAY:
             progress.soon(case, row, State.QUEUED)
         elif rejection or not done:
@@ -154,8 +155,10 @@ def _come_back(case: Case, rows: Iterable[DeviceApp]) -> None:
 
 
 def _removal_answered(case: Case, row: DeviceApp, app: App, done: bool) -> None:
-    if done or row.tries > len(deciding.RETRIES):
+    if done:
         progress.removed(case, row, app)
+    elif row.tries > len(deciding.RETRIES):
+        progress.not_removed(case, row, app)
     else:
         row.next_at = deciding.retry_at(row.tries, case.now)
 

@@ -17,6 +17,10 @@ TOLD = {
 """Ends that the trail tells of."""
 
 
+HAS_IT_ALREADY = "AppAlreadyInstalled"
+"""A RejectionReason that is none: it may be there as IT's, or as its owner's own."""
+
+
 def is_open(case: Case) -> bool:
     """Whether the company gives work apps."""
     return case.settings.apps.enabled
@@ -73,9 +77,9 @@ def take(case: Case, row: DeviceApp, app: App, state: State, reason: str = "") -
         became(case, row, state, app=app)
 
 
-def soon(case: Case, row: DeviceApp, state: State) -> None:
+def soon(case: Case, row: DeviceApp, state: State, reason: str | None = None) -> None:
     """The device is at it: it is asked how far it is before long."""
-    became(case, row, state)
+    became(case, row, state, reason)
     row.next_at = deciding.look_at(row.at, case.now)
 
 
@@ -85,6 +89,11 @@ def failed(case: Case, row: DeviceApp, app: App, reason: str) -> None:
     became(case, row, State.FAILED, reason or None)
     row.tries = max(row.tries, 1)  # it may have been there once
     row.next_at = set_already or deciding.retry_at(row.tries, case.now)
+    last = row.tries == len(deciding.RETRIES) + 1
+    if last and states.lacks_license(reason) and row.license_user_id is not None and app.adam_id is not None:
+        case.store.license_doubted(row.license_user_id, app.adam_id)
+        became(case, row, State.LICENSE)
+        return
     if row.next_at is None and first_time(row, State.FAILED):
         case.record(Event.APP_FAILED, detail={"app": app.name, "code": reason})
 
@@ -94,7 +103,7 @@ def missing(case: Case, row: DeviceApp, app: App) -> None:
     state = State(row.state)
     if state in states.THERE:
         became(case, row, State.MANAGED_BUT_UNINSTALLED, app=app)
-    elif state is State.UNKNOWN:  # there, but not IT's: it was said to be installed already
+    elif state is State.UNKNOWN and row.reason == HAS_IT_ALREADY:  # there, but not IT's
         became(case, row, State.USER_INSTALLED, app=app)
     elif state in states.UNDER_WAY or state is State.WAITING:
         failed(case, row, app, "not_listed")
@@ -104,6 +113,13 @@ def removed(case: Case, row: DeviceApp, app: App) -> None:
     """Nothing of it is on the device."""
     case.record(Event.APP_REMOVED, detail={"app": app.name})
     became(case, row, State.LICENSE)  # nothing of it is there: it is forgotten, or wanted again
+    row.declared = None
+
+
+def not_removed(case: Case, row: DeviceApp, app: App) -> None:
+    """The device removes it not, however often it is asked: nobody is told that it did."""
+    case.record(Event.APP_NOT_REMOVED, detail={"app": app.name})
+    became(case, row, State.LICENSE)
     row.declared = None
 
 

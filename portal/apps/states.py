@@ -63,6 +63,16 @@ UNDER_WAY = APPLES - ENDS - {State.FAILED}
 """The device is at it, or waits for its owner: it is asked how far it is."""
 
 
+NOT_LICENSED = frozenset({"9610", "506"})
+"""Codes with which devices say that they find no license, as other device managements saw them [?]."""
+
+
+def lacks_license(reason: str | None) -> bool:
+    """Whether a device failed for want of a license: the code is the last word of the reason."""
+    words = (reason or "").split()
+    return bool(words) and (words[-1] in NOT_LICENSED or "LicenseNotFound" in words[-1])
+
+
 def told(value: object) -> State:
     """A state as a device tells it; what nobody knows is unknown."""
     try:

@@ -153,6 +153,10 @@ class Store(Protocol):
         """Which licenses they need may be another now: the worker looks at it."""
         ...
 
+    def license_doubted(self, user_id: str, adam_id: str) -> None:
+        """A device says that its owner has no license, although there is one: Apple is asked."""
+        ...
+
     def device_ended(self, device: Device) -> None:
         """The enrollment of a device is over: licenses that nobody else of its owner's needs are given back."""
         ...

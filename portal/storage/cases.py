@@ -427,6 +427,11 @@ class Cases:
         licensing.look_at_commit(self.session, user_id)
         self.session.info[APPS_DUE] = True
 
+    def license_doubted(self, user_id: str, adam_id: str) -> None:
+        """See Store."""
+        licensing.doubt(self.session, user_id, adam_id, self.now)
+        self.session.info[APPS_DUE] = True
+
     def device_ended(self, device: Device) -> None:
         """See Store."""
         licensing.device_ended(self.session, device.id)

@@ -99,8 +99,12 @@ class Outcomes:
             with self.apple.database.transaction() as session:
                 now = clock.now()
                 for user in session.scalars(select(LicenseUser).where(LicenseUser.asked_in == request_id)):
-                    if kind is Kind.CREATE:
-                        licensing.user_is(user, UserState.KNOWN if user.id in known else UserState.NEW, now)
+                    if kind is Kind.CREATE and user.id not in known:
+                        licensing.user_is(user, UserState.NEW, now)
+                        user.next_at, user.tries = licensing.soon_at(user.tries, now), user.tries + 1
+                    elif kind is Kind.CREATE:
+                        licensing.user_is(user, UserState.KNOWN, now)
+                        user.tries = 0
                     elif user.id in known:
                         licensing.user_is(user, UserState.KNOWN, now)
                     else:
@@ -145,7 +149,8 @@ class Outcomes:
             self.settle_users(request_id, kind, event)
             self._look_into(request_id)  # who is left
         elif kind is not None:
-            if event.failures and not self._names_ours(request_id, event):
+            silent = event.status != answers.COMPLETE and not event.failures
+            if silent or (event.failures and not self._names_ours(request_id, event)):
                 self._look_into_failures(request_id, event)
             else:
                 self.settle_seats(request_id, kind, event)
@@ -164,7 +169,7 @@ class Outcomes:
 
     def _look_into_failures(self, request_id: int, event: Event) -> None:
         """Apple does not say whom it failed for: its lists do; who is missing there failed."""
-        number = event.failures[0].number
+        number = event.failures[0].number if event.failures else 0
         self._look_into(request_id, number or -1)
         log.warning("licensing.failed_for_nobody_named error_number=%s", number)
 
@@ -173,7 +178,6 @@ class Outcomes:
 
         Whether Apple gave the others what was asked is not documented [?].
         """
-        self.exchanged = True
         with self.apple.database.transaction() as session:
             now = clock.now()
             theirs = list(session.scalars(select(LicenseSeat).where(LicenseSeat.asked_in == request_id)))
@@ -196,8 +200,10 @@ class Outcomes:
                     licensing.is_not_returned(seat, str(number), now)
                 elif kind is Kind.ASSOCIATE:
                     licensing.is_held(seat, SeatState.HELD, now)
+                    self.exchanged = True
                 else:
                     session.delete(seat)
+                    self.exchanged = True
             for user_id in sorted(unknown):
                 licensing.is_not_known(session, by_id[user_id], now)
             session.flush()

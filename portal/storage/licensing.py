@@ -3,9 +3,11 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any, cast
 
 from sqlalchemy import (
     ColumnElement,
+    CursorResult,
     and_,
     delete,
     event,
@@ -245,7 +247,7 @@ def keep_assets(session: Session, found: Iterable[answers.Asset], now: datetime)
     session.flush()
     free = select(AppLicense.adam_id).where(AppLicense.available > 0, AppLicense.usable)
     hopeful = (LicenseSeat.state == SeatState.FAILED, LicenseSeat.adam_id.in_(free))
-    lacked = LicenseSeat.reason.in_((NO_LICENSES, NOT_USABLE, str(answers.NOT_ENOUGH)))
+    lacked = LicenseSeat.reason.in_((NO_LICENSES, NOT_USABLE))
     wanted = {"state": SeatState.WANTED.value, "next_at": now}
     session.execute(update(LicenseSeat).where(*hopeful, lacked).values(**wanted))
     again = (LicenseSeat.state == SeatState.FAILED, LicenseSeat.next_at <= now)
@@ -315,8 +317,8 @@ def is_held(seat: LicenseSeat, state: SeatState, now: datetime) -> None:
 
 
 def is_wanted_again(seat: LicenseSeat, now: datetime) -> None:
-    """It was asked for in vain: it is asked for again."""
-    seat.state, seat.asked_in, seat.next_at = SeatState.WANTED.value, None, now
+    """It was asked for in vain: it is asked for again, the first time at once."""
+    seat.state, seat.asked_in, seat.next_at = SeatState.WANTED.value, None, soon_at(seat.tries, now)
     seat.tries += 1
 
 
@@ -325,6 +327,15 @@ def has_failed(seat: LicenseSeat, reason: str, now: datetime) -> None:
     seat.state, seat.reason, seat.asked_in = SeatState.FAILED.value, reason, None
     seat.at, seat.next_at = now, again_at(seat.tries, now)
     seat.tries += 1
+
+
+def doubt(session: Session, user_id: str, adam_id: str, now: datetime) -> None:
+    """A device found no license: whether Apple still has it for its owner is read there, as if the answer were lost."""
+    request = open_request(session, Kind.ASSOCIATE, now)
+    theirs = (LicenseSeat.user_id == user_id, LicenseSeat.adam_id == adam_id, LicenseSeat.state == SeatState.HELD)
+    asked = {"state": SeatState.ASKED.value, "asked_in": request.id, "next_at": None}
+    if cast(CursorResult[Any], session.execute(update(LicenseSeat).where(*theirs).values(**asked))).rowcount == 0:
+        session.delete(request)
 
 
 def is_not_returned(seat: LicenseSeat, reason: str, now: datetime) -> None:
@@ -408,6 +419,11 @@ def forget_user(session: Session, user_id: str) -> None:
 def again_at(tries: int, now: datetime) -> datetime:
     """When what Apple refused so often is asked again."""
     return now + TRY_AGAIN[min(tries, len(TRY_AGAIN) - 1)]
+
+
+def soon_at(tries: int, now: datetime) -> datetime:
+    """The same of what became nothing, nobody knows why: the first time at once."""
+    return again_at(tries - 1, now) if tries else now
 
 
 def names_somebody(failure: Failure) -> bool:

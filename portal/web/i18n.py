@@ -4,6 +4,7 @@ from flask import Flask, request
 from flask_babel import get_locale
 
 from portal import labels
+from portal.apps.states import lacks_license
 from portal.extensions import babel, current_portal
 from portal.settings import Settings
 from portal.texts import TRANSLATIONS
@@ -22,7 +23,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     babel.init_app(app, default_locale=settings.languages[0], locale_selector=select)
 
-    app.jinja_env.globals.update(labels=labels, words=words)
+    app.jinja_env.globals.update(labels=labels, words=words, lacks_license=lacks_license)
 
     @app.context_processor
     def language() -> dict[str, object]:

@@ -137,7 +137,9 @@ def test_a_configuration_added_later_is_not_lost_silently(declared, enrolled):
     assert (declared.states(device), declared.reasons(device)) == ({app: "Managed"}, {app: "no_configuration"})
 
 
-def test_what_failed_is_declared_anew_three_times(declared, enrolled, portal):
+def test_what_failed_for_want_of_a_license_is_declared_anew_and_once_more_after_apple_was_asked(
+    declared, enrolled, portal
+):
     app, _ = declared.add("Mail")
     held, device = enrolled()
     held.apps.licensed = lambda adam_id: False
@@ -148,7 +150,7 @@ def test_what_failed_is_declared_anew_three_times(declared, enrolled, portal):
     assert (declared.states(device), declared.reasons(device)) == ({app: "Failed"}, {app: "Error.LicenseNotFound"})
     with portal.database.session() as session:
         events = list(session.scalars(select(AuditEvent.kind)))
-    assert (events.count(Event.APP_ASKED), events.count(Event.APP_FAILED)) == (4, 1)
+    assert (events.count(Event.APP_ASKED), events.count(Event.APP_FAILED)) == (5, 1)
 
 
 def test_a_list_of_what_came_by_command_says_nothing_of_declared_apps(declared, enrolled):

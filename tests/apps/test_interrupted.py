@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from portal import people
-from portal.apps import deciding, delivering, listening
+from portal.apps import deciding, delivering, listening, states
 from portal.apps.origin import Origin
 from portal.backends import sending
 from portal.declarations.wanting import version_of
@@ -628,3 +628,108 @@ def test_who_was_disabled_by_mistake_is_asked_about_what_was_under_way(held_apps
         held.apps.owner.clear()
     later(held_apps, *(held for held, device in phones if device in kept), days=3)
     assert [held_apps.states(device) for device in kept] == [{app: "Managed"}] * 3
+
+
+def test_a_license_that_was_taken_at_apple_is_asked_for_again_when_a_phone_lacks_it(held_apps, enrolled, company):
+    app, asset = held_apps.add("Mail", 10)
+    erika = company.person("erika")
+    held, _device = enrolled(person=erika)
+    held_apps.until_settled(held)
+    held_apps.location.given.clear()  # somebody took it back by hand
+    second, other = enrolled(number=1, person=erika)
+    held_apps.until_settled(second, rounds=6)
+    later(held_apps, held, second)
+    assert held_apps.states(other) == {app: "Managed"}
+    assert held_apps.location.holders(asset) == {"erika@work.example.com"}
+    assert held_apps.location.twice == []
+
+
+def test_a_phone_that_finds_no_license_which_is_there_is_tried_once_more_only(held_apps, enrolled, portal):
+    app, _asset = held_apps.add("Mail", 10)
+    held, device = enrolled()
+    held.apps.licensed = lambda adam_id: False
+    held_apps.until_settled(held, rounds=6)
+    later(held_apps, held, days=8)
+    assert held_apps.states(device) == {app: "Failed"}
+    assert len(held.apps.installed) <= len(deciding.RETRIES) + 2
+    with portal.database.session() as session:
+        asked = session.scalars(select(Command).where(Command.request_type == "InstallApplication")).all()
+        told = session.scalars(select(AuditEvent.kind).where(AuditEvent.kind == "app.failed")).all()
+    assert (len(asked), len(told)) == (len(deciding.RETRIES) + 2, 1)
+
+
+def test_an_event_that_failed_without_saying_for_whom_is_read(held_apps, enrolled):
+    app, _asset = held_apps.add("Mail", 10)
+    held, device = enrolled()
+    location = held_apps.location
+    status = location._status
+
+    def lying(query):
+        code, told = status(query)
+        if isinstance(told, dict) and told.get("eventType") == "ASSOCIATE" and told.get("eventStatus") == "COMPLETE":
+            told["eventStatus"] = "FAILED"
+        return code, told
+
+    location._status = lying
+    held_apps.until_settled(held, rounds=4)
+    assert held_apps.states(device) == {app: "Managed"}
+    held_apps.audience(app)
+    later(held_apps, held)
+    assert location.given == set()
+
+
+def test_not_enough_licenses_after_all_is_not_asked_each_minute(held_apps, enrolled):
+    _app, asset = held_apps.add("Mail", 10)
+    asset.refuses = 9709  # Apple counts ten free ones, and gives none
+    enrolled()
+    for _ in range(120):
+        held_apps.work(30)
+    assert held_apps.location.calls.count("POST /assets/associate") <= 2
+
+
+def test_what_apple_forgets_again_and_again_is_asked_ever_more_rarely(held_apps, enrolled):
+    held_apps.add("Mail", 10)
+    held_apps.location.mood["/status"] = lambda: (400, {"errorNumber": 9708})
+    enrolled()
+    for _ in range(120):
+        held_apps.work(30)
+        held_apps.location.events.clear()
+    assert held_apps.location.calls.count("POST /users/create") <= 3
+
+
+def test_a_state_that_nobody_knows_and_then_nothing_is_no_own_app(held_apps, enrolled):
+    app, asset = held_apps.add("Mail")
+    held, device = enrolled()
+    install, first = held.apps.install, []
+
+    def odd(command):
+        first.append(command)
+        if len(first) == 1:
+            return {"Status": "Acknowledged", "Identifier": asset.bundle_id, "State": "Unknown"}
+        return install(command)
+
+    held.apps.install = odd
+    held_apps.until_settled(held)
+    later(held_apps, held)
+    assert held_apps.states(device) == {app: "Managed"}
+
+
+def test_an_app_that_could_not_be_removed_is_not_said_to_be_removed(held_apps, enrolled, portal):
+    app, _asset = held_apps.add("Mail")
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    held.apps.remove = lambda identifier: {"Status": "Error", "ErrorChain": [{"ErrorCode": 12078, "ErrorDomain": "M"}]}
+    held_apps.audience(app)
+    held_apps.until_settled(held)
+    later(held_apps, held)
+    with portal.database.session() as session:
+        kinds = list(session.scalars(select(AuditEvent.kind).where(AuditEvent.kind.like("app.%"))))
+    assert ("app.removed" in kinds, kinds.count("app.not_removed")) == (False, 1)
+
+
+LACKS = {"MCMDMErrorDomain 9610": True, "X 506": True, "X 12506": False, "Error.LicenseNotFound": True, "": False}
+
+
+@pytest.mark.parametrize(("reason", "lacks"), LACKS.items())
+def test_only_its_own_codes_mean_that_there_is_no_license(reason, lacks):
+    assert states.lacks_license(reason) is lacks
