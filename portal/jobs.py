@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
 from portal import audit, clock, people
 from portal.apple_business import service
@@ -247,6 +248,13 @@ class Worker:
                 return sign_in.look_up(self.database, sources, settings, username, clock.now())
             except AccountProblem:
                 return None
+            except (SourceUnavailable, OperationalError) as problem:
+                if getattr(problem, "reason", "") == "mapping":
+                    raise campaigns.NotTaken from problem
+                raise
+            except Exception as problem:
+                log.exception("campaigns.not_taken")
+                raise campaigns.NotTaken from problem
 
         try:
             if campaigns.invite_next(self.database, CaseServices(settings, self.vault), find, clock.now()):

@@ -14,10 +14,16 @@ from portal.wording import words
 
 TEMPLATES = ROOT / "templates"
 TRANSLATIONS = Path(__file__).parent / "translations"
+LANGUAGES = frozenset({"en", *(each.parent.parent.name for each in TRANSLATIONS.glob("*/LC_MESSAGES/messages.mo"))})
+"""That there are texts in."""
 
 
 def render(template: str, locale: str, **values: Any) -> str:
-    """``template`` (below ``templates/``) in ``locale``; a missing value is an error, not an empty space."""
+    """``template`` (below ``templates/``) in ``locale``; a missing value is an error, not an empty space.
+
+    In a language that there is not, it is English.
+    """
+    locale = locale if locale in LANGUAGES else "en"
     return _environment(locale).get_template(template).render(locale=locale, **values).strip()
 
 

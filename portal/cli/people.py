@@ -34,6 +34,8 @@ def people_add(username: str, managed_apple_account: str | None, password: str, 
         fail(f"{managed_apple_account!r} cannot be a Managed Apple Account.")
     if not mail_addresses.usable(known["email"]):
         fail(f"{known['email']!r} cannot be an e-mail address.")
+    if known["locale"] not in current_portal.settings.languages:
+        fail(f"The language {known['locale']!r} is not offered.")
     if not known["name"].isprintable() or len(known["name"]) > LONGEST_NAME:
         fail(f"The name is longer than {LONGEST_NAME} characters, or not text.")
     with current_portal.database.transaction() as session:

@@ -98,6 +98,12 @@ class Cases(Protocol):
         ...
 
 
+def has_enough(managed: int, settings: Settings) -> bool:
+    """Whether somebody with so many managed devices may have no other."""
+    most = settings.enrollment.devices_per_person
+    return bool(most) and managed >= most
+
+
 def invite(cases: Cases, person: Person, source: str, by: Asker, message: str = "") -> Invitation:
     """Invite ``person``: a request, its link and passcode, and the mail that carries them.
 
@@ -107,8 +113,7 @@ def invite(cases: Cases, person: Person, source: str, by: Asker, message: str = 
     settings, vault, now = cases.services.settings, cases.services.vault, cases.now
     if person.disabled_at is not None:
         raise UnknownPerson
-    most = settings.enrollment.devices_per_person
-    if most and cases.managed_devices(person) >= most:
+    if has_enough(cases.managed_devices(person), settings):
         raise TooManyDevices
     account = cases.account_of(person, settings)
     if not account:

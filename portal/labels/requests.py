@@ -82,6 +82,7 @@ LINE = Labels(
         "disabled": N_("is disabled"),
         "open_request": N_("is invited already"),
         "too_many_devices": N_("has as many devices as one may have"),
+        "not_taken": N_("cannot be taken over from the directory"),
     }
 )
 """What is wrong with a line of a list; what it does not say, ``REASON`` does."""

@@ -90,7 +90,7 @@ def _follow(_mapper: Mapper[Person], connection: Connection, person: Person) -> 
     words = SearchWord.__table__
     connection.execute(delete(words).where(words.c.person_id == person.id))  # type: ignore[arg-type]
     found = search_words(person.name, person.username, person.email, person.managed_apple_account)
-    if person.erased_at is None:
+    if person.erased_at is None and found:
         rows = [{"word": word, "person_id": person.id} for word in sorted(found)]
         connection.execute(insert(words), rows)  # type: ignore[arg-type]
 

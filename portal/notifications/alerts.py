@@ -1,6 +1,7 @@
 """Telling helpdesk, admins and the person concerned by mail what needs them: read from the trail, each event once."""
 
 import json
+import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email.message import EmailMessage
@@ -49,6 +50,8 @@ TO_THE_PERSON: dict[str, tuple[str, str | None]] = {
     "your_role_changed": (Event.PERSON_ROLE_CHANGED, None),
 }
 """What the person concerned is told of, always."""
+log = logging.getLogger("portal.alerts")
+
 STATE = "helpdesk_told"
 """Where the id of the last event that was looked at is kept."""
 BATCH_SIZE = 100
@@ -76,7 +79,12 @@ def mail_new(session: Session, vault: Vault, settings: Settings, now: datetime) 
     events = list(session.scalars(query.limit(BATCH_SIZE)))
     until = events[-1].id if len(events) == BATCH_SIZE else until
     for event in events:
-        for mail, person_id in _mails(session, settings, event, chosen):
+        try:
+            mails = list(_mails(session, settings, event, chosen))
+        except Exception:  # one that cannot be written keeps nobody from hearing of the others
+            log.exception("alerts.not_written event=%s", event.id)
+            continue
+        for mail, person_id in mails:
             row = outbox.to_send("alert", mail, vault, now)
             row.person_id = person_id
             outbox.put(session, row)

@@ -55,8 +55,9 @@ class NotLocal(Exception):
 
 
 def fold_username(entered: str) -> str:
-    """The form in which usernames are stored and compared."""
-    return unicodedata.normalize("NFKC", entered).strip().casefold()
+    """The form in which usernames are stored and compared; that form itself stays what it is."""
+    folded = unicodedata.normalize("NFKC", entered).strip().casefold()
+    return folded if folded == entered else fold_username(folded)
 
 
 def by_username(session: Session, username: str, with_password: bool = False) -> Person | None:

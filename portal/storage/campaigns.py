@@ -5,7 +5,7 @@ outcome, so that a stop at any moment neither loses nor repeats an invitation.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,6 +27,10 @@ BATCH_SIZE = 1000
 MOST_PER_MINUTE = 1000
 Find = Callable[[str], Person | None]
 """Takes somebody over from the directory, if there is one; may raise SourceUnavailable or AccountProblem."""
+
+
+class NotTaken(Exception):
+    """The source of accounts tells something of somebody that the portal cannot keep."""
 
 
 class WrongState(Exception):
@@ -67,9 +71,10 @@ def check(cases: Cases, name: str, lines: list[tuple[int, str]], by: Asker) -> C
         names = [username for _, username in part if len(username) <= LONGEST_USERNAME]
         known = {each.username: each for each in session.scalars(select(Person).where(Person.username.in_(names)))}
         open_for = _with_open_request(session, [each.id for each in known.values()], now)
+        devices = cases.count_managed([each.id for each in known.values()])
         rows = []
         for line, username in part:
-            reason = "twice" if username in seen else _problem(cases, username, known.get(username), open_for)
+            reason = "twice" if username in seen else _problem(cases, username, known.get(username), open_for, devices)
             seen.add(username)
             state = "refused" if reason else "waiting"
             rows.append({"campaign_id": campaign.id, "line": line, "username": username[:LONGEST_USERNAME],
@@ -178,7 +183,11 @@ def _invite_next(this: _Round, campaign_id: str) -> bool:
             CampaignEntry.campaign_id == campaign_id, CampaignEntry.state == "waiting"
         )
         username = session.scalar(waiting.order_by(CampaignEntry.line).limit(1))
-    found = this.find(username) if username is not None else None  # the directory is asked before anything is locked
+    found, taken = None, True
+    try:
+        found = this.find(username) if username is not None else None  # asked before anything is locked
+    except NotTaken:
+        taken = False
     with this.database.transaction() as session:
         cases = this.cases(session)
         campaign = session.get_one(Campaign, campaign_id, with_for_update=True, populate_existing=True)
@@ -193,7 +202,8 @@ def _invite_next(this: _Round, campaign_id: str) -> bool:
         person = session.get(Person, found.id) if found is not None and entry.username == username else None
         person = person or people.by_username(session, entry.username)
         entry.state, entry.invited_at = "invited", this.now
-        entry.reason, entry.request_id = _invite(cases, campaign, person)
+        taken = taken or entry.username != username
+        entry.reason, entry.request_id = _invite(cases, campaign, person) if taken else ("not_taken", None)
         if entry.reason is not None:
             entry.state, entry.invited_at = "refused", None
         return True
@@ -252,7 +262,9 @@ def _remind_next(this: _Round, campaign_id: str) -> bool:
         return True
 
 
-def _problem(cases: Cases, username: str, person: Person | None, open_for: set[str]) -> str | None:
+def _problem(
+    cases: Cases, username: str, person: Person | None, open_for: set[str], devices: Mapping[str, int]
+) -> str | None:
     """Why this line cannot be invited, as far as it is known without asking the directory."""
     settings = cases.services.settings
     if not username:
@@ -265,6 +277,8 @@ def _problem(cases: Cases, username: str, person: Person | None, open_for: set[s
         return "disabled"
     if person.id in open_for:
         return "open_request"
+    if invitations.has_enough(devices.get(person.id, 0), settings):
+        return "too_many_devices"
     if not person.managed_apple_account and not accounts.of(cases.session, person, settings):
         return "no_managed_apple_account"
     return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from statistics import median
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
 from portal.enrollment.journey import STEPS, Step
@@ -99,7 +99,7 @@ def _funnel(session: Session, since: datetime) -> list[tuple[Step, int]]:
     request, profile = EnrollmentRequest, IssuedProfile
     past = (
         request.signed_in_at,
-        request.ownership_at,
+        case((request.ownership == "employee", request.ownership_at)),
         request.privacy_at,
         request.passcode_verified_at,
         request.overview_at,

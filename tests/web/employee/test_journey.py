@@ -9,10 +9,11 @@ from sqlalchemy.event import listen
 
 from portal.enrollment import ending
 from portal.enrollment.errors import NoManagedAppleAccount
+from portal.enrollment.journey import Step
 from portal.models import OutboxMessage
 from portal.pki import cms
 from portal.simulator.scep_client import InstallationFailed
-from portal.storage import terms
+from portal.storage import statistics, terms
 from portal.storage.cases import Cases
 from tests.factories import PASSWORD, Company, editing, phone
 from tests.pages import Browser
@@ -110,15 +111,22 @@ def test_only_the_invited_person_may_go_on_and_helpdesk_sees_it(app, browser, co
     assert browser.get("/enroll/ownership").path == "/enroll/sign-in"
 
 
-def test_corporate_devices_are_sent_to_helpdesk_and_a_wrong_tap_can_be_mended(browser, company):
+def test_corporate_devices_are_sent_to_helpdesk_and_a_wrong_tap_can_be_mended(browser, company, clock):
     invitation = company.invite(company.person())
     browser.walk_to("ownership", invitation)
     browser.submit(ownership="corporate")
     assert browser.heading == "This is set up another way"
     assert company.status(invitation) == "corporate"
     assert ("ownership.chosen", "corporate") in company.events(invitation)
+
+    def past_ownership():
+        with company.portal.database.session() as session:
+            return dict(statistics.gather(session, clock()).funnel)[Step.OWNERSHIP]
+
+    assert past_ownership() == 0
     browser.submit(ownership="employee")
     assert browser.path == "/enroll/privacy"
+    assert past_ownership() == 1
 
 
 def test_the_privacy_notice_must_be_acknowledged(browser, company):
