@@ -31,7 +31,7 @@ def settle(case: Case) -> None:
     """Have ``case.device`` get what its owner is to have, step by step; nothing happens where it is not served."""
     device = device_of(case)
     rows = {each.app_id: each for each in case.store.device_apps(device)}
-    if not case.serves:
+    if not device.is_served:
         return
     granted = (
         {each.app.id: each for each in case.store.granted_apps(case.request.person_id)}
@@ -63,7 +63,7 @@ def send_again(case: Case, app_id: str, actor: str) -> None:
     """Ask for an app once more, whatever its owner decided, or failed. Raises DeviceGone."""
     device = management.managed(case)
     row = next((each for each in case.store.device_apps(device) if each.app_id == app_id), None)
-    if row is None or not case.serves:
+    if row is None or not device.is_served:
         raise DeviceGone
     app = case.store.apps({app_id})[app_id]
     if not row.wanted and State(row.state) is not State.REMOVING:

@@ -99,7 +99,7 @@ def reported(case: Case, changed: set[str]) -> None:
         else:
             row.next_at = max(case.now, row.at + NO_SOONER)
     settle(case)
-    if failed and case.serves:
+    if failed and device_of(case).is_served:
         ask_how_far(case, failed)
 
 

@@ -355,7 +355,8 @@ def _text(claims: Mapping[str, Any], name: str) -> str | None:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Seconds since 1970 that are a moment; neither NaN nor infinity is."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 2**40
 
 
 def _left_out(claims: Mapping[str, Any], name: str) -> bool:

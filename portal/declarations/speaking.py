@@ -56,7 +56,7 @@ def answer(case: Case, message: dict[str, Any]) -> bytes:
     One that is not served hears that nothing changed. Raises NothingThere, BadPlist.
     """
     endpoint = text(message, "Endpoint", LONGEST_ENDPOINT)
-    if endpoint != "status" and not case.serves:
+    if endpoint != "status" and not device_of(case).is_served:
         return _nothing_new(case, endpoint)
     if endpoint == "status" and not case.settings.mdm.declarative:
         return b""  # the room is closed: nothing is taken any more
@@ -95,7 +95,7 @@ def _nothing_new(case: Case, endpoint: str | None) -> bytes:
 def document(case: Case, reference: addresses.Reference) -> Document:
     """What a signed address gives ``case.device``. Raises NothingThere if it is not for it, or not any more."""
     device = device_of(case)
-    if not case.serves:
+    if not device.is_served:
         raise NothingThere
     now = wanted(case)
     item = now.granted.item(reference.identifier) if now.granted.declared else None
@@ -154,7 +154,7 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
     asks for those of the moment, however late the command comes.
     """
     device = device_of(case)
-    if not case.serves:
+    if not device.is_served:
         return False
     state = state_of(case) if now is not None else state_of(case, lock=True)
     now = now or wanted(case)
@@ -186,15 +186,14 @@ def remind(case: Case) -> None:
     """``case.device`` was told everything; if it did not come for it, it is told once more."""
     device, state = device_of(case), state_of(case, lock=True)
     state.due_at = _comes_back(state)
-    told = case.serves and state.announced is not None and declares(case.settings, version_of(device.os_version))
+    told = device.is_served and state.announced is not None and declares(case.settings, version_of(device.os_version))
     if told and state.fetched != state.announced:
         _order_synchronization(case, device)
 
 
 def send_again(case: Case, actor: Actor | str) -> None:
     """Have ``case.device`` get every policy anew, as if each had changed. Raises DeviceGone."""
-    management.managed(case)
-    if not case.serves:
+    if not management.managed(case).is_served:
         raise DeviceGone
     state = state_of(case)
     state.again = (state.again or 0) + 1
@@ -205,7 +204,7 @@ def send_again(case: Case, actor: Actor | str) -> None:
 def identity_part(case: Case, reference: addresses.Reference) -> Part | None:
     """The part of a policy for which ``case.device`` may have an identity by this challenge now; None for none."""
     device = device_of(case)
-    if not case.serves:
+    if not device.is_served:
         return None
     now = wanted(case)
     item = now.granted.item(reference.identifier)
@@ -259,7 +258,7 @@ def filled(case: Case, command: Command) -> bytes | None:
     if command.profile is None or command.request_type != "InstallProfile":
         return command.payload
     now, state = wanted(case), state_of(case)
-    if not case.serves:
+    if not device_of(case).is_served:
         state.announced = None  # should it be served again, what is missing is sent then
         return None
     item = now.granted.item(command.profile) if not now.granted.declared else None

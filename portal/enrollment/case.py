@@ -209,14 +209,6 @@ class Case:
         return self.facts.over(self.now)
 
     @property
-    def serves(self) -> bool:
-        """Whether the device is told what to have: not on its way out, nor of somebody who may not work here any more.
-
-        What such a one has stays as it is until it is asked to leave, however long the brake holds that.
-        """
-        return self.device is not None and self.device.is_served and self.request.person.disabled_at is None
-
-    @property
     def chain(self) -> str:
         """The name of this request's chain in the audit trail."""
         return f"request:{self.request.id}"

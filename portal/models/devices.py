@@ -4,12 +4,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, String, and_, text
+from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, String, and_, select, text
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, new_id, personal
 from portal.models.enrollment import EnrollmentRequest
+from portal.models.people import Person
 
 
 def _part(name: str, where: str, *columns: str) -> Index:
@@ -109,13 +110,18 @@ class Device(Base):
 
     @hybrid_property
     def is_served(self) -> bool:
-        """... and is not on its way out: it is told what to have."""
-        return self.is_managed_here and self.leaving_at is None
+        """... and is neither on its way out nor of somebody who may not work here any more: it is told what to have.
+
+        What such a one has stays as it is until it is asked to leave, however long the brake holds that.
+        """
+        return self.is_managed_here and self.leaving_at is None and self.request.person.disabled_at is None
 
     @is_served.inplace.expression
     @classmethod
     def _is_served(cls) -> ColumnElement[bool]:
-        return and_(cls.is_managed_here, cls.leaving_at.is_(None))
+        owner = select(EnrollmentRequest.id).join(Person).where(EnrollmentRequest.id == cls.request_id)
+        disabled = owner.where(Person.disabled_at.is_not(None)).correlate(cls)
+        return and_(cls.is_managed_here, cls.leaving_at.is_(None), ~disabled.exists())
 
     @hybrid_property
     def is_held(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from portal.apps import delivering
@@ -23,7 +23,6 @@ from portal.models import (
     DeviceApp,
     EnrollmentRequest,
     LicenseSeat,
-    Person,
     PortalState,
 )
 from portal.settings import Settings
@@ -80,7 +79,7 @@ def go_on(database: Database, services: Services, now: datetime) -> int:
     while told < MOST_TOLD:
         with database.transaction() as session:
             query = select(DeviceApp.device_id).join(Device, Device.id == DeviceApp.device_id)
-            query = query.where(DeviceApp.next_at <= now, _served()).distinct().limit(BATCH_SIZE)
+            query = query.where(DeviceApp.next_at <= now, Device.is_served).distinct().limit(BATCH_SIZE)
             cases = Cases(session, services, now)
             found = cases.each(cases.of_devices(query), delivering.settle)
         told += len(found)
@@ -92,13 +91,7 @@ def go_on(database: Database, services: Services, now: datetime) -> int:
 def next_due(session: Session) -> datetime | None:
     """When the next of them is due."""
     due = select(func.min(DeviceApp.next_at)).join(Device, Device.id == DeviceApp.device_id)
-    return session.scalar(due.where(_served()))
-
-
-def _served() -> ColumnElement[bool]:
-    """Whom ``Case.serves``."""
-    disabled = select(EnrollmentRequest.id).join(Person).where(Person.disabled_at.is_not(None))
-    return and_(Device.is_served, Device.request_id.not_in(disabled))
+    return session.scalar(due.where(Device.is_served))
 
 
 def _fingerprint(session: Session, settings: Settings) -> str:

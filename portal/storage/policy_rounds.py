@@ -161,7 +161,7 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
         .join(EnrollmentRequest, EnrollmentRequest.id == Device.request_id)
         .join(Person, Person.id == EnrollmentRequest.person_id)
         .outerjoin(DeclarativeState, DeclarativeState.device_id == Device.id)
-        .where(Device.id > after, Device.is_served, Person.disabled_at.is_(None))
+        .where(Device.id > after, Device.is_served)
         .order_by(Device.id)
         .limit(PAGE)
     )

@@ -49,7 +49,7 @@ def handle(case: Case, topic: str, message: dict[str, Any]) -> bytes:
 
 def _token(case: Case, message: dict[str, Any]) -> bytes:
     """A token for Apple: its owner signs in with the Managed Apple Account. Raises NotOffered."""
-    if not case.serves:
+    if case.device is None or not case.device.is_served:
         raise NotOffered(vouching.MESSAGE)
     voucher = case.store.voucher() if message.get("TokenServiceType") == vouching.SERVICE else None
     if voucher is None:
