@@ -34,7 +34,6 @@ REMOVED_AGAIN = (timedelta(hours=1), timedelta(days=1), timedelta(days=1))
 """A profile that a device did not remove is asked for again after that."""
 TRIES, AGAIN = "tries", "again"
 """Of a profile that is to be removed: how often the device refused, and when it is asked again (ISO 8601)."""
-LONG_AGO = "1970-01-01T00:00:00+00:00"
 NOBODY_KNOWS = "?"
 """Which list of declarations a device has that refused to look for the newest one."""
 COMES_WITHIN = timedelta(hours=1)
@@ -158,16 +157,15 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
         return False
     state = state_of(case) if now is not None else state_of(case, lock=True)
     now = now or wanted(case)
-    state.due_at = _comes_back(state)
+    state.due_at = _comes_back(state, case.now)
     nothing = not now.manifest.declarations and not now.granted.composition.items and not state.profiles
     nothing = nothing and state.fetched in (None, Manifest().token)
-    removals_due = state.due_at is not None and state.due_at <= case.now
-    if not removals_due and (state.announced == now.token or (state.announced is None and nothing)):
+    if not _removals_due(state, case.now) and (state.announced == now.token or (state.announced is None and nothing)):
         return False
     state.announced, state.announced_at = now.token, case.now
     case.store.revoke_work_certificates(device, now.parts)
     _send_profiles(case, state, now)
-    state.due_at = _comes_back(state)
+    state.due_at = _comes_back(state, case.now)
     if now.granted.declared or state.fetched not in (None, Manifest().token):
         _order_synchronization(case, device)
     outcomes.note(case, now)
@@ -185,7 +183,7 @@ def follow_synchronization(case: Case) -> None:
 def remind(case: Case) -> None:
     """``case.device`` was told everything; if it did not come for it, it is told once more."""
     device, state = device_of(case), state_of(case, lock=True)
-    state.due_at = _comes_back(state)
+    state.due_at = _comes_back(state, case.now)
     told = device.is_served and state.announced is not None and declares(case.settings, version_of(device.os_version))
     if told and state.fetched != state.announced:
         _order_synchronization(case, device)
@@ -242,7 +240,8 @@ def _send_profiles(case: Case, state: DeclarativeState, now: Wanted) -> None:
     items = {} if now.granted.declared else {each.identifier: each for each in now.granted.composition.items}
     on_the_way = {each.profile for each in case.store.open_commands(device) if each.profile is not None}
     for identifier in set(state.profiles) - set(items) - on_the_way:
-        if datetime.fromisoformat(state.profiles[identifier].get(AGAIN) or LONG_AGO) > case.now:
+        again = state.profiles[identifier].get(AGAIN)
+        if again and datetime.fromisoformat(again) > case.now:
             continue
         state.profiles = _with(state.profiles, identifier, **{AGAIN: ""})
         commands.remove_profile_of_policy(case, device, identifier, granted.profile_identifier(case, identifier))
@@ -318,10 +317,18 @@ def _removal_answered(case: Case, state: DeclarativeState, command: Command, ide
         state.profiles = _with(state.profiles, identifier, token="", **{TRIES: tries, AGAIN: again.isoformat()})
 
 
-def _comes_back(state: DeclarativeState) -> datetime | None:
-    """When the next profile is to be removed that was not when it was asked."""
-    waits = [datetime.fromisoformat(each[AGAIN]) for each in (state.profiles or {}).values() if each.get(AGAIN)]
-    return min(waits, default=None)
+def _removals(state: DeclarativeState) -> list[datetime]:
+    """When profiles are to be asked for again that were not removed when it was asked."""
+    return [datetime.fromisoformat(each[AGAIN]) for each in (state.profiles or {}).values() if each.get(AGAIN)]
+
+
+def _removals_due(state: DeclarativeState, now: datetime) -> bool:
+    return any(at <= now for at in _removals(state))
+
+
+def _comes_back(state: DeclarativeState, now: datetime) -> datetime | None:
+    """When the next of them is due; for what is due and on its way already, its answer comes."""
+    return min((at for at in _removals(state) if at > now), default=None)
 
 
 def _with(profiles: dict[str, dict[str, Any]], name: str, **values: object) -> dict[str, dict[str, Any]]:

@@ -466,3 +466,24 @@ def test_what_was_installed_although_its_answer_was_lost_goes_too(held_policies,
     lose(portal, device, order)
     days_go_by(held_policies, held)
     assert work_profiles(held) == []
+
+
+def test_what_is_wanted_again_before_it_was_removed_keeps_the_worker_from_nothing(held_policies, enrolled, portal):
+    policy = held_policies.make("Basics", wifi("One"))
+    held, device = enrolled(ios="14.8")
+    held_policies.round()
+    held.connect()
+    held_policies.audience(policy)
+    held.mood["RemoveProfile"] = "Error"
+    held_policies.round()
+    held.connect()
+    held_policies.audience(policy, *EVERYBODY)
+    for _ in range(3):  # it does not connect; the worker has nothing to do for it
+        held_policies.ticks.forward(days=2)
+        held_policies.round()
+    with portal.database.session() as session:
+        state = session.get_one(DeclarativeState, device)
+        assert state.due_at is None or state.due_at > held_policies.ticks()
+    held.connect()
+    held.connect()
+    assert held_policies.states(device) == {policy: ("applied", None)}
