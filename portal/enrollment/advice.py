@@ -67,6 +67,9 @@ def _settled(
     asked = next((each for each in reversed(events) if each.kind == Event.DEVICE_ASKED_TO_LEAVE), None)
     if Attention.LEAVING in attention and asked is not None:
         return Advice("leaving", asked.at, reason=asked.reason)
+    if Attention.HELD in attention:
+        held = next((each.at for each in reversed(events) if each.kind == Event.DEVICE_REMOVAL_HELD), moved)
+        return Advice("held", held)
     if Attention.SILENT in attention:
         return Advice("silent", moved)
     since = {

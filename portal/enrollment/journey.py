@@ -104,6 +104,7 @@ class Attention(StrEnum):
     CORPORATE = "corporate"
     IDLE = "idle"
     LEAVING = "leaving"
+    HELD = "held"
     SILENT = "silent"
 
 

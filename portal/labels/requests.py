@@ -28,6 +28,7 @@ ATTENTION = Labels(
         "corporate": N_("Says: company device"),
         "idle": N_("Nothing for a day"),
         "leaving": N_("Work data not removed yet"),
+        "held": N_("Removal held"),
         "silent": N_("Device silent"),
     }
 )

@@ -27,7 +27,7 @@ IDLE = timedelta(days=1)
 END_OF_WORDS = "\U0010ffff"
 
 
-OF_DEVICES = (Attention.LEAVING, Attention.SILENT)
+OF_DEVICES = (Attention.LEAVING, Attention.HELD, Attention.SILENT)
 """What concerns enrolled devices; the rest is about requests on their way."""
 
 
@@ -208,11 +208,13 @@ def _needs(kind: Attention, settings: Settings, now: datetime) -> ColumnElement[
 
 
 def _devices(kind: Attention, settings: Settings, now: datetime) -> Select[Any]:
-    """Requests of managed devices that were asked to leave and did not yet, or that were not heard of for long."""
+    """Requests of managed devices that were asked to leave and did not yet, may not be asked yet, or are silent."""
     device = Device
     managed = select(device.request_id).where(device.is_managed)
     if kind is Attention.LEAVING:
         return managed.where(device.leaving_at.is_not(None))
+    if kind is Attention.HELD:
+        return managed.where(device.is_held)
     days = settings.enrollment.silent_days
     return managed.where(device.last_seen_at <= now - timedelta(days=days) if days else false())
 

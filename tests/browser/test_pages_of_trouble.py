@@ -4,10 +4,13 @@ import plistlib
 
 import pytest
 
+from portal import audit
 from portal.backends.base import Health
 from portal.enrollment import ending, management, steps
+from portal.events import Event
 from portal.simulator.iphone import IPhone, Unenrolled
 from portal.simulator.work_apps import WorkApps
+from portal.storage import brake
 from portal.storage.cases import Cases
 from tests.browser.conftest import needs_chromium
 from tests.factories import phone_key, totp_code
@@ -168,3 +171,24 @@ def test_a_request_that_was_closed(scene, clock):
         ending.cancel(Cases(session, at.portal).lock(invitation.request.id), "helpdesk:test")
     at.open("/enroll/finish")
     at.sees("8-closed", "This request is closed")
+
+
+def test_an_enrollment_that_helpdesk_ends_while_the_brake_holds(scene, clock):
+    at = scene()
+    invitation, profile = at.walk_to_download()
+    phone = phone_of(profile)
+    phone.authenticate()
+    phone.token_update()
+    helen = at.company.person("helen", "helpdesk")
+    with at.portal.database.transaction() as session:  # as many as go through in an hour
+        for _ in range(brake.AT_LEAST):
+            audit.record(session, audit.SETTINGS, Event.DEVICE_WIPE_ASKED, clock(), actor=audit.actor_of(helen))
+    at.open("/staff/sign-in")
+    at.engine.fill("code", totp_code(clock()))
+    at.sign_in("helen")
+    at.engine.wait_for_heading("Enrollment requests")
+    at.open(f"/helpdesk/requests/{invitation.request.id}")
+    at.engine.page.get_by_text("End the enrollment").first.click()
+    at.engine.page.get_by_role("button", name="Yes").first.click()
+    at.sees("helpdesk-request-held", "Erika")
+    assert "its removal is held" in at.engine.page.content()

@@ -170,6 +170,9 @@ def test_staff_who_end_one_too_many_are_told_that_nothing_is_removed_yet(app, po
         ada.submit(f"/helpdesk/requests/{invitation.request.id}/cancel")
         told.append(("then the enrollment is over" in ada.text, "its removal is held" in ada.text))
     assert told == [(True, False)] * AT_LEAST + [(False, True)] * (FLEET - AT_LEAST)
+    assert "The removal of its work data is held" in ada.get(ada.path).text
+    ada.get("/helpdesk?attention=held")
+    assert len(ada.soup.select("a[href^='/helpdesk/requests/']")) == FLEET - AT_LEAST
     assert asked(portal) == AT_LEAST
 
 
