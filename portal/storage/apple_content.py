@@ -98,7 +98,12 @@ def own_id(session: Session) -> str:
 
 
 def is_another(session: Session, where: Location) -> bool:
-    """Whether licenses are those of another location than ever before, also if no token is kept; noted as the one."""
+    """Whether licenses are those of another location than ever before, also if no token is kept; noted as the one.
+
+    One that does not say which it is, is no other.
+    """
+    if not where.uid:
+        return False
     state = session.get(PortalState, LOCATION) or PortalState(name=LOCATION, value="")
     before, state.value = state.value, where.uid
     session.add(state)

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from portal.apps_and_books.answers import Asset
+from portal.apps_and_books.answers import Asset, Location
 from portal.apps_and_books.client import Client, Unavailable
 from portal.models import LicenseSeat, LicenseUser, Person
 from portal.people import closing
-from portal.storage import licensing
+from portal.storage import apple_content, licensing
 from portal.storage.cases import Cases
 from tests.pages import Browser
 
@@ -380,3 +380,10 @@ def test_of_two_qualities_the_page_shows_what_the_worker_asks_for(
     with portal.database.transaction() as session:
         due = list(session.scalars(select(LicenseSeat)))
         assert [each.pricing for each in licensing.while_there_are_any(session, due, clock())] == [more]
+
+
+def test_a_location_that_does_not_say_which_it_is_is_no_other(portal):
+    """Otherwise a token that is renewed would have every license asked for anew."""
+    with portal.database.transaction() as session:
+        seen = [apple_content.is_another(session, Location(uid, "Main", "DE", None)) for uid in ("1", "", "1", "2")]
+    assert seen == [False, False, False, True]

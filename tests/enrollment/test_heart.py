@@ -1,5 +1,6 @@
 """The heart decides without a database: any order of steps and messages keeps what is promised."""
 
+import inspect
 from datetime import timedelta
 
 import pytest
@@ -9,12 +10,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from portal.enrollment import access, devices, ending, errors, invitations, management, steps, terms
 from portal.enrollment import profile as profiles
+from portal.enrollment.case import Store
 from portal.enrollment.devices import DeviceReport
 from portal.enrollment.ending import Reason
 from portal.enrollment.journey import SignedInBrowser, Step
 from portal.models import AccessToken, Certificate, Command, Device, IssuedProfile, Person
 from portal.settings import load
-from tests.enrollment.memory import TEXT, Enrollment
+from portal.storage.cases import Cases
+from tests.enrollment.memory import TEXT, Enrollment, MemoryStore
 
 A, B = SignedInBrowser("browser-a"), SignedInBrowser("browser-b")
 DIGEST = terms.sha256(TEXT)
@@ -348,3 +351,13 @@ def test_any_order_keeps_what_is_promised(rules):
         Machine, settings=hypothesis_settings(max_examples=300, stateful_step_count=40, deadline=None, print_blob=True)
     )
     assert Machine.reached > 20  # else it would prove nothing about what comes after
+
+
+def test_the_store_in_memory_is_asked_as_the_database_is():
+    """Of what it has; what nobody here needs it leaves out."""
+    has = {name: each for name, each in vars(MemoryStore).items() if not name.startswith("_") and callable(each)}
+    assert has.keys() >= {"add", "profile", "devices_of", "open_commands", "removal_passes"}
+    for name in has.keys() & set(dir(Store)):
+        of_it, of_both = inspect.signature(has[name]), inspect.signature(getattr(Store, name))
+        real = inspect.signature(getattr(Cases, name))
+        assert list(of_it.parameters) == list(of_both.parameters) == list(real.parameters), name
