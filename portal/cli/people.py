@@ -44,8 +44,8 @@ def people_add(username: str, managed_apple_account: str | None, password: str, 
         person = Person(username=username, managed_apple_account=account, **known)
         try:
             people.add(editor(session), person)
-        except people.UsernameTooLong:
-            fail(f"The username is longer than {LONGEST_USERNAME} characters.")
+        except people.UsernameUnusable:
+            fail(f"The username is nothing, longer than {LONGEST_USERNAME} characters, or not text.")
         except people.UsernameTaken:
             fail(f"{username} exists.")
         local.set_password(session, person, password)

@@ -46,8 +46,8 @@ class UsernameTaken(Exception):
     """Somebody else has that username."""
 
 
-class UsernameTooLong(Exception):
-    """A username is longer than what is kept, in the form in which it is kept."""
+class UsernameUnusable(Exception):
+    """A username is nothing, no text, or longer than what is kept, in the form in which it is kept."""
 
 
 class NotLocal(Exception):
@@ -122,10 +122,10 @@ def forget_old_sessions(session: Session, rules: SessionRules, now: datetime) ->
 
 
 def add(editor: Editor, person: Person) -> None:
-    """Somebody new, kept by the portal itself, without a password yet. Raises UsernameTaken, UsernameTooLong."""
+    """Somebody new, kept by the portal itself, without a password yet. Raises UsernameTaken, UsernameUnusable."""
     person.username, person.created_at = fold_username(person.username), editor.now
-    if len(person.username) > LONGEST_USERNAME:
-        raise UsernameTooLong
+    if not person.username or not person.username.isprintable() or len(person.username) > LONGEST_USERNAME:
+        raise UsernameUnusable
     if by_username(editor.session, person.username) is not None:
         raise UsernameTaken
     editor.session.add(person)

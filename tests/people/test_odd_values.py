@@ -66,6 +66,14 @@ def test_the_command_takes_no_language_that_there_is_not(app, session):
     assert people.by_username(session, "new") is None
 
 
+@pytest.mark.parametrize("username", ["", " ", "a\x07b", "\u202ea", "x" * 256])
+def test_the_command_takes_no_username_that_is_none(app, session, username):
+    known = ["--name", "New", "--email", "new@example.com", "--password", "seven quiet lamps"]
+    refused = app.test_cli_runner().invoke(args=["people", "add", *known, "--", username])
+    assert (refused.exit_code, session.scalars(select(Person)).all()) == (1, [])
+    assert refused.output.startswith("The username is")
+
+
 ODD = {
     "without a username": {"mail": [b"odd@example.com"], "cn": [b"Odd"]},
     "that the database refuses": {"uid": [b"odd"], "mail": [b"odd@example.com"], "cn": [b"Odd"]},

@@ -49,7 +49,7 @@ def test_a_username_is_measured_as_it_is_kept(app, company, clock, username):
     assert "too long" in admin.error_of("username")
     typed = ["people", "add", username, "--name", "X", "--email", "x@example.com", "--password", "p" * 20]
     done = app.test_cli_runner().invoke(args=typed)
-    assert (done.exit_code, done.output) == (1, "The username is longer than 128 characters.\n")
+    assert (done.exit_code, done.output) == (1, "The username is nothing, longer than 128 characters, or not text.\n")
     typed = ["people", "add", "x", "--name", "X" * 201, "--email", "x@example.com", "--password", "p" * 20]
     assert app.test_cli_runner().invoke(args=typed).exit_code == 1
 

@@ -95,8 +95,8 @@ def add_person() -> ResponseReturnValue:
             editor = web_sessions.editor()
             people.add(editor, person)
             passwords.mail_link(editor, person, current_portal.settings)
-    except people.UsernameTooLong:
-        form.username.errors = ["username_long"]
+    except people.UsernameUnusable:
+        form.username.errors = ["username_long" if form.username.data.isprintable() else "username_spaces"]
         return _list(form), 422
     except (people.UsernameTaken, IntegrityError):
         form.username.errors = ["username_exists"]
