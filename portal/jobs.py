@@ -223,8 +223,11 @@ class Worker:
         with self.database.session() as session:
             times = (licensing.next_due(session), app_rounds.next_due(session))
         due = min((each for each in times if each is not None), default=None)
-        if due is not None and due < now + timedelta(minutes=1) and not now < self._apps_at <= due:
-            self._apps_at = max(due, now + SHORTEST_WAIT)
+        if due is None or due >= now + timedelta(minutes=1):
+            return
+        due = max(due, now + SHORTEST_WAIT)
+        if not now < self._apps_at <= due:
+            self._apps_at = due
             self._declare_later.schedule(delay=(self._apps_at - now).total_seconds())
 
     def ask_apple(self) -> None:

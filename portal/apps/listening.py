@@ -74,6 +74,8 @@ def lost(case: Case, command: Command) -> None:
         return
     if command.request_type == CONFIGURE and row.wanted:
         _not_configured(case, row, command.status)
+    elif command.request_type == REMOVE and row.tries > len(deciding.RETRIES):
+        progress.not_removed(case, row, case.store.apps({row.app_id})[row.app_id])
     else:
         progress.look_now(case, row)
     settle(case)

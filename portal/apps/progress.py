@@ -85,7 +85,8 @@ def soon(case: Case, row: DeviceApp, state: State, reason: str | None = None) ->
 
 def failed(case: Case, row: DeviceApp, app: App, reason: str) -> None:
     """It failed; it is sent again after a while, some times, then the trail is told."""
-    set_already = row.next_at if State(row.state) is State.FAILED else None  # it is only said again
+    said_again = State(row.state) is State.FAILED
+    set_already, reason = (row.next_at, reason or row.reason or "") if said_again else (None, reason)
     became(case, row, State.FAILED, reason or None)
     row.tries = max(row.tries, 1)  # it may have been there once
     row.next_at = set_already or deciding.retry_at(row.tries, case.now)

@@ -66,7 +66,7 @@ def answer(case: Case, message: dict[str, Any]) -> bytes:
         return now.manifest.tokens(case.now)
     if endpoint == "declaration-items":
         state = state_of(case)
-        state.fetched, state.due_at = now.manifest.token, None
+        state.fetched, state.due_at = now.manifest.token, _comes_back(state, case.now)
         outcomes.note(case, now)
         listening.fetched_declared(case)
         return now.manifest.items()

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, String, and_, select, text
+from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, String, and_, not_, or_, select, text
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -110,18 +110,20 @@ class Device(Base):
 
     @hybrid_property
     def is_served(self) -> bool:
-        """... and is neither on its way out nor of somebody who may not work here any more: it is told what to have.
+        """... and neither leaves, or is to leave, nor is of somebody who may not work here any more.
 
-        What such a one has stays as it is until it is asked to leave, however long the brake holds that.
+        It is told what to have; what another one has stays as it is, however long the brake holds that it is asked.
         """
-        return self.is_managed_here and self.leaving_at is None and self.request.person.disabled_at is None
+        goes = self.leaving_at is not None or self.is_held or self.request.person.disabled_at is not None
+        return self.is_managed_here and not goes
 
     @is_served.inplace.expression
     @classmethod
     def _is_served(cls) -> ColumnElement[bool]:
         owner = select(EnrollmentRequest.id).join(Person).where(EnrollmentRequest.id == cls.request_id)
         disabled = owner.where(Person.disabled_at.is_not(None)).correlate(cls)
-        return and_(cls.is_managed_here, cls.leaving_at.is_(None), ~disabled.exists())
+        goes = or_(cls.leaving_at.is_not(None), cls.is_held, disabled.exists())
+        return and_(cls.is_managed_here, not_(goes))
 
     @hybrid_property
     def is_held(self) -> bool:

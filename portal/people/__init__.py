@@ -17,6 +17,7 @@ from portal.models import (
     WebSession,
 )
 from portal.settings.schema import Session as SessionRules
+from portal.storage import audiences
 
 STAFF_ROLES = ("helpdesk", "admin")
 ROLES = ("employee", *STAFF_ROLES)
@@ -152,6 +153,7 @@ def enable(editor: Editor, person: Person) -> None:
     if person.disabled_at is None or person.erased_at is not None:
         return
     person.disabled_at = None
+    audiences.mark(editor.session, person.id, editor.now)  # what changed meanwhile
     editor.record(Event.PERSON_ENABLED, person=person.id)
 
 

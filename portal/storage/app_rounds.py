@@ -8,13 +8,16 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.orm import Session
 
 from portal.apps import delivering
 from portal.database import Database, lock_name
+from portal.declarations import wanting
+from portal.enrollment.case import Case
 from portal.models import (
     App,
     AppAudience,
@@ -29,7 +32,7 @@ from portal.settings import Settings
 from portal.storage import audiences
 from portal.storage.apps import OFFERED
 from portal.storage.audiences import IN, OUT, Sides
-from portal.storage.cases import Cases, Services
+from portal.storage.cases import FAILED_RESTS, Cases, Services
 from portal.storage.policy_rounds import APPS_PLANNED
 
 PLANNED = APPS_PLANNED
@@ -81,11 +84,16 @@ def go_on(database: Database, services: Services, now: datetime) -> int:
             query = select(DeviceApp.device_id).join(Device, Device.id == DeviceApp.device_id)
             query = query.where(DeviceApp.next_at <= now, Device.is_served).distinct().limit(BATCH_SIZE)
             cases = Cases(session, services, now)
-            found = cases.each(cases.of_devices(query), delivering.settle)
+            found = cases.each(cases.of_devices(query), delivering.settle, put_off=partial(_put_off, session, now))
         told += len(found)
         if len(found) < BATCH_SIZE:
             break
     return told
+
+
+def _put_off(session: Session, now: datetime, case: Case) -> None:
+    due = (DeviceApp.device_id == wanting.device_of(case).id, DeviceApp.next_at <= now)
+    session.execute(update(DeviceApp).where(*due).values(next_at=now + FAILED_RESTS))
 
 
 def next_due(session: Session) -> datetime | None:

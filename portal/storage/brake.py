@@ -18,6 +18,7 @@ from portal import audit
 from portal.database import lock_name
 from portal.events import Actor, Event
 from portal.models import AuditEvent, Device, EnrollmentRequest, Person, PortalState
+from portal.storage import audiences
 
 WINDOW = timedelta(hours=1)
 AT_LEAST = 5
@@ -161,12 +162,12 @@ def keep(session: Session, actor: str, now: datetime) -> int:
     lock_name(session, STATE)
     query = select(Device).where(Device.request_id.in_(ours), Device.is_held)
     devices = session.scalars(query.execution_options(populate_existing=True)).all()
-    count = 0
-    for device in devices:
-        if device.request.person.disabled_at is None:
-            device.leaving_reason = device.leaving_held_at = None
-            count += 1
+    kept = [device for device in devices if device.request.person.disabled_at is None]
+    for device in kept:
+        device.leaving_reason = device.leaving_held_at = None
     session.flush()
+    audiences.mark_devices(session, [device.id for device in kept], now)  # what changed meanwhile
+    count = len(kept)
     audit.record(session, audit.SETTINGS, Event.REMOVALS_KEPT, now, actor=actor, detail={"count": count})
     if not waiting(session):
         told = _state(session)

@@ -6,7 +6,7 @@ The lock of one enrollment is its request's row: whoever changes anything of it,
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
@@ -51,6 +51,8 @@ from portal.settings import Settings
 from portal.storage import apple_business, apps, brake, licensing, policies, terms, work_certificates
 from portal.vault import Vault, token_hash
 
+FAILED_RESTS = timedelta(minutes=10)
+"""How long the worker leaves a device in peace for which something failed that nobody foresaw."""
 log = logging.getLogger("portal.cases")
 
 COMMANDS_QUEUED, APPS_DUE = "commands_queued", "apps_due"
@@ -203,10 +205,13 @@ class Cases:
         for request_id in self.session.scalars(_free(EnrollmentRequest.id.in_(wanted))).all():
             yield self.lock(request_id)
 
-    def each(self, found: Iterator[Case], act: Callable[[Case], object]) -> list[bool]:
+    def each(
+        self, found: Iterator[Case], act: Callable[[Case], object], put_off: Callable[[Case], object] | None = None
+    ) -> list[bool]:
         """Do something with each case (of ``of_devices``, ``of_requests``); for each, whether ``act`` said that it did.
 
-        What fails for one is undone and logged, and keeps nothing from being done for the others.
+        What fails for one is undone and logged, and keeps nothing from being done for the others. ``put_off`` says then
+        when it is tried again, where the next round would come at once.
         """
         done = []
         for case in found:
@@ -219,6 +224,8 @@ class Cases:
                 log.exception("cases.one_failed request=%s", case.request.id)
                 del recorded[before:]
                 done.append(False)
+                if put_off is not None:
+                    put_off(case)
         return done
 
     def _of_profile(self, column: str, value: str) -> Case | None:

@@ -117,8 +117,10 @@ class Outcomes:
             held = list(session.scalars(select(LicenseSeat).where(LicenseSeat.asked_in == request_id)))
             for seat in held:
                 is_there = (seat.user_id, seat.adam_id) in has
-                if is_there:
-                    licensing.is_held(seat, SeatState.HELD if kind is Kind.ASSOCIATE else SeatState.UNWANTED, now)
+                if is_there and kind is Kind.ASSOCIATE:
+                    licensing.is_held(seat, now)
+                elif is_there:
+                    licensing.is_not_returned(seat, str(number) if number else None, now)
                 elif kind is Kind.ASSOCIATE and number:
                     licensing.has_failed(seat, str(number), now)
                 elif kind is Kind.ASSOCIATE:
@@ -199,7 +201,7 @@ class Outcomes:
                 elif number and kind is Kind.DISASSOCIATE and number != answers.USER_UNKNOWN:
                     licensing.is_not_returned(seat, str(number), now)
                 elif kind is Kind.ASSOCIATE:
-                    licensing.is_held(seat, SeatState.HELD, now)
+                    licensing.is_held(seat, now)
                     self.exchanged = True
                 else:
                     session.delete(seat)

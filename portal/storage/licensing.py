@@ -310,10 +310,10 @@ def ask_again(session: Session, request_id: int, asked: SeatState, before: SeatS
     session.execute(update(LicenseSeat).where(*mine).values(state=before.value, asked_in=None, next_at=now))
 
 
-def is_held(seat: LicenseSeat, state: SeatState, now: datetime) -> None:
+def is_held(seat: LicenseSeat, now: datetime) -> None:
     """Apple gave it."""
-    seat.state, seat.reason, seat.asked_in, seat.at, seat.tries = state.value, None, None, now, 0
-    seat.next_at = now if state is SeatState.UNWANTED else None
+    seat.state, seat.reason, seat.asked_in, seat.at, seat.tries = SeatState.HELD.value, None, None, now, 0
+    seat.next_at = None
 
 
 def is_wanted_again(seat: LicenseSeat, now: datetime) -> None:
@@ -338,10 +338,10 @@ def doubt(session: Session, user_id: str, adam_id: str, now: datetime) -> None:
         session.delete(request)
 
 
-def is_not_returned(seat: LicenseSeat, reason: str, now: datetime) -> None:
-    """Apple does not take it back, for this reason; it is asked to later."""
+def is_not_returned(seat: LicenseSeat, reason: str | None, now: datetime) -> None:
+    """Apple does not take it back, for this reason; it is asked to later. None: nobody knows whether Apple heard."""
     seat.state, seat.reason, seat.asked_in = SeatState.UNWANTED.value, reason, None
-    seat.next_at = again_at(seat.tries, now)
+    seat.next_at = again_at(seat.tries, now) if reason else soon_at(seat.tries, now)
     seat.tries += 1
 
 
@@ -402,7 +402,7 @@ def transfer_seats(session: Session, old: LicenseUser, new: LicenseUser, now: da
             if there is None:
                 there = LicenseSeat(user_id=new.id, adam_id=seat.adam_id, pricing=seat.pricing, tries=0)
                 session.add(there)
-            is_held(there, SeatState.HELD, now)
+            is_held(there, now)
             if seat.asked_in is not None:
                 there.state, there.asked_in = seat.state, seat.asked_in
         session.delete(seat)

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, or_, select, update
@@ -38,7 +39,7 @@ from portal.policies.outcome import State
 from portal.policies.variables import Recipient
 from portal.settings import Settings
 from portal.storage import audiences, policies
-from portal.storage.cases import Cases, Services
+from portal.storage.cases import FAILED_RESTS, Cases, Services
 
 PLANNED = "policies_planned"
 """Where it is kept for what all devices were compared last."""
@@ -88,7 +89,7 @@ def _try_again(session: Session, now: datetime) -> None:
         select(DeclarativeState.device_id)
         .join(Device, Device.id == DeclarativeState.device_id)
         .where(DeclarativeState.device_id.in_(select(DevicePolicy.device_id).where(*failed)))
-        .where(DeclarativeState.announced_at <= before, Device.is_managed_here)
+        .where(DeclarativeState.announced_at <= before, Device.is_served)
         .order_by(Device.request_id)  # as whoever tells them locks them
         .with_for_update(of=DeclarativeState)
     )
@@ -108,11 +109,16 @@ def tell_devices(database: Database, services: Services, now: datetime) -> int:
             cases = Cases(session, services, now)
             apps = services.settings.apps.enabled or session.get(PortalState, APPS_PLANNED) is not None
             due = cases.of_devices(query.order_by("due_at").limit(BATCH_SIZE))
-            found = cases.each(due, _tell_with_apps if apps else _tell)
+            found = cases.each(due, _tell_with_apps if apps else _tell, put_off=partial(_put_off, session, now))
         told += len(found)
         if len(found) < BATCH_SIZE:
             break
     return told
+
+
+def _put_off(session: Session, now: datetime, case: Case) -> None:
+    mine = DeclarativeState.device_id == wanting.device_of(case).id
+    session.execute(update(DeclarativeState).where(mine).values(due_at=now + FAILED_RESTS))
 
 
 def _tell(case: Case) -> None:

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from portal import people
-from portal.apps import deciding, delivering, listening, states
+from portal.apps import deciding, delivering, listening, progress, states
 from portal.apps.origin import Origin
+from portal.apps.states import State
 from portal.backends import sending
 from portal.declarations.wanting import version_of
 from portal.enrollment import management
@@ -583,7 +584,7 @@ def sales(held_apps, portal, company):
     return persons, *held_apps.add("Mail", audience=[Line("in", "group", "ldap:Sales")])
 
 
-def disable_by_mistake(held_apps, persons):
+def disable_by_mistake(held_apps, persons, meanwhile=lambda: None):
     """All are disabled; two days later they are enabled again, and what the brake held is kept: the devices."""
     portal = held_apps.portal
     with portal.database.transaction() as session:
@@ -591,6 +592,7 @@ def disable_by_mistake(held_apps, persons):
             closing.disable(Cases(session, portal), session.merge(each), "directory")
     with portal.database.transaction() as session:
         rounds.of_disabled_people(Cases(session, portal))
+    meanwhile()
     later(held_apps, days=2)
     with portal.database.transaction() as session:
         for each in persons:
@@ -733,3 +735,74 @@ LACKS = {"MCMDMErrorDomain 9610": True, "X 506": True, "X 12506": False, "Error.
 @pytest.mark.parametrize(("reason", "lacks"), LACKS.items())
 def test_only_its_own_codes_mean_that_there_is_no_license(reason, lacks):
     assert states.lacks_license(reason) is lacks
+
+
+def test_a_return_that_apple_fails_without_saying_why_is_asked_again_ever_more_rarely(held_apps, enrolled):
+    app, _asset = held_apps.add("Mail", 10)
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    location = held_apps.location
+    status = location._status
+
+    def lying(query):
+        code, told = status(query)
+        if isinstance(told, dict) and told.get("eventType") == "DISASSOCIATE" and told.get("eventStatus") == "COMPLETE":
+            told["eventStatus"] = "FAILED"
+        return code, told
+
+    take, location._status = location._take, lying
+    location._take = lambda adam_id, clients: []
+    held_apps.audience(app)
+    held_apps.until_settled(held)
+    for _ in range(60):
+        held_apps.work(60)
+    assert location.calls.count("POST /assets/disassociate") <= 3
+    location._take, location._status = take, status
+    later(held_apps, held, days=3)
+    assert location.given == set()
+
+
+def test_what_changes_while_somebody_is_disabled_by_mistake_is_caught_up(held_apps, enrolled, sales):
+    persons, app, _asset = sales
+    phones = [enrolled(each.username, number, person=each) for number, each in enumerate(persons)]
+    held_apps.until_settled(*(held for held, _ in phones), rounds=6)
+    added = []
+    kept = disable_by_mistake(held_apps, persons, lambda: added.append(held_apps.add("Chat")[0]))
+    held_apps.until_settled(*(held for held, device in phones if device in kept), rounds=8)
+    assert [held_apps.states(device) for device in kept] == [{app: "Managed", added[0]: "Managed"}] * 3
+
+
+def test_a_failure_that_is_only_said_again_keeps_its_code(held_apps, enrolled):
+    app, _asset = held_apps.add("Mail")
+    held, device = enrolled()
+    held.apps.licensed = lambda adam_id: False
+    held_apps.until_settled(held, rounds=3)
+    with held_apps.portal.database.transaction() as session:
+        case = Cases(session, held_apps.portal).of_device(device)
+        (row,) = case.store.device_apps(case.device)
+        progress.take(case, row, case.store.apps({app})[app], State.FAILED)
+    assert held_apps.reasons(device) == {app: "MCMDMErrorDomain 9610"}
+
+
+def test_a_device_for_which_something_fails_keeps_the_worker_from_nothing(held_apps, enrolled, portal, monkeypatch):
+    app, _asset = held_apps.add("Mail")
+    held, device = enrolled()
+    other, second = enrolled("max", 1)
+    settle, tries = delivering.settle, []
+
+    def settle_all_but_one(case):
+        if case.device.id == device:
+            tries.append(case.now)
+            raise ValueError
+        settle(case)
+
+    monkeypatch.setattr(delivering, "settle", settle_all_but_one)
+    for _ in range(30):
+        held_apps.work(10)
+        other.connect()
+    assert held_apps.states(second) == {app: "Managed"}
+    assert len(tries) <= 3
+    monkeypatch.setattr(delivering, "settle", settle)
+    later(held_apps, held, days=1)
+    held_apps.until_settled(held, rounds=4)
+    assert held_apps.states(device) == {app: "Managed"}

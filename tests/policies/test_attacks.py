@@ -3,6 +3,7 @@
 import hashlib
 import io
 import plistlib
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -437,6 +438,23 @@ def test_what_an_old_iphone_did_not_remove_is_asked_for_again(held_policies, enr
         held.http.put(held.mdm["ServerURL"], content=body, headers={"Mdm-Signature": held.signature(body)})
     else:
         lose(portal, device, order)
+    days_go_by(held_policies, held)
+    assert work_profiles(held) == []
+
+
+def test_a_removal_is_asked_for_again_also_of_who_knows_declarations_meanwhile(held_policies, enrolled):
+    policy = held_policies.make("Basics", wifi("One"))
+    held, _device = enrolled(ios="14.8")
+    held_policies.round()
+    held.connect()
+    held.mood["RemoveProfile"] = "Error"
+    held.model = replace(held.model, os_version="17.6.1")
+    held.connect()
+    held_policies.audience(policy)
+    held_policies.round()
+    held.connect()
+    held.connect()
+    held.mood.clear()
     days_go_by(held_policies, held)
     assert work_profiles(held) == []
 
