@@ -18,6 +18,8 @@ from tests.account_driven.steps import ACCOUNT, post, signed
 from tests.factories import BASE, Company, phone
 from tests.pages import Browser
 
+pytestmark = pytest.mark.each_database
+
 ISSUER, CLIENT = "https://sso.example.com", "devices"
 
 

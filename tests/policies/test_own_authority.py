@@ -198,6 +198,7 @@ def test_who_is_disabled_or_lost_the_policy_gets_none(given, clock, portal):
         scep_client.obtain(held.http, fresh, phone_key(3))
 
 
+@pytest.mark.each_database
 def test_an_old_ios_gets_it_too(held_policies, enrolled, app):
     part = identity()
     policy = held_policies.make("Identity", part)
