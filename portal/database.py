@@ -193,8 +193,7 @@ class Database:
                     yield current
                 except Recorded as recorded:
                     refusal = recorded
-                current.flush()
-                if not self._one_writer:
+                if not self._one_writer:  # not after a flush: what is written at the end is one statement with it
                     with self.session() as others:
                         self.check(others)
                 current.commit()
