@@ -1,6 +1,5 @@
 """What was under way when something else came: nothing stays half done, nothing is given or taken twice."""
 
-import plistlib
 import threading
 
 import pytest
@@ -15,12 +14,12 @@ from portal.declarations.wanting import version_of
 from portal.enrollment import management
 from portal.models import AuditEvent, Command, Device, DeviceApp, LicenseSeat, LicenseUser, Membership, Person
 from portal.people import closing
-from portal.simulator import iphone
 from portal.storage import audiences, brake, licensing, rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import Cases
 from tests.apps.conftest import EVERYBODY
 from tests.factories import editing
+from tests.orders import answer, fetch_one
 from tests.pages import Browser
 
 DAY = 90_000
@@ -34,30 +33,6 @@ def later(held_apps, *phones, days=5):
         held_apps.work(DAY)
         for held in phones:
             held.connect()
-
-
-def fetch(held):
-    """The next command, if there is one; it is not answered yet."""
-    answer = held._send(held.mdm["ServerURL"], iphone.CONNECT_TYPE, {"Status": "Idle"})
-    return plistlib.loads(answer.content, fmt=plistlib.FMT_XML) if answer.content else None
-
-
-def fetch_one(held_apps, held, kind):
-    """The next command of a kind; those before it are obeyed."""
-    for _ in range(8):
-        held_apps.work(10)
-        order = fetch(held)
-        while order and order["Command"]["RequestType"] != kind:
-            answer(held, order)
-            order = fetch(held)
-        if order:
-            return order
-    raise AssertionError(f"no {kind} came")
-
-
-def answer(held, order, **instead):
-    done = instead or held.obey(order["Command"])
-    return held._send(held.mdm["ServerURL"], iphone.CONNECT_TYPE, {"CommandUUID": order["CommandUUID"], **done})
 
 
 def rows(held_apps):
@@ -78,7 +53,7 @@ def test_an_app_taken_away_while_it_is_being_installed_goes_all_the_same(held_ap
     configure(mdm__declarative=declarative)
     app, _asset = held_apps.add("Mail")
     held, _device = enrolled()
-    order = fetch_one(held_apps, held, "InstallApplication")
+    order = fetch_one(held_apps.work, held, "InstallApplication")
     held_apps.audience(app)
     held_apps.work(2)
     answer(held, order)
@@ -91,7 +66,7 @@ def test_an_app_taken_away_while_it_is_being_configured_goes_all_the_same(held_a
     held, _device = enrolled()
     held_apps.until_settled(held)
     held_apps.behave(app, configuration={"a": "b"})
-    order = fetch_one(held_apps, held, "Settings")
+    order = fetch_one(held_apps.work, held, "Settings")
     held_apps.audience(app)
     held_apps.work(2)
     answer(held, order)
@@ -105,7 +80,7 @@ def test_an_installation_that_came_to_nothing_is_sent_again(held_apps, enrolled,
     held, device = enrolled()
     held_apps.until_settled(rounds=3)  # it is queued; the phone is off
     if how != "refused":
-        fetch_one(held_apps, held, "InstallApplication")
+        fetch_one(held_apps.work, held, "InstallApplication")
     if how == "unreadable":
         body = b"<plist><dict>"
         headers = {"Mdm-Signature": held.signature(body)}
@@ -131,7 +106,7 @@ def test_how_an_app_is_to_behave_is_told_again_if_it_was_not_taken(held_apps, en
     held, device = enrolled()
     held_apps.until_settled(held)
     held_apps.behave(app, configuration={"server": "new"})
-    order = fetch_one(held_apps, held, "Settings")
+    order = fetch_one(held_apps.work, held, "Settings")
     if how == "lost":
         with portal.database.transaction() as session:
             case = Cases(session, portal).of_device(device)
@@ -660,19 +635,24 @@ def test_a_phone_that_finds_no_license_which_is_there_is_tried_once_more_only(he
     assert (len(asked), len(told)) == (len(deciding.RETRIES) + 2, 1)
 
 
-def test_an_event_that_failed_without_saying_for_whom_is_read(held_apps, enrolled):
-    app, _asset = held_apps.add("Mail", 10)
-    held, device = enrolled()
-    location = held_apps.location
+def fail_without_saying_why(location, kind):
+    """Events of this kind end as failed, without failures, although they may have been done."""
     status = location._status
 
     def lying(query):
         code, told = status(query)
-        if isinstance(told, dict) and told.get("eventType") == "ASSOCIATE" and told.get("eventStatus") == "COMPLETE":
+        if isinstance(told, dict) and told.get("eventType") == kind and told.get("eventStatus") == "COMPLETE":
             told["eventStatus"] = "FAILED"
         return code, told
 
     location._status = lying
+
+
+def test_an_event_that_failed_without_saying_for_whom_is_read(held_apps, enrolled):
+    app, _asset = held_apps.add("Mail", 10)
+    held, device = enrolled()
+    location = held_apps.location
+    fail_without_saying_why(location, "ASSOCIATE")
     held_apps.until_settled(held, rounds=4)
     assert held_apps.states(device) == {app: "Managed"}
     held_apps.audience(app)
@@ -742,15 +722,8 @@ def test_a_return_that_apple_fails_without_saying_why_is_asked_again_ever_more_r
     held, _device = enrolled()
     held_apps.until_settled(held)
     location = held_apps.location
-    status = location._status
-
-    def lying(query):
-        code, told = status(query)
-        if isinstance(told, dict) and told.get("eventType") == "DISASSOCIATE" and told.get("eventStatus") == "COMPLETE":
-            told["eventStatus"] = "FAILED"
-        return code, told
-
-    take, location._status = location._take, lying
+    status, take = location._status, location._take
+    fail_without_saying_why(location, "DISASSOCIATE")
     location._take = lambda adam_id, clients: []
     held_apps.audience(app)
     held_apps.until_settled(held)

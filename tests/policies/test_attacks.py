@@ -18,8 +18,8 @@ from portal.policies.content import new_part
 from portal.storage import audiences, brake, policies, rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import Cases
-from tests.apps.test_interrupted import answer, fetch
 from tests.factories import editing
+from tests.orders import answer, fetch_one
 from tests.pages import Browser
 from tests.policies.conftest import EVERYBODY, mail, passcode, restrictions, wifi
 
@@ -387,17 +387,15 @@ def test_what_one_policy_was_sent_again_is_not_missing_for_the_next(held_policie
 # --- profiles, for who knows no declarations --------------------------------------------------------------------------
 
 
-def next_of(held_policies, held, kind):
-    """The next command of a kind; those before it are obeyed."""
-    for _ in range(6):
-        held_policies.round()
-        order = fetch(held)
-        while order and order["Command"]["RequestType"] != kind:
-            answer(held, order)
-            order = fetch(held)
-        if order:
-            return order
-    raise AssertionError(f"no {kind} came")
+@pytest.fixture
+def old(held_policies, enrolled):
+    """A policy, and an old iPhone that has its profile; its device."""
+    policy = held_policies.make("Basics", wifi("One"))
+    held, device = enrolled(ios="14.8")
+    held_policies.round()
+    held.connect()
+    assert work_profiles(held)
+    return policy, held, device
 
 
 def work_profiles(held):
@@ -418,14 +416,10 @@ def lose(portal, device, order):
 
 
 @pytest.mark.parametrize("how", ["error", "unreadable", "lost", "refused"])
-def test_what_an_old_iphone_did_not_remove_is_asked_for_again(held_policies, enrolled, portal, how):
-    policy = held_policies.make("Basics", wifi("One"))
-    held, device = enrolled(ios="14.8")
-    held_policies.round()
-    held.connect()
-    assert work_profiles(held)
+def test_what_an_old_iphone_did_not_remove_is_asked_for_again(held_policies, old, portal, how):
+    policy, held, device = old
     held_policies.audience(policy)
-    order = None if how == "refused" else next_of(held_policies, held, "RemoveProfile")
+    order = None if how == "refused" else fetch_one(held_policies.round, held, "RemoveProfile")
     if how == "refused":
         held_policies.round()
         with portal.database.transaction() as session:
@@ -442,28 +436,23 @@ def test_what_an_old_iphone_did_not_remove_is_asked_for_again(held_policies, enr
     assert work_profiles(held) == []
 
 
-def test_a_removal_is_asked_for_again_also_of_who_knows_declarations_meanwhile(held_policies, enrolled):
-    policy = held_policies.make("Basics", wifi("One"))
-    held, _device = enrolled(ios="14.8")
-    held_policies.round()
-    held.connect()
+def test_a_list_that_is_fetched_meanwhile_makes_no_removal_forgotten(held_policies, old, portal):
+    """Updated, it knows declarations, and still has to remove what came by command."""
+    policy, held, device = old
     held.mood["RemoveProfile"] = "Error"
     held.model = replace(held.model, os_version="17.6.1")
-    held.connect()
     held_policies.audience(policy)
-    held_policies.round()
-    held.connect()
-    held.connect()
+    answer(held, fetch_one(held_policies.round, held, "RemoveProfile"))
+    held.declared.synchronize(None)
+    with portal.database.session() as session:
+        assert session.get_one(DeclarativeState, device).due_at is not None
     held.mood.clear()
     days_go_by(held_policies, held)
     assert work_profiles(held) == []
 
 
-def test_a_removal_that_is_always_refused_is_asked_for_a_few_times_only(held_policies, enrolled, portal):
-    policy = held_policies.make("Basics", wifi("One"))
-    held, _device = enrolled(ios="14.8")
-    held_policies.round()
-    held.connect()
+def test_a_removal_that_is_always_refused_is_asked_for_a_few_times_only(held_policies, old, portal):
+    policy, held, _device = old
     held_policies.audience(policy)
     held.mood["RemoveProfile"] = "Error"
     for _ in range(3):
@@ -476,7 +465,7 @@ def test_a_removal_that_is_always_refused_is_asked_for_a_few_times_only(held_pol
 def test_what_was_installed_although_its_answer_was_lost_goes_too(held_policies, enrolled, portal):
     held, device = enrolled(ios="14.8")
     policy = held_policies.make("Basics", wifi("One"))
-    order = next_of(held_policies, held, "InstallProfile")
+    order = fetch_one(held_policies.round, held, "InstallProfile")
     held.obey(order["Command"])
     assert work_profiles(held)
     held_policies.audience(policy)
@@ -486,11 +475,8 @@ def test_what_was_installed_although_its_answer_was_lost_goes_too(held_policies,
     assert work_profiles(held) == []
 
 
-def test_what_is_wanted_again_before_it_was_removed_keeps_the_worker_from_nothing(held_policies, enrolled, portal):
-    policy = held_policies.make("Basics", wifi("One"))
-    held, device = enrolled(ios="14.8")
-    held_policies.round()
-    held.connect()
+def test_what_is_wanted_again_before_it_was_removed_keeps_the_worker_from_nothing(held_policies, old, portal):
+    policy, held, device = old
     held_policies.audience(policy)
     held.mood["RemoveProfile"] = "Error"
     held_policies.round()
