@@ -56,7 +56,7 @@ def settle(case: Case) -> None:
         elif _go_on(case, row, app, seats, asked=app_id in asked) is Step.ASK:
             under_way.append(app.bundle_id)
     if under_way:
-        ask_how_far(case, under_way)
+        _ask_how_far(case, under_way)
 
 
 def send_again(case: Case, app_id: str, actor: str) -> None:
@@ -218,7 +218,7 @@ def _declare(case: Case, row: DeviceApp, app: App, step: Step) -> None:
     case.store.declarative_state(device_of(case), lock=True).due_at = case.now
 
 
-def ask_how_far(case: Case, names: Iterable[str]) -> None:
+def _ask_how_far(case: Case, names: Iterable[str]) -> None:
     """One question for all that are under way; a device that did not answer it yet is not asked twice."""
     device, missing = device_of(case), set(names)
     for each in commands.waiting(case, device, LIST):

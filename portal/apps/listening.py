@@ -6,7 +6,7 @@ from typing import Any
 
 from portal.apps import deciding, declaring, progress, states
 from portal.apps.commanding import CONFIGURE, INSTALL, REMOVE
-from portal.apps.delivering import DECLARED_IS_GONE, ask_how_far, settle
+from portal.apps.delivering import DECLARED_IS_GONE, settle
 from portal.apps.progress import HAS_IT_ALREADY
 from portal.apps.states import State
 from portal.declarations.wanting import device_of
@@ -91,18 +91,13 @@ def ours(case: Case, told: Mapping[str, Any]) -> dict[str, Any]:
 def reported(case: Case, changed: set[str]) -> None:
     """``case.device`` said by itself that something about these apps changed: it is asked about them now."""
     rows = [each for each in case.store.device_apps(device_of(case)) if not each.is_declared]
-    apps, failed = case.store.apps({each.app_id for each in rows}), []
+    apps = case.store.apps({each.app_id for each in rows})
     for row in rows:
-        name, state = apps[row.app_id].bundle_id, State(row.state)
-        if name not in changed or state in states.NEVER_THERE or not progress.may_be_looked_at(row):
-            continue
-        if state is State.FAILED:
-            failed.append(name)  # that it failed is said, too: it is not sent again sooner by that
-        else:
+        state = State(row.state)
+        there = state not in states.NEVER_THERE and state is not State.FAILED  # that is tried again at its own time
+        if apps[row.app_id].bundle_id in changed and there and progress.may_be_looked_at(row):
             row.next_at = max(case.now, row.at + NO_SOONER)
     settle(case)
-    if failed and device_of(case).is_served:
-        ask_how_far(case, failed)
 
 
 def fetched_declared(case: Case) -> None:
