@@ -29,14 +29,13 @@ from portal.storage import (
     app_rounds,
     apple_business,
     campaigns,
-    license_rounds,
-    licensing,
     policy_rounds,
     retention,
     rounds,
     terms,
 )
 from portal.storage.cases import Cases, CaseServices
+from portal.storage.licenses import exchanging, needs
 from portal.vault import Vault, read_keys
 
 if TYPE_CHECKING:
@@ -211,7 +210,7 @@ class Worker:
             else 0
         )
         told += app_rounds.go_on(self.database, services, now)
-        license_rounds.exchange(self.database, services, now)
+        exchanging.exchange(self.database, services, now)
         told += app_rounds.go_on(self.database, services, now)
         told += policy_rounds.tell_devices(self.database, services, now)  # what came to be declared
         self._come_back_for_apps()
@@ -221,7 +220,7 @@ class Worker:
         """What Apple does by and by, and devices that are asked again within the minute."""
         now = clock.now()
         with self.database.session() as session:
-            times = (licensing.next_due(session), app_rounds.next_due(session))
+            times = (needs.next_due(session), app_rounds.next_due(session))
         due = min((each for each in times if each is not None), default=None)
         if due is None or due >= now + timedelta(minutes=1):
             return

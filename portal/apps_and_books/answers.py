@@ -81,7 +81,6 @@ class User:
 
     client_id: str
     status: str
-    id_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +90,11 @@ class Failure:
     number: int
     client_ids: frozenset[str]
     adam_ids: frozenset[str]
+
+    @property
+    def names_somebody(self) -> bool:
+        """Whether it says whom, or what, it is about."""
+        return bool(self.client_ids or self.adam_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,15 @@ class Event:
     def over(self) -> bool:
         """Nothing more comes of it."""
         return self.status in (COMPLETE, FAILED)
+
+    def number_for(self, client_id: str, adam_id: str) -> int:
+        """The number of the failure that is about a user and an app; 0 for none, -1 for one without a number."""
+        for failure in self.failures:
+            about_user = not failure.client_ids or client_id in failure.client_ids
+            about_app = not failure.adam_ids or not adam_id or adam_id in failure.adam_ids
+            if about_user and about_app:
+                return failure.number or -1
+        return 0 if self.status == COMPLETE or self.failures else -1
 
 
 def limits(told: Mapping[str, Any]) -> Limits:
@@ -144,7 +157,7 @@ def asset(row: Mapping[str, Any]) -> Asset | None:
 
 def user(row: Mapping[str, Any]) -> User:
     """One of ``users``."""
-    return User(text(row, "clientUserId"), text(row, "status"), text(row, "idHash"))
+    return User(text(row, "clientUserId"), text(row, "status"))
 
 
 def event(told: Mapping[str, Any]) -> Event:

@@ -13,8 +13,9 @@ from portal.audit import Editor
 from portal.database import Database
 from portal.events import Event
 from portal.settings.logo import LogoRefused, redraw
-from portal.storage import apple_content, apps, license_rounds, licensing
+from portal.storage import apple_content, apps
 from portal.storage.cases import Services
+from portal.storage.licenses import counts, exchanging, rows
 
 ICON_BOX = (128, 128)
 """Pixels of a kept picture."""
@@ -30,7 +31,7 @@ def take_token(database: Database, services: Services, content: bytes, actor: st
     given = content_token.read(content, clock.now())
     with database.transaction() as session:
         known, own = apple_content.known(session), apple_content.own_id(session)
-    client = license_rounds.open_client(settings, given.text, own, "")
+    client = exchanging.open_client(settings, given.text, own, "")
     try:
         client.read_limits()
         where = client.location()
@@ -51,14 +52,14 @@ def take_token(database: Database, services: Services, content: bytes, actor: st
                 Event.LICENSES_CLAIMED, location=where.name, **({"from": before.name or before.id} if before else {})
             )
         keep_token(by, given, address, where)
-        licensing.keep_assets(session, found, clock.now())
+        counts.keep_assets(session, found, clock.now())
 
 
 def keep_token(editor: Editor, given: ContentToken, address: str, where: Location) -> None:
     """Keep a token that Apple took; if it is about another location than ever before, everything is asked for anew."""
     apple_content.save(editor, given, address, where)
     if apple_content.is_another(editor.session, where):
-        licensing.begin_anew(editor.session, editor.now)
+        rows.begin_anew(editor.session, editor.now)
 
 
 def describe(database: Database, services: Services, origin: Origin) -> tuple[Described, bytes | None]:

@@ -14,7 +14,7 @@ from portal.apps_and_books.content_token import ContentToken
 from portal.audit import Editor
 from portal.events import Event
 from portal.models import PortalState
-from portal.storage import license_turn
+from portal.storage.licenses import turn
 from portal.vault import Vault
 
 TOKEN, OWN_ID, LOCATION = "content_token", "apps_and_books_id", "apps_and_books_location"
@@ -116,7 +116,7 @@ def save(editor: Editor, given: ContentToken, address: str, where: Location) -> 
     state.sealed = editor.vault.seal(given.text.encode())
     state.value = _written(_located(Known(address, given.organization, given.expires.isoformat()), where))
     editor.session.add(state)
-    license_turn.take_away(editor.session)
+    turn.take_away(editor.session)
     until = given.expires.date().isoformat()
     editor.record(Event.LICENSES_TOKEN_SAVED, location=where.name, organization=given.organization, expires=until)
 
@@ -177,7 +177,7 @@ def forget(editor: Editor) -> None:
     state = editor.session.get(PortalState, TOKEN)
     if state is not None:
         editor.session.delete(state)
-        license_turn.take_away(editor.session)
+        turn.take_away(editor.session)
         editor.record(Event.LICENSES_FORGOTTEN)
 
 

@@ -48,7 +48,8 @@ from portal.pki import scep, work_authority
 from portal.policies.composing import Grant
 from portal.policies.content import Part
 from portal.settings import Settings
-from portal.storage import apple_business, apps, brake, licensing, policies, terms, work_certificates
+from portal.storage import apple_business, apps, brake, policies, terms, work_certificates
+from portal.storage.licenses import marking, rows
 from portal.vault import Vault, token_hash
 
 FAILED_RESTS = timedelta(minutes=10)
@@ -427,7 +428,7 @@ class Cases:
 
     def license_user(self, account: str, person_id: str) -> str:
         """See Store."""
-        return licensing.user_of(self.session, self.services.vault, account, person_id, self.now)
+        return marking.user_of(self.session, self.services.vault, account, person_id, self.now)
 
     def seats_of(self, user_id: str) -> Sequence[LicenseSeat]:
         """See Store."""
@@ -435,17 +436,17 @@ class Cases:
 
     def licenses_due(self, user_id: str) -> None:
         """See Store."""
-        licensing.look_at_commit(self.session, user_id)
+        marking.look_at_commit(self.session, user_id)
         self.session.info[APPS_DUE] = True
 
     def license_doubted(self, user_id: str, adam_id: str) -> None:
         """See Store."""
-        licensing.doubt(self.session, user_id, adam_id, self.now)
+        rows.doubt(self.session, user_id, adam_id, self.now)
         self.session.info[APPS_DUE] = True
 
     def device_ended(self, device: Device) -> None:
         """See Store."""
-        licensing.device_ended(self.session, device.id)
+        marking.device_ended(self.session, device.id)
 
     def apps_due(self) -> None:
         """See Store."""

@@ -15,9 +15,10 @@ from portal.apps_and_books.client import Client
 from portal.apps_and_books.store import Described
 from portal.models import DeviceApp, LicenseRequest, LicenseSeat
 from portal.simulator.apps_and_books import FakeAppsAndBooks
-from portal.storage import app_intake, app_rounds, apple_content, apps, license_rounds, policy_rounds
+from portal.storage import app_intake, app_rounds, apple_content, apps, policy_rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import CaseServices
+from portal.storage.licenses import exchanging
 from tests.factories import editing, phone
 from tests.pages import Browser
 
@@ -113,7 +114,7 @@ class Apps:
         app_rounds.mark_devices(database, settings, now)
         policy_rounds.tell_devices(database, services, now)
         app_rounds.go_on(database, services, now)
-        license_rounds.exchange(database, services, now, self.client, partial(store.look_up, transport=self.apple))
+        exchanging.exchange(database, services, now, self.client, partial(store.look_up, transport=self.apple))
         app_rounds.go_on(database, services, now)
         policy_rounds.tell_devices(database, services, now)
 

@@ -21,10 +21,11 @@ from portal.events import Event
 from portal.models import AppLicense, AuditEvent, Command, DeclarativeState, DeviceApp, Membership, Person
 from portal.people import closing
 from portal.simulator import apps_and_books
-from portal.storage import apple_content, audiences, license_rounds
+from portal.storage import apple_content, audiences
 from portal.storage.audiences import Line
 from portal.storage.cases import Cases
-from portal.storage.license_turn import TakenOver, Turn
+from portal.storage.licenses import exchanging
+from portal.storage.licenses.turn import TakenOver, Turn
 from tests.apps.conftest import EVERYBODY, OFFERED
 from tests.factories import PASSWORD, editing
 from tests.pages import Browser
@@ -448,7 +449,7 @@ def test_the_turn_of_a_worker_that_died_ends(portal, clock):
 
 
 def test_counting_by_hand_says_who_claims_the_location_meanwhile(app, held_apps, company, clock, monkeypatch):
-    monkeypatch.setattr(license_rounds, "open_client", held_apps.client)
+    monkeypatch.setattr(exchanging, "open_client", held_apps.client)
     company.person("admin", role="admin")
     browser = Browser(app)
     browser.staff_sign_in("admin", clock())

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.apps import behaviour, deciding, seats, states
+from portal.apps import behaviour, deciding, seat_outcomes, seats, states
 from portal.apps.behaviour import Behaviour, NotUsable
 from portal.apps.deciding import Facts, Step
-from portal.apps.seats import Batch
+from portal.apps.seat_outcomes import Outcome, UserOutcome
+from portal.apps.seats import Batch, Kind
 from portal.apps.states import State
-from portal.apps_and_books import content_token
+from portal.apps_and_books import answers, content_token
 from portal.apps_and_books.answers import Limits
 from portal.apps_and_books.content_token import ContentTokenRefused
 
@@ -158,3 +159,49 @@ def test_what_is_no_content_token_is_refused(content, code):
     with pytest.raises(ContentTokenRefused) as refused:
         content_token.read(content, NOW)
     assert refused.value.code == code
+
+
+# --- what becomes of licenses ---------------------------------------------------------------------------------------
+
+NUMBERS = st.sampled_from([-1, 0, answers.USER_UNKNOWN, answers.NOT_ENOUGH, answers.USER_EXISTS])
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "complete", "tries", "outcome"),
+    [
+        (Kind.ASSOCIATE, 0, True, 0, Outcome.HELD),
+        (Kind.ASSOCIATE, 0, False, 0, Outcome.OPEN),
+        (Kind.ASSOCIATE, answers.NOT_ENOUGH, False, 0, Outcome.FAILED),
+        (Kind.ASSOCIATE, answers.USER_UNKNOWN, False, 0, Outcome.WANTED_AGAIN),
+        (Kind.ASSOCIATE, answers.USER_UNKNOWN, False, seat_outcomes.MOST_UNKNOWN, Outcome.FAILED),
+        (Kind.DISASSOCIATE, 0, True, 0, Outcome.RETURNED),
+        (Kind.DISASSOCIATE, 0, False, 0, Outcome.OPEN),
+        (Kind.DISASSOCIATE, answers.USER_UNKNOWN, False, 0, Outcome.RETURNED),
+        (Kind.DISASSOCIATE, -1, False, 9, Outcome.NOT_RETURNED),
+    ],
+)
+def test_what_an_event_says_of_a_license(kind, number, complete, tries, outcome):
+    assert seat_outcomes.of_seat(kind, number, tries, complete=complete) is outcome
+
+
+@given(st.sampled_from([Kind.ASSOCIATE, Kind.DISASSOCIATE]), NUMBERS, st.booleans())
+def test_what_apple_lists_is_so_whatever_the_event_said(kind, number, is_there):
+    outcome = seat_outcomes.of_listed_seat(kind, number, is_there=is_there)
+    assert is_there == (outcome in (Outcome.HELD, Outcome.NOT_RETURNED))
+    assert outcome is not Outcome.OPEN
+    assert (outcome is Outcome.FAILED) == (kind is Kind.ASSOCIATE and not is_there and number != 0)
+
+
+@given(st.sampled_from([Kind.CREATE, Kind.RETIRE]), NUMBERS, st.booleans())
+def test_nobody_is_forgotten_whom_apple_may_still_know(kind, number, complete):
+    outcome = seat_outcomes.of_user(kind, number, complete=complete)
+    if outcome is UserOutcome.FORGOTTEN:
+        assert kind is Kind.RETIRE
+        assert complete or number == answers.USER_UNKNOWN
+    assert seat_outcomes.of_listed_user(kind, is_known=True) in (UserOutcome.KNOWN, UserOutcome.NOT_RETIRED)
+
+
+def test_what_apple_refuses_is_asked_ever_more_rarely_and_what_got_lost_at_once():
+    hours = [(seat_outcomes.again_at(tries, NOW) - NOW) / timedelta(hours=1) for tries in range(5)]
+    assert hours == [1, 4, 24, 24, 24]
+    assert [(seat_outcomes.soon_at(tries, NOW) - NOW) / timedelta(hours=1) for tries in range(5)] == [0, 1, 4, 24, 24]

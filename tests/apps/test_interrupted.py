@@ -14,9 +14,10 @@ from portal.declarations.wanting import version_of
 from portal.enrollment import management
 from portal.models import AuditEvent, Command, Device, DeviceApp, LicenseSeat, LicenseUser, Membership, Person
 from portal.people import closing
-from portal.storage import audiences, brake, licensing, rounds
+from portal.storage import audiences, brake, rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import Cases
+from portal.storage.licenses import needs
 from tests.apps.conftest import EVERYBODY
 from tests.factories import editing
 from tests.orders import answer, fetch_one
@@ -385,10 +386,8 @@ def test_everybody_is_looked_at_once_a_day_and_not_at_each_count(held_apps, enro
     clock.forward(days=2)
     held_apps.work(1)
     held_apps.work(1)
-    looked_at, decide = [], licensing.decide
-    monkeypatch.setattr(
-        licensing, "decide", lambda session, now: looked_at.append(decide(session, now)) or looked_at[-1]
-    )
+    looked_at, decide = [], needs.decide
+    monkeypatch.setattr(needs, "decide", lambda session, now: looked_at.append(decide(session, now)) or looked_at[-1])
     for _ in range(22):
         held_apps.work(3600)
     assert sum(looked_at) == 0
@@ -416,6 +415,33 @@ def test_a_license_that_apple_is_taking_back_from_somebody_who_comes_back_is_giv
         held_apps.work(60)
     location.settle()
     held_apps.until_settled(held)
+    assert location.holders(asset) == {"erika@work.example.com"}
+    assert rows(held_apps) == [("Managed", True)]
+
+
+def test_who_comes_back_while_apple_is_giving_them_up_waits_until_it_did(held_apps, enrolled, portal):
+    """Otherwise their license is given to an id that Apple gives up a moment later."""
+    _app, asset = held_apps.add("Mail")
+    held, _device = enrolled()
+    held_apps.until_settled(held)
+    location = held_apps.location
+    held.remove()
+    for _ in range(8):
+        held_apps.work(60)
+    assert held_apps.seats() == {}
+    with portal.database.transaction() as session:
+        erika = session.scalar(select(Person).where(Person.username == "erika"))
+        closing.erase(Cases(session, portal), erika, "admin:test")
+    location.polls = 10**6  # Apple takes its time
+    held_apps.work(3600)
+    [retiring] = [each for each in location.events.values() if not each.over]
+    assert retiring.kind == "RETIRE"
+    location.polls = 1
+    held, _device = enrolled(number=1)
+    held_apps.until_settled(held)
+    assert location.holders(asset) == set()
+    location.settle()
+    later(held_apps, held)
     assert location.holders(asset) == {"erika@work.example.com"}
     assert rows(held_apps) == [("Managed", True)]
 
@@ -522,7 +548,7 @@ def test_somebody_forgotten_of_whom_apple_never_heard_is_not_due(held_apps, comp
         session.flush()
         session.add(LicenseSeat(user_id=user.id, adam_id="1", pricing="STDQ", state="held", at=clock(), tries=0))
     with portal.database.session() as session:
-        due = licensing.next_due(session)
+        due = needs.next_due(session)
     assert due is None or due > clock()
 
 

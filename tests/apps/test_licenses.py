@@ -11,8 +11,9 @@ from portal.apps_and_books.answers import Asset, Location
 from portal.apps_and_books.client import Client, Unavailable
 from portal.models import LicenseSeat, LicenseUser, Person
 from portal.people import closing
-from portal.storage import apple_content, licensing
+from portal.storage import apple_content
 from portal.storage.cases import Cases
+from portal.storage.licenses import counts, marking, needs
 from tests.pages import Browser
 
 ERIKA, MAX = "erika@work.example.com", "max@work.example.com"
@@ -324,7 +325,7 @@ def test_nothing_is_asked_when_nothing_is_due(held_apps, enrolled, portal):
     held_apps.work(60)
     assert len(held_apps.location.calls) == asked
     with portal.database.session() as session:
-        assert licensing.next_due(session) is None
+        assert needs.next_due(session) is None
 
 
 def test_what_was_rolled_back_marks_nobody_and_no_later_mark_is_lost(held_apps, enrolled, portal):
@@ -338,7 +339,7 @@ def test_what_was_rolled_back_marks_nobody_and_no_later_mark_is_lost(held_apps, 
 
     def mark(session, user_id, *, problem=None, row=None):
         with portal.database.transaction(session):
-            licensing.look_at_commit(session, user_id)
+            marking.look_at_commit(session, user_id)
             if row is not None:
                 session.add(row)
             if problem is not None:
@@ -374,12 +375,12 @@ def test_of_two_qualities_the_page_shows_what_the_worker_asks_for(
         of_each = (
             Asset(asset.adam_id, pricing, 9, count, 9 - count, True, True, True) for pricing, count in left.items()
         )
-        licensing.keep_assets(session, of_each, clock())
+        counts.keep_assets(session, of_each, clock())
     company.person("ada", "admin")
     assert "7 free" in Browser(app).staff_sign_in("ada", clock()).get(f"/admin/apps/{app_id}").text
     with portal.database.transaction() as session:
         due = list(session.scalars(select(LicenseSeat)))
-        assert [each.pricing for each in licensing.while_there_are_any(session, due, clock())] == [more]
+        assert [each.pricing for each in counts.while_there_are_any(session, due, clock())] == [more]
 
 
 def test_a_location_that_does_not_say_which_it_is_is_no_other(portal):

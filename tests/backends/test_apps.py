@@ -9,8 +9,9 @@ from portal.apps import deciding, listening
 from portal.apps.behaviour import Behaviour
 from portal.apps.origin import Origin
 from portal.simulator import apps_and_books
-from portal.storage import app_intake, apps, licensing
+from portal.storage import app_intake, apps
 from portal.storage.audiences import Line
+from portal.storage.licenses import needs
 from tests.backends import fleets
 from tests.factories import editing
 from tests.tools import needs_nanomdm
@@ -27,7 +28,7 @@ def apple():
 
 @pytest.fixture(params=["embedded", pytest.param("nanomdm", marks=needs_nanomdm)])
 def fleet(request, make_app, tmp_path, apple, monkeypatch):
-    monkeypatch.setattr(licensing, "GIVEN_BACK_AFTER", timedelta(0))
+    monkeypatch.setattr(needs, "GIVEN_BACK_AFTER", timedelta(0))
     monkeypatch.setattr(deciding, "LOOK_SOON", timedelta(seconds=1))
     monkeypatch.setattr(listening, "NO_SOONER", timedelta(seconds=1))
     settings = {"enabled": True, **apple.settings()}

@@ -19,9 +19,10 @@ from portal.apps_and_books.store import Described
 from portal.models import Device, DeviceApp, LicenseUser
 from portal.services import Portal
 from portal.simulator.apps_and_books import FakeAppsAndBooks
-from portal.storage import app_intake, app_rounds, apps, license_rounds, policy_rounds
+from portal.storage import app_intake, app_rounds, apps, policy_rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import CaseServices
+from portal.storage.licenses import exchanging
 from tests.bench import own
 from tests.bench.policies import Bench, fill
 from tests.factories import editing
@@ -55,7 +56,7 @@ class AppsBench(Bench):
         before, services = len(self.location.calls), CaseServices(self.portal.settings, self.portal.vault)
         for _ in range(ROUNDS):
             self.time += timedelta(minutes=3)
-            license_rounds.exchange(self.portal.database, services, self.time, self.client, _nameless)
+            exchanging.exchange(self.portal.database, services, self.time, self.client, _nameless)
         return len(self.location.calls) - before
 
 
@@ -75,7 +76,7 @@ def main() -> None:
         portal: Portal = make(apps={"enabled": True}).extensions["portal"]
         fill(portal, chosen.people)
         bench = AppsBench(portal, location)
-        license_rounds.open_client = bench.client  # type: ignore[assignment]
+        exchanging.open_client = bench.client  # type: ignore[assignment]
         app_intake.take_token(portal.database, portal, location.token(), "admin:bench")
         for number in range(chosen.apps):
             asset = location.add(f"App {number}", 2 * chosen.people)

@@ -7,8 +7,9 @@ from sqlalchemy import select
 from portal import clock as portal_clock
 from portal.models import Device, EnrollmentRequest, Person
 from portal.simulator import apps_and_books
-from portal.storage import app_rounds, audiences, license_rounds, policy_rounds
+from portal.storage import app_rounds, audiences, policy_rounds
 from portal.storage.cases import CaseServices
+from portal.storage.licenses import exchanging
 from tests.browser import engines
 from tests.factories import PASSWORD, phone
 from tests.pages import Browser
@@ -56,7 +57,7 @@ def minutes_pass(office, clock, count=8):
         app_rounds.mark_devices(portal.database, portal.settings, now)
         policy_rounds.tell_devices(portal.database, services, now)
         app_rounds.go_on(portal.database, services, now)
-        license_rounds.exchange(portal.database, services, now)
+        exchanging.exchange(portal.database, services, now)
         app_rounds.go_on(portal.database, services, now)
         for each in office.phones.values():
             each.connect()

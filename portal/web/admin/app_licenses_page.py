@@ -10,7 +10,8 @@ from portal.apps_and_books.client import ClaimedElsewhere, OtherLocation, Refuse
 from portal.apps_and_books.content_token import ContentTokenRefused
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import AppLicense
-from portal.storage import app_intake, apple_content, apps, license_rounds, licensing
+from portal.storage import app_intake, apple_content, apps
+from portal.storage.licenses import counts, exchanging
 from portal.web import web_sessions
 from portal.web.admin import blueprint
 from portal.web.admin.app_pages import must_be_open
@@ -88,7 +89,7 @@ def _problem_of(known: apple_content.Known) -> str:
         return "address"
     token, own = apple_content.token(db_session, current_portal.vault), _own_id()
     db_session.commit()
-    client = license_rounds.open_client(settings, token, own, known.uid)
+    client = exchanging.open_client(settings, token, own, known.uid)
     try:
         where = client.location()
         found = client.assets() if where.claim is None or where.claim.id == own else None
@@ -104,7 +105,7 @@ def _problem_of(known: apple_content.Known) -> str:
         return "claimed"
     with transaction():
         apple_content.located(db_session, where, clock.now())
-        licensing.keep_assets(db_session, found, clock.now())
+        counts.keep_assets(db_session, found, clock.now())
     jobs.nudge(settings, jobs.POLICIES)
     return ""
 

@@ -16,8 +16,8 @@ from portal.apps_and_books import answers
 from portal.apps_and_books.answers import Event, Failure
 from portal.apps_and_books.client import Refused, TokenGone, Unavailable
 from portal.models import LicenseRequest, LicenseSeat, LicenseUser
-from portal.storage import licensing
-from portal.storage.license_outcomes import POLLS, Apple, Outcomes
+from portal.storage.licenses import counts, marking, needs, rows
+from portal.storage.licenses.outcomes import POLLS, Apple, Outcomes
 
 
 class Asking:
@@ -45,50 +45,50 @@ class Asking:
     def _create(self) -> bool:
         with self.apple.database.transaction() as session:
             now = clock.now()
-            query = select(LicenseUser).where(licensing.to_be_known(), LicenseUser.next_at <= now)
+            query = select(LicenseUser).where(needs.to_be_known(), LicenseUser.next_at <= now)
             query = (
                 query.order_by(LicenseUser.id).limit(self.apple.client.limits.users).with_for_update(skip_locked=True)
             )
             users = session.scalars(query).all()
             if not users:
                 return False
-            request = licensing.open_request(session, Kind.CREATE, now)
+            request = rows.open_request(session, Kind.CREATE, now)
             for user in users:
                 user.state, user.asked_in, user.next_at = UserState.ASKED.value, request.id, None
-            rows = {each.id: (self.apple.client_id(each), str(each.account)) for each in users}
+            whom = {each.id: (self.apple.client_id(each), str(each.account)) for each in users}
             request_id = request.id
-        self._ask_about_users(Kind.CREATE, request_id, rows)
+        self._ask_about_users(Kind.CREATE, request_id, whom)
         return True
 
-    def _ask_about_users(self, kind: Kind, request_id: int, rows: Mapping[str, tuple[str, str]]) -> None:
-        """Make users known or give them up, by row their id at Apple and account.
+    def _ask_about_users(self, kind: Kind, request_id: int, whom: Mapping[str, tuple[str, str]]) -> None:
+        """Make users known or give them up, by user their id at Apple and account.
 
         Whoever makes Apple refuse them all is found by halving.
         """
 
         def ask() -> str:
             if kind is Kind.CREATE:
-                return self.apple.client.create_users(list(rows.values()))
-            return self.apple.client.retire_users([client_id for client_id, _ in rows.values()])
+                return self.apple.client.create_users(list(whom.values()))
+            return self.apple.client.retire_users([client_id for client_id, _ in whom.values()])
 
         try:
             self._begin(request_id, ask)
         except Refused as refusal:
-            if len(rows) == 1:
+            if len(whom) == 1:
                 failure = Failure(refusal.number, frozenset(), frozenset())
                 self.outcomes.settle_users(request_id, kind, Event(answers.FAILED, (failure,)))
                 return
-            ids = sorted(rows)
+            ids = sorted(whom)
             halves = ids[: len(ids) // 2], ids[len(ids) // 2 :]
             with self.apple.database.transaction() as session:
                 now = clock.now()
-                pieces = [(licensing.open_request(session, kind, now).id, piece) for piece in halves]
+                pieces = [(rows.open_request(session, kind, now).id, piece) for piece in halves]
                 for piece_id, piece in pieces:
                     theirs = update(LicenseUser).where(LicenseUser.id.in_(piece))
                     session.execute(theirs.values(asked_in=piece_id))
                 session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
             for piece_id, piece in pieces:
-                self._ask_about_users(kind, piece_id, {each: rows[each] for each in piece})
+                self._ask_about_users(kind, piece_id, {each: whom[each] for each in piece})
 
     def _retire(self) -> bool:
         with self.apple.database.transaction() as session:
@@ -98,15 +98,15 @@ class Asking:
             query = query.where(or_(LicenseUser.next_at.is_(None), LicenseUser.next_at <= now))
             users = session.scalars(query.limit(self.apple.client.limits.users).with_for_update(skip_locked=True)).all()
             for unheard in [each for each in users if each.state in (UserState.NEW, UserState.FAILED)]:
-                licensing.forget_user(session, unheard.id)
+                rows.forget_user(session, unheard.id)
             users = [each for each in users if each.state not in (UserState.NEW, UserState.FAILED)]
             if not users:
                 return False
-            request = licensing.open_request(session, Kind.RETIRE, now)
+            request = rows.open_request(session, Kind.RETIRE, now)
             for user in users:
                 user.state, user.asked_in = UserState.RETIRED.value, request.id
-            rows, request_id = {each.id: (self.apple.client_id(each), "") for each in users}, request.id
-        self._ask_about_users(Kind.RETIRE, request_id, rows)
+            whom, request_id = {each.id: (self.apple.client_id(each), "") for each in users}, request.id
+        self._ask_about_users(Kind.RETIRE, request_id, whom)
         return True
 
     def _exchange(self, kind: Kind) -> bool:
@@ -120,16 +120,16 @@ class Asking:
             )
             due = self._due(session, before, now)
             if kind is Kind.ASSOCIATE:
-                wanted, due = due, licensing.while_there_are_any(session, due, now)
+                wanted, due = due, counts.while_there_are_any(session, due, now)
                 session.flush()
-                licensing.mark(session, {each.user_id for each in wanted} - {each.user_id for each in due}, now)
+                marking.mark(session, {each.user_id for each in wanted} - {each.user_id for each in due}, now)
             lacking: dict[str, list[Asset]] = {}
             for seat in due:
                 lacking.setdefault(seat.user_id, []).append((seat.adam_id, seat.pricing))
             asked: list[tuple[int, Batch]] = []
             by_key = {(each.user_id, each.adam_id): each for each in due}
             for batch in seats.batches(lacking, self.apple.client.limits):
-                request = licensing.open_request(session, kind, now)
+                request = rows.open_request(session, kind, now)
                 asked.append((request.id, batch))
                 for user_id in batch.users:
                     for adam_id, _ in batch.assets:
@@ -165,7 +165,7 @@ class Asking:
                 return
             with self.apple.database.transaction() as session:
                 now = clock.now()
-                pieces = [(licensing.open_request(session, kind, now).id, piece) for piece in smaller]
+                pieces = [(rows.open_request(session, kind, now).id, piece) for piece in smaller]
                 for piece_id, piece in pieces:
                     adam_ids = [adam_id for adam_id, _ in piece.assets]
                     theirs = (LicenseSeat.user_id.in_(piece.users), LicenseSeat.adam_id.in_(adam_ids))
@@ -201,8 +201,8 @@ class Asking:
         """Apple never heard of it: everything is as it was."""
         with self.apple.database.transaction() as session:
             now = clock.now()
-            licensing.ask_again(session, request_id, SeatState.ASKED, SeatState.WANTED, now)
-            licensing.ask_again(session, request_id, SeatState.RETURNING, SeatState.UNWANTED, now)
+            rows.ask_again(session, request_id, SeatState.ASKED, SeatState.WANTED, now)
+            rows.ask_again(session, request_id, SeatState.RETURNING, SeatState.UNWANTED, now)
             asked = LicenseUser.asked_in == request_id
             for state, before in ((UserState.ASKED, UserState.NEW), (UserState.RETIRED, UserState.KNOWN)):
                 values = {"state": before.value, "asked_in": None, "next_at": now}

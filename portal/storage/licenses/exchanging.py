@@ -19,12 +19,13 @@ from portal.apps_and_books.store import Described, NotFound
 from portal.database import Database
 from portal.models import AppLicense
 from portal.settings import Settings
-from portal.storage import apple_content, licensing
+from portal.storage import apple_content
 from portal.storage.apple_content import Known
 from portal.storage.cases import Services
-from portal.storage.license_asking import Asking
-from portal.storage.license_outcomes import Apple, Outcomes
-from portal.storage.license_turn import TakenOver, Turn
+from portal.storage.licenses import counts, needs
+from portal.storage.licenses.asking import Asking
+from portal.storage.licenses.outcomes import Apple, Outcomes
+from portal.storage.licenses.turn import TakenOver, Turn
 
 MOST_NAMED = 50
 """Apps whose names are looked up after one count."""
@@ -95,7 +96,7 @@ def _usable(session: Session, settings: Settings, now: datetime) -> Known | None
 
 
 def _is_due(session: Session, now: datetime) -> bool:
-    due = licensing.next_due(session)
+    due = needs.next_due(session)
     return due is not None and due <= now
 
 
@@ -175,13 +176,13 @@ class Round:
         """How many licenses there are of each app, and how many are free."""
         found, self._counted = self.apple.client.assets(), True
         with self.apple.database.transaction() as session:
-            licensing.keep_assets(session, found, clock.now())
+            counts.keep_assets(session, found, clock.now())
 
     def _count_soon(self) -> None:
         """Count now, or a minute after they were counted last."""
         with self.apple.database.transaction() as session:
-            at = licensing.counted_at(session)
-            counted_again = at + licensing.COUNTED_AT_MOST if at is not None else clock.now()
+            at = counts.counted_at(session)
+            counted_again = at + counts.COUNTED_AT_MOST if at is not None else clock.now()
             if counted_again > clock.now():
                 apple_content.look_again(session, counted_again)
                 return
@@ -190,7 +191,7 @@ class Round:
     def _lacks_some(self) -> bool:
         """Whether somebody waits for a license of which there was none when they were counted last."""
         with self.apple.database.session() as session:
-            return licensing.lacks_some(session, clock.now())
+            return counts.lacks_some(session, clock.now())
 
     def _own_id(self) -> str:
         with self.apple.database.transaction() as session:
@@ -200,4 +201,4 @@ class Round:
         looked_at = 1
         while looked_at:
             with self.apple.database.transaction() as session:
-                looked_at = licensing.decide(session, clock.now())
+                looked_at = needs.decide(session, clock.now())
