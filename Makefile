@@ -4,7 +4,7 @@ BACKEND ?= embedded
 BIN = .venv/bin
 COMPILE = CUSTOM_COMPILE_COMMAND="make lock" .venv/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
 	--strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
-export PYTHONDONTWRITEBYTECODE = 1
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help run test demo bench lint messages settings lock
 

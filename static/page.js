@@ -9,6 +9,8 @@
     button.addEventListener("click", function () {
       navigator.clipboard.writeText(field.value).then(function () {
         button.textContent = button.dataset.done;
+      }, function () {
+        field.select();
       });
     });
   });

@@ -12,7 +12,9 @@ from tests.servers import Cast, portal_server
 
 __all__ = ["scene"]
 
-needs_chromium = pytest.mark.skipif(engines.CHROMIUM is None, reason="Debian's package chromium is not installed")
+needs_chromium = pytest.mark.skipif(
+    engines.CHROMIUM is None, reason="Debian's package chromium-headless-shell is not installed"
+)
 needs_webkit = pytest.mark.skipif(
     not (engines.WEBKIT_DRIVER and engines.MINI_BROWSER and os.environ.get("DISPLAY")),
     reason="needs Debian's package webkit2gtk-driver and a display (xvfb-run make test)",

@@ -1,5 +1,6 @@
 """Two browser engines behind one small class: Chromium as an iPhone would show it, and WebKit, which employees use."""
 
+import atexit
 import contextlib
 import glob
 import os
@@ -12,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.webkitgtk.options import Options
@@ -21,7 +22,7 @@ from selenium.webdriver.webkitgtk.service import Service
 from portal.simulator.employee import SAFARI
 from tests import databases
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 WEBKIT_DRIVER = shutil.which("WebKitWebDriver")
 MINI_BROWSER = next(iter(glob.glob("/usr/lib/*/webkit2gtk-4.*/MiniBrowser")), None)
 CHROMIUM_ARGUMENTS = [
@@ -42,6 +43,7 @@ CHECKED = {(PHONE, "light"), (SMALL_PHONE, "dark"), (DESK, "dark")}
 PATIENCE_SECONDS = 15.0
 UNSEEN = bool(os.environ.get("PORTAL_TESTS_MUST_RUN"))
 """Nobody will look at the pictures."""
+_running: list[Browser] = []
 OUTPUT = Path(__file__).resolve().parent.parent / "output" / "screenshots"
 
 
@@ -151,7 +153,7 @@ class Chromium(Engine):
         self.page.click(selector)
 
     def run(self, script: str) -> Any:
-        if "axe." in script:
+        if "axe." in script and not self.page.evaluate("() => 'axe' in window"):
             self.page.evaluate(AXE)
         return self.page.evaluate(f"() => {{ {script} }}")
 
@@ -241,22 +243,31 @@ class WebKit(Engine):
 def chromium(
     user_agent: str = SAFARI, locale: str = "en-GB", trust_anything: bool = False, touch: bool = True
 ) -> Iterator[Chromium]:
-    """A Chromium that shows pages like an iPhone."""
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        context = launched.new_context(
-            user_agent=user_agent,
-            viewport={"width": PHONE[0], "height": PHONE[1]},
-            device_scale_factor=2,
-            is_mobile=True,
-            has_touch=touch,
-            locale=locale,
-            ignore_https_errors=trust_anything,
-        )
-        try:
-            yield Chromium(context.new_page())
-        finally:
-            launched.close()
+    """A Chromium that shows pages like an iPhone, with cookies and storage of its own."""
+    context = _launched().new_context(
+        user_agent=user_agent,
+        viewport={"width": PHONE[0], "height": PHONE[1]},
+        device_scale_factor=2,
+        is_mobile=True,
+        has_touch=touch,
+        locale=locale,
+        ignore_https_errors=trust_anything,
+    )
+    try:
+        yield Chromium(context.new_page())
+    finally:
+        context.close()
+
+
+def _launched() -> Browser:
+    """This process's Chromium: starting one takes longer than most of what is asked of it."""
+    if not _running:
+        playwright = sync_playwright().start()
+        atexit.register(playwright.stop)
+        _running.append(playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS))
+    if not _running[0].is_connected():
+        _running[0] = _running[0].browser_type.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+    return _running[0]
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The web view of Settings and the pages that lead there, in two engines; a picture of each."""
 
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pyotp
@@ -66,9 +67,12 @@ def test_the_web_view_of_settings_in_webkit(cast):
 
 
 @needs_chromium
-@pytest.mark.parametrize("ios", [18, 26])
-def test_finishing_in_settings(cast, ios):
-    """From the link in Safari to Settings, with the page in Safari seeing the device arrive."""
+@pytest.mark.parametrize(("ios", "may_copy"), [(18, True), (26, False)])
+def test_finishing_in_settings(cast, ios, may_copy):
+    """From the link in Safari to Settings, with the page in Safari seeing the device arrive.
+
+    Where nothing may be copied for them, the account is selected.
+    """
     username = "employee2"
     account, invitation = cast.accounts[username], cast.invite(username)
     identifier = account["managed_apple_account"]
@@ -76,6 +80,8 @@ def test_finishing_in_settings(cast, ios):
     safari = Employee(cast.server.url, user_agent=model.user_agent())
     credentials = (username, account["password"], lambda: invitation["passcode"])
     with engines.chromium(model.user_agent()) as engine:
+        if may_copy:
+            engine.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         engine.open(invitation["url"])
         engine.fill("username", username)
         engine.fill("password", account["password"])
@@ -91,6 +97,11 @@ def test_finishing_in_settings(cast, ios):
         engine.wait_for_heading("Finish in Settings")
         engine.picture("7-settings")
         engine.tap("[data-copy=account]")
+        told = "Copied" if may_copy else "Copy"
+        engine.page.locator("[data-copy=account]", has_text=re.compile(f"^{told}$")).wait_for()
+        selected = "document.activeElement.value.slice(0, document.activeElement.selectionEnd)"
+        taken = "navigator.clipboard.readText()" if may_copy else selected
+        assert engine.run(f"return {taken}") == identifier
         settings_app = SettingsApp(IPhone(model=model))
         base_url = settings_app.discover(identifier, cast.server.url)
         token = settings_app.ask_owner(
