@@ -19,6 +19,7 @@ class Browser:
         self.headers = {"User-Agent": user_agent, "Accept-Language": language}
         self.response: TestResponse | None = None
         self.path = ""
+        self._read: BeautifulSoup | None = None
 
     # --- going ---------------------------------------------------------------------------------------------
 
@@ -76,7 +77,9 @@ class Browser:
     @property
     def soup(self) -> BeautifulSoup:
         assert self.response is not None
-        return BeautifulSoup(self.response.get_data(as_text=True), "html.parser")
+        if self._read is None:
+            self._read = BeautifulSoup(self.response.get_data(as_text=True), "html.parser")
+        return self._read
 
     @property
     def heading(self) -> str:
@@ -139,6 +142,6 @@ class Browser:
         return self.submit(username=username, password=PASSWORD, code=totp_code(at))  # type: ignore[arg-type]
 
     def _take(self, response: TestResponse) -> "Browser":
-        self.response = response
+        self.response, self._read = response, None
         self.path = urlsplit(response.request.url).path
         return self

@@ -5,7 +5,7 @@ from functools import partial
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from portal import clock
 from portal.apps.behaviour import Behaviour
@@ -47,6 +47,8 @@ class Apps:
         self.location = FakeAppsAndBooks("http://127.0.0.1:9")
         self.apple = Apple(self.location)
         self.manifests: dict[str, str] = {}
+        self._written = 0
+        event.listen(portal.database.engine, "before_cursor_execute", self._count)
 
     # --- the admin ---------------------------------------------------------------------------------------------------
 
@@ -118,12 +120,26 @@ class Apps:
         app_rounds.go_on(database, services, now)
         policy_rounds.tell_devices(database, services, now)
 
-    def until_settled(self, *phones, rounds=12):
-        """The worker and the phones go on until nothing more happens by itself."""
-        for _ in range(rounds):
-            self.work(60)
-            for held in phones:
-                held.connect()
+    def until_settled(self, *phones):
+        """The worker and the phones go on for twelve minutes, or for twice that if it did not come to rest."""
+        if not self.go_on(*phones, minutes=12):
+            self.go_on(*phones, minutes=12)
+
+    def go_on(self, *phones, minutes):
+        """The same for some minutes, in longer strides while nothing happens; whether it came to rest."""
+        left, stride = minutes, 1
+        while left > 0:
+            before = self._written, len(self.location.calls)
+            stride = min(stride, left)
+            self.work(60 * stride)
+            asked = (self._written, len(self.location.calls)) != before
+            told = [held.connect() for held in phones]
+            left -= stride
+            stride = 1 if asked or any(told) else stride * 2
+        return stride > 1
+
+    def _count(self, _connection, _cursor, statement, *_rest):
+        self._written += statement.split(None, 1)[0] in ("INSERT", "UPDATE", "DELETE")
 
     # --- what there is -----------------------------------------------------------------------------------------------
 

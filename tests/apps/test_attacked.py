@@ -74,7 +74,7 @@ def count(portal, kind):
 def days_pass(held_apps, *phones, days=3):
     for _ in range(days):
         held_apps.work(90_000)
-        held_apps.until_settled(*phones, rounds=8)
+        held_apps.go_on(*phones, minutes=8)
 
 
 # --- what cannot be sent stops nothing else ------------------------------------------------------------------------
@@ -482,7 +482,7 @@ def test_an_owner_that_changes_their_mind_all_the_time_costs_apple_little(declar
 def test_after_an_exchange_licenses_are_counted_again_within_two_minutes(held_apps, enrolled, portal):
     _, asset = held_apps.add("Mail", total=5)
     held, _ = enrolled()
-    held_apps.until_settled(held, rounds=1)
+    held_apps.go_on(held, minutes=1)
     for _ in range(12):
         held_apps.work(10)
     with portal.database.session() as session:

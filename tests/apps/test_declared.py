@@ -143,7 +143,7 @@ def test_what_failed_for_want_of_a_license_is_declared_anew_and_once_more_after_
     app, _ = declared.add("Mail")
     held, device = enrolled()
     held.apps.licensed = lambda adam_id: False
-    declared.until_settled(held, rounds=4)
+    declared.go_on(held, minutes=4)
     for _ in range(6):
         declared.work(3700)
         held.connect()

@@ -235,7 +235,7 @@ def test_its_owner_may_let_it_wait_for_days(held_apps, enrolled, clock):
     held, device = enrolled()
     held.apps.owner[asset.bundle_id] = "later"
     for _ in range(6):
-        held_apps.until_settled(held, rounds=2)
+        held_apps.go_on(held, minutes=2)
         clock.forward(hours=9)
     assert held_apps.states(device) == {app: "Prompting"}
     held.apps.owner[asset.bundle_id] = "accept"
@@ -314,11 +314,11 @@ def test_a_license_that_is_not_there_yet_is_tried_again(held_apps, enrolled):
     held, device = enrolled()
     answers = [False, False]
     held.apps.licensed = lambda adam_id: answers.pop() if answers else True
-    held_apps.until_settled(held, rounds=4)
+    held_apps.go_on(held, minutes=4)
     assert held_apps.states(device) == {app: "Failed"}
     for _ in range(3):
         held_apps.work(700)
-        held_apps.until_settled(held, rounds=3)
+        held_apps.go_on(held, minutes=3)
     assert (held_apps.states(device), held.apps.installed) == ({app: "Managed"}, [asset.bundle_id])
 
 
@@ -407,7 +407,7 @@ def test_what_a_phone_says_by_itself_is_looked_at_now(held_apps, enrolled, clock
     held, device = enrolled()
     held.apps.owner[asset.bundle_id] = "later"
     for _ in range(4):
-        held_apps.until_settled(held, rounds=2)
+        held_apps.go_on(held, minutes=2)
         clock.forward(hours=9)
     held.connect()
     held.apps.owner[asset.bundle_id] = "accept"

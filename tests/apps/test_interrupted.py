@@ -79,7 +79,7 @@ def test_an_app_taken_away_while_it_is_being_configured_goes_all_the_same(held_a
 def test_an_installation_that_came_to_nothing_is_sent_again(held_apps, enrolled, portal, how):
     app, asset = held_apps.add("Mail")
     held, device = enrolled()
-    held_apps.until_settled(rounds=3)  # it is queued; the phone is off
+    held_apps.go_on(minutes=3)  # it is queued; the phone is off
     if how != "refused":
         fetch_one(held_apps.work, held, "InstallApplication")
     if how == "unreadable":
@@ -119,7 +119,7 @@ def test_how_an_app_is_to_behave_is_told_again_if_it_was_not_taken(held_apps, en
     else:
         answer(held, order, Status="Acknowledged", Settings=[{"Item": "ApplicationConfiguration", "Status": "Error"}])
     assert held.apps.configurations == {asset.bundle_id: {}}
-    held_apps.until_settled(held, rounds=4)
+    held_apps.go_on(held, minutes=4)
     assert held.apps.configurations == {asset.bundle_id: {"server": "new"}}
 
 
@@ -134,7 +134,7 @@ def test_a_device_that_never_takes_it_is_not_told_for_ever(held_apps, enrolled):
     later(held_apps, held)
     assert len(asked) == 4
     held_apps.behave(app, configuration={"server": "newer"})
-    held_apps.until_settled(held, rounds=2)
+    held_apps.go_on(held, minutes=2)
     assert len(asked) == 6  # and as often again
 
 
@@ -153,7 +153,7 @@ def in_grace(held_apps, enrolled, portal, company, clock):
         with portal.database.transaction() as session:
             session.execute(delete(Membership))
             audiences.mark(session, erika.id, clock())
-        held_apps.until_settled(held, rounds=1)
+        held_apps.go_on(held, minutes=1)
         assert rows(held_apps) == [("Managed", False)]
 
     return held, app, leave
@@ -164,7 +164,7 @@ def test_an_update_within_the_day_of_grace_does_not_end_it(held_apps, in_grace):
     leave()
     reported = held.apps.reported
     held.apps.reported = lambda: [{**each, "short-version": "2.0"} for each in reported()]
-    held_apps.until_settled(held, rounds=4)
+    held_apps.go_on(held, minutes=4)
     assert rows(held_apps) == [("Managed", False)]
     later(held_apps, held, days=2)
     assert (rows(held_apps), held.apps.states) == ([], {})
@@ -176,7 +176,7 @@ def test_a_command_dropped_within_the_day_of_grace_does_not_end_it(held_apps, in
     held_apps.work(5)  # it is queued; the phone is off for an hour
     held_apps.work(3600)
     leave()
-    held_apps.until_settled(held, rounds=4)
+    held_apps.go_on(held, minutes=4)
     assert rows(held_apps) == [("Managed", False)]
     assert list(held.apps.configurations.values()) == [{}]
 
@@ -204,7 +204,7 @@ def test_what_fails_after_it_was_there_is_tried_again(held_apps, enrolled, porta
     held.apps.states[asset.bundle_id] = "Failed"
     with portal.database.transaction() as session:
         management.read(Cases(session, portal).of_device(device), "helpdesk:test")
-    held_apps.until_settled(held, rounds=5)
+    held_apps.go_on(held, minutes=5)
     assert held.apps.installed == [asset.bundle_id] * 2
     assert rows(held_apps) == [("Managed", True)]
 
@@ -213,7 +213,7 @@ def test_helpdesk_reads_that_it_is_tried_again_only_while_it_is(app, held_apps, 
     held_apps.add("Mail")
     held, device = enrolled()
     held.apps.licensed = lambda adam_id: False
-    held_apps.until_settled(held, rounds=3)
+    held_apps.go_on(held, minutes=3)
     page = as_staff(app, company, clock, f"/helpdesk/devices/{device}")
     assert "no license for it. (MCMDMErrorDomain 9610) It is tried again by itself." in page.text
     later(held_apps, held)
@@ -607,7 +607,7 @@ def disable_by_mistake(held_apps, persons, meanwhile=lambda: None):
 def test_who_was_disabled_by_mistake_loses_in_time_what_they_are_not_to_have(held_apps, enrolled, portal, sales):
     persons, app, _asset = sales
     phones = [enrolled(each.username, number, person=each) for number, each in enumerate(persons)]
-    held_apps.until_settled(*(held for held, _ in phones), rounds=6)
+    held_apps.go_on(*(held for held, _ in phones), minutes=6)
     held_apps.ticks.forward(days=1)
     with portal.database.transaction() as session:
         session.execute(delete(Membership))
@@ -625,7 +625,7 @@ def test_who_was_disabled_by_mistake_is_asked_about_what_was_under_way(held_apps
     phones = [enrolled(each.username, number, person=each, ios="15.4") for number, each in enumerate(persons)]
     for held, _ in phones:
         held.apps.owner[asset.bundle_id] = "later"
-    held_apps.until_settled(*(held for held, _ in phones), rounds=6)
+    held_apps.go_on(*(held for held, _ in phones), minutes=6)
     kept = disable_by_mistake(held_apps, persons)
     for held, _ in phones:
         held.apps.owner.clear()
@@ -640,7 +640,7 @@ def test_a_license_that_was_taken_at_apple_is_asked_for_again_when_a_phone_lacks
     held_apps.until_settled(held)
     held_apps.location.given.clear()  # somebody took it back by hand
     second, other = enrolled(number=1, person=erika)
-    held_apps.until_settled(second, rounds=6)
+    held_apps.go_on(second, minutes=6)
     later(held_apps, held, second)
     assert held_apps.states(other) == {app: "Managed"}
     assert held_apps.location.holders(asset) == {"erika@work.example.com"}
@@ -651,7 +651,7 @@ def test_a_phone_that_finds_no_license_which_is_there_is_tried_once_more_only(he
     app, _asset = held_apps.add("Mail", 10)
     held, device = enrolled()
     held.apps.licensed = lambda adam_id: False
-    held_apps.until_settled(held, rounds=6)
+    held_apps.go_on(held, minutes=6)
     later(held_apps, held, days=8)
     assert held_apps.states(device) == {app: "Failed"}
     assert len(held.apps.installed) <= len(deciding.RETRIES) + 2
@@ -679,7 +679,7 @@ def test_an_event_that_failed_without_saying_for_whom_is_read(held_apps, enrolle
     held, device = enrolled()
     location = held_apps.location
     fail_without_saying_why(location, "ASSOCIATE")
-    held_apps.until_settled(held, rounds=4)
+    held_apps.go_on(held, minutes=4)
     assert held_apps.states(device) == {app: "Managed"}
     held_apps.audience(app)
     later(held_apps, held)
@@ -764,10 +764,10 @@ def test_a_return_that_apple_fails_without_saying_why_is_asked_again_ever_more_r
 def test_what_changes_while_somebody_is_disabled_by_mistake_is_caught_up(held_apps, enrolled, sales):
     persons, app, _asset = sales
     phones = [enrolled(each.username, number, person=each) for number, each in enumerate(persons)]
-    held_apps.until_settled(*(held for held, _ in phones), rounds=6)
+    held_apps.go_on(*(held for held, _ in phones), minutes=6)
     added = []
     kept = disable_by_mistake(held_apps, persons, lambda: added.append(held_apps.add("Chat")[0]))
-    held_apps.until_settled(*(held for held, device in phones if device in kept), rounds=8)
+    held_apps.go_on(*(held for held, device in phones if device in kept), minutes=8)
     assert [held_apps.states(device) for device in kept] == [{app: "Managed", added[0]: "Managed"}] * 3
 
 
@@ -775,7 +775,7 @@ def test_a_failure_that_is_only_said_again_keeps_its_code(held_apps, enrolled):
     app, _asset = held_apps.add("Mail")
     held, device = enrolled()
     held.apps.licensed = lambda adam_id: False
-    held_apps.until_settled(held, rounds=3)
+    held_apps.go_on(held, minutes=3)
     with held_apps.portal.database.transaction() as session:
         case = Cases(session, held_apps.portal).of_device(device)
         (row,) = case.store.device_apps(case.device)
@@ -803,5 +803,5 @@ def test_a_device_for_which_something_fails_keeps_the_worker_from_nothing(held_a
     assert len(tries) <= 3
     monkeypatch.setattr(delivering, "settle", settle)
     later(held_apps, held, days=1)
-    held_apps.until_settled(held, rounds=4)
+    held_apps.go_on(held, minutes=4)
     assert held_apps.states(device) == {app: "Managed"}

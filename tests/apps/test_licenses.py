@@ -252,7 +252,7 @@ def test_requests_stay_within_what_apple_says(held_apps, enrolled):
     held_apps.location.limits |= {"maxAssets": 2, "maxClientUserIds": 2, "maxUsers": 1}
     apps = [held_apps.add(f"App {number}")[0] for number in range(5)]
     phones = [enrolled(name, number) for number, name in enumerate(("erika", "max", "otto"))]
-    held_apps.until_settled(*(held for held, _ in phones), rounds=20)
+    held_apps.go_on(*(held for held, _ in phones), minutes=20)
     assert [held_apps.states(device) for _, device in phones] == [dict.fromkeys(apps, "Managed")] * 3
     calls = held_apps.location.calls
     assert (calls.count("POST /users/create"), held_apps.location.twice) == (3, [])

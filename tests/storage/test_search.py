@@ -88,50 +88,65 @@ def test_many_people_found_are_still_narrowed_right(company, find, monkeypatch):
 # --- filters -------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(known=facts, now=st.integers(-60, 60).map(lambda minutes: START + timedelta(minutes=minutes)))
-def test_filters_find_a_request_exactly_under_its_own_status_and_step(portal, known, now):
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    many=st.lists(facts, min_size=4, max_size=8),
+    now=st.integers(-60, 60).map(lambda minutes: START + timedelta(minutes=minutes)),
+)
+def test_filters_find_a_request_exactly_under_its_own_status_and_step(portal, many, now):
     with Session(portal.database.engine) as session:  # rolled back: nothing is kept
         person = Person(username="x", name="x", email="x@example.com", role="employee", locale="en", created_at=START)
         session.add(person)
         session.flush()
-        request = EnrollmentRequest(
-            person_id=person.id, source="self", created_by="x", created_at=START, expires_at=known.expires_at,
-            managed_apple_account="a@b", passcode_secret_sealed=b"", signed_in_at=known.signed_in_at,
-            ownership=known.ownership, enrolled_at=known.enrolled_at, ended_at=known.ended_at,
-            end_reason=(known.end_reason or "removed") if known.ended_at else None, privacy_at=known.privacy_at,
-            passcode_verified_at=known.passcode_verified_at, overview_at=known.overview_at,
-            terms_version=known.terms_version, terms_accepted_at=known.terms_accepted_at,
-        )  # fmt: skip
-        session.add(request)
-        session.flush()
-        if known.profile_issued_at and known.profile_expires_at:
-            profile = IssuedProfile(
-                request_id=request.id, ticket_hash="t", challenge_hash="c", issued_at=known.profile_issued_at,
-                expires_at=known.profile_expires_at, certificate_at=known.certificate_at, refused_at=known.refused_at,
-                downloaded_at=known.profile_downloaded_at, authenticated_at=known.authenticated_at,
-            )  # fmt: skip
-            session.add(profile)
-            session.flush()
-            request.profile_id = profile.id
-            session.flush()
+        requests = {}
+        for number, known in enumerate(many):
+            request = _request_of(session, person, known, number)
+            requests[request.id] = request
         session.expire_all()
-        rules = portal.settings
-        [row] = search.page(session, rules, Filters(), now).rows
-        assert (row.status, row.step) == (
-            journey.status(journey.of(request), now),
-            journey.current_step(journey.of(request), now),
-        )
+
+        def found(**chosen):
+            return {each.request.id for each in search.page(session, portal.settings, Filters(**chosen), now).rows}
+
+        listed = search.page(session, portal.settings, Filters(), now).rows
+        rows = {each.request.id: each for each in listed}
+        assert rows.keys() == requests.keys()
+        for key, row in rows.items():
+            known = journey.of(requests[key])
+            assert (row.status, row.step) == (journey.status(known, now), journey.current_step(known, now))
         for status in journey.Status:
-            assert bool(search.page(session, rules, Filters(status=status.value), now).rows) == (status is row.status)
+            assert found(status=status.value) == {key for key, row in rows.items() if row.status is status}
         for step in journey.STEPS:
-            closed = step is not journey.Step.FINISH and bool(request.ended_at or request.enrolled_at)
-            found = bool(search.page(session, rules, Filters(step=step.value), now).rows)
-            assert found == (step is row.step and not closed), step
+            there = {key for key, row in rows.items() if row.step is step}
+            closed = {key for key, each in requests.items() if each.ended_at or each.enrolled_at}
+            assert found(step=step.value) == (there if step is journey.Step.FINISH else there - closed), step
         for kind in Attention:
-            found = bool(search.page(session, rules, Filters(attention=kind.value), now).rows)
-            assert found == (kind in row.attention)
-        assert bool(search.page(session, rules, Filters(attention="any"), now).rows) == bool(row.attention)
+            assert found(attention=kind.value) == {key for key, row in rows.items() if kind in row.attention}
+        assert found(attention="any") == {key for key, row in rows.items() if row.attention}
+
+
+def _request_of(session, person, known, number):
+    request = EnrollmentRequest(
+        person_id=person.id, source="self", created_by="x", created_at=START, expires_at=known.expires_at,
+        managed_apple_account="a@b", passcode_secret_sealed=b"", signed_in_at=known.signed_in_at,
+        ownership=known.ownership, enrolled_at=known.enrolled_at, ended_at=known.ended_at,
+        end_reason=(known.end_reason or "removed") if known.ended_at else None, privacy_at=known.privacy_at,
+        passcode_verified_at=known.passcode_verified_at, overview_at=known.overview_at,
+        terms_version=known.terms_version, terms_accepted_at=known.terms_accepted_at,
+    )  # fmt: skip
+    session.add(request)
+    session.flush()
+    if known.profile_issued_at and known.profile_expires_at:
+        profile = IssuedProfile(
+            request_id=request.id, ticket_hash=f"t{number}", challenge_hash=f"c{number}",
+            issued_at=known.profile_issued_at, expires_at=known.profile_expires_at,
+            certificate_at=known.certificate_at, refused_at=known.refused_at,
+            downloaded_at=known.profile_downloaded_at, authenticated_at=known.authenticated_at,
+        )  # fmt: skip
+        session.add(profile)
+        session.flush()
+        request.profile_id = profile.id
+        session.flush()
+    return request
 
 
 def test_age_source_and_hand_over_narrow_the_list(company, find, clock, portal):
