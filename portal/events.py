@@ -184,6 +184,15 @@ class Event(StrEnum):
     SIGNER_RENEWED = "signer.renewed", N_("Profile signer renewed")
 
 
+REQUEST = "request:"
+"""What the name of a request's chain begins with."""
+
+
+def request_chain(request_id: str) -> str:
+    """The name of a request's chain of events."""
+    return REQUEST + request_id
+
+
 @dataclass(frozen=True, slots=True)
 class Happened:
     """One event on its way into ``chain``: ``reason`` is a code, ``detail`` small and erasable."""

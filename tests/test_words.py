@@ -46,6 +46,14 @@ SPOKEN = [
     (labels.CAMPAIGN, ("checked", "running", "paused", "cancelled", "done")),
 ]
 """Each table with everything that it has to name."""
+
+
+@pytest.mark.parametrize("event", Event)
+def test_every_event_is_found_under_one_of_the_trail_s_groups(event):
+    groups = {group: (group, *labels.ALSO.get(group, ())) for group in labels.GROUP}
+    assert len([group for group, beginnings in groups.items() if event.value.startswith(beginnings)]) == 1
+
+
 REASON = re.compile(r"[a-z][a-z_]+")
 
 

@@ -23,11 +23,14 @@ log = logging.getLogger("portal.apps")
 
 
 def filled(case: Case, command: Command) -> bytes | None:
-    """A command about an app as it is sent: configured as it is now. None if it is not wanted, or cannot be."""
+    """A command about an app as it is sent: configured as it is now. None if it is not wanted, or cannot be.
+
+    A device that is not served any more gets none that was on its way; if it is again, the next step is looked for.
+    """
     row = progress.row_of(case, command)
     if row is None:
         return None
-    if row.wanted == (command.request_type == REMOVE):
+    if row.wanted == (command.request_type == REMOVE) or not case.known_device.is_served:
         progress.look_now(case, row)
         return None
     if command.request_type == REMOVE:

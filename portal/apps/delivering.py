@@ -14,7 +14,7 @@ from portal.apps.deciding import GRACE, Facts, Step
 from portal.apps.granting import GrantedApp
 from portal.apps.seats import SeatState
 from portal.apps.states import State
-from portal.declarations.wanting import device_of, version_of
+from portal.declarations.wanting import version_of
 from portal.enrollment import commands, management
 from portal.enrollment.case import Case
 from portal.enrollment.errors import DeviceGone
@@ -29,7 +29,7 @@ JUST_NOW = timedelta(minutes=15)
 
 def settle(case: Case) -> None:
     """Have ``case.device`` get what its owner is to have, step by step; nothing happens where it is not served."""
-    device = device_of(case)
+    device = case.known_device
     rows = {each.app_id: each for each in case.store.device_apps(device)}
     if not device.is_served:
         return
@@ -81,7 +81,7 @@ def send_again(case: Case, app_id: str, actor: str) -> None:
 
 def _new(case: Case, granted: GrantedApp) -> DeviceApp:
     row = DeviceApp(
-        device_id=device_of(case).id,
+        device_id=case.known_device.id,
         app_id=granted.app.id,
         wanted=True,
         state=State.LICENSE.value,
@@ -97,7 +97,7 @@ def _seats(case: Case, rows: Mapping[str, DeviceApp], apps: Mapping[str, App]) -
     """The licenses of the device's owner, by adam id; whose they are is noted."""
     account = case.request.managed_apple_account
     licensed = [row for app_id, row in rows.items() if apps[app_id].adam_id is not None]
-    if account is None or not licensed:
+    if not account or not licensed:
         return {}
     user_id = case.store.license_user(account, case.request.person_id)
     if any(row.license_user_id is None for row in licensed):
@@ -126,7 +126,7 @@ def _go_on(case: Case, row: DeviceApp, app: App, seats: Mapping[str, LicenseSeat
         asked=asked,
         licensed=app.adam_id is None or (seat is not None and seat.state == SeatState.HELD),
         hopeless=seat is not None and seat.state == SeatState.FAILED,
-        fits=version_of(device_of(case).os_version) >= version_of(app.minimum_ios),
+        fits=version_of(case.known_device.os_version) >= version_of(app.minimum_ios),
         current=row.version == app.version,
         due=row.next_at is not None and row.next_at <= case.now,
         waits=row.next_at is not None and row.next_at > case.now,
@@ -160,7 +160,7 @@ def _is_gone(case: Case, row: DeviceApp, app: App) -> bool:
     """Whether what is not declared any more is removed by now: the device fetched the list that it is not on."""
     if row.next_at is None or row.next_at > case.now:
         return False
-    state = case.store.declarative_state(device_of(case))
+    state = case.store.declarative_state(case.known_device)
     if state.due_at is not None or state.fetched is None or state.fetched != state.announced:
         row.next_at = deciding.look_at(row.at, case.now)
         return False
@@ -170,7 +170,7 @@ def _is_gone(case: Case, row: DeviceApp, app: App) -> bool:
 
 
 def _ask_for(case: Case, row: DeviceApp, app: App, step: Step) -> None:
-    device, told = device_of(case), {"app": app.name}
+    device, told = case.known_device, {"app": app.name}
     if row.is_declared and not case.settings.mdm.declarative:
         row.declared = COMMANDED  # nothing is said in that way any more
     if row.is_declared or (row.declared is None and step is Step.INSTALL and _can_be_declared(case, app)):
@@ -193,7 +193,7 @@ def _ask_for(case: Case, row: DeviceApp, app: App, step: Step) -> None:
 
 
 def _can_be_declared(case: Case, app: App) -> bool:
-    ios = version_of(device_of(case).os_version)
+    ios = version_of(case.known_device.os_version)
     return case.settings.apps.declared and declaring.can_be(case.settings, ios, behaviour.of(app, case.vault))
 
 
@@ -215,12 +215,12 @@ def _declare(case: Case, row: DeviceApp, app: App, step: Step) -> None:
             row.tries, row.told = row.tries + 1, ""
             progress.became(case, row, State.WAITING)
             case.record(Event.APP_ASKED, detail={"app": app.name})
-    case.store.declarative_state(device_of(case), lock=True).due_at = case.now
+    case.store.declarative_state(case.known_device, lock=True).due_at = case.now
 
 
 def _ask_how_far(case: Case, names: Iterable[str]) -> None:
     """One question for all that are under way; a device that did not answer it yet is not asked twice."""
-    device, missing = device_of(case), set(names)
+    device, missing = case.known_device, set(names)
     for each in commands.waiting(case, device, LIST):
         missing -= set(commands.keys_of(each).get("Identifiers", missing))
     if missing:

@@ -9,7 +9,6 @@ from portal.apps.commanding import CONFIGURE, INSTALL, REMOVE
 from portal.apps.delivering import DECLARED_IS_GONE, settle
 from portal.apps.progress import HAS_IT_ALREADY
 from portal.apps.states import State
-from portal.declarations.wanting import device_of
 from portal.enrollment import commands
 from portal.enrollment.case import Case
 from portal.models import WITHDRAWN, App, Command, CommandState, DeviceApp
@@ -38,20 +37,20 @@ def answered(case: Case, command: Command, message: Mapping[str, Any]) -> None:
         elif rejection == ON_ITS_WAY:
             progress.soon(case, row, State.QUEUED)
         elif rejection or not done:
-            progress.failed(case, row, app, rejection[:60] or _code(command))
+            progress.failed(case, row, app, rejection[:60] or commands.error_of(command))
         else:
             progress.take(case, row, app, states.told(message.get("State", State.QUEUED)))
     elif done and _all_taken(message):
         row.tries, row.reason = 0, None
     else:
-        _not_configured(case, row, _code(command))
+        _not_configured(case, row, commands.error_of(command))
     settle(case)
     _come_back(case, [row])
 
 
 def listed(case: Case, command: Command, told: Mapping[str, Any]) -> None:
     """``case.device`` told how far its apps are: all of them, or those that were asked for."""
-    rows = case.store.device_apps(device_of(case))
+    rows = case.store.device_apps(case.known_device)
     apps = case.store.apps({each.app_id for each in rows})
     asked, on_the_way = commands.keys_of(command).get("Identifiers"), progress.under_command(case)
     for row in rows:
@@ -83,14 +82,14 @@ def lost(case: Case, command: Command) -> None:
 
 def ours(case: Case, told: Mapping[str, Any]) -> dict[str, Any]:
     """What of a list of apps is about those that IT gives; never of anything that people installed themselves."""
-    rows = case.store.device_apps(device_of(case)) if told and progress.is_open(case) else ()
+    rows = case.store.device_apps(case.known_device) if told and progress.is_open(case) else ()
     known = {each.bundle_id for each in case.store.apps({each.app_id for each in rows}).values()}
     return {name: entry for name, entry in told.items() if name in known}
 
 
 def reported(case: Case, changed: set[str]) -> None:
     """``case.device`` said by itself that something about these apps changed: it is asked about them now."""
-    rows = [each for each in case.store.device_apps(device_of(case)) if not each.is_declared]
+    rows = [each for each in case.store.device_apps(case.known_device) if not each.is_declared]
     apps = case.store.apps({each.app_id for each in rows})
     for row in rows:
         state = State(row.state)
@@ -102,7 +101,7 @@ def reported(case: Case, changed: set[str]) -> None:
 
 def fetched_declared(case: Case) -> None:
     """``case.device`` knows now what is declared: what is not any more, it removes."""
-    for row in case.store.device_apps(device_of(case)) if progress.is_open(case) else ():
+    for row in case.store.device_apps(case.known_device) if progress.is_open(case) else ():
         if row.declared == WITHDRAWN:
             row.next_at = case.now + DECLARED_IS_GONE
 
@@ -110,7 +109,7 @@ def fetched_declared(case: Case) -> None:
 def reported_declared(case: Case, entries: Mapping[str, Mapping[str, str]]) -> None:
     """``case.device`` said by itself how far its declared apps are, by bundle identifier."""
     by_name = {each.get("declaration-identifier", ""): each for each in entries.values()}
-    rows = [each for each in case.store.device_apps(device_of(case)) if each.is_declared]
+    rows = [each for each in case.store.device_apps(case.known_device) if each.is_declared]
     apps = case.store.apps({each.app_id for each in rows})
     for row in rows:
         entry = by_name.get(declaring.identifier(row.app_id))
@@ -123,7 +122,7 @@ def reported_declared(case: Case, entries: Mapping[str, Mapping[str, str]]) -> N
 
 def begins_anew(case: Case) -> None:
     """``case.device`` begins anew: nothing is on it."""
-    for row in case.store.device_apps(device_of(case)):
+    for row in case.store.device_apps(case.known_device):
         progress.became(case, row, State.LICENSE)
         row.at, row.next_at, row.tries, row.version, row.declared = case.now, case.now, 0, None, None
 
@@ -164,8 +163,3 @@ def _word(value: object) -> str:
     """A code as Apple writes them, nothing else that a device may send; empty if there is none."""
     text = str(value or "")[:60]
     return text if text.isascii() and text.isalnum() else "Other" if text else ""
-
-
-def _code(command: Command) -> str:
-    first = (command.errors or [{}])[0]
-    return f"{first.get('ErrorDomain', '')} {first.get('ErrorCode', '')}".strip()[:120] or command.status

@@ -2,7 +2,6 @@
 
 from portal.apps import deciding, states
 from portal.apps.states import State
-from portal.declarations.wanting import device_of
 from portal.enrollment.case import Case
 from portal.events import Event
 from portal.models import App, Command, DeviceApp
@@ -28,12 +27,12 @@ def is_open(case: Case) -> bool:
 
 def row_of(case: Case, command: Command) -> DeviceApp | None:
     """How far the app is that ``command`` is about; None if it is none of the device's any more."""
-    return next((each for each in case.store.device_apps(device_of(case)) if each.app_id == command.app_id), None)
+    return next((each for each in case.store.device_apps(case.known_device) if each.app_id == command.app_id), None)
 
 
 def under_command(case: Case) -> set[str | None]:
     """The apps about which the device has a command that it did not answer yet."""
-    return {each.app_id for each in case.store.open_commands(device_of(case))}
+    return {each.app_id for each in case.store.open_commands(case.known_device)}
 
 
 def licenses_due(case: Case, row: DeviceApp) -> None:

@@ -9,12 +9,13 @@ helpdesk reads is this trail.
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Text, cast, select, update
+from sqlalchemy import Text, cast, or_, select, update
 from sqlalchemy.orm import Session
 
 from portal.audit.checking import ask_for_check, broken_links, check_if_asked, last_check
-from portal.audit.links import REQUEST, SETTINGS, key_of, make_key
+from portal.audit.links import SETTINGS, key_of, make_key
 from portal.audit.writing import Editor, actor_of, locked, pending, record
+from portal.events import request_chain
 from portal.models import AuditEvent
 
 __all__ = [
@@ -38,11 +39,6 @@ __all__ = [
     "search",
     "timeline",
 ]
-
-
-def request_chain(request_id: str) -> str:
-    """The name of a request's chain."""
-    return REQUEST + request_id
 
 
 def timeline(session: Session, request_id: str) -> list[AuditEvent]:
@@ -71,9 +67,9 @@ def erase_details_of(session: Session, chain: str, person_id: str) -> None:
 
 @dataclass(frozen=True)
 class Search:
-    """What of the trail is wanted; what is empty does not narrow it. ``kind`` may be a beginning, like ``device.``."""
+    """What of the trail is wanted; what is empty does not narrow it. ``kinds``: how they begin, like ``device.``."""
 
-    kind: str = ""
+    kinds: tuple[str, ...] = ()
     chain: str = ""
     actor: str = ""
     since: datetime | None = None
@@ -85,8 +81,8 @@ def search(session: Session, wanted: Search, before: int | None = None, limit: i
     query = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)
     if before is not None:
         query = query.where(AuditEvent.id < before)
-    if wanted.kind:
-        query = query.where(AuditEvent.kind.startswith(wanted.kind, autoescape=True))
+    if wanted.kinds:
+        query = query.where(or_(*(AuditEvent.kind.startswith(each, autoescape=True) for each in wanted.kinds)))
     if wanted.chain:
         query = query.where(AuditEvent.chain == wanted.chain)
     if wanted.actor:

@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from portal.database import TRAIL_KEY, Database
+from portal.events import request_chain
 from portal.models import AuditEvent, AuditHead, EnrollmentRequest, PortalState
 from portal.vault import Vault
 
@@ -24,8 +25,6 @@ MARK = "audit-key"
 """File in the data folder: there is such a key."""
 SETTINGS = "settings"
 """The chain of what concerns the company."""
-REQUEST = "request:"
-"""What the name of a request's chain begins with."""
 
 log = logging.getLogger("portal.audit")
 
@@ -99,7 +98,7 @@ def heads(session: Session) -> dict[str, tuple[int, str]]:
         for chain, seq, digest in session.execute(select(AuditHead.chain, AuditHead.seq, AuditHead.digest))
     }
     rows = session.execute(select(EnrollmentRequest.id, EnrollmentRequest.audit_seq, EnrollmentRequest.audit_digest))
-    return found | {REQUEST + request_id: (seq, digest) for request_id, seq, digest in rows}
+    return found | {request_chain(request_id): (seq, digest) for request_id, seq, digest in rows}
 
 
 FIELDS = ("chain", "seq", "at", "kind", "reason", "actor", "detail_digest", "previous")

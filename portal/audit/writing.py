@@ -17,8 +17,8 @@ from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.sql import visitors
 
-from portal.audit.links import REQUEST, SETTINGS, detail_digest, digest, key_for
-from portal.events import Event, Happened
+from portal.audit.links import SETTINGS, detail_digest, digest, key_for
+from portal.events import REQUEST, Event, Happened
 from portal.models import AuditEvent, AuditHead, EnrollmentRequest, Person
 from portal.models.operations import GENESIS
 from portal.vault import Vault

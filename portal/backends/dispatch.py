@@ -70,7 +70,7 @@ def hand_over_due(database: Database, backend: Backend, fill: Fill, refuse: Refu
 def next_due(session: Session, backend: Backend) -> datetime | None:
     """When the next command that waits is to be handed over."""
     due = select(func.min(Command.next_attempt_at)).join(Device, Device.id == Command.device_id)
-    return session.scalar(due.where(_waits(Command), _first_in_line(), _theirs(backend)))
+    return session.scalar(due.where(Command.is_waiting, _first_in_line(), _theirs(backend)))
 
 
 def _claim(database: Database, backend: Backend) -> tuple[int, OutgoingCommand] | None:
@@ -79,7 +79,7 @@ def _claim(database: Database, backend: Backend) -> tuple[int, OutgoingCommand] 
         query = (
             select(Command, Device.enrollment_id)
             .join(Device, Device.id == Command.device_id)
-            .where(_waits(Command), Command.next_attempt_at <= now, _first_in_line(), _theirs(backend))
+            .where(Command.is_waiting, Command.next_attempt_at <= now, _first_in_line(), _theirs(backend))
             .order_by(Command.id)
             .limit(1)
             .with_for_update(of=Command, skip_locked=True)
@@ -99,15 +99,11 @@ def _theirs(backend: Backend) -> ColumnElement[bool]:
     return Device.server.is_(None) if backend.elsewhere is None else Device.server == backend.elsewhere.name
 
 
-def _waits(command: type[Command]) -> ColumnElement[bool]:
-    return (command.handed_at.is_(None)) & (command.status == CommandState.QUEUED)
-
-
 def _first_in_line() -> ColumnElement[bool]:
     """No earlier command of the same device waits."""
     earlier = aliased(Command)
     before = (earlier.device_id == Command.device_id) & (earlier.id < Command.id)
-    return ~select(earlier.id).where(before, _waits(earlier)).exists()
+    return ~select(earlier.id).where(before, earlier.is_waiting).exists()
 
 
 def _later(command: Command, reason: str, now: datetime) -> None:
@@ -117,7 +113,7 @@ def _later(command: Command, reason: str, now: datetime) -> None:
 
 def _come_along(session: Session, command: Command, woken_at: datetime) -> None:
     """A device that was woken fetches everything that waited for it then."""
-    others = (Command.device_id == command.device_id, Command.created_at <= woken_at, _waits(Command))
+    others = (Command.device_id == command.device_id, Command.created_at <= woken_at, Command.is_waiting)
     session.execute(update(Command).where(*others).values(handed_at=command.handed_at))
 
 

@@ -87,7 +87,7 @@ def token_update(case: Case, topic: str, message: dict[str, Any]) -> None:
     if not isinstance(token, bytes) or not 0 < len(token) <= 256 or magic is None:
         raise BadPlist("TokenUpdate without Token or PushMagic")
     devices.enrolled(case)
-    device = _device(case)
+    device = case.known_device
     if device.ended_at is None:
         device.push_sealed = case.vault.seal(json.dumps({"token": token.hex(), "magic": magic}).encode())
 
@@ -99,22 +99,17 @@ def check_out(case: Case) -> None:
 
 def report(case: Case, message: dict[str, Any]) -> None:
     """A device connected: Idle, or an answer to a command. Raises BadPlist."""
-    status, device = text(message, "Status"), _device(case)
+    status, device = text(message, "Status"), case.known_device
     if status != "Idle":
         _answer(case, status, message)
     if (case.now - device.last_seen_at).total_seconds() >= SEEN_EVERY_SECONDS:
         device.last_seen_at = case.now
 
 
-def _device(case: Case) -> Device:
-    assert case.device is not None
-    return case.device
-
-
 def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
     if status not in ANSWERS:
         raise BadPlist("unknown Status")
-    command = case.store.command(_device(case), text(message, "CommandUUID"))
+    command = case.store.command(case.known_device, text(message, "CommandUUID"))
     if command is None:
         raise UnknownCommand("unknown CommandUUID")
     if command.status in commands.SETTLED:
@@ -160,7 +155,7 @@ def unreadable(case: Case) -> None:
 
     Raises BadPlist if none was sent.
     """
-    sent = [each for each in case.store.open_commands(_device(case)) if each.status == CommandState.SENT]
+    sent = [each for each in case.store.open_commands(case.known_device) if each.status == CommandState.SENT]
     command = max(sent, key=lambda each: (each.sent_at or each.created_at, each.id), default=None)
     if command is None:
         raise BadPlist("not a property list that a device would send")
@@ -178,7 +173,7 @@ def _unusable(case: Case, command: Command) -> None:
 
 
 def _apply(case: Case, command: Command, message: dict[str, Any]) -> None:
-    kind, device = command.request_type, _device(case)
+    kind, device = command.request_type, case.known_device
     if kind == "DeviceInformation":
         answers = message["QueryResponses"]
         device.attributes = {key: _plain(answers[key]) for key in allowed.ASKED_QUERIES if key in answers}
@@ -209,7 +204,7 @@ def _removed(case: Case, command: Command) -> None:
     if ending.is_removal(command, case.settings):  # everything of work went with it
         ending.end(case, ending.Reason.WIPED)
         return
-    gone, device = commands.keys_of(command).get("Identifier"), _device(case)
+    gone, device = commands.keys_of(command).get("Identifier"), case.known_device
     device.profiles = [entry for entry in device.profiles if entry.get("PayloadIdentifier") != gone]
 
 

@@ -8,6 +8,24 @@ DIRECTORY = "directory"
 """The name of people's source where that is the directory."""
 
 
+class StaffGroups(Protocol):
+    """Settings of a source: whose members are staff; an empty one is nobody's."""
+
+    @property
+    def helpdesk_group(self) -> str: ...
+
+    @property
+    def admin_group(self) -> str: ...
+
+
+def role_by_groups(chosen: StaffGroups, belongs_to: Callable[[str], bool]) -> str:
+    """The highest role that somebody's groups give; who is in none of them is an employee."""
+    for role, group in (("admin", chosen.admin_group), ("helpdesk", chosen.helpdesk_group)):
+        if group and belongs_to(group):
+            return role
+    return "employee"
+
+
 class SourceUnavailable(Exception):
     """The source cannot answer now; no try is counted. ``reason`` is a code for events, logs and ``/readyz``."""
 

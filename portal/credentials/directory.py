@@ -13,7 +13,14 @@ from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
 from portal.credentials import ldap_connections
-from portal.credentials.base import DIRECTORY, AccountProblem, AccountStatus, Found, SourceUnavailable
+from portal.credentials.base import (
+    DIRECTORY,
+    AccountProblem,
+    AccountStatus,
+    Found,
+    SourceUnavailable,
+    role_by_groups,
+)
 from portal.credentials.ldap_connections import Connections, Entry, read
 from portal.settings.schema import Ldap
 
@@ -165,7 +172,7 @@ class Directory:
             phone=entry.text(chosen.phone_attribute),
             locale=entry.text(chosen.locale_attribute),
             managed_apple_account=entry.text(chosen.managed_apple_account_attribute),
-            role=_role(groups, chosen),
+            role=role_by_groups(chosen, lambda group: group.casefold() in groups),
             groups=frozenset(groups) if asked else None,
         )
 
@@ -208,11 +215,3 @@ def _filetime(value: int) -> datetime:
         return FILETIME_EPOCH + timedelta(microseconds=value // 10)
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC)
-
-
-def _role(groups: set[str], chosen: Ldap) -> str:
-    if chosen.admin_group and chosen.admin_group.casefold() in groups:
-        return "admin"
-    if chosen.helpdesk_group and chosen.helpdesk_group.casefold() in groups:
-        return "helpdesk"
-    return "employee"

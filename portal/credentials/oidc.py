@@ -23,7 +23,15 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from portal.credentials.base import AccountProblem, Found, Pending, ProviderRefused, SignedIn, SourceUnavailable
+from portal.credentials.base import (
+    AccountProblem,
+    Found,
+    Pending,
+    ProviderRefused,
+    SignedIn,
+    SourceUnavailable,
+    role_by_groups,
+)
 from portal.settings.schema import OidcProvider
 from portal.vault import token_hash
 
@@ -295,11 +303,7 @@ class Provider:
             raise ProviderRefused("mapping", f"no {chosen.username_claim}")
         methods = claims.get("amr")
         known = {str(method) for method in methods} if isinstance(methods, list) else set()
-        role = "employee"
-        if chosen.helpdesk_group and chosen.helpdesk_group in groups:
-            role = "helpdesk"
-        if chosen.admin_group and chosen.admin_group in groups:
-            role = "admin"
+        role = role_by_groups(chosen, lambda group: group in groups)
         found = Found(
             source=f"oidc:{chosen.name}",
             subject=claims["sub"],

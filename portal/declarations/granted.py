@@ -10,7 +10,6 @@ from portal.declarations import addresses
 from portal.declarations.addresses import Reference
 from portal.declarations.manifest import Declaration, activation
 from portal.enrollment.case import Case
-from portal.models import Device
 from portal.policies import composing, native, own_authority, rendering
 from portal.policies.accepting import CANNOT_BE_WRITTEN
 from portal.policies.composing import Composition, Grant, Item, Kind, Since
@@ -53,7 +52,7 @@ def to(case: Case, ios: tuple[int, ...], declared: bool) -> DevicePolicies:
     """What ``case.device`` gets where it is served."""
     if not case.settings.policies.enabled:
         return DevicePolicies((), Composition(), declared)
-    device = _device(case)
+    device = case.known_device
     again = case.store.declarative_state(device).again or 0
     since = Since(again, own_authority.period(device.enrolled_at, case.now))
     grants = tuple(case.store.granted(case.request.person_id))
@@ -159,7 +158,7 @@ class Maker:
         return {"Reference": {"DataURL": self._address(name), "ContentType": JSON_TYPE}, **plain}
 
     def _address(self, part: str) -> str:
-        reference = Reference(_device(self.case).id, self.item.identifier, part, self.item.token)
+        reference = Reference(self.case.known_device.id, self.item.identifier, part, self.item.token)
         return self.case.settings.url(addresses.PATH + addresses.sign(self.case.vault, reference, self.case.now))
 
     def _parts(self) -> list[Part]:
@@ -171,7 +170,7 @@ class Maker:
 
     def _with_server(self, part: Part) -> Part:
         """A part that asks the portal's own authority, with a challenge for this device and content."""
-        reference = Reference(_device(self.case).id, self.item.identifier, part.uuid, self.item.token)
+        reference = Reference(self.case.known_device.id, self.item.identifier, part.uuid, self.item.token)
         challenge = addresses.sign(self.case.vault, reference, self.case.now)
         url = self.case.settings.url(own_authority.PATH)
         return own_authority.with_server(part, url, challenge, self.case.store.work_authority_fingerprint())
@@ -187,8 +186,3 @@ class Maker:
 def profile_identifier(case: Case, identifier: str) -> str:
     """The PayloadIdentifier of an item's profile."""
     return f"{case.settings.enrollment_profile}.{identifier}"
-
-
-def _device(case: Case) -> Device:
-    assert case.device is not None
-    return case.device

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from portal.declarations.wanting import Wanted, device_of, known_of, state_of
+from portal.declarations.wanting import Wanted, known_of, state_of
 from portal.enrollment.case import Case
 from portal.events import Actor, Event
 from portal.models import DevicePolicy
@@ -13,7 +13,7 @@ from portal.policies.outcome import State, Told
 
 def note(case: Case, now: Wanted) -> None:
     """Keep what became of each policy; that one failed is told once."""
-    device = device_of(case)
+    device = case.known_device
     before = {each.policy_id: each for each in case.store.device_policies(device)} if _has_any(case, now) else {}
     found = outcome.of_policies(now.granted.grants, now.granted.composition, _told(case, now))
     names = {each.policy_id: each.name for each in now.granted.grants}

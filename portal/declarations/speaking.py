@@ -14,7 +14,7 @@ from portal.declarations import addresses, granted, manifest, outcomes, status
 from portal.declarations.granted import CannotBeMade, Document, Maker
 from portal.declarations.manifest import Manifest
 from portal.declarations.status import BadReport
-from portal.declarations.wanting import Wanted, declares, device_of, known_of, state_of, version_of, wanted
+from portal.declarations.wanting import Wanted, declares, known_of, state_of, version_of, wanted
 from portal.enrollment import commands, management
 from portal.enrollment.case import Case
 from portal.enrollment.errors import DeviceGone
@@ -55,7 +55,7 @@ def answer(case: Case, message: dict[str, Any]) -> bytes:
     One that is not served hears that nothing changed. Raises NothingThere, BadPlist.
     """
     endpoint = text(message, "Endpoint", LONGEST_ENDPOINT)
-    if endpoint != "status" and not device_of(case).is_served:
+    if endpoint != "status" and not case.known_device.is_served:
         return _nothing_new(case, endpoint)
     if endpoint == "status" and not case.settings.mdm.declarative:
         return b""  # the room is closed: nothing is taken any more
@@ -93,7 +93,7 @@ def _nothing_new(case: Case, endpoint: str | None) -> bytes:
 
 def document(case: Case, reference: addresses.Reference) -> Document:
     """What a signed address gives ``case.device``. Raises NothingThere if it is not for it, or not any more."""
-    device = device_of(case)
+    device = case.known_device
     if not device.is_served:
         raise NothingThere
     now = wanted(case)
@@ -114,7 +114,7 @@ def _report(case: Case, data: object, before: Wanted) -> bytes:
     """A status report: kept as far as it is nothing personal."""
     if not isinstance(data, bytes):
         raise BadPlist("a report without Data")
-    state, device, knew = state_of(case), device_of(case), known_of(case)
+    state, device, knew = state_of(case), case.known_device, known_of(case)
     try:
         known = status.learn(knew, data)
     except BadReport as problem:
@@ -152,7 +152,7 @@ def announce(case: Case, now: Wanted | None = None) -> bool:
     Who is not enrolled yet, or on the way out, is told nothing. The command to look brings no tokens along: the device
     asks for those of the moment, however late the command comes.
     """
-    device = device_of(case)
+    device = case.known_device
     if not device.is_served:
         return False
     state = state_of(case) if now is not None else state_of(case, lock=True)
@@ -182,7 +182,7 @@ def follow_synchronization(case: Case) -> None:
 
 def remind(case: Case) -> None:
     """``case.device`` was told everything; if it did not come for it, it is told once more."""
-    device, state = device_of(case), state_of(case, lock=True)
+    device, state = case.known_device, state_of(case, lock=True)
     state.due_at = _comes_back(state, case.now)
     told = device.is_served and state.announced is not None and declares(case.settings, version_of(device.os_version))
     if told and state.fetched != state.announced:
@@ -201,7 +201,7 @@ def send_again(case: Case, actor: Actor | str) -> None:
 
 def identity_part(case: Case, reference: addresses.Reference) -> Part | None:
     """The part of a policy for which ``case.device`` may have an identity by this challenge now; None for none."""
-    device = device_of(case)
+    device = case.known_device
     if not device.is_served:
         return None
     now = wanted(case)
@@ -236,7 +236,7 @@ def _order_synchronization(case: Case, device: Device) -> None:
 
 def _send_profiles(case: Case, state: DeclarativeState, now: Wanted) -> None:
     """Queue what is missing, and the removal of what is not wanted any more, each once."""
-    device = device_of(case)
+    device = case.known_device
     items = {} if now.granted.declared else {each.identifier: each for each in now.granted.composition.items}
     on_the_way = {each.profile for each in case.store.open_commands(device) if each.profile is not None}
     for identifier in set(state.profiles) - set(items) - on_the_way:
@@ -257,7 +257,7 @@ def filled(case: Case, command: Command) -> bytes | None:
     if command.profile is None or command.request_type != "InstallProfile":
         return command.payload
     now, state = wanted(case), state_of(case)
-    if not device_of(case).is_served:
+    if not case.known_device.is_served:
         state.announced = None  # should it be served again, what is missing is sent then
         return None
     item = now.granted.item(command.profile) if not now.granted.declared else None
@@ -266,7 +266,7 @@ def filled(case: Case, command: Command) -> bytes | None:
     became = {"token": item.token, "state": State.SENT.value, "reason": ""}
     profile = None
     try:
-        profile = Maker(case, now.granted, item, version_of(device_of(case).os_version)).profile()
+        profile = Maker(case, now.granted, item, version_of(case.known_device.os_version)).profile()
     except CannotBeMade as problem:
         log.exception("policies.cannot_be_made item=%s", problem)
         became |= {"state": State.FAILED.value, "reason": "cannot_be_made"}
@@ -285,7 +285,10 @@ def answered(case: Case, command: Command) -> None:
         _removal_answered(case, state, command, identifier)
     elif identifier in state.profiles:
         sent = state.profiles[identifier]
-        became = {"state": (State.APPLIED if done else State.FAILED).value, "reason": "" if done else _reason(command)}
+        became = {
+            "state": (State.APPLIED if done else State.FAILED).value,
+            "reason": "" if done else commands.error_of(command),
+        }
         state.profiles = state.profiles | {identifier: sent | became}
     now = wanted(case)
     outcomes.note(case, now)
@@ -333,8 +336,3 @@ def _comes_back(state: DeclarativeState, now: datetime) -> datetime | None:
 
 def _with(profiles: dict[str, dict[str, Any]], name: str, **values: object) -> dict[str, dict[str, Any]]:
     return profiles | {name: profiles[name] | values}
-
-
-def _reason(command: Command) -> str:
-    first = (command.errors or [{}])[0]
-    return f"{first.get('ErrorDomain', '')} {first.get('ErrorCode', '')}".strip()[:120] or command.status

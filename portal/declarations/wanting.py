@@ -11,7 +11,7 @@ from portal.declarations.granted import DevicePolicies, Maker
 from portal.declarations.manifest import Declaration, Manifest
 from portal.declarations.status import Known
 from portal.enrollment.case import Case
-from portal.models import DeclarativeState, Device
+from portal.models import DeclarativeState
 from portal.policies.composing import Composition
 from portal.settings import Settings, version_key
 
@@ -59,7 +59,7 @@ def basic(settings: Settings, ios: tuple[int, ...], supported: Sequence[str] | N
 
 def wanted(case: Case) -> Wanted:
     """Everything that ``case.device`` is to have now."""
-    ios = version_of(device_of(case).os_version)
+    ios = version_of(case.known_device.os_version)
     declared = declares(case.settings, ios)
     theirs = granted.to(case, ios, declared)
     told = basic(case.settings, ios, known_of(case).supported)
@@ -76,7 +76,7 @@ def _apps(case: Case) -> Iterator[Declaration]:
         return
     rows = {
         each.app_id: each.declared
-        for each in case.store.device_apps(device_of(case))
+        for each in case.store.device_apps(case.known_device)
         if each.is_declared and each.declared
     }
     if rows:
@@ -98,10 +98,4 @@ def version_of(told: str | None) -> tuple[int, ...]:
 
 def state_of(case: Case, *, lock: bool = False) -> DeclarativeState:
     """What is kept of ``case.device``; locked before anything is read that its mark is about."""
-    return case.store.declarative_state(device_of(case), lock=lock)
-
-
-def device_of(case: Case) -> Device:
-    """The device of a case that has one."""
-    assert case.device is not None
-    return case.device
+    return case.store.declarative_state(case.known_device, lock=lock)

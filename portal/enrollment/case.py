@@ -16,7 +16,7 @@ from portal.apps.granting import GrantedApp
 from portal.enrollment import journey
 from portal.enrollment.errors import RequestEnded, StepOutOfOrder
 from portal.enrollment.journey import Facts, SignedInBrowser, Step
-from portal.events import Event, Happened
+from portal.events import Event, Happened, request_chain
 from portal.models import (
     AccessToken,
     App,
@@ -209,9 +209,15 @@ class Case:
         return self.facts.over(self.now)
 
     @property
+    def known_device(self) -> Device:
+        """The device of a case that was loaded by what its device said, or to act on that."""
+        assert self.device is not None
+        return self.device
+
+    @property
     def chain(self) -> str:
         """The name of this request's chain in the audit trail."""
-        return f"request:{self.request.id}"
+        return request_chain(self.request.id)
 
     def record(
         self,

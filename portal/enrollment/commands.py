@@ -120,6 +120,12 @@ def keys_of(command: Command) -> dict[str, Any]:
     return dict(plistlib.loads(command.payload)["Command"])
 
 
+def error_of(command: Command) -> str:
+    """Why it failed: domain and code of its first error (``MCInstallationErrorDomain 4001``), else its state."""
+    first = (command.errors or [{}])[0]
+    return f"{first.get('ErrorDomain', '')} {first.get('ErrorCode', '')}".strip()[:120] or command.status
+
+
 def drop(case: Case, device: Device) -> None:
     """The enrollment is over: what was not answered is not asked any more."""
     for command in case.store.open_commands(device):

@@ -115,7 +115,7 @@ def cancel(case: Case, actor: str) -> None:
 def ask_now(case: Case, reason: str, actor: str) -> None:
     """``ask`` for whoever waits for the answer. Raises RemovalsHeld (recorded)."""
     ask(case, reason, actor)
-    if _device(case).is_held:
+    if case.known_device.is_held:
         raise RemovalsHeld
 
 
@@ -125,7 +125,7 @@ def ask(case: Case, reason: str, actor: str) -> bool:
     ``reason`` (selective_wipe, person_disabled, cancelled) is why the enrollment ends when the device obeyed. Where the
     brake holds (``brake``) it is kept for when it is released.
     """
-    device = _device(case)
+    device = case.known_device
     if any(is_removal(each, case.settings) for each in case.store.open_commands(device)):
         return False
     if device.leaving_at is None and not case.store.removal_passes(actor):
@@ -139,18 +139,13 @@ def ask(case: Case, reason: str, actor: str) -> bool:
 
 def order_removal(case: Case, reason: str, actor: str) -> None:
     """The same, past the brake: what it held and two admins released."""
-    device = _device(case)
+    device = case.known_device
     device.leaving_reason, device.leaving_at = device.leaving_reason or reason, device.leaving_at or case.now
     case.record(Event.DEVICE_ASKED_TO_LEAVE, device.leaving_reason, actor=actor)
     if device.server is None:
         commands.order(case, device, Order("RemoveProfile", {"Identifier": case.settings.enrollment_profile}))
     else:
         commands.order(case, device, Order(commands.REMOVE_CONTROL))
-
-
-def _device(case: Case) -> Device:
-    assert case.device is not None
-    return case.device
 
 
 def is_removal(command: Command, settings: Settings) -> bool:

@@ -8,13 +8,14 @@ from portal.labels.mails import ALERT, LEFT, SECURITY, TO_DO
 from portal.labels.policies import ACCOUNT, PART, PART_FIELD, PART_LEAD, PART_PROBLEM, POLICY_STATE, VALUE, VARIABLE
 from portal.labels.requests import AGE, ATTENTION, CAMPAIGN, LINE, LIST, SOURCE, STATUS, STEP
 from portal.labels.settings import CHOICE, PAGE, PAGE_LEAD, PROBLEM, SETTING, SETTING_HELP
-from portal.labels.trail import ACTOR, EVENT, FACTOR, GROUP, REASON, ROLE
+from portal.labels.trail import ACTOR, ALSO, EVENT, FACTOR, GROUP, REASON, ROLE
 
 __all__ = [
     "ACCOUNT",
     "ACTOR",
     "AGE",
     "ALERT",
+    "ALSO",
     "APPLE_PROBLEM",
     "APPLE_TOKEN_PROBLEM",
     "APP_PROBLEM",

@@ -9,6 +9,7 @@ EVENT = Labels({event: event.words for event in Event})
 GROUP = Labels(
     {
         "request.": N_("Requests"),
+        "steps.": N_("Steps of the journey"),
         "sign_in.": N_("Signing in"),
         "passcode.": N_("Passcodes"),
         "profile.": N_("Profiles"),
@@ -37,6 +38,15 @@ GROUP = Labels(
     }
 )
 """Beginnings of events, to search by."""
+
+ALSO = {
+    "steps.": ("browser.", "ownership.", "privacy.", "overview."),
+    "token.": ("account.",),
+    "person.": ("people.",),
+    "keys.": ("signer.",),
+    "policy.": ("policies.", "work."),
+}
+"""What else counts among such a group."""
 
 ACTOR = Labels(
     {

@@ -2,6 +2,7 @@
 
 from portal.models.apps import (
     COMMANDED,
+    LONGEST_EVENT_ID,
     WITHDRAWN,
     App,
     AppAudience,
@@ -39,6 +40,7 @@ from portal.models.tokens import ApiToken
 
 __all__ = [
     "COMMANDED",
+    "LONGEST_EVENT_ID",
     "LONGEST_KEY",
     "LONGEST_NAME",
     "LONGEST_PHONE",

@@ -8,6 +8,9 @@ from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 from portal.models.audiences import AudienceLine
 from portal.models.base import BELONGS, Base, new_id, personal
 
+LONGEST_EVENT_ID = 64
+"""What Apple calls a request."""
+
 
 class App(Base):
     """An app that IT gives to people: of the store (``adam_id``), or of the company's own (``manifest_url``).
@@ -140,7 +143,7 @@ class LicenseRequest(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(12))
-    event_id: Mapped[str | None] = mapped_column(String(64))
+    event_id: Mapped[str | None] = mapped_column(String(LONGEST_EVENT_ID))
     asked_at: Mapped[datetime]
     next_at: Mapped[datetime]
     tries: Mapped[int] = mapped_column(default=0)

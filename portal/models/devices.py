@@ -161,10 +161,9 @@ class CommandState(StrEnum):
 class Command(Base):
     """One MDM command in a device's queue.
 
-    ``handed_at``: the worker gave it to the
-    backend, or woke the device, or need not do so any more. ``receipt``: what a server that enrolls devices by itself
-    calls it. ``profile``: which profile of a policy is put into it when it is sent, so that no secret of it waits here;
-    ``app_id``: the same of an app.
+    ``handed_at``: the worker gave it to the backend, or woke the device, or need not do so any more. ``receipt``: what
+    a server that enrolls devices by itself calls it. ``profile``: which profile of a policy is put into it when it is
+    sent, so that no secret of it waits here; ``app_id``: the same of an app.
     """
 
     __tablename__ = "commands"
@@ -191,6 +190,16 @@ class Command(Base):
     app_id: Mapped[str | None] = mapped_column(String(16))
     answered_at: Mapped[datetime | None]
     errors: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), info=personal())
+
+    @hybrid_property
+    def is_waiting(self) -> bool:
+        """Whether the worker is still to hand it over."""
+        return self.handed_at is None and self.status == CommandState.QUEUED
+
+    @is_waiting.inplace.expression
+    @classmethod
+    def _is_waiting(cls) -> ColumnElement[bool]:
+        return and_(cls.handed_at.is_(None), cls.status == CommandState.QUEUED)
 
 
 class DeclarativeState(Base):

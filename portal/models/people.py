@@ -5,8 +5,9 @@ import unicodedata
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import JSON, Connection, ForeignKey, Index, String, delete, event, insert
+from sqlalchemy import JSON, ColumnElement, Connection, ForeignKey, Index, String, and_, delete, event, insert
 from sqlalchemy import text as sql
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, Mapper, mapped_column, relationship
 
 from portal.models.base import BELONGS, Base, new_id, personal
@@ -54,6 +55,16 @@ class Person(Base):
     """How often: a sign-in that began before the last time counts no more."""
 
     local_account: Mapped["LocalAccount | None"] = relationship(back_populates="person")
+
+    @hybrid_property
+    def is_active_admin(self) -> bool:
+        """Whether they are an admin who may do something."""
+        return self.role == "admin" and self.disabled_at is None
+
+    @is_active_admin.inplace.expression
+    @classmethod
+    def _is_active_admin(cls) -> ColumnElement[bool]:
+        return and_(cls.role == "admin", cls.disabled_at.is_(None))
 
 
 class SearchWord(Base):

@@ -103,7 +103,7 @@ def _mails(
         yield _mail(session, settings, event, helpdesk), None
     if admins:
         who = concerned.name if concerned is not None else str((event.detail or {}).get("name", ""))
-        query = select(Person).where(Person.role == "admin", Person.disabled_at.is_(None), Person.email != "")
+        query = select(Person).where(Person.is_active_admin, Person.email != "")
         for admin in session.scalars(query.limit(MOST_ADMINS)):
             yield messages.security(settings, admin, admins, who, event.at), concerned.id if concerned else None
     if person and concerned is not None and concerned.email:

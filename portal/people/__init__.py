@@ -159,14 +159,12 @@ def enable(editor: Editor, person: Person) -> None:
 
 def keep_an_admin(session: Session, person: Person) -> None:
     """Raises LastAdmin if ``person``, who is locked, is an admin and nobody else is one."""
-    if person.role != "admin" or person.disabled_at is not None:
-        return
-    if not other_admins(session, person):
+    if person.is_active_admin and not other_admins(session, person):
         raise LastAdmin
 
 
 def other_admins(session: Session, person: Person) -> bool:
     """Whether there is another admin who is not disabled, and stays one until the transaction ends."""
     lock_name(session, "admins")  # else two go at once, each because of the other
-    others = select(Person.id).where(Person.role == "admin", Person.disabled_at.is_(None), Person.id != person.id)
+    others = select(Person.id).where(Person.is_active_admin, Person.id != person.id)
     return session.scalar(others.limit(1)) is not None

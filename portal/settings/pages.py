@@ -107,14 +107,6 @@ def fields_of(page: str) -> tuple[Field, ...]:
     return tuple(fields)
 
 
-def page_of(name: str) -> str:
-    """The page on which the setting ``name`` stands. Raises KeyError."""
-    for page in PAGES:
-        if any(each.name == name for each in fields_of(page)):
-            return page
-    raise KeyError(name)
-
-
 def _named(name: str) -> Field:
     section, _, key = name.rpartition(".")
     if not section:

@@ -145,9 +145,7 @@ def _readable(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 
 def _an_admin_can_sign_in(session: Session, settings: Settings) -> bool:
     """Whether an admin's password or provider would still be asked with ``settings``."""
-    sources = session.scalars(
-        select(Person.source).where(Person.role == "admin", Person.disabled_at.is_(None)).distinct()
-    ).all()
+    sources = session.scalars(select(Person.source).where(Person.is_active_admin).distinct()).all()
     providers = {f"oidc:{each.name}" for each in settings.oidc.providers if each.admin_group}
     directory = {DIRECTORY} if settings.ldap.servers and settings.ldap.admin_group else set()
     usable = {people.LOCAL} | providers | directory

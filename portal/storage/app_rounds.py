@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 
 from portal.apps import delivering
 from portal.database import Database, lock_name
-from portal.declarations import wanting
 from portal.enrollment.case import Case
 from portal.models import (
     App,
@@ -92,7 +91,7 @@ def go_on(database: Database, services: Services, now: datetime) -> int:
 
 
 def _put_off(session: Session, now: datetime, case: Case) -> None:
-    due = (DeviceApp.device_id == wanting.device_of(case).id, DeviceApp.next_at <= now)
+    due = (DeviceApp.device_id == case.known_device.id, DeviceApp.next_at <= now)
     session.execute(update(DeviceApp).where(*due).values(next_at=now + FAILED_RESTS))
 
 

@@ -210,5 +210,5 @@ def _write(session: Session, told: dict[str, object]) -> None:
 
 def admins(session: Session) -> int:
     """How many could agree."""
-    query = select(func.count(Person.id)).where(Person.role == "admin", Person.disabled_at.is_(None))
+    query = select(func.count(Person.id)).where(Person.is_active_admin)
     return session.scalar(query) or 0

@@ -117,7 +117,7 @@ def tell_devices(database: Database, services: Services, now: datetime) -> int:
 
 
 def _put_off(session: Session, now: datetime, case: Case) -> None:
-    mine = DeclarativeState.device_id == wanting.device_of(case).id
+    mine = DeclarativeState.device_id == case.known_device.id
     session.execute(update(DeclarativeState).where(mine).values(due_at=now + FAILED_RESTS))
 
 

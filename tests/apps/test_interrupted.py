@@ -419,6 +419,7 @@ def test_a_license_that_apple_is_taking_back_from_somebody_who_comes_back_is_giv
     assert rows(held_apps) == [("Managed", True)]
 
 
+@pytest.mark.each_database
 def test_who_comes_back_while_apple_is_giving_them_up_waits_until_it_did(held_apps, enrolled, portal):
     """Otherwise their license is given to an id that Apple gives up a moment later."""
     _app, asset = held_apps.add("Mail")
@@ -484,6 +485,7 @@ def at_the_same_time(portal, devices, meeting):
     return problems
 
 
+@pytest.mark.each_database
 @pytest.mark.parametrize("known", [True, False])
 def test_two_phones_of_one_person_told_at_the_same_time_wait_in_no_ring(held_apps, enrolled, company, portal, known):
     erika = company.person("erika")
@@ -531,6 +533,7 @@ def test_who_is_made_known_beside_somebody_who_fails_is_not_believed_to_be(held_
     assert held_apps.location.holders(asset) == {"erika@work.example.com"}
 
 
+@pytest.mark.each_database
 def test_somebody_forgotten_of_whom_apple_never_heard_is_not_due(held_apps, company, portal, clock):
     """Else the worker came back for them every second."""
     erika = company.person()
@@ -604,6 +607,7 @@ def disable_by_mistake(held_apps, persons, meanwhile=lambda: None):
     return kept
 
 
+@pytest.mark.each_database
 def test_who_was_disabled_by_mistake_loses_in_time_what_they_are_not_to_have(held_apps, enrolled, portal, sales):
     persons, app, _asset = sales
     phones = [enrolled(each.username, number, person=each) for number, each in enumerate(persons)]
@@ -629,6 +633,26 @@ def test_who_was_disabled_by_mistake_is_asked_about_what_was_under_way(held_apps
     kept = disable_by_mistake(held_apps, persons)
     for held, _ in phones:
         held.apps.owner.clear()
+    later(held_apps, *(held for held, device in phones if device in kept), days=3)
+    assert [held_apps.states(device) for device in kept] == [{app: "Managed"}] * 3
+
+
+@pytest.mark.each_database
+def test_nothing_reaches_who_was_disabled_by_mistake_while_it_was_on_its_way(held_apps, enrolled, portal, sales):
+    persons, app, _asset = sales
+    phones = [enrolled(each.username, number, person=each) for number, each in enumerate(persons)]
+    for _ in range(4):
+        held_apps.work(60)
+    with portal.database.session() as session:
+        waiting = session.scalars(select(Command).where(Command.request_type == "InstallApplication")).all()
+    assert len(waiting) == len(phones)
+    came = {}
+
+    def connect():
+        came.update({device: (held.connect(), list(held.apps.installed)) for held, device in phones})
+
+    kept = disable_by_mistake(held_apps, persons, connect)
+    assert [came[device] for device in kept] == [([], [])] * 3
     later(held_apps, *(held for held, device in phones if device in kept), days=3)
     assert [held_apps.states(device) for device in kept] == [{app: "Managed"}] * 3
 
@@ -684,6 +708,25 @@ def test_an_event_that_failed_without_saying_for_whom_is_read(held_apps, enrolle
     held_apps.audience(app)
     later(held_apps, held)
     assert location.given == set()
+
+
+@pytest.mark.each_database
+def test_an_event_whose_name_cannot_be_kept_is_read_in_apples_lists(held_apps, enrolled):
+    app, asset = held_apps.add("Mail", 10)
+    location, begin = held_apps.location, held_apps.location._begin
+
+    def named_at_length(kind, asked):
+        status, told = begin(kind, asked)
+        location.settle()
+        return status, {name: value * 4 if name == "eventId" else value for name, value in told.items()}
+
+    location._begin = named_at_length
+    held, device = enrolled()
+    held_apps.until_settled(held)
+    assert held_apps.states(device) == {app: "Managed"}
+    assert (location.given, location.twice) == ({(asset.adam_id, next(iter(location.given))[1])}, [])
+    assert "GET /status" not in location.calls
+    assert held_apps.known().trouble == ""
 
 
 def test_not_enough_licenses_after_all_is_not_asked_each_minute(held_apps, enrolled):
@@ -783,6 +826,7 @@ def test_a_failure_that_is_only_said_again_keeps_its_code(held_apps, enrolled):
     assert held_apps.reasons(device) == {app: "MCMDMErrorDomain 9610"}
 
 
+@pytest.mark.each_database
 def test_a_device_for_which_something_fails_keeps_the_worker_from_nothing(held_apps, enrolled, portal, monkeypatch):
     app, _asset = held_apps.add("Mail")
     held, device = enrolled()

@@ -8,11 +8,12 @@ import pytest
 
 from portal.models import SettingsVersion
 from portal.settings import held_secrets, overlay, portable, saving
-from portal.settings.pages import page_of
+from portal.settings.pages import PAGES, fields_of
 from portal.settings.schema import OidcProvider
 from tests.factories import editing_settings
 from tests.pages import Browser
 
+PAGE_OF = {field.name: page for page in PAGES for field in fields_of(page)}
 PROVIDER = {"name": "example", "title": "Example", "issuer": "https://id.example.com", "client_id": "portal",
             "client_secret": "hush"}  # fmt: skip
 BEFORE = {
@@ -77,7 +78,7 @@ def test_every_setting_that_is_an_address_is_known():
 
 @pytest.mark.parametrize(("secret", "address"), MOVES)
 def test_changing_an_address_on_its_page_empties_the_secret(admin, portal, secret, address):
-    admin.get(f"/admin/settings/{page_of(address)}")
+    admin.get(f"/admin/settings/{PAGE_OF[address]}")
     moved = ELSEWHERE[address]
     admin.send(**{address: "\n".join(moved) if isinstance(moved, list) else str(moved)})
     assert admin.status == 200, admin.text
@@ -87,7 +88,7 @@ def test_changing_an_address_on_its_page_empties_the_secret(admin, portal, secre
 
 @pytest.mark.parametrize(("secret", "address"), MOVES)
 def test_typed_again_it_goes_along(admin, portal, secret, address):
-    admin.get(f"/admin/settings/{page_of(address)}")
+    admin.get(f"/admin/settings/{PAGE_OF[address]}")
     moved = ELSEWHERE[address]
     admin.send(**{address: "\n".join(moved) if isinstance(moved, list) else str(moved), secret: "hush"})
     assert (value(portal, address), value(portal, secret)) == (moved, "hush")
@@ -153,7 +154,7 @@ def test_restoring_brings_an_address_back_with_the_secret_it_had(admin, portal, 
 def test_where_a_variable_pins_the_secret_the_address_is_pinned_with_it(admin, monkeypatch, secret, address):
     monkeypatch.setenv("PORTAL_" + secret.upper().replace(".", "_"), "pinned")
     assert address in overlay.pinned()
-    admin.get(f"/admin/settings/{page_of(address)}")
+    admin.get(f"/admin/settings/{PAGE_OF[address]}")
     assert admin.soup.find(id=address).has_attr("disabled")
 
 

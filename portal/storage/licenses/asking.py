@@ -15,7 +15,7 @@ from portal.apps.seats import Asset, Batch, Kind, SeatState, UserState
 from portal.apps_and_books import answers
 from portal.apps_and_books.answers import Event, Failure
 from portal.apps_and_books.client import Refused, TokenGone, Unavailable
-from portal.models import LicenseRequest, LicenseSeat, LicenseUser
+from portal.models import LONGEST_EVENT_ID, LicenseRequest, LicenseSeat, LicenseUser
 from portal.storage.licenses import counts, marking, needs, rows
 from portal.storage.licenses.outcomes import POLLS, Apple, Outcomes
 
@@ -194,7 +194,9 @@ class Asking:
             raise
         with self.apple.database.transaction() as session:
             now = clock.now()
-            values = {"event_id": event_id, "next_at": now + POLLS[0], "tries": 0}
+            can_be_kept = len(event_id) <= LONGEST_EVENT_ID  # else it is as if the answer were lost
+            next_at = now + (POLLS[0] if can_be_kept else rows.LEASE)
+            values = {"event_id": event_id if can_be_kept else None, "next_at": next_at, "tries": 0}
             session.execute(update(LicenseRequest).where(LicenseRequest.id == request_id).values(**values))
 
     def _undo(self, request_id: int) -> None:

@@ -69,8 +69,9 @@ def _wanted() -> tuple[Search, dict[str, str]]:
     asked = {key: request.args.get(key, "").strip()[:100] for key in ASKED}
     person = people.by_username(db_session, asked["who"]) if asked["who"] else None
     until = _day(asked["until"])
+    group = asked["kind"]
     return Search(
-        kind=asked["kind"] if asked["kind"] in labels.GROUP else "",
+        kinds=(group, *labels.ALSO.get(group, ())) if group in labels.GROUP else (),
         chain=audit.request_chain(asked["request"]) if asked["request"] else "",
         actor=(audit.actor_of(person) if person else asked["who"]) if asked["who"] else "",
         since=_day(asked["since"]),

@@ -18,7 +18,7 @@ from portal.backends.reconciling import CERTIFICATE_STATE
 from portal.enrollment import allowed, management
 from portal.enrollment.errors import CommandForbidden, DeviceGone, ProfileUnknown
 from portal.extensions import current_portal, db_session, transaction
-from portal.models import BackendEvent, Command, CommandState, Device, PortalState
+from portal.models import BackendEvent, Command, Device, PortalState
 from portal.web import web_sessions
 from portal.web.admin import blueprint
 from portal.web.helpdesk.device_page import NOTICE, locked
@@ -30,9 +30,7 @@ SHOWN = 100
 @blueprint.get("/device-management")
 def device_management() -> ResponseReturnValue:
     """The backend, the push certificate, the queue, the messages of unknown devices."""
-    waiting = select(func.count(Command.id), func.min(Command.created_at)).where(
-        Command.handed_at.is_(None), Command.status == CommandState.QUEUED
-    )
+    waiting = select(func.count(Command.id), func.min(Command.created_at)).where(Command.is_waiting)
     managed = select(func.count(Device.id)).where(Device.is_managed)
     count, oldest = db_session.execute(waiting).one()
     kept = select(BackendEvent).where(events.kept()).order_by(BackendEvent.id.desc()).limit(SHOWN)

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from portal import clock, tallies
 from portal.enrollment import commands, journey
 from portal.extensions import current_portal, db_session
-from portal.models import BackendEvent, Command, CommandState, Device, EnrollmentRequest, IssuedProfile, OutboxMessage
+from portal.models import BackendEvent, Command, Device, EnrollmentRequest, IssuedProfile, OutboxMessage
 from portal.pki import uploads
 from portal.policies.outcome import State
 from portal.storage import brake, policies, states
@@ -82,7 +82,7 @@ def _gauges(now: datetime) -> dict[str, tuple[str, float]]:
         ),
         "portal_commands_waiting": (
             "Commands that were not handed over to device management yet.",
-            _count(Command, Command.handed_at.is_(None), Command.status == CommandState.QUEUED),
+            _count(Command, Command.is_waiting),
         ),
         "portal_backend_events_waiting": (
             "Messages of device management that were not taken up yet.",

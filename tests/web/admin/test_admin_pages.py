@@ -75,10 +75,10 @@ def test_an_empty_portal_has_a_dashboard_too(admin):
 
 
 @pytest.fixture
-def happened(app, company, browser, clock):
+def happened(app, company, clock):
     """Somebody enrolled; the next day somebody else was invited."""
     invitation = company.invite(company.person())
-    phone(app).install(browser.walk_to("profile", invitation).download())
+    phone(app).install(company.profile(invitation))
     clock.forward(days=1)
     company.invite(company.person("max"))
     return invitation
@@ -93,6 +93,7 @@ def test_the_trail_is_searched_by_what_who_where_and_when(app, happened, admin, 
     admin.staff_sign_in("adam", clock())
     assert "Device enrolled" in shown(admin)
     assert set(shown(admin, "kind=passcode.")) == {"Passcode entered"}
+    assert "Privacy notice acknowledged" in shown(admin, "kind=steps.")
     assert "Device enrolled" in shown(admin, f"request={happened.request.id}")
     assert shown(admin, f"since={clock():%Y-%m-%d}&kind=request.") == ["Request created helpdesk"]
     assert "Device enrolled" not in shown(admin, "since=2026-03-03")
