@@ -19,15 +19,20 @@ from sqlalchemy.orm import Session
 from portal import audit, clock, people
 from portal.audit import Editor
 from portal.credentials import second_factor
-from portal.enrollment import commands, invitations, journey
+from portal.enrollment import commands, invitations, journey, steps
+from portal.enrollment import profile as profiles
+from portal.enrollment import terms as license_terms
 from portal.enrollment.commands import Order
 from portal.enrollment.invitations import Asker, Invitation
-from portal.models import AuditEvent, Command, Device, EnrollmentRequest, LocalAccount, Person
+from portal.enrollment.journey import SignedInBrowser
+from portal.enrollment.profile import ProfileIssuer
+from portal.models import AuditEvent, Command, Device, EnrollmentRequest, LocalAccount, Person, new_id
 from portal.services import Portal
 from portal.settings.saving import SettingsEditor
 from portal.simulator.employee import SAFARI, Employee
 from portal.simulator.iphone import IPhone
 from portal.simulator.model import MODELS
+from portal.storage import apple_business
 from portal.storage.cases import Cases
 
 BASE = "https://portal.example.com"
@@ -60,6 +65,28 @@ class Company:
         with self.portal.database.transaction() as session:
             cases, by = Cases(session, self.portal), Asker("helpdesk:test", "Helpdesk")
             return invitations.invite(cases, session.merge(person), source, by)
+
+    def profile(self, invitation: Invitation) -> bytes:
+        """The signed profile, downloaded, as if its person had answered everything; the pages are tried elsewhere."""
+        portal, browser = self.portal, SignedInBrowser(new_id())
+        texts = ("Work", "", {"default": ""})
+        with portal.database.transaction() as session:
+            vouches = apple_business.vouches(session)
+            issuer = ProfileIssuer(portal.authority, portal.signer, portal.backend.management, *texts, vouches)
+            case = Cases(session, portal).lock(invitation.request.id, browser)
+            steps.sign_in(case, case.request.person)
+            steps.seen_with(case, "safari 17.6", "en")
+            steps.choose_ownership(case, "employee")
+            steps.acknowledge_privacy(case)
+            steps.enter_passcode(case, invitation.passcode)
+            steps.see_overview(case)
+            version = case.request.terms_current
+            text = license_terms.in_language(case.store.terms(version), "en")
+            steps.accept_terms(case, version, license_terms.sha256(text.text), "en")
+            profiles.issue(case, issuer)
+            made = case.store.profile(case.request.profile_id)
+            steps.profile_downloaded(case, made.id)
+            return portal.vault.open(made.content_sealed)
 
     def act(self, invitation: Invitation, function: Callable[..., object], *arguments: object) -> object:
         """Let ``function`` decide on the locked case of a request, in a transaction of its own."""

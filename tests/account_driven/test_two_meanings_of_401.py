@@ -12,12 +12,12 @@ from tests.pages import Browser
 
 
 @pytest.fixture(params=["account", "profile"])
-def managed(request, app, company, browser, invitation):
+def managed(request, app, company, invitation):
     """A managed phone of either way."""
     if request.param == "account":
         return enroll(app, invitation).phone
     held = phone(app)
-    held.install(browser.walk_to("profile", invitation).download())
+    held.install(company.profile(invitation))
     return held
 
 
@@ -60,9 +60,9 @@ def test_the_throttle_of_people_never_reaches_devices(app, managed, company):
     assert managed.connect() == []
 
 
-def test_a_profile_driven_device_needs_no_token_and_never_gets_a_challenge(app, browser, company, invitation):
+def test_a_profile_driven_device_needs_no_token_and_never_gets_a_challenge(app, company, invitation):
     held = phone(app)
-    held.install(browser.walk_to("profile", invitation).download())
+    held.install(company.profile(invitation))
     for token in ("", "x"):
         answer = raw(held, "ServerURL", {"Status": "Idle"}, token=token)
         assert answer.status_code == 200

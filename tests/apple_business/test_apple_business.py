@@ -116,7 +116,7 @@ def upload(admin, content):
 def walked(app, company, number=0):
     """A phone that is enrolled."""
     held = phone(app, number)
-    held.install(Browser(app).walk_to("profile", company.invite(company.person(f"person{number}"))).download())
+    held.install(company.profile(company.invite(company.person(f"person{number}"))))
     return held
 
 

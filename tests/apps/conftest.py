@@ -20,7 +20,6 @@ from portal.storage.audiences import Line
 from portal.storage.cases import CaseServices
 from portal.storage.licenses import exchanging
 from tests.factories import editing, phone
-from tests.pages import Browser
 
 EVERYBODY = (Line("in", "everybody"),)
 OFFERED = (Line("offered", "everybody"),)
@@ -194,7 +193,7 @@ def enrolled(app, company, held_apps):
         held.apps.store = lambda adam_id: location.assets[adam_id].bundle_id
         held.apps.manifests = held_apps.manifests
         held.apps.licensed = lambda adam_id: account in location.holders(location.assets[adam_id])
-        held.install(Browser(app).walk_to("profile", invitation).download())
+        held.install(company.profile(invitation))
         return held, company.device(invitation).id
 
     return enroll

@@ -86,6 +86,7 @@ def test_an_associated_domain_is_what_can_be_printed():
     assert refusal.value.code == "domains"
 
 
+@pytest.mark.each_database
 def test_a_configuration_that_cannot_be_sent_to_somebody_stops_no_other_command(held_apps, enrolled, portal):
     app, _ = held_apps.add("Mail")
     held_apps.behave(app, configuration={"a": "{name}"})
@@ -100,6 +101,7 @@ def test_a_configuration_that_cannot_be_sent_to_somebody_stops_no_other_command(
     assert "RemoveProfile" in held.connect()
 
 
+@pytest.mark.each_database
 def test_nor_of_a_backend_with_a_queue_of_its_own(held_apps, enrolled, portal):
     app, _ = held_apps.add("Mail")
     held_apps.behave(app, configuration={"a": "{name}"})
@@ -127,6 +129,7 @@ def fails(*_):
 # --- odd answers ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.each_database
 def test_licenses_that_are_told_twice_count_once(held_apps, enrolled):
     app, asset = held_apps.add("Mail")
     held, device = enrolled()
@@ -339,6 +342,7 @@ def test_whom_apple_does_not_retire_is_retired_later(answer, held_apps, enrolled
     assert [each["status"] for each in held_apps.location.users] == ["Retired"]
 
 
+@pytest.mark.each_database
 def test_whoever_comes_back_after_being_erased_takes_over_what_apple_still_has(held_apps, enrolled, portal):
     _, mail = held_apps.add("Mail")
     app, files = held_apps.add("Files")
@@ -367,6 +371,7 @@ def test_an_event_that_fails_for_ids_in_other_letters_gave_nothing(held_apps, en
     assert (held_apps.states(device), held_apps.reasons(device)) == ({app: "no_license"}, {app: "9707"})
 
 
+@pytest.mark.each_database
 def test_one_worker_asks_at_a_time(held_apps, enrolled, monkeypatch, clock):
     held_apps.add("Mail")
     held_apps.add("Files")
@@ -397,6 +402,7 @@ def test_one_worker_asks_at_a_time(held_apps, enrolled, monkeypatch, clock):
     assert (held_apps.location.twice, held_apps.open_requests()) == ([], 0)
 
 
+@pytest.mark.each_database
 def test_workers_at_once_neither_block_each_other_nor_give_twice(held_apps, enrolled, portal, clock):
     apps = [held_apps.add(f"App {number}")[0] for number in range(4)]
     phones = [enrolled(name, number)[0] for number, name in enumerate(("erika", "max", "otto"))]
@@ -424,6 +430,7 @@ def test_workers_at_once_neither_block_each_other_nor_give_twice(held_apps, enro
     assert (problems, held_apps.location.twice, len(held_apps.location.given)) == ([], [], 12)
 
 
+@pytest.mark.each_database
 def test_the_turn_of_a_worker_that_died_ends(portal, clock):
     def take():
         with portal.database.transaction() as session:
@@ -527,6 +534,7 @@ def test_what_somebody_without_a_phone_takes_is_in_the_trail_too(app, held_apps,
 # --- nothing personal ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.each_database
 def test_nothing_that_a_device_says_in_words_is_kept(declared, enrolled, portal):
     app, asset = declared.add("Mail")
     held, device = enrolled()

@@ -56,6 +56,7 @@ def test_apple_is_left_in_peace_ever_longer(held_apps, enrolled, clock):
     assert len(held_apps.location.calls) == asked
 
 
+@pytest.mark.each_database
 @pytest.mark.parametrize("path", ["/users/create", "/assets/associate", "/assets/disassociate"])
 def test_an_answer_that_got_lost_is_looked_up_before_anything_is_asked_again(path, held_apps, enrolled):
     _app, asset = held_apps.add("Mail", total=1)
@@ -75,6 +76,7 @@ def test_an_answer_that_got_lost_is_looked_up_before_anything_is_asked_again(pat
     assert held_apps.location.holders(asset) == holders
 
 
+@pytest.mark.each_database
 @pytest.mark.parametrize("name", ["create_users", "associate", "disassociate", "event"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_worker_that_dies_while_asking_leaves_nothing_undone(name, when, held_apps, enrolled, monkeypatch):
@@ -108,6 +110,7 @@ def test_a_worker_that_dies_while_asking_leaves_nothing_undone(name, when, held_
     assert held_apps.location.holders(asset) == (set() if name == "disassociate" else {ERIKA})
 
 
+@pytest.mark.each_database
 def test_an_account_that_apple_knows_already_is_adopted(held_apps, enrolled):
     app, _asset = held_apps.add("Mail")
     known = {"clientUserId": "of another server", "managedAppleId": ERIKA, "status": "Associated"}
@@ -118,6 +121,7 @@ def test_an_account_that_apple_knows_already_is_adopted(held_apps, enrolled):
     assert [each["clientUserId"] for each in held_apps.location.users] == ["of another server"]
 
 
+@pytest.mark.each_database
 def test_who_comes_back_after_being_erased_is_not_given_up(held_apps, enrolled, portal, company):
     app, asset = held_apps.add("Mail")
     held, _device = enrolled()
@@ -258,6 +262,7 @@ def test_requests_stay_within_what_apple_says(held_apps, enrolled):
     assert (calls.count("POST /users/create"), held_apps.location.twice) == (3, [])
 
 
+@pytest.mark.each_database
 def test_ids_and_tokens_are_sealed(held_apps, enrolled, portal):
     held_apps.add("Mail")
     held, _ = enrolled()
@@ -328,6 +333,7 @@ def test_nothing_is_asked_when_nothing_is_due(held_apps, enrolled, portal):
         assert needs.next_due(session) is None
 
 
+@pytest.mark.each_database
 def test_what_was_rolled_back_marks_nobody_and_no_later_mark_is_lost(held_apps, enrolled, portal):
     held_apps.add("Mail")
     held, _device = enrolled()
@@ -363,6 +369,7 @@ def test_what_was_rolled_back_marks_nobody_and_no_later_mark_is_lost(held_apps, 
         assert marked()
 
 
+@pytest.mark.each_database
 @pytest.mark.parametrize("more", ["STDQ", "PLUS"])
 def test_of_two_qualities_the_page_shows_what_the_worker_asks_for(
     more, app, held_apps, enrolled, portal, company, clock
@@ -383,6 +390,7 @@ def test_of_two_qualities_the_page_shows_what_the_worker_asks_for(
         assert [each.pricing for each in counts.while_there_are_any(session, due, clock())] == [more]
 
 
+@pytest.mark.each_database
 def test_a_location_that_does_not_say_which_it_is_is_no_other(portal):
     """Otherwise a token that is renewed would have every license asked for anew."""
     with portal.database.transaction() as session:

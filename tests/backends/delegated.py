@@ -15,7 +15,6 @@ from portal.backends.nanomdm import NanoMdmBackend
 from portal.models import BackendEvent, Command, IssuedProfile
 from portal.services import Portal
 from tests.factories import BASE, Company, phone
-from tests.pages import Browser
 
 API_KEY, SECRET = "an api key of sixteen", "a webhook secret, long"
 SETTINGS = {
@@ -75,8 +74,8 @@ class Delegated:
     def prepared(self, number=0, invitation=None):
         """A phone with a profile and a certificate."""
         device = phone(self.app, number)
-        browser = Browser(self.app).walk_to("profile", invitation or self.invitation)
-        device.obtain_identity(device.open_profile(browser.download()))
+        profile = self.company.profile(invitation or self.invitation)
+        device.obtain_identity(device.open_profile(profile))
         return device
 
     def reference(self, invitation=None):

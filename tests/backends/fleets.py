@@ -35,7 +35,6 @@ from portal.storage.cases import Cases
 from tests import databases
 from tests.account_driven.steps import ACCOUNT, walking
 from tests.factories import BASE, Company, phone_key
-from tests.pages import Browser
 from tests.peers.proxy import Proxy
 
 PATIENCE_SECONDS = 20.0
@@ -77,7 +76,7 @@ class Fleet:
     def prepared(self, invitation, number: int = 0) -> IPhone:
         """A phone with its certificate that did not check in yet."""
         phone = self.phone(number)
-        phone.obtain_identity(phone.open_profile(Browser(self.app).walk_to("profile", invitation).download()))
+        phone.obtain_identity(phone.open_profile(self.company.profile(invitation)))
         return phone
 
     def enrolled(self, invitation, number: int = 0) -> IPhone:

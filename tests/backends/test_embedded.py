@@ -26,10 +26,10 @@ def invitation(company):
 
 
 @pytest.fixture
-def prepared(app, browser, invitation) -> IPhone:
+def prepared(app, company, invitation) -> IPhone:
     """A phone that has its certificate but did not check in yet."""
     device = phone(app)
-    device.obtain_identity(device.open_profile(browser.walk_to("profile", invitation).download()))
+    device.obtain_identity(device.open_profile(company.profile(invitation)))
     return device
 
 
@@ -93,8 +93,10 @@ def test_an_authenticate_with_a_hardware_identifier_is_refused(company, invitati
         prepared.authenticate()
 
 
-def test_a_refused_device_gets_another_chance_with_a_new_download(app, browser, company, invitation, prepared):
-    send(prepared, "CheckInURL", authenticate(prepared, UDID="x"))
+def test_a_refused_device_gets_another_chance_with_a_new_download(app, browser, company, invitation):
+    refused = phone(app)
+    refused.obtain_identity(refused.open_profile(browser.walk_to("profile", invitation).download()))
+    send(refused, "CheckInURL", authenticate(refused, UDID="x"))
     assert browser.get("/enroll/finish").heading == "Your device could not be added"
     phone(app, 1).install(browser.get("/enroll/profile").download())
     assert company.status(invitation) == "enrolled"
@@ -138,10 +140,10 @@ def test_one_certificate_speaks_for_one_enrollment_id(company, invitation, prepa
     assert company.status(invitation) == "enrolling"
 
 
-def test_another_devices_certificate_never_speaks_for_it(app, browser, company, enrolled):
+def test_another_devices_certificate_never_speaks_for_it(app, company, enrolled):
     other_invitation = company.invite(company.person("max"))
     other = phone(app, 1)
-    other.install(type(browser)(app).walk_to("profile", other_invitation).download())
+    other.install(company.profile(other_invitation))
     for url, message in (
         ("CheckInURL", {"MessageType": "CheckOut", "Topic": enrolled.mdm["Topic"]}),
         ("ServerURL", {"Status": "Idle"}),

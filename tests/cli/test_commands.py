@@ -39,13 +39,13 @@ def test_invite_refuses_in_words(run, company):
     assert [event.kind for event in company.all_events()][-1] == "request.refused"
 
 
-def test_status_tells_what_helpdesk_sees(app, run, browser, company):
+def test_status_tells_what_helpdesk_sees(app, run, company):
     invitation = company.invite(company.person())
     before = json.loads(run("status", invitation.request.id, "--json"))
     assert (before["status"], before["step"], before["employee"], before["device"]) == (
         "invited", "sign-in", "erika", None,
     )  # fmt: skip
-    phone(app).install(browser.walk_to("profile", invitation).download())
+    phone(app).install(company.profile(invitation))
     after = json.loads(run("status", invitation.request.id, "--json"))
     assert after["status"] == "enrolled"
     assert after["device"]["os_version"] == "17.6.1"

@@ -23,9 +23,9 @@ def invitation(company):
 
 
 @pytest.fixture
-def held(app, browser, invitation):
+def held(app, company, invitation):
     made = phone(app)
-    made.install(browser.walk_to("profile", invitation).download())
+    made.install(company.profile(invitation))
     return made
 
 
@@ -93,17 +93,17 @@ def test_an_update_of_ios_is_known_and_asked_for_what_it_brings(company, invitat
     assert held.connect() in ([], ["DeclarativeManagement"])
 
 
-def test_an_old_ios_is_told_nothing(app, browser, company, invitation):
+def test_an_old_ios_is_told_nothing(app, company, invitation):
     made = phone(app)
     made.model = replace(made.model, os_version="14.8")
-    made.install(browser.walk_to("profile", invitation).download())
+    made.install(company.profile(invitation))
     assert state(company, invitation) is None or state(company, invitation).announced is None
 
 
-def test_a_room_that_is_closed_tells_nothing(app, browser, company, invitation, configure):
+def test_a_room_that_is_closed_tells_nothing(app, company, invitation, configure):
     configure(mdm__declarative=False)
     made = phone(app)
-    made.install(browser.walk_to("profile", invitation).download())
+    made.install(company.profile(invitation))
     assert made.declared.fetched == []
 
 
@@ -131,7 +131,7 @@ def test_a_report_of_no_use_is_refused_and_changes_nothing(company, invitation, 
 
 def test_another_device_gets_and_tells_nothing(app, company, invitation, held):
     other = phone(app, 1)
-    other.install(Browser(app).walk_to("profile", company.invite(company.person("max"))).download())
+    other.install(company.profile(company.invite(company.person("max"))))
     own = other.enrollment_id
     other.enrollment_id = held.enrollment_id
     assert check_in(other, Endpoint="tokens").status_code == 403

@@ -14,10 +14,10 @@ def invitation(company):
 
 
 @pytest.fixture
-def held(app, browser, invitation):
+def held(app, company, invitation):
     """An enrolled iPhone."""
     made = phone(app)
-    made.install(browser.walk_to("profile", invitation).download())
+    made.install(company.profile(invitation))
     return made
 
 

@@ -24,12 +24,12 @@ def invitation(company):
 
 
 @pytest.fixture(params=["profile", "account"])
-def held(request, app, browser, invitation):
+def held(request, app, company, invitation):
     """An enrolled iPhone, by both ways."""
     if request.param == "account":
         return enroll(app, invitation).phone
     made = phone(app)
-    made.install(browser.walk_to("profile", invitation).download())
+    made.install(company.profile(invitation))
     return made
 
 
@@ -199,9 +199,9 @@ def test_a_device_that_nobody_could_ask_is_not_asked_again_and_again(portal, com
     assert sorted(held.connect()) == sorted(each.request_type for each in waiting)
 
 
-def test_nothing_is_mailed_of_a_device_that_was_never_enrolled(app, browser, portal, company, invitation, clock):
+def test_nothing_is_mailed_of_a_device_that_was_never_enrolled(app, portal, company, invitation, clock):
     device = phone(app)
-    device.obtain_identity(device.open_profile(browser.walk_to("profile", invitation).download()))
+    device.obtain_identity(device.open_profile(company.profile(invitation)))
     device.authenticate()
     with portal.database.transaction() as session:
         ending.cancel(Cases(session, portal).lock(invitation.request.id), "helpdesk:x")

@@ -196,10 +196,10 @@ def invitation(company):
 
 
 @pytest.fixture
-def enrolled(app, invitation):
+def enrolled(app, company, invitation):
     """A phone that was not woken yet."""
     made = phone(app)
-    made.obtain_identity(made.open_profile(Browser(app).walk_to("profile", invitation).download()))
+    made.obtain_identity(made.open_profile(company.profile(invitation)))
     made.authenticate()
     made.token_update()
     return made

@@ -19,7 +19,6 @@ from portal.storage import campaigns
 from portal.storage.campaigns import Plan
 from portal.storage.cases import Cases
 from tests.factories import Company, editing, phone
-from tests.pages import Browser
 
 LDAP = {
     "servers": ("ldap://127.0.0.1:1",),
@@ -113,7 +112,7 @@ def test_one_line_of_a_list_stops_neither_the_others_nor_other_lists(make_app, c
 def test_who_has_enough_devices_is_told_of_when_a_list_is_checked(app, company, portal, clock, configure):
     configure(enrollment__devices_per_person=1)
     erika = company.person()
-    phone(app).install(Browser(app).walk_to("profile", company.invite(erika)).download())
+    phone(app).install(company.profile(company.invite(erika)))
     with portal.database.transaction() as session:
         cases = Cases(session, portal, clock())
         campaigns.check(cases, "List", [(1, "erika")], Asker("helpdesk:x", "H"))

@@ -10,7 +10,6 @@ from portal.storage import policies, policy_rounds
 from portal.storage.audiences import Line
 from portal.storage.cases import CaseServices
 from tests.factories import editing, phone
-from tests.pages import Browser
 
 EVERYBODY = (Line("in", "everybody"),)
 
@@ -112,7 +111,7 @@ def enrolled(app, company):
         invitation = company.invite(person or company.person(username))
         held = phone(app, number)
         held.model = replace(held.model, os_version=ios) if ios else held.model
-        held.install(Browser(app).walk_to("profile", invitation).download())
+        held.install(company.profile(invitation))
         return held, company.device(invitation).id
 
     return enroll

@@ -116,7 +116,7 @@ def test_an_old_ios_gets_profiles_by_command_once_and_loses_them(held_policies, 
     invitation = company.invite(company.person())
     held = phone(app)
     held.model = replace(held.model, os_version="14.8")
-    held.install(Browser(app).walk_to("profile", invitation).download())
+    held.install(company.profile(invitation))
     device = company.device(invitation).id
     assert held_policies.states(device) == {policy: ("applied", None)}
     assert len(held.profiles) == 2

@@ -38,7 +38,7 @@ def enroll_all(app):
     company, held = Company(app.extensions["portal"]), {}
     for number in range(FLEET):
         invitation = company.invite(company.person(f"person{number}"))
-        phone(app, number % 4).install(Browser(app).walk_to("profile", invitation).download())
+        phone(app, number % 4).install(company.profile(invitation))
         held[f"person{number}"] = invitation
     return held
 

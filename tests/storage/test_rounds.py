@@ -13,7 +13,6 @@ from portal.models import AuditEvent, Command, Device, EnrollmentRequest, Person
 from portal.storage import brake, retention, rounds
 from portal.storage.cases import Cases
 from tests.factories import Company, phone
-from tests.pages import Browser
 
 
 def disabled(session, now):
@@ -54,7 +53,7 @@ def two(make_app, clock):
     company = Company(app.extensions["portal"])
     for number in range(2):
         invitation = company.invite(company.person(f"person{number}"))
-        phone(app, number).install(Browser(app).walk_to("profile", invitation).download())
+        phone(app, number).install(company.profile(invitation))
     clock.forward(hours=2)
     return company.portal
 
