@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Error, sync_playwright
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.webkitgtk.options import Options
@@ -138,7 +138,12 @@ class Chromium(Engine):
             self.problems.append(message.text)
 
     def open(self, url: str) -> None:
-        self.page.goto(url)
+        try:
+            self.page.goto(url)
+        except Error as aborted:
+            if "ERR_ABORTED" not in str(aborted):
+                raise
+            self.page.goto(url)  # the page before went on by itself at that moment
 
     def path(self) -> str:
         return re.sub(r"^https?://[^/]+", "", self.page.url)
