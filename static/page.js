@@ -7,10 +7,10 @@
     var field = document.getElementById(button.dataset.copy);
     button.hidden = !navigator.clipboard;
     button.addEventListener("click", function () {
-      navigator.clipboard.writeText(field.value).then(function () {
+      navigator.clipboard.writeText(field.textContent).then(function () {
         button.textContent = button.dataset.done;
       }, function () {
-        field.select();
+        getSelection().selectAllChildren(field);
       });
     });
   });

@@ -94,7 +94,7 @@ def test_a_token_stolen_afterwards_is_worthless_without_the_device_s_certificate
 def test_ios_18_walks_in_safari_and_finishes_in_settings(app, company, invitation, ios):
     browser = Browser(app, MODELS[ios].user_agent()).walk_to("profile", invitation)
     assert browser.heading == "Finish in Settings"
-    assert browser.soup.find(id="account")["value"] == ACCOUNT
+    assert browser.soup.find(id="account").text == ACCOUNT
     assert browser.get("/enroll/profile.mobileconfig").heading == "Finish in Settings"  # never a profile
     assert browser.client.get("/enroll/state", base_url=BASE).json["waiting"] == "download"
     settings_app = SettingsApp(phone(app, ios=ios))

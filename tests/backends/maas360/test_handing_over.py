@@ -54,7 +54,7 @@ def test_an_older_iphone_is_led_to_maas360s_own_page(tenancy):
     browser = tenancy.handed_over(invitation, user_agent=IOS_14)
     assert browser.heading == "Finish in MaaS360"
     assert browser.soup.find("a", href="https://maas360.example/e/example") is not None
-    assert browser.soup.find("input", id="account")["value"] == "erika@work.example.com"
+    assert browser.soup.find(id="account").text == "erika@work.example.com"
     tenancy.tenant.enroll("erika@work.example.com")
     tenancy.work()
     assert tenancy.company.device(invitation).way == "profile"
