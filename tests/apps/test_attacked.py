@@ -313,6 +313,7 @@ def test_whom_apple_forgot_gets_everything_anew(held_apps, enrolled):
     assert (held_apps.location.holders(mail), held_apps.location.holders(files)) == ({ERIKA}, {ERIKA})
 
 
+@pytest.mark.each_database
 def test_a_token_of_another_location_after_all_begins_anew(held_apps, enrolled, portal, clock):
     app, asset = held_apps.add("Mail")
     held, device = enrolled()
@@ -455,6 +456,7 @@ def test_the_turn_of_a_worker_that_died_ends(portal, clock):
     take()
 
 
+@pytest.mark.each_database
 def test_counting_by_hand_says_who_claims_the_location_meanwhile(app, held_apps, company, clock, monkeypatch):
     monkeypatch.setattr(exchanging, "open_client", held_apps.client)
     company.person("admin", role="admin")
@@ -497,6 +499,7 @@ def test_after_an_exchange_licenses_are_counted_again_within_two_minutes(held_ap
     assert (row.assigned, row.available, held_apps.location.holders(asset)) == (1, 4, {ERIKA})
 
 
+@pytest.mark.each_database
 def test_taking_and_giving_back_all_the_time_costs_little(app, held_apps, enrolled, portal):
     mail, _ = held_apps.add("Mail", audience=OFFERED)
     enrolled()
@@ -515,6 +518,7 @@ def test_taking_and_giving_back_all_the_time_costs_little(app, held_apps, enroll
     assert count(portal, Event.APP_CHOSEN) <= 4
 
 
+@pytest.mark.each_database
 def test_what_somebody_without_a_phone_takes_is_in_the_trail_too(app, held_apps, company, portal, clock):
     mail, _ = held_apps.add("Mail", audience=OFFERED)
     erika = company.person()

@@ -503,6 +503,7 @@ def test_two_phones_of_one_person_told_at_the_same_time_wait_in_no_ring(held_app
         assert len(session.scalars(select(LicenseUser)).all()) == 1
 
 
+@pytest.mark.each_database
 def test_what_failed_for_some_is_believed_of_nobody_else(held_apps, enrolled):
     """Apple names whom it failed for; whether it was done for the others is read."""
     held_apps.location.all_or_nothing = True
@@ -657,6 +658,7 @@ def test_nothing_reaches_who_was_disabled_by_mistake_while_it_was_on_its_way(hel
     assert [held_apps.states(device) for device in kept] == [{app: "Managed"}] * 3
 
 
+@pytest.mark.each_database
 def test_a_license_that_was_taken_at_apple_is_asked_for_again_when_a_phone_lacks_it(held_apps, enrolled, company):
     app, asset = held_apps.add("Mail", 10)
     erika = company.person("erika")

@@ -19,6 +19,7 @@ from tests.pages import Browser
 ERIKA, MAX = "erika@work.example.com", "max@work.example.com"
 
 
+@pytest.mark.each_database
 def test_while_apple_is_away_nothing_is_lost_and_nothing_given_twice(held_apps, enrolled, clock):
     apps = [held_apps.add(name)[0] for name in ("Mail", "Files")]
     held, _device = enrolled()
@@ -149,6 +150,7 @@ def test_a_user_that_apple_forgot_is_made_known_anew(held_apps, enrolled):
     assert held_apps.location.holders(files) == {ERIKA}
 
 
+@pytest.mark.each_database
 def test_one_who_cannot_be_given_a_license_does_not_keep_the_others_from_theirs(held_apps, enrolled):
     held_apps.add("Mail")
     phones = [enrolled(name, number)[0] for number, name in enumerate(("erika", "max", "otto"))]
@@ -223,6 +225,7 @@ def test_a_token_never_goes_to_an_address_that_was_changed(held_apps, enrolled, 
     assert (held_apps.known().problem, len(held_apps.location.calls)) == ("address", asked)
 
 
+@pytest.mark.each_database
 def test_too_many_requests_are_answered_with_patience(held_apps, enrolled, clock):
     _app, asset = held_apps.add("Mail")
     held, _device = enrolled()

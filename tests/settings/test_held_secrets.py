@@ -167,6 +167,7 @@ def test_a_secret_that_was_forgotten_is_not_restored_to_another_server(admin, po
     assert (value(portal, "sms.url"), value(portal, "sms.authorization_secret")) == (BEFORE["sms.url"], "hush")
 
 
+@pytest.mark.each_database
 def test_an_old_entry_that_does_not_say_for_which_server_brings_no_secret_back(admin, portal, clock):
     admin.get("/admin/settings/sms").send(**{"sms.authorization_secret.forget": "yes"})
     with portal.database.transaction() as session:

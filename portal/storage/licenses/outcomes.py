@@ -66,14 +66,13 @@ class Outcomes:
         elif not event.over:
             self._later(request_id)
         elif kind in (Kind.CREATE, Kind.RETIRE):
-            self.settle_users(request_id, kind, event)
-            self._look_into(request_id, kind)  # who is left
+            if self.settle_users(request_id, kind, event):
+                self._look_into(request_id, kind)
         elif self._is_about_others(request_id, event):
             number = event.failures[0].number if event.failures else 0
             log.warning("licensing.failed_for_nobody_named error_number=%s", number)
             self._look_into(request_id, kind, number or -1)
-        else:
-            self.settle_seats(request_id, kind, event)
+        elif self.settle_seats(request_id, kind, event):
             self._look_into(request_id, kind)
 
     def _event(self, event_id: str) -> Event | None:
@@ -152,8 +151,8 @@ class Outcomes:
 
     # --- by an event that is over ----------------------------------------------------------------------------------
 
-    def settle_seats(self, request_id: int, kind: Kind, event: Event) -> None:
-        """Settle those of whom the event tells; the request stays for the others."""
+    def settle_seats(self, request_id: int, kind: Kind, event: Event) -> bool:
+        """Settle those of whom the event tells; whether others are left, for whom the request stays."""
         complete = event.status == answers.COMPLETE
         with self.apple.database.transaction() as session:
             now = clock.now()
@@ -173,11 +172,13 @@ class Outcomes:
                 rows.is_not_known(session, by_id[user_id], now)
             session.flush()
             marking.mark(session, by_id, now)
-            if Outcome.OPEN not in outcomes:
+            left = Outcome.OPEN in outcomes
+            if not left:
                 session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
         self.exchanged |= not outcomes.isdisjoint((Outcome.HELD, Outcome.RETURNED))
+        return left
 
-    def settle_users(self, request_id: int, kind: Kind, event: Event) -> None:
+    def settle_users(self, request_id: int, kind: Kind, event: Event) -> bool:
         """The same of making users known, or giving them up."""
         with self.apple.database.session() as session:
             users = list(session.scalars(select(LicenseUser).where(LicenseUser.asked_in == request_id)))
@@ -205,6 +206,7 @@ class Outcomes:
             marking.mark(session, lacking, now)
             if not left:
                 session.execute(delete(LicenseRequest).where(LicenseRequest.id == request_id))
+        return left
 
     def _transfer_seats(self, session: Session, client_id: str, new: LicenseUser, now: datetime) -> None:
         """An id of somebody forgotten is somebody's again: it is not given up any more."""
