@@ -143,9 +143,12 @@ def _readable(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     return {name: [overlay.masked(name, before[name]), overlay.masked(name, after[name])] for name in after}
 
 
+_SOURCES_OF_ADMINS = select(Person.source).where(Person.is_active_admin).distinct()
+
+
 def _an_admin_can_sign_in(session: Session, settings: Settings) -> bool:
     """Whether an admin's password or provider would still be asked with ``settings``."""
-    sources = session.scalars(select(Person.source).where(Person.is_active_admin).distinct()).all()
+    sources = session.scalars(_SOURCES_OF_ADMINS).all()
     providers = {f"oidc:{each.name}" for each in settings.oidc.providers if each.admin_group}
     directory = {DIRECTORY} if settings.ldap.servers and settings.ldap.admin_group else set()
     usable = {people.LOCAL} | providers | directory
