@@ -13,11 +13,12 @@ from portal.apps.origin import Origin
 from portal.apps_and_books import content_token, store
 from portal.apps_and_books.client import Client
 from portal.apps_and_books.store import Described
-from portal.models import DeviceApp, LicenseRequest, LicenseSeat
+from portal.models import DeviceApp, LicenseRequest, LicenseSeat, Person
+from portal.people import closing
 from portal.simulator.apps_and_books import FakeAppsAndBooks
 from portal.storage import app_intake, app_rounds, apple_content, apps, policy_rounds
 from portal.storage.audiences import Line
-from portal.storage.cases import CaseServices
+from portal.storage.cases import Cases, CaseServices
 from portal.storage.licenses import exchanging
 from tests.factories import editing, phone
 
@@ -104,6 +105,12 @@ class Apps:
         self.ticks.forward(seconds=1)
         with self.portal.database.transaction() as session:
             act(editing(self.portal, session), apps.locked(session, app_id))
+
+    def erase(self, username):
+        """Somebody is erased."""
+        with self.portal.database.transaction() as session:
+            person = session.scalar(select(Person).where(Person.username == username))
+            closing.erase(Cases(session, self.portal), person, "admin:test")
 
     # --- the worker --------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,6 @@ from portal.enrollment import management
 from portal.enrollment.errors import DeviceGone
 from portal.events import Event
 from portal.models import AppLicense, AuditEvent, Command, DeclarativeState, DeviceApp, Membership, Person
-from portal.people import closing
 from portal.simulator import apps_and_books
 from portal.storage import apple_content, audiences
 from portal.storage.audiences import Line
@@ -58,12 +57,6 @@ def reports(portal, device, items, **more):
     with portal.database.transaction() as session:
         data = json.dumps({"StatusItems": items, **more}).encode()
         speaking.answer(Cases(session, portal).of_device(device), {"Endpoint": "status", "Data": data})
-
-
-def erase_erika(portal):
-    with portal.database.transaction() as session:
-        person = session.scalar(select(Person).where(Person.username == "erika"))
-        closing.erase(Cases(session, portal), person, "admin:test")
 
 
 def count(portal, kind):
@@ -336,7 +329,7 @@ def test_whom_apple_does_not_retire_is_retired_later(answer, held_apps, enrolled
     held_apps.until_settled(held)
     held.remove()
     held_apps.location.mood["/users/retire"] = lambda: answer
-    erase_erika(portal)
+    held_apps.erase("erika")
     held_apps.until_settled()
     held_apps.location.mood.clear()
     days_pass(held_apps)
@@ -354,7 +347,7 @@ def test_whoever_comes_back_after_being_erased_takes_over_what_apple_still_has(h
     held.remove()
     held_apps.until_settled()
     held_apps.location.mood.clear()
-    erase_erika(portal)
+    held_apps.erase("erika")
     held, _ = enrolled(number=1)
     held_apps.until_settled(held)
     days_pass(held_apps, held)

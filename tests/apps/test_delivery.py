@@ -154,9 +154,7 @@ def test_who_is_erased_is_unknown_to_apple_afterwards(held_apps, enrolled, porta
     held, _device = enrolled()
     held_apps.until_settled(held)
     held.remove()
-    with portal.database.transaction() as session:
-        person = session.scalar(select(Person).where(Person.username == "erika"))
-        closing.erase(Cases(session, portal), person, "admin:test")
+    held_apps.erase("erika")
     held_apps.until_settled()
     held_apps.work(3700)
     held_apps.until_settled()

@@ -12,7 +12,7 @@ from portal.apps.states import State
 from portal.backends import sending
 from portal.declarations.wanting import version_of
 from portal.enrollment import management
-from portal.models import AuditEvent, Command, Device, DeviceApp, LicenseSeat, LicenseUser, Membership, Person
+from portal.models import AuditEvent, Command, Device, DeviceApp, LicenseSeat, LicenseUser, Membership
 from portal.people import closing
 from portal.storage import audiences, brake, rounds
 from portal.storage.audiences import Line
@@ -406,9 +406,7 @@ def test_a_license_that_apple_is_taking_back_from_somebody_who_comes_back_is_giv
     for _ in range(8):
         held_apps.work(60)
     assert held_apps.seats() == {"returning": 1}
-    with portal.database.transaction() as session:
-        erika = session.scalar(select(Person).where(Person.username == "erika"))
-        closing.erase(Cases(session, portal), erika, "admin:test")
+    held_apps.erase("erika")
     location.polls = 1
     held, _device = enrolled(number=1)
     for _ in range(4):
@@ -430,9 +428,7 @@ def test_who_comes_back_while_apple_is_giving_them_up_waits_until_it_did(held_ap
     for _ in range(8):
         held_apps.work(60)
     assert held_apps.seats() == {}
-    with portal.database.transaction() as session:
-        erika = session.scalar(select(Person).where(Person.username == "erika"))
-        closing.erase(Cases(session, portal), erika, "admin:test")
+    held_apps.erase("erika")
     location.polls = 10**6  # Apple takes its time
     held_apps.work(3600)
     [retiring] = [each for each in location.events.values() if not each.over]

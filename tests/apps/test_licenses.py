@@ -9,10 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from portal.apps_and_books.answers import Asset, Location
 from portal.apps_and_books.client import Client, Unavailable
-from portal.models import LicenseSeat, LicenseUser, Person
-from portal.people import closing
+from portal.models import LicenseSeat, LicenseUser
 from portal.storage import apple_content
-from portal.storage.cases import Cases
 from portal.storage.licenses import counts, marking, needs
 from tests.pages import Browser
 
@@ -129,9 +127,7 @@ def test_who_comes_back_after_being_erased_is_not_given_up(held_apps, enrolled, 
     held_apps.until_settled(held)
     held.remove()
     held_apps.until_settled()
-    with portal.database.transaction() as session:
-        person = session.scalar(select(Person).where(Person.username == "erika"))
-        closing.erase(Cases(session, portal), person, "admin:test")
+    held_apps.erase("erika")
     held, device = enrolled(number=1)
     held_apps.until_settled(held)
     held_apps.work(3700)
