@@ -52,9 +52,9 @@ FIELD = Labels(
         "phone_form": N_("Enter a phone number like +49 170 1234567."),
         "account_form": N_("A Managed Apple Account looks like name@work.example.com."),
         "account_taken": N_("Somebody else has that Managed Apple Account."),
-        "person_unknown": N_("Nobody is known by that username. Check the spelling."),
+        "unknown_person": N_("Nobody is known by that username. Check the spelling."),
         "too_many_devices": N_("This person has as many managed devices as one may have. Remove one first."),
-        "person_without_account": N_(
+        "no_managed_apple_account": N_(
             "This person has no Managed Apple Account, so no request can be created. Add the account first."
         ),
     },

@@ -22,8 +22,8 @@ class NotInvited(Exception):
 
 
 REFUSALS: dict[type[Exception], str] = {
-    UnknownPerson: "person_unknown",
-    NoManagedAppleAccount: "person_without_account",
+    UnknownPerson: "unknown_person",
+    NoManagedAppleAccount: "no_managed_apple_account",
     TooManyDevices: "too_many_devices",
     SourceUnavailable: "directory_unavailable",
 }

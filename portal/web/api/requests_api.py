@@ -13,13 +13,14 @@ from portal.storage import reports
 from portal.web.api import blueprint, caller, refuse
 from portal.web.limits import json_object
 
-UNKNOWN = ("unknown_person", "Nobody who may enroll is known by that username.", 404)
+UNKNOWN = "unknown_person"
 ANSWERS = {
-    "person_without_account": ("no_managed_apple_account", "This person has no Managed Apple Account.", 409),
-    "too_many_devices": ("too_many_devices", "This person has as many managed devices as one may have.", 409),
-    "directory_unavailable": ("directory_unavailable", "The directory is out of reach; try again.", 503),
+    UNKNOWN: ("Nobody who may enroll is known by that username.", 404),
+    "no_managed_apple_account": ("This person has no Managed Apple Account.", 409),
+    "too_many_devices": ("This person has as many managed devices as one may have.", 409),
+    "directory_unavailable": ("The directory is out of reach; try again.", 503),
 }
-"""What the API says where a page shows the words for a code."""
+"""What the API says, and with which status, where a page shows the words for a code; to others it is ``UNKNOWN``."""
 
 
 @blueprint.post("/api/requests")
@@ -34,7 +35,8 @@ def create_request() -> ResponseReturnValue:
         by = Asker(f"token:{token.id}", current_portal.settings.company.name)
         made = inviting.by_username(cases(), current_portal, username, "command", by)
     except NotInvited as refusal:
-        return refuse(*ANSWERS.get(refusal.code, UNKNOWN))
+        code = refusal.code if refusal.code in ANSWERS else UNKNOWN
+        return refuse(code, *ANSWERS[code])
     return jsonify(id=made.request.id, expires_at=made.request.expires_at.isoformat()), 201
 
 
