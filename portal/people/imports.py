@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -33,13 +34,13 @@ class BadFile(Exception):
 def read(session: Session, settings: Settings, content: bytes, now: datetime) -> int:
     """Add or change people; how many. Raises BadFile (the caller rolls back)."""
     problems: list[str] = []
-    seen_names: set[str] = set()
-    seen_accounts: set[str] = set()
+    lines = _Lines(session, settings, now)
     count = 0
     for number, row in enumerate(_rows(content), start=2):
-        problem = _take(session, settings, row, now, seen_names, seen_accounts)
-        if problem:
-            problems.append(f"line {number}: {problem}")
+        try:
+            lines.take(row)
+        except _WrongLine as wrong:
+            problems.append(f"line {number}: {wrong}")
             if len(problems) >= MOST_PROBLEMS:
                 break
         count += 1
@@ -70,55 +71,79 @@ def _rows(content: bytes) -> list[dict[str, str]]:
     return rows
 
 
-def _take(
-    session: Session,
-    settings: Settings,
-    row: dict[str, str],
-    now: datetime,
-    seen_names: set[str],
-    seen_accounts: set[str],
-) -> str | None:
-    """Take one line; what is wrong with it, if anything."""
-    username = row["username"] = people.fold_username(row["username"])
+class _WrongLine(Exception):
+    """What is wrong with a line, in words."""
+
+
+@dataclass
+class _Lines:
+    """Takes one line after another. ``usernames``, ``accounts``: what those before it had."""
+
+    session: Session
+    settings: Settings
+    now: datetime
+    usernames: set[str] = field(default_factory=set)
+    accounts: set[str] = field(default_factory=set)
+
+    def take(self, row: dict[str, str]) -> None:
+        """Add or change the person of one line. Raises _WrongLine."""
+        row["username"] = people.fold_username(row["username"])
+        _check_values(row)
+        if row["username"] in self.usernames:
+            raise _WrongLine(f"{row['username']} stands there twice")
+        self.usernames.add(row["username"])
+        person = people.by_username(self.session, row["username"])
+        account, email, locale = self._account(row, person), _email(row), self._locale(row, person)
+        if person is None:
+            person = self._new(row, email)
+        elif email and email != person.email:
+            people.end_sign_ins(self.session, person)
+        person.locale = locale
+        person.name, person.email = row.get("name") or person.name, email or person.email
+        if "managed_apple_account" in row:
+            person.managed_apple_account = account
+
+    def _account(self, row: dict[str, str], person: Person | None) -> str | None:
+        written = row.get("managed_apple_account")
+        if not written:
+            return None
+        account = accounts.normal(written)
+        if account is None:
+            raise _WrongLine(f"{written!r} cannot be a Managed Apple Account")
+        if account in self.accounts or accounts.taken(self.session, account, person.id if person else None):
+            raise _WrongLine(f"{account} belongs to somebody else")
+        self.accounts.add(account)
+        return account
+
+    def _locale(self, row: dict[str, str], person: Person | None) -> str:
+        locale = row.get("locale") or (person.locale if person else "") or self.settings.languages[0]
+        if locale not in self.settings.languages:
+            raise _WrongLine(f"the language {locale!r} is not offered")
+        return locale
+
+    def _new(self, row: dict[str, str], email: str) -> Person:
+        if not row.get("name") or not email:
+            raise _WrongLine(f"{row['username']} is not known, and name or email is missing")
+        source = row.get("source") or people.LOCAL
+        person = Person(
+            username=row["username"], role="employee", source=source, created_at=self.now, email="", name=""
+        )
+        self.session.add(person)
+        return person
+
+
+def _check_values(row: dict[str, str]) -> None:
     too_long = any(len(value) > LONGEST.get(name, LONGEST_VALUE) for name, value in row.items())
     if too_long or not all(value.isprintable() for value in row.values()):
-        return "a value is too long or not text"
+        raise _WrongLine("a value is too long or not text")
     if row.get("source") and not SOURCE.fullmatch(row["source"]):
-        return f"{row['source']!r} is no source: local, directory, or oidc:NAME"
-    if not username:
-        return "no username"
-    if username in seen_names:
-        return f"{username} stands there twice"
-    seen_names.add(username)
-    person = people.by_username(session, username)
-    account = accounts.normal(row["managed_apple_account"]) if row.get("managed_apple_account") else None
-    if row.get("managed_apple_account") and account is None:
-        return f"{row['managed_apple_account']!r} cannot be a Managed Apple Account"
-    if account and (account in seen_accounts or accounts.taken(session, account, person.id if person else None)):
-        return f"{account} belongs to somebody else"
-    seen_accounts |= {account} if account else set()
+        raise _WrongLine(f"{row['source']!r} is no source: local, directory, or oidc:NAME")
+    if not row["username"]:
+        raise _WrongLine("no username")
+
+
+def _email(row: dict[str, str]) -> str:
     email = mail_addresses.usable(row.get("email", ""))
     if row.get("email") and not email:
-        return f"{row['email']!r} cannot be an e-mail address"
-    if person is None:
-        if not row.get("name") or not email:
-            return f"{username} is not known, and name or email is missing"
-        person = Person(
-            username=username,
-            role="employee",
-            source=row.get("source") or people.LOCAL,
-            created_at=now,
-            email="",
-            name="",
-        )
-        session.add(person)
-    locale = row.get("locale") or person.locale or settings.languages[0]
-    if locale not in settings.languages:
-        return f"the language {locale!r} is not offered"
-    person.locale = locale
-    if person.id and email and email != person.email:
-        people.end_sign_ins(session, person)
-    person.name, person.email = row.get("name") or person.name, email or person.email
-    if "managed_apple_account" in row:
-        person.managed_apple_account = account
-    return None
+        raise _WrongLine(f"{row['email']!r} cannot be an e-mail address")
+    return email
