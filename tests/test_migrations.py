@@ -1,14 +1,18 @@
 """Migrations run forward and back with data in the tables, and the models say what the tables are."""
 
+import json
+
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 
-from portal import installation
-from portal.models import Base
+from portal import audit, installation
+from portal.events import Event
+from portal.models import AuditEvent, Base, SettingsVersion
+from tests.conftest import START
 from tests.factories import phone
 
 
@@ -46,3 +50,24 @@ def test_every_foreign_key_is_indexed_or_part_of_a_key(table):
     leading |= {column.name for column in table.columns if column.unique}
     keys = {next(iter(key.columns)).name for key in table.foreign_keys and table.foreign_key_constraints}
     assert keys - leading <= {"profile_id"}
+
+
+def test_what_was_shown_of_long_secrets_is_forgotten(portal):
+    """Before 0027 the history and the trail had the first 500 characters of a long secret."""
+    shown, key = "K" * 500 + "…", "mdm.push_identity"
+    with portal.database.transaction() as session:
+        changes = {key: ["", shown], "oidc.providers": [[], [{"name": "corp", "client_secret": shown}]]}
+        version = SettingsVersion(at=START, actor="admin:1", page="backend", changes=changes, before_sealed=b"")
+        session.add(version)
+        for detail in ({"changes": changes}, {"changes": {"company.name": ["a", "b" * 500 + "…"]}}):
+            audit.record(session, audit.SETTINGS, Event.SETTINGS_CHANGED, START, actor="admin:1", detail=detail)
+    with portal.database.engine.connect() as connection:
+        command.downgrade(installation.alembic_config(connection), "0026")
+    installation.migrate(portal.database)
+    assert audit.broken_links(portal.database) == []
+    with portal.database.session() as session:
+        kept = json.dumps(session.scalars(select(SettingsVersion.changes)).all())
+        kept += json.dumps(session.scalars(select(AuditEvent.detail).order_by(AuditEvent.id)).all())
+    assert "KKK" not in kept
+    assert "client_secret" in kept
+    assert "bbb" in kept

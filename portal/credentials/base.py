@@ -1,11 +1,27 @@
 """What every source of corporate credentials offers, and what it may answer."""
 
+import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 DIRECTORY = "directory"
 """The name of people's source where that is the directory."""
+
+
+_OVERLOOKED = re.compile("[\u034f\u115f\u1160\u1806\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\ufffc\U000e0100-\U000e01ef]")
+
+
+def as_read(name: str) -> str:
+    """``name`` as a directory reads it (RFC 4518, section 2): any spaces as one, without what cannot be seen.
+
+    Several ways of typing one account's name are one then, for whoever counts tries as for whoever judges them.
+    """
+    spaced = " ".join(name.split())
+    return "".join(
+        each for each in _OVERLOOKED.sub("", spaced) if unicodedata.category(each) not in ("Cf", "Cc")
+    ).strip()
 
 
 class StaffGroups(Protocol):

@@ -5,6 +5,7 @@ pages on userAccountControl and accountExpires.
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +31,7 @@ NEVER = {0, 0x7FFFFFFFFFFFFFFF}
 """Values of accountExpires that mean never."""
 FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 ACCOUNT_ATTRIBUTES = ("userAccountControl", "accountExpires", "pwdLastSet")
+INTEGER = re.compile("-?[0-9]{1,19}")
 DEEPEST_GROUPS = 10
 MOST_GROUPS = 500
 
@@ -199,14 +201,19 @@ class Directory:
 
 
 def _check_usable(entry: Entry, now: datetime) -> None:
-    control = entry.text("userAccountControl")
-    if control is not None and control.lstrip("-").isdigit() and int(control) & DISABLED_FLAG:
+    if _number(entry, "userAccountControl", 0) & DISABLED_FLAG:
         raise AccountProblem("disabled")
-    expires = entry.text("accountExpires")
-    if expires is not None and expires.isdigit() and int(expires) not in NEVER and _filetime(int(expires)) <= now:
+    expires = _number(entry, "accountExpires", 0)
+    if expires > 0 and expires not in NEVER and _filetime(expires) <= now:
         raise AccountProblem("expired")
-    if entry.text("pwdLastSet") == "0":
+    if _number(entry, "pwdLastSet", -1) == 0:
         raise AccountProblem("must_change_password")
+
+
+def _number(entry: Entry, attribute: str, otherwise: int) -> int:
+    """An integer of 64 bits at most, as LDAP writes it; what is none tells nothing."""
+    written = entry.text(attribute) or ""
+    return int(written) if INTEGER.fullmatch(written) else otherwise
 
 
 def _filetime(value: int) -> datetime:

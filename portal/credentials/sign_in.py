@@ -7,7 +7,7 @@ from typing import Protocol
 
 from portal import audit, people
 from portal.credentials import throttle
-from portal.credentials.base import DIRECTORY, Found, PasswordSource, SourceUnavailable
+from portal.credentials.base import DIRECTORY, Found, PasswordSource, SourceUnavailable, as_read
 from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Attempt
 from portal.database import Database, lock_name
@@ -59,6 +59,7 @@ def check(services: Services, username: str, password: str, address: str, now: d
 
     Raises Throttled, WrongCredentials, AccountProblem, or SourceUnavailable (not counted).
     """
+    username = as_read(username)
     database, sources, settings = services.database, services.sources, services.settings
     rules = settings.sign_in
     with database.transaction() as session:

@@ -59,9 +59,12 @@ def entry(source: str, subject: str) -> str:
 
 
 def typed(username: str) -> str:
-    """What is tried with a password of nobody known: the name, without its domain and without what cannot be seen."""
-    visible = "".join(each for each in folded(bare(username)) if unicodedata.category(each) != "Cf")
-    return f"password of somebody called {visible.strip()}"
+    """What is tried with a password of nobody known: the name, without its domain.
+
+    Directories take many ways of writing it for the same; spaces, marks and what cannot be seen make no difference.
+    """
+    letters = "".join(each for each in folded(bare(username)) if unicodedata.category(each)[0] not in "CMZ")
+    return f"password of somebody called {letters}"
 
 
 def bare(username: str) -> str:

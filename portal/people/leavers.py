@@ -1,7 +1,8 @@
 """Noticing that an account was closed in the directory, or is in other groups, although nobody signs in here with it.
 
-Only what the directory says outright counts (the account is disabled, or has expired). Somebody who is not found may
-just have another username now: that alone never costs anybody their work data.
+Only what the directory says outright counts (the account is disabled, or has expired), and only of their own account,
+by its stable key. Somebody who is not found may just have another username now: that alone never costs anybody their
+work data.
 """
 
 import logging
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from portal.credentials.base import DIRECTORY, SourceUnavailable
+from portal.credentials.base import DIRECTORY, AccountStatus, SourceUnavailable
 from portal.database import Database
 from portal.models import Device, EnrollmentRequest, Person
 from portal.people import LastAdmin, closing, syncing
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 LOOK_EVERY = timedelta(hours=1)
 BATCH_SIZE = 200
 CLOSED = ("disabled", "expired")
+OF_ONE_ENTRY = ("search", "mapping")
+"""Reasons for which a directory tells nothing of one person, and perhaps of everybody else."""
 
 log = logging.getLogger("portal.leavers")
 
@@ -42,12 +45,20 @@ def check_accounts(database: Database, services: Services, directory: "Directory
         try:
             status = directory.account_status(username)
         except SourceUnavailable as unavailable:
-            log.warning("leavers.wait reason=%s", unavailable.reason)
-            break
+            if unavailable.reason not in OF_ONE_ENTRY:
+                log.warning("leavers.wait reason=%s", unavailable.reason)
+                break
+            status = AccountStatus(unavailable.reason)
+            log.warning("leavers.not_told person=%s reason=%s", person_id, unavailable.reason)
+        except Exception:  # whatever it said of one, the others are asked about all the same
+            log.exception("leavers.not_told person=%s", person_id)
+            status = AccountStatus("unexpected")
         with database.transaction() as session:
             person = session.get_one(Person, person_id)
             person.synced_at = now
-            if status.groups is not None and syncing.key_of(status.subject) == person.subject:
+            if person.subject not in (None, syncing.key_of(status.subject)):
+                continue  # somebody else's account, who has the username now that this person had
+            if status.groups is not None:
                 _follow_groups(session, services, person, status.groups, now)
             if status.problem in CLOSED and person.disabled_at is None:
                 try:

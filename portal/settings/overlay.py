@@ -128,6 +128,6 @@ def masked(name: str, value: Any) -> Any:
         return [masked(name, each) for each in value]
     if isinstance(value, dict):
         return {key: masked(key, each) for key, each in value.items()}
-    if isinstance(value, str) and len(value) > LONGEST_SHOWN:
-        return f"{value[:LONGEST_SHOWN]}…"
-    return MASK if value and is_secret(name) else value
+    if value and is_secret(name):
+        return MASK
+    return f"{value[:LONGEST_SHOWN]}…" if isinstance(value, str) and len(value) > LONGEST_SHOWN else value

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -121,7 +122,8 @@ def reset(editor: SettingsEditor, prefix: str) -> list[str]:
 def history(session: Session, page: str, names: set[str], limit: int = 20) -> list[SettingsVersion]:
     """The last saves that changed one of ``names``, the settings of ``page``; newest first."""
     query = select(SettingsVersion).where(SettingsVersion.page.in_((page, IMPORT))).order_by(SettingsVersion.id.desc())
-    return [each for each in session.scalars(query.limit(limit)) if names & set(each.changes)]
+    saves = session.scalars(query.execution_options(yield_per=limit))  # imports of other settings stand between them
+    return list(islice((each for each in saves if names & set(each.changes)), limit))
 
 
 def _write(editor: SettingsEditor, changed: dict[str, Any], page: str, previously: dict[str, list[Any]]) -> None:

@@ -335,7 +335,7 @@ class Source:
         self.asked.append(username)
         if isinstance(self.told, Exception):
             raise self.told
-        return self.told if isinstance(self.told, AccountStatus) else AccountStatus(self.told)
+        return self.told if isinstance(self.told, AccountStatus) else AccountStatus(self.told, "1")
 
 
 @pytest.fixture

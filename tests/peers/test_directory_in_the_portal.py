@@ -184,3 +184,17 @@ def test_two_hundred_sign_ins_in_a_minute_lose_nothing_and_leak_no_connection(sl
         assert headings == ["Whose device is this?"] * 200
         assert slapd.connections() <= 2 * 4  # the pools of two processes
         assert httpx.get(server.url + "/readyz").status_code == 200
+
+
+def test_an_account_has_its_tries_however_its_name_is_typed_where_nobody_is_looked_up_before(make):
+    app, _ = make(bind="direct", user_dn=f"uid={{username}},ou=people,{BASE}")
+    name = "o'brien{}(x)*"  # OpenLDAP takes any number of spaces for one
+    between = (" ", "  ", "\u00a0 \u2003", " \u034f ", " \ufe0f\u200b ", " \u3164 ")
+    answers = [sign_in(app, name.format(spaces), "wrong").status for spaces in between * 2]
+    assert answers == [422] * 10 + [429] * 2
+    assert sign_in(app, name.format("   ")).status == 429
+
+
+def test_what_is_typed_is_what_the_directory_is_asked_for(make):
+    app, _ = make(bind="direct", user_dn=f"uid={{username}},ou=people,{BASE}")
+    assert sign_in(app, " o'brien \u00a0 (x)\u200b*").status == 200

@@ -109,6 +109,23 @@ def test_the_trail_and_the_history_say_who_changed_what_and_hide_secrets(save, p
     assert "secret" not in everything
 
 
+def test_what_was_saved_of_a_page_is_found_behind_any_number_of_imports(save, session):
+    save("mail", mail__host="mx.example.com")
+    for number in range(25):
+        save(saving.IMPORT, company__name=f"Company {number}")
+    assert [each.page for each in saving.history(session, "mail", {"mail.host"})] == ["mail"]
+    assert len(saving.history(session, "company", {"company.name"})) == 20
+
+
+@pytest.mark.parametrize("length", [1, overlay.LONGEST_SHOWN, overlay.LONGEST_SHOWN + 100])
+def test_no_secret_is_shown_however_long_it_is(length):
+    secret = "K" * length
+    for name in ("mail.password", "mdm.push_identity", "sms.authorization_secret"):
+        assert overlay.masked(name, secret) == MASK
+    shown = overlay.masked("oidc.providers", [{"name": "corp", "client_secret": secret, "issuer": "i" * 600}])
+    assert shown == [{"name": "corp", "client_secret": MASK, "issuer": "i" * overlay.LONGEST_SHOWN + "…"}]
+
+
 def test_bringing_back_also_brings_back_a_secret(save, portal, session):
     save("mail", mail__password="first")
     save("mail", mail__password="second", mail__host="mx2.example.com")

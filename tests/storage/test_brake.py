@@ -82,7 +82,7 @@ class Closing:
     """A directory that calls everybody disabled."""
 
     def account_status(self, username):
-        return AccountStatus("disabled")
+        return AccountStatus("disabled", username)
 
 
 def all_from_the_directory(portal):
