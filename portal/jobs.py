@@ -11,7 +11,6 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from portal import audit, clock, people
-from portal.apple_business import service
 from portal.backends import dispatch, reconciling, sending
 from portal.backends.base import Backend
 from portal.backends.nanomdm import events
@@ -231,12 +230,12 @@ class Worker:
 
     def ask_apple(self) -> None:
         """Once a day: whether Apple Business still knows the server token."""
-        now = clock.now()
+        now, address = clock.now(), self.live.current.mdm.apple_business
         with self.database.session() as session:
-            token = apple_business.token(session, self.vault) if apple_business.due(session, now) else None
-        if token is None:
-            return
-        server, problem = service.ask_for_server(self.live.current.mdm.apple_business, token)
+            if not apple_business.due(session, now):
+                return
+            token = apple_business.token(session, self.vault, address)
+        server, problem = apple_business.ask(address, token)
         with self.database.transaction() as session:
             apple_business.asked(session, server, problem, now)
 

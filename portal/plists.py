@@ -6,6 +6,8 @@ from xml.parsers import expat
 
 DEEPEST = 32
 MOST_NODES = 50_000
+SMALLEST, LARGEST = -(2**63), 2**64 - 1
+"""What Apple's readers hold of an integer."""
 
 
 class BadPlist(Exception):
@@ -74,7 +76,7 @@ class _Strict:
 
 
 def check_bounds(value: Any) -> None:
-    """Raises BadPlist for what is nested too deep or has too many values."""
+    """Raises BadPlist for what is nested too deep, has too many values, or a number beyond 64 bits."""
     pending, nodes = [(value, 1)], 0
     while pending:
         current, depth = pending.pop()
@@ -85,6 +87,8 @@ def check_bounds(value: Any) -> None:
             pending.extend((child, depth + 1) for child in current.values())
         elif isinstance(current, list):
             pending.extend((child, depth + 1) for child in current)
+        elif isinstance(current, int) and not SMALLEST <= current <= LARGEST:
+            raise BadPlist("a number that no reader holds")
 
 
 def _keys_written(body: bytes) -> int:

@@ -68,6 +68,8 @@ def _authenticate(case: Case, topic: str, message: dict[str, Any]) -> Device:
     enrollment_id = text(message, "EnrollmentID")
     if enrollment_id is None:
         devices.refused(case, "no_enrollment_id")
+    if not allowed.ENROLLMENT_ID.fullmatch(enrollment_id):
+        devices.refused(case, "odd_enrollment_id")
     if message.get("Topic") != topic:
         devices.refused(case, "wrong_topic")
     report = DeviceReport(
@@ -120,10 +122,12 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
     if outcome == CommandState.ACKNOWLEDGED and not _has_result(command, message):
         _unusable(case, command)
         return
+    put_off_again = outcome == CommandState.NOT_NOW and command.answered_at is not None  # told once
     command.status, command.answered_at = outcome, case.now
     command.handed_at = command.handed_at or case.now
     command.errors = _errors(message)
-    case.record(ANSWERED[command.status], command.request_type)
+    if not put_off_again:
+        case.record(ANSWERED[command.status], command.request_type)
     if status == "Acknowledged":
         _apply(case, command, allowed.without_identifiers(message))
     if command.app_id is not None:

@@ -25,6 +25,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
+from portal.database import Recorded
 from portal.models import Passkey, PasskeyChallenge, Person
 
 CHALLENGE_LIFETIME = timedelta(minutes=5)
@@ -32,7 +33,7 @@ MOST_PASSKEYS = 10
 LONGEST_NAME = 60
 
 
-class PasskeyRefused(Exception):
+class PasskeyRefused(Recorded):
     """What the browser sent is no passkey of this person for this portal, now; the text is a code."""
 
 

@@ -221,7 +221,8 @@ def told_nothing(case: Case) -> None:
 
 
 def begins_anew(case: Case) -> None:
-    """``case.device`` begins anew: nothing of what it was sent before is there any more."""
+    """``case.device`` begins anew: nothing of what it was sent before is there any more, nor counts."""
+    case.store.revoke_work_certificates(case.known_device, ())
     state = state_of(case)
     state.announced, state.fetched, state.profiles = None, None, {}
 

@@ -4,6 +4,7 @@ What of a profile applies, ``policies.checking`` says.
 """
 
 import plistlib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ HARDWARE = frozenset(name.casefold() for name in _FACTS["hardware"])
 """Folded keys under which a message would tell which device it is; in user enrollment none does."""
 IDENTIFIERS = HARDWARE | frozenset(name.casefold() for name in _FACTS["identifiers"])
 """The same, with what else is never kept: numbers, addresses, places."""
+ENROLLMENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What a device may call itself: it stands in addresses and names of files, and where a comma would make two of it."""
 _OURS = {"requesttype", "commanduuid", "command"}
 """Keys that only the portal writes, however they are spelt."""
 LARGEST_PROFILE = 512 * 1024

@@ -115,6 +115,12 @@ def waiting(case: Case, device: Device, request_type: str) -> list[Command]:
     return [each for each in case.store.open_commands(device) if each.request_type == request_type]
 
 
+def is_waiting(case: Case, device: Device, wanted: Order) -> bool:
+    """Whether the device has not answered yet to just that, ordered by itself (not for an app, or a policy)."""
+    known = (each for each in waiting(case, device, wanted.request_type) if each.app_id is None and not each.profile)
+    return any(keys_of(each) == {**wanted.keys, "RequestType": wanted.request_type} for each in known)
+
+
 def keys_of(command: Command) -> dict[str, Any]:
     """The Command dictionary that the device gets."""
     return dict(plistlib.loads(command.payload)["Command"])

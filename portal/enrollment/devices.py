@@ -36,8 +36,7 @@ def redeem_challenge(case: Case, challenge: str, csr_sha256: str, common_names: 
         certificate_refused(case, "unknown_challenge")  # only its common name led here
     reason = challenge_problem(case, csr_sha256, common_names)
     if reason:
-        case.record(Event.CERTIFICATE_REFUSED, reason)
-        raise ChallengeRefused(reason)
+        certificate_refused(case, reason)
     if profile.csr_sha256 is None:
         profile.csr_sha256, profile.certificate_at = csr_sha256, case.now
         case.record(Event.CERTIFICATE_ISSUED)
@@ -71,11 +70,12 @@ def authenticated(case: Case, report: DeviceReport) -> Device:
     bound = case.device
     reason = _problem(case, report)
     if certificate is None or reason is not None:
-        case.record(Event.DEVICE_REFUSED, reason)
+        reason = reason or "certificate_revoked"
+        case.record_once(Event.DEVICE_REFUSED, reason)
         if reason == "enrollment_id_of_another_device" and request.profile_id == profile.id:
             # Whoever claims another's name has no honest use for this certificate.
             case.retire_profile(reason)
-        raise DeviceRefused(reason or "certificate_revoked")
+        raise DeviceRefused(reason)
     if bound is not None:
         bound.last_seen_at = case.now
         return bound
@@ -124,7 +124,7 @@ def refused(case: Case, reason: str) -> NoReturn:
     if case.request.enrolled_at is None and profile.refused_at is None:
         profile.refused_at, profile.refused_reason = case.now, reason
         case.retire_profile("refused")
-    case.record(Event.DEVICE_REFUSED, reason)
+    case.record_once(Event.DEVICE_REFUSED, reason)
     raise DeviceRefused(reason)
 
 

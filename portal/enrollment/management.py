@@ -62,10 +62,9 @@ def remove_profile(case: Case, identifier: str, actor: str) -> None:
     known = {entry.get("PayloadIdentifier") for entry in device.profiles}
     if identifier not in known or identifier == case.settings.enrollment_profile:
         raise ProfileUnknown
-    waiting = (commands.keys_of(each) for each in commands.waiting(case, device, "RemoveProfile"))
-    if any(each.get("Identifier") == identifier for each in waiting):
-        return
-    _order(case, Order("RemoveProfile", {"Identifier": identifier}), actor, {"identifier": identifier})
+    wanted = Order("RemoveProfile", {"Identifier": identifier})
+    if not commands.is_waiting(case, device, wanted):
+        _order(case, wanted, actor, {"identifier": identifier})
 
 
 def remove_work_data(case: Case, typed: str, actor: str) -> None:
@@ -150,7 +149,7 @@ def ask_how_it_is(case: Case) -> None:
     """The worker asks a quiet device everything that it was not asked already."""
     device = managed(case)
     for wanted in commands.READ:
-        if not commands.waiting(case, device, wanted.request_type):
+        if not commands.is_waiting(case, device, wanted):
             commands.order(case, device, wanted)
 
 
@@ -170,7 +169,7 @@ def _confirmed(case: Case, typed: str) -> Device:
 
 
 def _once(case: Case, wanted: Order, actor: str) -> None:
-    if not commands.waiting(case, managed(case), wanted.request_type):
+    if not commands.is_waiting(case, managed(case), wanted):
         _order(case, wanted, actor)
 
 

@@ -20,5 +20,8 @@ APPLE_PROBLEM = Labels(
         "token_refused": N_("does not take the token any more"),
         "terms_or_token": N_("refuses: agree to its newest terms in Apple Business, or upload a new token"),
         "unexpected": N_("answers something unexpected"),
+        "other_address": N_(
+            "is not asked: its address in the settings changed after the token was uploaded; upload it again"
+        ),
     }
 )

@@ -154,6 +154,7 @@ REASON = Labels(
         "request_ended": N_("the request is closed"),
         "hardware_identifier": N_("not a user enrollment: it sent a hardware identifier"),
         "no_enrollment_id": N_("not a user enrollment: no EnrollmentID"),
+        "odd_enrollment_id": N_("its EnrollmentID is none by which a device can be called"),
         "certificate_revoked": N_("its certificate was revoked"),
         "certificate_of_another_device": N_("the certificate belongs to another device"),
         "enrollment_id_of_another_device": N_("the EnrollmentID belongs to another device"),

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.models.base import Base, new_id
+from portal.models.base import Base, new_id, personal
 from portal.models.people import LONGEST_USERNAME
 
 
@@ -35,7 +35,7 @@ class CampaignEntry(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     campaign_id: Mapped[str] = mapped_column(ForeignKey("campaigns.id"))
     line: Mapped[int]
-    username: Mapped[str] = mapped_column(String(LONGEST_USERNAME))
+    username: Mapped[str] = mapped_column(String(LONGEST_USERNAME), info=personal(""))
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(String(32))
     request_id: Mapped[str | None] = mapped_column(ForeignKey("enrollment_requests.id"), index=True)

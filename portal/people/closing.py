@@ -5,7 +5,7 @@ from sqlalchemy import ColumnExpressionArgument, select, update
 from portal import audit, people
 from portal.enrollment import ending
 from portal.events import Event
-from portal.models import CampaignEntry, EnrollmentRequest, Person
+from portal.models import Campaign, CampaignEntry, EnrollmentRequest, Person
 from portal.people import PEOPLE_CHAIN, DevicesManaged, erasure
 from portal.storage.cases import Cases
 
@@ -41,6 +41,7 @@ def erase(cases: Cases, person: Person, actor: str) -> None:
         ending.end(cases.lock(request_id), ending.Reason.ERASED)
     audit.erase_details_of(session, PEOPLE_CHAIN, person.id)
     session.execute(update(CampaignEntry).where(CampaignEntry.username == person.username).values(username=""))
+    session.execute(update(Campaign).where(Campaign.created_by.endswith(f":{person.id}")).values(asked_by=""))
     person.username = f"erased-{person.id}"
     person.disabled_at = person.disabled_at or now
     person.erased_at = now

@@ -3,12 +3,12 @@
 import hashlib
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from portal import mail_addresses, people
 from portal.credentials.base import AccountProblem, Found
-from portal.models import LONGEST_KEY, LONGEST_NAME, LONGEST_PHONE, LONGEST_USERNAME, Person
+from portal.models import LONGEST_KEY, LONGEST_NAME, LONGEST_PHONE, LONGEST_USERNAME, CampaignEntry, Person
 from portal.people import accounts
 from portal.settings import Settings
 from portal.storage import audiences
@@ -51,6 +51,9 @@ def sync(session: Session, settings: Settings, found: Found, now: datetime) -> t
     }
     if settings.managed_apple_account.source != "import":
         values["managed_apple_account"] = _account(session, settings, person, found)
+    if username != person.username:  # lists of people to invite call them by it
+        renamed = update(CampaignEntry).where(CampaignEntry.username == person.username)
+        session.execute(renamed.values(username=username))
     for name, value in values.items():
         if getattr(person, name) != value:
             setattr(person, name, value)

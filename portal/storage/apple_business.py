@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from portal.apple_business import server_token
+from portal.apple_business import server_token, service
 from portal.apple_business.server_token import ServerToken
 from portal.apple_business.service import Server
 from portal.apple_business.vouching import Voucher
@@ -18,11 +18,16 @@ from portal.vault import Vault
 
 KEY, TOKEN = "apple_business_key", "apple_business_token"
 LOOK_EVERY = timedelta(days=1)
+OTHER_ADDRESS = "other_address"
+"""Why Apple was not asked: the settings name another server than when the token was saved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What Apple said of the token: the server's names; ``problem`` if it did not say lately, and when it was asked."""
+    """What Apple said of the token: the server's names; ``problem`` if it did not say lately, and when it was asked.
+
+    ``address``: where the token may be shown, as the settings were when it was saved; empty in what is older than that.
+    """
 
     uuid: str = ""
     name: str = ""
@@ -30,6 +35,7 @@ class Known:
     expires_at: str = ""
     asked_at: str = ""
     problem: str = ""
+    address: str = ""
 
     @property
     def expires(self) -> datetime | None:
@@ -49,10 +55,17 @@ def known(session: Session) -> Known | None:
     return Known(**json.loads(state.value)) if state is not None and state.value else None
 
 
-def token(session: Session, vault: Vault) -> ServerToken | None:
-    """The token itself. Raises VaultError."""
-    state = session.get(PortalState, TOKEN)
-    return ServerToken(**json.loads(vault.open(state.sealed))) if state is not None and state.sealed else None
+def token(session: Session, vault: Vault, address: str) -> ServerToken | None:
+    """The token itself, if it may be shown at ``address``. Raises VaultError."""
+    state, told = session.get(PortalState, TOKEN), known(session)
+    if state is None or not state.sealed or told is None or told.address not in ("", address):
+        return None
+    return ServerToken(**json.loads(vault.open(state.sealed)))
+
+
+def ask(address: str, told: ServerToken | None) -> tuple[Server | None, str]:
+    """What Apple says of ``token(..., address)``, or why it does not."""
+    return service.ask_for_server(address, told) if told is not None else (None, OTHER_ADDRESS)
 
 
 def voucher(session: Session, vault: Vault) -> Voucher | None:
@@ -77,12 +90,13 @@ def make_key(editor: Editor, organization: str) -> None:
         editor.record(Event.APPLE_KEY_MADE)
 
 
-def keep(editor: Editor, told: ServerToken, server: Server | None, problem: str) -> None:
-    """Use this token from now on; ``server``: what Apple said of it, or ``problem``, why it did not."""
+def keep(editor: Editor, told: ServerToken, server: Server | None, problem: str, address: str) -> None:
+    """Use this token from now on; ``server``: what Apple said of it at ``address``, or ``problem``, why it did not."""
     state = editor.session.get(PortalState, TOKEN) or PortalState(name=TOKEN)
     state.sealed = editor.vault.seal(told.as_json())
     found, asked_at = server or Server("", "", ""), editor.now.isoformat()
-    state.value = _written(Known(found.uuid, found.name, found.organization, told.expires_at, asked_at, problem))
+    names = (found.uuid, found.name, found.organization)
+    state.value = _written(Known(*names, told.expires_at, asked_at, problem, address))
     editor.session.add(state)
     editor.record(Event.APPLE_TOKEN_SAVED, server=found.name, expires=told.expires_at)
 

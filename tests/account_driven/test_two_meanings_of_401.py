@@ -5,6 +5,7 @@ from sqlalchemy.exc import OperationalError
 
 from portal.backends.embedded import checkin as checkins
 from portal.backends.embedded import connect as connects
+from portal.enrollment import access, management
 from portal.simulator.iphone import Unenrolled
 from tests.account_driven.steps import ACCOUNT, enroll, raw, token_of
 from tests.factories import phone
@@ -19,6 +20,15 @@ def managed(request, app, company, invitation):
     held = phone(app)
     held.install(company.profile(invitation))
     return held
+
+
+def test_a_connection_needs_its_token_whatever_it_calls_itself(app, company, portal, invitation):
+    held = enroll(app, invitation).phone
+    company.act(invitation, access.ask_to_sign_in_again, "helpdesk:test")
+    company.act_on(company.device(invitation).id, management.lock_screen, "admin:test")
+    for message in ({"Status": "Idle"}, {"Status": "Idle", "MessageType": "CheckOut"}):
+        answer = raw(held, "ServerURL", message)
+        assert (answer.status_code, answer.content) == (401, b"")
 
 
 SPOILT = {

@@ -170,8 +170,24 @@ def test_what_is_kept_is_sealed_and_survives_other_keys(portal, admin, apple, ce
     assert not any(each.encode() in kept for each in SECRETS.values())
     installation.rotate_keys(portal, drop_old=False)
     with portal.database.session() as session:
-        assert apple_business.token(session, portal.vault).consumer_secret == "CS_secret"
+        assert (
+            apple_business.token(session, portal.vault, portal.settings.mdm.apple_business).consumer_secret
+            == "CS_secret"
+        )
         assert apple_business.voucher(session, portal.vault).server_uuid == "0A1B2C3D"
+
+
+def test_a_token_is_shown_to_no_server_that_the_settings_name_since(
+    app, portal, admin, apple, certificate, tmp_path, configure
+):
+    upload(admin, downloaded(certificate, tmp_path))
+    known = list(apple.asked)
+    configure(mdm__apple_business="https://elsewhere.example")
+    admin.get("/admin/apple-business").submit("/admin/apple-business/look")
+    assert "its address in the settings changed" in admin.text
+    assert apple.asked == known
+    with portal.database.session() as session:
+        assert apple_business.known(session).uuid == "0A1B2C3D"
 
 
 @pytest.mark.parametrize("cipher", ["-aes-256-cbc", "-aes-128-cbc", "-des3"])

@@ -350,7 +350,7 @@ def test_identifiers_in_an_answer_are_dropped_before_storage(company, invitation
     assert company.device(invitation).attributes == {"OSVersion": "17.7"}
 
 
-ODD_NUMBERS = ("<real>nan</real>", "<real>-inf</real>", "<real>1e308</real>", f"<integer>{10**400}</integer>")
+ODD_NUMBERS = ("<real>nan</real>", "<real>-inf</real>", "<real>1e308</real>", f"<integer>{2**64 - 1}</integer>")
 
 
 @pytest.mark.each_database
@@ -366,6 +366,51 @@ def test_a_number_that_no_page_can_show_is_kept_as_text(app, company, invitation
     company.person("ada", "admin")
     page = Browser(app).staff_sign_in("ada", clock()).get(f"/helpdesk/devices/{company.device(invitation).id}")
     assert page.status == 200
+
+
+@pytest.mark.parametrize("number", [str(2**64), str(-(2**63) - 1), "0x" + "F" * 5000, "9" * 5000])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"Status": "Acknowledged", "QueryResponses": {"DeviceCapacity": 4242}},
+        {"Status": "Error", "ErrorChain": [{"ErrorCode": 4242, "ErrorDomain": "x"}]},
+    ],
+)
+def test_a_number_beyond_64_bits_fails_its_command_and_blocks_nothing(prepared, number, told):
+    prepared.authenticate()
+    prepared.token_update()
+    order = plistlib.loads(report(prepared, Status="Idle").content)
+    body = plistlib.dumps({"EnrollmentID": prepared.enrollment_id, "CommandUUID": order["CommandUUID"], **told})
+    body = body.replace(b"<integer>4242</integer>", f"<integer>{number}</integer>".encode())
+    answer = send(prepared, "ServerURL", {}, body=body)
+    assert answer.status_code == 200
+    assert plistlib.loads(answer.content)["CommandUUID"] != order["CommandUUID"]
+
+
+@pytest.mark.parametrize("name", ["../../../var/lib/x", "E-1,E-2", "E-1?nopush=1", "%2e%2e/x", "..", ".", "-"])
+def test_a_device_under_a_name_that_no_command_could_be_sent_to_is_refused(company, invitation, prepared, name):
+    prepared.enrollment_id = name
+    with pytest.raises(Unenrolled):
+        prepared.authenticate()
+    assert ("device.refused", "odd_enrollment_id") in company.events(invitation)
+
+
+def test_a_device_that_is_refused_again_and_again_is_told_of_once_in_a_row(company, invitation, enrolled):
+    enrolled.remove()
+    for _ in range(5):
+        with pytest.raises(Unenrolled):
+            enrolled.authenticate()
+    assert [kind for kind, _ in company.events(invitation)].count("device.refused") == 1
+
+
+def test_a_command_that_is_put_off_all_the_time_is_told_of_once(company, invitation, prepared):
+    prepared.authenticate()
+    prepared.token_update()
+    order = plistlib.loads(report(prepared, Status="Idle").content)
+    for _ in range(5):
+        report(prepared, Status="NotNow", CommandUUID=order["CommandUUID"])
+        assert plistlib.loads(report(prepared, Status="Idle").content)["CommandUUID"] == order["CommandUUID"]
+    assert [kind for kind, _ in company.events(invitation)].count("command.not_now") == 1
 
 
 def test_the_phone_refuses_what_user_enrollment_forbids():

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from portal.backends import topic_in_use
 from portal.credentials import api_tokens
 from portal.credentials.base import DIRECTORY, AccountStatus, SourceUnavailable
-from portal.enrollment import allowed
+from portal.enrollment import allowed, commands
 from portal.models import Command, Person
 from portal.people import leavers
 from portal.storage import audiences
@@ -89,6 +89,16 @@ def test_the_command_line_is_told_why_each_of_the_25_is_refused(app, device, por
         done = app.test_cli_runner().invoke(args=["device", "command", device.id, command])
         assert (done.exit_code, reason in done.output) == (1, True)
     assert waiting(portal) == []
+
+
+def test_what_a_program_was_told_is_queued_is_queued_and_the_same_again_once(call, device, portal):
+    path = f"/api/devices/{device.id}/commands"
+    for store_id in (1, 2, 2, 3):
+        keys = {"iTunesStoreID": store_id, "Options": {"PurchaseMethod": 1}}
+        assert call(path, {"command": "InstallApplication", "keys": keys}).status_code == 202
+    with portal.database.session() as session:
+        queued = session.scalars(select(Command).where(Command.status == "queued").order_by(Command.id)).all()
+        assert [commands.keys_of(each)["iTunesStoreID"] for each in queued] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("key", ["RequestType", "requesttype", "CommandUUID", "Command"])

@@ -8,8 +8,10 @@ from sqlalchemy import select
 
 from portal import audit, people
 from portal.credentials import passwords, second_factor
+from portal.credentials.base import DIRECTORY, Found
 from portal.enrollment import ending, invitations
 from portal.enrollment.commands import Order
+from portal.enrollment.invitations import Asker
 from portal.models import (
     BackendEvent,
     Base,
@@ -27,8 +29,8 @@ from portal.models import (
     SecondFactor,
     WebSession,
 )
-from portal.people import closing, erasure
-from portal.storage import retention
+from portal.people import closing, erasure, syncing
+from portal.storage import campaigns, retention
 from portal.storage.cases import Cases
 from tests.factories import editing, phone, queue_command
 from tests.pages import BASE, Browser
@@ -96,6 +98,25 @@ def test_erasing_a_person_removes_whatever_there_is_and_keeps_the_chain_valid(
     assert ended.superseded_at is not None  # nobody downloads it any more
     for table in (LocalAccount, PasswordLink, SecondFactor, Passkey, PasskeyChallenge, WebSession):
         assert session.query(table).filter(table.person_id == invitation.request.person_id).count() == 0
+
+
+def test_former_usernames_go_from_the_lists_and_the_name_of_who_made_one(portal, company, clock):
+    company.person("erika.musterfrau")
+    with portal.database.transaction() as session:
+        person = people.by_username(session, "erika.musterfrau")
+        person.source, person.subject = DIRECTORY, "1"
+        campaigns.check(
+            Cases(session, portal), "list", [(2, "erika.musterfrau")], Asker(f"helpdesk:{person.id}", "E. M.")
+        )
+    with portal.database.transaction() as session:
+        found = Found(DIRECTORY, "1", "erika.meier", "Erika Meier", "erika@example.com")
+        syncing.sync(session, portal.settings, found, clock())
+    with portal.database.transaction() as session:
+        assert session.scalars(select(CampaignEntry.username)).all() == ["erika.meier"]
+        closing.erase(Cases(session, portal), people.by_username(session, "erika.meier"), "admin:x")
+    with portal.database.session() as session:
+        assert session.scalars(select(CampaignEntry.username)).all() == [""]
+        assert session.scalars(select(Campaign.asked_by)).all() == [""]
 
 
 def test_nothing_of_them_stays_where_they_tried_somebody_elses_link(app, company, invitation, session, clock):

@@ -63,6 +63,30 @@ def revoked(app):
     return {each.serial_number for each in told}
 
 
+def test_who_begins_anew_has_none_of_what_was_issued_before(given, app):
+    _, _, part, phones = given
+    phone, _ = phones["erika"]
+    issued = held_by(phone, part).serial_number
+    phone.authenticate()
+    assert revoked(app) == {issued}
+
+
+def test_an_identity_is_revoked_with_its_policy_however_often_its_device_begins_anew(
+    held_policies, enrolled, app, session
+):
+    part = identity()
+    by_it = wifi("Secure", "", EncryptionType="None", PayloadCertificateUUID=part.uuid)
+    policy = held_policies.make("Secure Wi-Fi", part, by_it)
+    old_ios, _ = enrolled("erika", 0, ios="14.8")
+    held_policies.round()
+    old_ios.connect()
+    issued = int(session.scalars(select(WorkCertificate.serial)).one(), 16)
+    old_ios.authenticate()  # once more, and then nothing
+    held_policies.audience(policy)  # nobody gets it any more
+    held_policies.round()
+    assert revoked(app) == {issued}
+
+
 def test_each_device_gets_one_of_its_own_for_whom_it_is(given, app):
     held_policies, policy, part, phones = given
     found = {name: held_by(phone, part) for name, (phone, _) in phones.items()}

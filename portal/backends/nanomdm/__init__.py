@@ -8,7 +8,6 @@ asks the portal about each connection (``web/apple/authorize.py``), and sends ch
 """
 
 import logging
-import re
 import threading
 import time
 from datetime import datetime
@@ -23,6 +22,7 @@ from portal.backends import reconciling
 from portal.backends.base import BackendDown, CommandRefused, Duties, Health, Management, OutgoingCommand
 from portal.backends.nanomdm import events
 from portal.database import Database
+from portal.enrollment import allowed
 from portal.settings import Settings
 from portal.storage.cases import Cases
 from portal.vault import Vault
@@ -33,8 +33,6 @@ PAUSE_SECONDS = 10
 HEALTH_SECONDS = 3.0
 """How old the answer to "is it up" may be."""
 HEALTH_TIMEOUT_SECONDS = 2.0
-ENROLLMENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-"""Several ids in one address are separated by commas: one id must never become two."""
 ALREADY_QUEUED = ("already exists", "duplicate")
 """How its storages (inmem and filekv; pgsql and mysql) complain of a CommandUUID that they have."""
 NEVER = {"foreign key": "NanoMDM does not know this device", "decoding command": "NanoMDM cannot read the command"}
@@ -91,7 +89,7 @@ class NanoMdmBackend:
 
     def hand_over(self, outgoing: OutgoingCommand) -> str | None:
         """See Backend. 500 may mean that only the push failed: the answer says whether the command was taken."""
-        if not ENROLLMENT_ID.fullmatch(outgoing.enrollment_id):
+        if not allowed.ENROLLMENT_ID.fullmatch(outgoing.enrollment_id):
             raise CommandRefused("an EnrollmentID that NanoMDM cannot be asked about")
         answer = self._ask("PUT", f"/v1/enqueue/{outgoing.enrollment_id}", outgoing.payload)
         told = _told(answer, 200, 207, 500)

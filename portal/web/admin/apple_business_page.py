@@ -5,7 +5,7 @@ from flask import Response, abort, redirect, render_template, request, session, 
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.apple_business import server_token, service
+from portal.apple_business import server_token
 from portal.apple_business.server_token import TokenRefused
 from portal.extensions import current_portal, db_session, transaction
 from portal.storage import apple_business
@@ -59,9 +59,10 @@ def save_apple_token() -> ResponseReturnValue:
         token = server_token.read(content, held, clock.now())
     except TokenRefused as refusal:
         return _page(refusal.code), 422
-    server, problem = service.ask_for_server(current_portal.settings.mdm.apple_business, token)
+    address = current_portal.settings.mdm.apple_business
+    server, problem = apple_business.ask(address, token)
     with transaction():
-        apple_business.keep(web_sessions.editor(), token, server, problem)
+        apple_business.keep(web_sessions.editor(), token, server, problem, address)
     return _back("saved" if server is not None else "not_asked")
 
 
@@ -69,10 +70,10 @@ def save_apple_token() -> ResponseReturnValue:
 def look_at_apple() -> ResponseReturnValue:
     """Ask Apple again now."""
     must_be_ours()
-    token = apple_business.token(db_session, current_portal.vault)
-    if token is None:
+    if apple_business.known(db_session) is None:
         abort(404)
-    server, problem = service.ask_for_server(current_portal.settings.mdm.apple_business, token)
+    address = current_portal.settings.mdm.apple_business
+    server, problem = apple_business.ask(address, apple_business.token(db_session, current_portal.vault, address))
     with transaction():
         apple_business.asked(db_session, server, problem, clock.now())
     return _back("saved" if server is not None else "not_asked")

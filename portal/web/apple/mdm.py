@@ -52,7 +52,7 @@ def checkin() -> ResponseReturnValue:
             raise BadPlist("not a property list that a device would send")
         return checkins.handle(case, current_portal.backend.topic, message)
 
-    return signed(take)
+    return signed(take, may_leave=True)
 
 
 @blueprint.put("/mdm/relay")
@@ -75,7 +75,7 @@ def relay() -> ResponseReturnValue:
         passed.append(checkins.speaker(case, current_portal.backend.topic, message).profile_id)
         return b""
 
-    answer = signed(take)
+    answer = signed(take, may_leave=True)
     return _pass_on(passed[0], CHECKIN_TYPE) if passed else answer
 
 
@@ -152,8 +152,11 @@ def _elsewhere() -> ResponseReturnValue:
     return _refuse("devices are managed elsewhere", 503)  # the proxy should have sent the device to that backend
 
 
-def signed(take: Callable[[Case, dict[str, object] | None], bytes]) -> ResponseReturnValue:
-    """Let ``take`` answer a message (None: unreadable) on its signer's case, once it is known who speaks."""
+def signed(take: Callable[[Case, dict[str, object] | None], bytes], *, may_leave: bool = False) -> ResponseReturnValue:
+    """Let ``take`` answer a message (None: unreadable) on its signer's case, once it is known who speaks.
+
+    ``may_leave``: a CheckOut is taken here, which needs no access token.
+    """
     body = request.get_data()
     message: dict[str, object] | None = None
     case: Case | None = None
@@ -167,7 +170,7 @@ def signed(take: Callable[[Case, dict[str, object] | None], bytes]) -> ResponseR
             provider_sign_in.welcome(fingerprint, presented)
         with transaction():
             case = speaking(fingerprint)
-            token = token_shown(case, leaving=(message or {}).get("MessageType") == "CheckOut")
+            token = token_shown(case, leaving=may_leave and (message or {}).get("MessageType") == "CheckOut")
             answer = take(case, message)
             if token is not None:
                 access.confirm(case, token)

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from portal import people
 from portal.credentials import passwords
 from portal.credentials.base import Found
-from portal.models import ApiToken, Passkey, PasswordLink, Person, WebSession
+from portal.models import ApiToken, Passkey, PasskeyChallenge, PasswordLink, Person, WebSession
 from portal.people import closing, syncing
 from portal.storage.cases import Cases
 from tests.factories import PASSWORD, editing, totp_code
@@ -110,6 +110,23 @@ def test_a_passkey_is_only_removed_after_a_fresh_proof(admin, company, portal, c
     admin.submit(proof_code=totp_code(clock()))
     admin.submit("/staff/passkeys/key/remove")
     assert rows(portal, Passkey) == []
+
+
+def test_a_challenge_is_used_up_by_a_wrong_answer(app, company, portal, clock):
+    ada = company.person("ada", "admin")
+    with portal.database.transaction() as session:
+        session.add(Passkey(credential_id="AAAA", person_id=ada.id, public_key=b"k", sign_count=0, name="Key",
+                            created_at=clock()))  # fmt: skip
+    browser = Browser(app).get("/staff/sign-in").submit(username="ada", password=PASSWORD, code="")
+    headers = {"X-CSRFToken": browser.hidden()["csrf_token"]}
+
+    def post(path, **body):
+        return browser.client.post(path, base_url=BASE, json=body, headers=headers)
+
+    assert post("/staff/second-factor/options").status_code == 200
+    assert len(rows(portal, PasskeyChallenge)) == 1
+    assert post("/staff/second-factor/passkey", credential={"id": "nobody's"}).status_code == 400
+    assert rows(portal, PasskeyChallenge) == []
 
 
 def test_a_right_old_password_is_no_try_whatever_the_new_one_is(app, company):
