@@ -9,12 +9,15 @@ from portal.wording import N_
 
 
 class Actor(StrEnum):
-    """Who did something, if it was nobody of staff (they are ``role:id``)."""
+    """Who did something, if it was nobody of staff (they are ``role:id``) and no program (``token:id``)."""
 
     EMPLOYEE = "employee"
     DEVICE = "device"
     SYSTEM = "system"
+    SETUP = "setup"
     COMMAND = "command"
+    DIRECTORY = "directory"
+    """It said that an account is closed."""
     RELEASED = "released"
     """What the brake held, and two admins released."""
 

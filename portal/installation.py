@@ -71,7 +71,7 @@ def setup(portal: Portal) -> None:
         try:
             terms.current_version(session)
         except terms.TermsMissing:
-            terms.publish(Editor(session, portal.vault, "setup", now), FIRST_TERMS, _first_terms(settings))
+            terms.publish(Editor(session, portal.vault, Actor.SETUP, now), FIRST_TERMS, _first_terms(settings))
 
 
 def rotate_keys(portal: Portal, drop_old: bool = False) -> int:

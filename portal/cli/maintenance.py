@@ -9,6 +9,7 @@ from flask.cli import AppGroup
 
 from portal import audit, clock, installation, jobs
 from portal.cli.common import command, editor, fail
+from portal.events import Actor
 from portal.extensions import current_portal
 from portal.pki.authority import AuthorityMissing
 from portal.storage import brake, terms
@@ -71,7 +72,7 @@ def removals_release() -> None:
     """Let what is held go on, where there are no two admins to agree."""
     with current_portal.database.transaction() as session:
         count = brake.waiting(session)
-        brake.release(session, "command", clock.now())
+        brake.release(session, Actor.COMMAND, clock.now())
     click.echo(f"{count} devices are asked to remove their work data.")
 
 
@@ -79,7 +80,7 @@ def removals_release() -> None:
 def removals_keep() -> None:
     """It was a mistake: nothing of what is held is removed, but from people whose account is still disabled."""
     with current_portal.database.transaction() as session:
-        count = brake.keep(session, "command", clock.now())
+        count = brake.keep(session, Actor.COMMAND, clock.now())
     click.echo(f"{count} devices keep their work data.")
 
 

@@ -17,7 +17,7 @@ from portal.enrollment.errors import (
     WrongPerson,
 )
 from portal.enrollment.journey import Step
-from portal.events import Event
+from portal.events import Actor, Event
 from portal.models import Person
 
 TOLD_ONCE = {"throttled", "source_unavailable"}
@@ -60,7 +60,7 @@ def signed_in_by_device(case: Case) -> bool:
     signed_in(case, IN_SETTINGS)
     if case.step in (Step.PROFILE, Step.FINISH):
         return True
-    case.record(Event.PROFILE_REFUSED, "not_answered", actor="device")
+    case.record(Event.PROFILE_REFUSED, "not_answered", actor=Actor.DEVICE)
     return False
 
 
@@ -139,7 +139,7 @@ def send_passcode(case: Case) -> None:
     passcode.check_resend(case.request, case.settings.passcode, case.now)
     invitations.mail_passcode(case)
     case.request.passcode_sends += 1
-    case.record(Event.PASSCODE_SENT, actor="employee")
+    case.record(Event.PASSCODE_SENT, actor=Actor.EMPLOYEE)
 
 
 def see_overview(case: Case) -> None:

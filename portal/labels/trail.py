@@ -53,9 +53,14 @@ ACTOR = Labels(
         "employee": N_("the employee"),
         "device": N_("the device"),
         "command": N_("a command"),
+        "directory": N_("the directory"),
         "released": N_("two admins"),
         "system": N_("the portal"),
         "setup": N_("the portal"),
+        # who is not known by name any more, and programs
+        "token": N_("a program"),
+        "helpdesk": N_("somebody of the helpdesk"),
+        "admin": N_("an admin"),
     }
 )
 

@@ -12,6 +12,7 @@ from portal.database import lock_name
 from portal.events import Event
 from portal.models import (
     LONGEST_USERNAME,
+    ApiToken,
     PasswordLink,
     Person,
     WebSession,
@@ -77,11 +78,14 @@ def sign_in_name(session: Session, entered: str) -> str:
 
 
 def names_of_actors(session: Session, actors: Iterable[str]) -> dict[str, str]:
-    """What the people behind the trail's actor codes (``role:id``) are called, by code."""
+    """What the people and programs behind the trail's actor codes (``role:id``, ``token:id``) are called, by code."""
     ids = {actor: actor.rpartition(":")[2] for actor in actors if ":" in actor}
-    found = session.scalars(select(Person).where(Person.id.in_(set(ids.values()))))
+    wanted = set(ids.values())
+    found = session.scalars(select(Person).where(Person.id.in_(wanted)))
     names = {each.id: each.name or each.username for each in found}
-    return {actor: names[person_id] for actor, person_id in ids.items() if person_id in names}
+    if any(actor.startswith("token:") for actor in ids):
+        names |= {each.id: each.name for each in session.scalars(select(ApiToken).where(ApiToken.id.in_(wanted)))}
+    return {actor: names[known] for actor, known in ids.items() if known in names}
 
 
 def end_sign_ins(session: Session, person: Person) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from portal.credentials.base import DIRECTORY, AccountStatus, SourceUnavailable
 from portal.database import Database
+from portal.events import Actor
 from portal.models import Device, EnrollmentRequest, Person
 from portal.people import LastAdmin, closing, syncing
 from portal.storage import audiences, brake
@@ -62,7 +63,7 @@ def check_accounts(database: Database, services: Services, directory: "Directory
                 _follow_groups(session, services, person, status.groups, now)
             if status.problem in CLOSED and person.disabled_at is None:
                 try:
-                    closing.disable(Cases(session, services, now), person, "directory")
+                    closing.disable(Cases(session, services, now), person, Actor.DIRECTORY)
                     count += 1
                 except LastAdmin:
                     log.warning("leavers.last_admin person=%s", person_id)

@@ -107,10 +107,10 @@ def _is_plain(text: str) -> bool:
 
 def _dangling(part: Part, parts: Sequence[Part]) -> Iterator[Problem]:
     """References to parts that are not there: iOS refuses the whole profile."""
-    there = {each.uuid.casefold() for each in parts if each.type in checking.CERTIFICATES}
+    there = {each.uuid for each in parts if each.type in checking.CERTIFICATES}
     for path, value in content.walk(part.values):
         named = value if isinstance(value, list) else [value]
-        if content.REFERS.search(path) and any(str(each).casefold() not in there for each in named if each):
+        if content.REFERS.search(path) and any(str(each) not in there for each in named if each):
             yield Problem(part.type, path, "certificate_elsewhere")
 
 

@@ -57,6 +57,10 @@ class Problem:
         return " ".join(filter(None, (self.payload, self.key, self.detail)))
 
 
+ENCRYPTED = ("EncryptedPayloadContent", "IsEncrypted")
+"""Keys of a profile whose payloads nobody can look at; what a device does with both kinds in one is not known [?]."""
+
+
 def usable(problems: list[Problem]) -> bool:
     """Whether a profile with these problems can be used."""
     return not any(each.problem in FORBIDDEN | BROKEN for each in problems)
@@ -70,6 +74,7 @@ def check(profile: Mapping[str, Any]) -> list[Problem]:
     if not payloads:
         return [Problem("", "PayloadContent", "no_payload")]
     found = [Problem("", "PayloadRemovalDisallowed", "removal")] if profile.get("PayloadRemovalDisallowed") else []
+    found += [Problem("", key, "forbidden") for key in ENCRYPTED if key in profile]
     certificates = {
         str(each.get("PayloadUUID", "")).casefold()
         for each in payloads

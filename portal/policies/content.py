@@ -156,12 +156,12 @@ def walk(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def references(part: Part) -> set[str]:
-    """The PayloadUUIDs of parts that this one refers to: identities, certificates."""
+    """The PayloadUUIDs of parts that this one refers to, as those are written here: in capitals."""
     found: set[str] = set()
     for path, value in walk(part.values):
         *_, name = [each for each in path.split(".") if not each.isdigit()]
         if REFERS.search(name):
-            found |= {each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)}
+            found |= {each.upper() for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)}
     return found
 
 

@@ -47,7 +47,7 @@ def trusting(before: Part, after: Part, parts: Sequence[Part]) -> list[Part]:
     """The parts with secrets that go by the certificate that ``before`` was, if that became another one."""
     if before.type not in CERTIFICATES or before.values == after.values:
         return []
-    return [each for each in parts if before.uuid in content.references(each) and content.secrets(each)]
+    return [each for each in parts if before.uuid.upper() in content.references(each) and content.secrets(each)]
 
 
 def _rest(part: Part) -> Mapping[str, Any]:

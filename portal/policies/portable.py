@@ -81,7 +81,9 @@ def _policy(told: Any, held: Callable[[str], Sequence[Part]], environment: Mappi
     if not isinstance(parts, list) or not all(isinstance(each, dict) for each in parts):
         raise NotReadable(name, "part is an array of tables")
     before = {each.uuid: each for each in held(name)}
-    ids = {str(each["id"]): _id(name, number, each, before) for number, each in enumerate(parts) if "id" in each}
+    ids = {
+        str(each["id"]).upper(): _id(name, number, each, before) for number, each in enumerate(parts) if "id" in each
+    }
     made, stored = [], {}
     for number, each in enumerate(parts):
         part, kept = _part(name, _id(name, number, each, before), each, before, environment)
@@ -132,12 +134,12 @@ def _id(policy: str, number: int, told: dict[str, Any], held: Mapping[str, Part]
 
 
 def _follow(key: str, value: Any, ids: Mapping[str, str]) -> Any:
-    """References to other parts, by the names that these have here."""
+    """References to other parts, by the names that these have here, however they are written in the file."""
     if isinstance(value, Mapping):
         return {name: _follow(str(name), each, ids) for name, each in value.items()}
     if isinstance(value, list):
         return [_follow(key, each, ids) for each in value]
-    return ids.get(value, value) if isinstance(value, str) and content.REFERS.search(key) else value
+    return ids.get(value.upper(), value) if isinstance(value, str) and content.REFERS.search(key) else value
 
 
 class _Reader:

@@ -1,6 +1,6 @@
 """Is the process alive, can it serve."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
@@ -86,6 +86,14 @@ def _check_authority() -> None:
 
 def _check_signer() -> None:
     _ = current_portal.signer
+
+
+def signer_days(now: datetime) -> int | None:
+    """Days until the certificate that signs profiles expires; None if it cannot even be read."""
+    try:
+        return (current_portal.signer.certificate.not_valid_after_utc - now).days
+    except (OSError, ValueError):
+        return None
 
 
 def _check_credentials() -> None:

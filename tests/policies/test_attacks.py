@@ -105,13 +105,15 @@ def test_a_secret_that_is_kept_goes_nowhere_else(kind, before, changed):
     assert not holding.sent_elsewhere(part, content.Part(part.uuid, kind, before | {"UserDefinedName": "Other"}))
 
 
-def test_another_certificate_asks_for_the_secrets_that_go_by_it():
+@pytest.mark.parametrize("written", [str, str.lower])
+def test_another_certificate_asks_for_the_secrets_that_go_by_it(written):
     root = new_part(ROOT, {"PayloadContent": b"one"})
-    by_it = wifi(EAPClientConfiguration={"UserPassword": "s", "PayloadCertificateAnchorUUID": [root.uuid]})
+    by_it = wifi(EAPClientConfiguration={"UserPassword": "s", "PayloadCertificateAnchorUUID": [written(root.uuid)]})
     other = content.Part(root.uuid, ROOT, {"PayloadContent": b"two"})
     assert holding.trusting(root, other, [root, by_it]) == [by_it]
     assert holding.trusting(root, root, [root, by_it]) == []
     assert holding.trusting(root, other, [root, wifi()]) == []
+    assert content.references(by_it) == {root.uuid}
 
 
 @pytest.mark.parametrize(

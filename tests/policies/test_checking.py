@@ -45,6 +45,16 @@ def test_whatever_the_values_of_known_keys_are_they_are_judged(data):
         assert each.problem in checking.FORBIDDEN | checking.BROKEN | checking.NOTED
 
 
+@pytest.mark.parametrize("key", ["EncryptedPayloadContent", "IsEncrypted"])
+def test_what_stands_encrypted_beside_the_checked_payloads_is_refused(key):
+    harmless = {"PayloadType": "com.apple.webClip.managed", "PayloadIdentifier": "a.b", "PayloadUUID": "A",
+                "PayloadVersion": 1, "Label": "x", "URL": "https://example.com"}  # fmt: skip
+    whole = profile(harmless, PayloadUUID="B", PayloadVersion=1)
+    allowed.command("InstallProfile", {"Payload": plistlib.dumps(whole)})
+    with pytest.raises(CommandForbidden):
+        allowed.command("InstallProfile", {"Payload": plistlib.dumps({**whole, key: b"sealed"})})
+
+
 def test_a_policy_for_wifi_can_be_used():
     wifi = {"PayloadType": "com.apple.wifi.managed", "SSID_STR": "Example", "EncryptionType": "WPA2", "Password": "x"}
     assert problems(wifi) == []

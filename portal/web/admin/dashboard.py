@@ -7,7 +7,7 @@ from portal import clock, jobs
 from portal.extensions import current_portal, db_session, transaction
 from portal.pki import uploads
 from portal.storage import apple_business, apple_content, apps, brake, policies, statistics
-from portal.web import spreadsheets, web_sessions
+from portal.web import operations, spreadsheets, web_sessions
 from portal.web.admin import blueprint, checklist
 from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof
@@ -30,7 +30,7 @@ def dashboard() -> ResponseReturnValue:
         todo=todo,
         policies=given,
         policy_counts=policies.counts(db_session) if given else {},
-        signer_days=_signer_days(),
+        signer_days=operations.signer_days(clock.now()),
         push_days=_push_days(),
         apple_days=_apple_days(),
         content_token=apple_content.known(db_session) if current_portal.gives_apps else None,
@@ -64,14 +64,6 @@ def answer_held_removals(answer: str) -> ResponseReturnValue:
         session[NOTICE] = "too_new"
     jobs.nudge(current_portal.settings, jobs.DEVICES)
     return redirect(url_for("admin.dashboard"), 303)
-
-
-def _signer_days() -> int | None:
-    """Days until the certificate that signs profiles expires; None if it cannot even be read."""
-    try:
-        return (current_portal.signer.certificate.not_valid_after_utc - clock.now()).days
-    except (OSError, ValueError):
-        return None
 
 
 def _apple_days() -> int | None:

@@ -41,6 +41,10 @@ def settings_page(page: str) -> ResponseReturnValue:
     return _page(page)
 
 
+TAKE_FROM_EVERYBODY = {"apps", "policies"}
+"""Pages with a switch that takes what is on everybody's device."""
+
+
 def _holds_secrets() -> bool:
     """Whether the page of this request decides where held secrets go, or who signs."""
     page = (request.view_args or {}).get("page", "")
@@ -48,8 +52,12 @@ def _holds_secrets() -> bool:
     return bool(kinds & {"secret", "identity"})
 
 
+def _needs_proof() -> bool:
+    return _holds_secrets() or (request.view_args or {}).get("page") in TAKE_FROM_EVERYBODY
+
+
 @blueprint.post("/settings/<page>")
-@fresh_proof(_holds_secrets)
+@fresh_proof(_needs_proof)
 def save_settings(page: str) -> ResponseReturnValue:
     """Save, or show the page again with what is wrong, what somebody else changed, or whom it would lock out."""
     fields = _fields(page)

@@ -17,6 +17,7 @@ from portal.models import BackendEvent, Command, Device, EnrollmentRequest, Issu
 from portal.pki import uploads
 from portal.policies.outcome import State
 from portal.storage import brake, policies, states
+from portal.web import operations
 from portal.web.api import blueprint, caller
 
 
@@ -103,8 +104,8 @@ def _gauges(now: datetime) -> dict[str, tuple[str, float]]:
             (uploads.valid_until(push) - now).days if (push := current_portal.settings.mdm.push_identity) else -1,
         ),
         "portal_signer_days_left": (
-            "Days until the certificate that signs profiles expires.",
-            (current_portal.signer.certificate.not_valid_after_utc - now).days,
+            "Days until the certificate that signs profiles expires; -1 if it cannot be read.",
+            -1 if (left := operations.signer_days(now)) is None else left,
         ),
     }
 

@@ -20,7 +20,7 @@ from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.passkeys import PasskeyRefused
 from portal.credentials.second_factor import FactorLocked
 from portal.credentials.throttle import Throttled
-from portal.events import Event
+from portal.events import Actor, Event
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import LONGEST_USERNAME, Person, WebSession
 from portal.notifications.messages import qr_svg
@@ -290,6 +290,6 @@ def refused(reason: str, person: Person | None, method: str, now: datetime) -> N
 
 def _event(event: Event, reason: str | None, person: Person | None, detail: dict[str, str], now: datetime) -> None:
     told = {**detail, "address": throttle.network_of(request.remote_addr or "")}
-    actor = audit.actor_of(person) if person is not None else "system"
+    actor = audit.actor_of(person) if person is not None else Actor.SYSTEM
     told |= {"person": person.id} if person is not None else {}
     audit.record(db_session, people.PEOPLE_CHAIN, event, now, reason=reason, actor=actor, detail=told)

@@ -4,7 +4,11 @@ import re
 
 import pytest
 
+from portal import people
+from portal.events import Actor
 from portal.models import ApiToken
+from portal.people import closing
+from portal.storage.cases import Cases
 from tests.factories import BASE, phone
 from tests.pages import Browser
 
@@ -97,6 +101,26 @@ def test_a_token_without_name_or_scope_is_not_made(admin, session):
         admin.post("/admin/tokens", admin.filled(holding="name") | values)
         assert admin.status == 422
     assert session.query(ApiToken).count() == 0
+
+
+def test_metrics_tell_of_a_certificate_that_cannot_be_read_instead_of_failing(call, token, portal, monkeypatch):
+    monkeypatch.setattr(type(portal), "signer", property(lambda _portal: open("/nonexistent")))  # noqa: SIM115
+    answer = call("GET", "/metrics", token)
+    assert answer.status_code == 200
+    assert "portal_signer_days_left -1" in answer.get_data(as_text=True)
+
+
+def test_what_a_program_did_reads_by_its_name_and_what_the_directory_said_by_the_directory(
+    call, admin, token, company, portal, clock
+):
+    company.person()
+    call("POST", "/api/requests", token, json={"username": "erika"})
+    with portal.database.transaction() as session:
+        person = people.by_username(session, "erika")
+        closing.disable(Cases(session, portal, clock()), person, Actor.DIRECTORY)
+    admin.get("/admin/audit")
+    assert "HR" in admin.text
+    assert "the directory" in admin.text
 
 
 def test_metrics_count_and_name_nobody(app, call, token, company, browser):

@@ -47,12 +47,14 @@ def acts(company):
         "a password link": (person, f"{person}/password-link", {}),
         "an API token": ("/admin/tokens", "", {"name": "Robot", "scope.requests": "yes"}),
         "a setting with a secret": ("/admin/settings/mail", "", {"mail.host": "mx.example.com", "mail.password": "s"}),
+        "a switch that takes apps from everybody": ("/admin/settings/apps", "", {"apps.enabled": "yes"}),
         "a trial with a secret": ("/admin/settings/mail", "/admin/settings/mail/try", {}),
     }
 
 
 @pytest.mark.parametrize("act", ["a new admin", "a role", "a second factor", "a password link", "an API token",
-                                 "a setting with a secret", "a trial with a secret"])  # fmt: skip
+                                 "a setting with a secret", "a switch that takes apps from everybody",
+                                 "a trial with a secret"])  # fmt: skip
 def test_it_asks_for_a_fresh_proof_and_goes_on_with_what_was_sent(admin, company, portal, clock, act):
     page, address, values = acts(company)[act]
     before = len(company.all_events())
