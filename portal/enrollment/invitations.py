@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from portal import people
-from portal.enrollment import journey, passcode
+from portal.enrollment import passcode
 from portal.enrollment.case import Case
 from portal.enrollment.errors import (
     LinkUnusable,
@@ -155,13 +155,14 @@ def for_self_enrollment(cases: Cases, person: Person) -> Case:
     return made
 
 
-def by_token(cases: Cases, token: str) -> EnrollmentRequest:
+def by_token(cases: Cases, token: str, walked: str | None = None) -> EnrollmentRequest:
     """The open request behind a link. Raises LinkUnusable, in the same way whatever is wrong with it.
 
-    Changes nothing.
+    ``walked``: the id of the request that this browser's owner signed in to; its link leads them back there, whatever
+    became of it. Changes nothing.
     """
     request = cases.by_token(token) if len(token) <= LONGEST_TOKEN else None
-    if request is None or request.enrolled_at or journey.of(request).over(cases.now):
+    if request is None or (request.id != walked and not request.can_enroll(cases.now)):
         raise LinkUnusable
     return request
 

@@ -35,6 +35,12 @@ def normalize(entered: str) -> str:
     return "".join(str(unicodedata.digit(c)) if c.isdigit() else c for c in kept)
 
 
+def is_one(entered: str) -> bool:
+    """Whether that can be a passcode at all: six digits."""
+    code = normalize(entered)
+    return code.isascii() and code.isdigit() and len(code) == DIGITS
+
+
 def renew(request: EnrollmentRequest, vault: Vault, now: datetime) -> str:
     """The next passcode, six digits; the one before is dead and the tries begin anew."""
     request.passcode_counter += 1
@@ -86,9 +92,8 @@ def verify(request: EnrollmentRequest, entered: str, rules: Passcode, vault: Vau
     if not usable(request, rules, now):
         raise PasscodeLocked
     request.passcode_tries += 1
-    code = normalize(entered)
-    fits = code.isascii() and len(code) == DIGITS
-    if not (fits and _hotp(request, vault).verify(code, request.passcode_counter)):
+    fits = is_one(entered) and _hotp(request, vault).verify(normalize(entered), request.passcode_counter)
+    if not fits:
         left = rules.tries - request.passcode_tries
         if left <= 0:
             raise PasscodeLocked

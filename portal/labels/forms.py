@@ -53,6 +53,7 @@ FIELD = Labels(
         "account_form": N_("A Managed Apple Account looks like name@work.example.com."),
         "account_taken": N_("Somebody else has that Managed Apple Account."),
         "unknown_person": N_("Nobody is known by that username. Check the spelling."),
+        "open_request": N_("This person has an open invitation already. Send that one again."),
         "too_many_devices": N_("This person has as many managed devices as one may have. Remove one first."),
         "no_managed_apple_account": N_(
             "This person has no Managed Apple Account, so no request can be created. Add the account first."

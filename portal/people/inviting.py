@@ -13,12 +13,13 @@ from portal.storage.cases import Cases
 class NotInvited(Exception):
     """Why somebody cannot be invited: ``code`` is one of ``REFUSALS``, or ``account_`` with what is wrong there.
 
-    ``labels.FIELD`` has the words.
+    ``labels.FIELD`` has the words. ``request_id``: the request that is open already, if that is why.
     """
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, request_id: str = "") -> None:
         super().__init__(code)
         self.code = code
+        self.request_id = request_id
 
 
 REFUSALS: dict[type[Exception], str] = {
@@ -27,12 +28,14 @@ REFUSALS: dict[type[Exception], str] = {
     TooManyDevices: "too_many_devices",
     SourceUnavailable: "directory_unavailable",
 }
+INVITED_ALREADY = "open_request"
 
 
 def by_username(cases: Cases, services: Services, username: str, source: str, by: Asker) -> Invitation:
     """Invite the person with that username, taken over from the directory if need be, in a transaction of its own.
 
-    Raises NotInvited; that there is no Managed Apple Account is recorded for the helpdesk.
+    Whoever has an open request gets no second one: two mails with two links and passcodes only go wrong. Raises
+    NotInvited; that there is no Managed Apple Account is recorded for the helpdesk.
     """
     try:
         database = services.database
@@ -41,6 +44,9 @@ def by_username(cases: Cases, services: Services, username: str, source: str, by
             raise UnknownPerson
         with database.transaction(cases.session):
             person = cases.session.get_one(Person, found.id)
+            cases.one_at_a_time(person)
+            if (known := cases.open_of(person)) is not None:
+                raise NotInvited(INVITED_ALREADY, known.request.id)
             return invitations.invite(cases, person, source, by)
     except AccountProblem as problem:
         raise NotInvited(f"account_{problem.reason}") from None

@@ -51,7 +51,7 @@ def test_what_can_be_corrected_never_ends_the_enrollment(app, invitation):
 def test_another_account_than_ones_own_is_named_and_refused(app, company, invitation):
     browser = web_view(app, begin(app), "someone@work.example.com")
     browser.sign_in("erika")
-    assert browser.heading == "That is another account than yours"
+    assert browser.heading == "That account is not yours"
     assert "er…\u2060@work.example.com" in browser.text
     assert ACCOUNT not in browser.text
     assert company.events(invitation)[-1] == ("sign_in.refused", "another_account")
@@ -73,7 +73,7 @@ def test_settings_can_begin_without_an_invitation(app, company, session):
     browser = web_view(app, begin(app)).sign_in()
     for answer in ({"ownership": "employee"}, {"acknowledge": "yes"}):
         browser.submit(**answer)
-    assert browser.heading == "Enter your passcode"
+    assert browser.heading == "Enter the passcode from the e-mail"
 
 
 def test_what_was_done_in_safari_within_the_hour_is_not_asked_again(app, company, clock, invitation, settings_app):
@@ -94,7 +94,7 @@ def test_after_an_hour_privacy_passcode_and_terms_are_asked_again(app, company, 
     browser = web_view(app, begin(app)).sign_in()
     assert browser.heading == "What IT can and cannot see"
     browser.submit(acknowledge="yes")
-    assert browser.heading == "Enter your passcode"
+    assert browser.heading == "Send yourself a new passcode"
     assert "The passcode was already used on another device or browser" in browser.text
 
 

@@ -32,10 +32,10 @@ def walk(engine: Engine, cast: Cast, username: str) -> None:
     engine.tap("button[value=employee]")
     page("3-privacy", "What IT can and cannot see")
     engine.tap("button[name=acknowledge]")
-    page("4-passcode", "Enter your passcode")
+    page("4-passcode", "Enter the passcode from the e-mail")
     engine.fill("passcode", "000000" if invitation["passcode"] != "000000" else "111111")
     engine.tap("button[form=enter]")
-    page("4-passcode-wrong", "Enter your passcode")
+    page("4-passcode-wrong", "Enter the passcode from the e-mail")
     assert engine.run("return document.activeElement.className") == "summary"
     engine.fill("passcode", invitation["passcode"])
     engine.tap("button[form=enter]")

@@ -36,7 +36,7 @@ def walk_web_view(engine: Engine, cast: Cast, username: str) -> str:
     engine.tap("button[value=employee]")
     page("3-privacy", "What IT can and cannot see")
     engine.tap("button[name=acknowledge]")
-    page("4-passcode", "Enter your passcode")
+    page("4-passcode", "Enter the passcode from the e-mail")
     engine.fill("passcode", invitation["passcode"])
     engine.tap("button[form=enter]")
     page("5-overview", "Three things happen now")
@@ -126,7 +126,7 @@ def test_another_account_than_ones_own_in_the_web_view(cast):
         engine.fill("username", "employee1")
         engine.fill("password", account["password"])
         engine.tap("main button[type=submit]")
-        engine.wait_for_heading("That is another account than yours")
+        engine.wait_for_heading("That account is not yours")
         engine.picture("error-wrong-account")
 
 

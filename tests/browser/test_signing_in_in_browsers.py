@@ -31,7 +31,7 @@ def test_somebody_of_the_directory_gets_from_the_link_to_the_finish_page(scene, 
         at.engine.wait_for_heading("Whose device is this?")
         for selector in ("button[value=employee]", "button[name=acknowledge]"):
             at.engine.tap(selector)
-        at.engine.wait_for_heading("Enter your passcode")
+        at.engine.wait_for_heading("Enter the passcode from the e-mail")
         at.engine.fill("passcode", invitation.passcode)
         for selector in ("button[form=enter]", "button[name=continue]", "button[name=accept]"):
             at.engine.tap(selector)

@@ -72,7 +72,7 @@ def test_an_employee_enrolls_by_single_sign_on(make):
     assert (olga.source, olga.subject, olga.locale) == ("oidc:test", "sub-olga", "de")
     assert olga.managed_apple_account == "olga@work.example.com"
     browser.submit(ownership="employee").submit(acknowledge="yes")
-    assert browser.heading == "Enter your passcode"
+    assert browser.heading == "Enter the passcode from the e-mail"
 
 
 def test_an_invited_person_signs_in_and_enrolls(make):
@@ -267,7 +267,7 @@ def test_the_way_through_the_provider_s_own_page_in_a_browser(openid, tmp_path):
             engine.wait_for_heading("Whose device is this?")
             for button in ("button[value=employee]", "button[name=acknowledge]"):
                 engine.tap(button)
-            engine.wait_for_heading("Enter your passcode")
+            engine.wait_for_heading("Enter the passcode from the e-mail")
             engine.fill("passcode", invitation["passcode"])
             for button in ("button[form=enter]", "button[name=continue]", "button[name=accept]"):
                 engine.tap(button)

@@ -17,6 +17,7 @@ UNKNOWN = "unknown_person"
 ANSWERS = {
     UNKNOWN: ("Nobody who may enroll is known by that username.", 404),
     "no_managed_apple_account": ("This person has no Managed Apple Account.", 409),
+    "open_request": ("This person has an open request already.", 409),
     "too_many_devices": ("This person has as many managed devices as one may have.", 409),
     "directory_unavailable": ("The directory is out of reach; try again.", 503),
 }

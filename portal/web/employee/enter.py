@@ -21,11 +21,11 @@ MY = "my"
 @safari_pages.get("/e/<token>")
 def enter(token: str) -> ResponseReturnValue:
     """Open a link. Nothing changes: mail scanners open links too."""
-    request = invitations.by_token(cases(), token)
+    web_session = web_sessions.current()
+    request = invitations.by_token(cases(), token, web_session.request_id if web_session is not None else None)
     refusal = refuse_unfit_browser()
     if refusal is not None:
         return refusal
-    web_session = web_sessions.current()
     if web_session is not None and web_session.request_id == request.id:
         return to_current_step(web_session)
     session.pop(MY, None)

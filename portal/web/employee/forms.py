@@ -1,8 +1,9 @@
 """The employee's forms. Validation answers with codes; their words are in components/messages.html."""
 
 from wtforms import HiddenField, PasswordField, StringField
-from wtforms.validators import AnyOf, DataRequired, InputRequired, Length
+from wtforms.validators import AnyOf, DataRequired, InputRequired, Length, ValidationError
 
+from portal.enrollment import passcode as passcodes
 from portal.models import LONGEST_USERNAME
 from portal.web.rules import Form
 
@@ -22,8 +23,16 @@ class AcknowledgeForm(Form):
     acknowledge = StringField(validators=[InputRequired("acknowledge_missing")])
 
 
+def _six_digits(_form: Form, field: StringField) -> None:
+    """What cannot be a passcode is no try at one."""
+    if not passcodes.is_one(field.data or ""):
+        raise ValidationError("passcode_format")
+
+
 class PasscodeForm(Form):
-    passcode = StringField(validators=[DataRequired("passcode_missing"), Length(max=64, message="passcode_format")])
+    passcode = StringField(
+        validators=[DataRequired("passcode_missing"), Length(max=64, message="passcode_format"), _six_digits]
+    )
 
 
 class ContinueForm(Form):

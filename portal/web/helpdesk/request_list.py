@@ -51,6 +51,9 @@ def invite() -> ResponseReturnValue:
         by = Asker(web_sessions.actor_here(), web_session.person.name)
         created = inviting.by_username(cases(), current_portal, form.username.data, web_session.person.role, by)
     except NotInvited as refusal:
+        if refusal.request_id:
+            session["helpdesk_notice"] = refusal.code
+            return redirect(url_for("helpdesk.request_page", request_id=refusal.request_id), 303)
         form.username.errors = [refusal.code]
         return _page(form), 422
     return redirect(url_for("helpdesk.request_page", request_id=created.request.id), 303)

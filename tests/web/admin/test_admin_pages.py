@@ -99,7 +99,8 @@ def test_the_trail_is_searched_by_what_who_where_and_when(app, happened, admin, 
     assert "Device enrolled" not in shown(admin, "since=2026-03-03")
     assert "Device enrolled" in shown(admin, "until=2026-03-02")
     assert shown(admin, "kind=nonsense&since=never") == shown(admin)
-    admin.get("/helpdesk").submit("/helpdesk/requests", username="max")
+    company.person("moritz")
+    admin.get("/helpdesk").submit("/helpdesk/requests", username="moritz")
     assert "Request created admin" in shown(admin, "who=adam")
     assert shown(admin, "who=adam&kind=request.") == ["Request created admin"]
     assert "Nothing found" in admin.get("/admin/audit?who=nobody").text

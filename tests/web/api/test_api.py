@@ -55,6 +55,9 @@ def test_what_helpdesk_could_not_do_a_program_cannot_either(call, token, company
     refused = call("POST", "/api/requests", token, json={"username": "nomaa"})
     assert (refused.status_code, refused.json["error"]) == (409, "no_managed_apple_account")
     assert call("POST", "/api/requests", token, json={"username": "nobody"}).status_code == 404
+    company.invite(company.person())
+    again = call("POST", "/api/requests", token, json={"username": "erika"})
+    assert (again.status_code, again.json["error"]) == (409, "open_request")
     assert call("GET", "/api/requests/nothing", token).status_code == 404
 
 

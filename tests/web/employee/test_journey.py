@@ -84,6 +84,39 @@ def test_every_unusable_link_looks_the_same(browser, company, mangle):
         assert browser.heading == "This link cannot be used"
 
 
+def test_whoever_walked_it_gets_back_to_where_they_are_by_their_own_link(app, browser, company):
+    invitation = company.invite(company.person())
+    browser.walk_to("profile", invitation)
+    phone(app).install(browser.download())
+    assert browser.open_link(invitation).heading == "You are ready for work"
+    assert type(browser)(app).open_link(invitation).status == 404
+
+
+@pytest.mark.parametrize("typed", ["12345", "1234567", "abcdef", "12 34", "١٢٣٤٥"])
+def test_what_cannot_be_a_passcode_is_no_try(browser, company, typed):
+    invitation = company.invite(company.person())
+    browser.walk_to("passcode", invitation).submit(passcode=typed)
+    assert "six digits" in browser.error_of("passcode")
+    assert company.request(invitation).passcode_tries == 0
+
+
+def test_a_locked_passcode_page_says_one_thing_and_goes_on_by_itself(browser, company, clock):
+    invitation = company.invite(company.person())
+    form = browser.walk_to("passcode", invitation).hidden()
+    wrong = "000000" if invitation.passcode != "000000" else "000001"
+    for _ in range(company.portal.settings.passcode.tries):
+        browser.post("/enroll/passcode", {**form, "passcode": wrong})
+    assert browser.heading == "Send yourself a new passcode"
+    button = browser.soup.find(id="passcode")
+    assert browser.soup.select_one(".summary a, a.error")["href"] == "#passcode"
+    assert "disabled" in button.attrs
+    assert browser.soup.find("meta", attrs={"http-equiv": "refresh"})["content"] == "61"
+    clock.forward(minutes=1)
+    browser.get("/enroll/passcode")
+    assert "disabled" not in browser.soup.find(id="passcode").attrs
+    assert browser.soup.find("meta", attrs={"http-equiv": "refresh"}) is None
+
+
 def test_used_expired_and_cancelled_links_look_like_unknown_ones(app, browser, company, clock):
     person = company.person()
     used, cancelled, expired = company.invite(person), company.invite(person), company.invite(person)

@@ -46,6 +46,20 @@ def test_helpdesk_invites_by_username(staff, company):
     assert "Request created" in staff.text
 
 
+def test_who_is_invited_already_gets_no_second_invitation(app, staff, company, clock):
+    company.person()
+    staff.get("/helpdesk").submit("/helpdesk/requests", username="erika")
+    first = staff.path
+    staff.get("/helpdesk").submit("/helpdesk/requests", username="erika")
+    assert staff.path == first
+    assert "has an open invitation: this one" in staff.text
+    done = app.test_cli_runner().invoke(args=["invite", "erika"])
+    assert (done.exit_code, "open invitation already" in done.output) == (1, True)
+    assert [each.kind for each in company.all_events()].count("request.created") == 1
+    clock.forward(days=30)  # that one ran out
+    assert app.test_cli_runner().invoke(args=["invite", "erika"]).exit_code == 0
+
+
 def test_helpdesk_cannot_invite_without_a_managed_apple_account_and_sees_why(staff, company):
     company.person("nomaa", managed_apple_account=None)
     staff.get("/helpdesk").submit("/helpdesk/requests", username="nomaa")
