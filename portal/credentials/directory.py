@@ -13,6 +13,7 @@ import ldap3
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
+from portal import clock
 from portal.credentials import ldap_connections
 from portal.credentials.base import (
     DIRECTORY,
@@ -80,7 +81,7 @@ class Directory:
                 return AccountStatus("not_found")
             groups = frozenset(self._groups(connection, entry.dn)) if self._with_groups else None
         try:
-            _check_usable(entry, datetime.now(UTC))
+            _check_usable(entry, clock.now())
         except AccountProblem as problem:
             return AccountStatus(problem.reason, self._subject(entry), groups)
         return AccountStatus("", self._subject(entry), groups)
@@ -159,7 +160,7 @@ class Directory:
         if asked:
             groups = self._groups(connection, entry.dn)
         if strict:
-            _check_usable(entry, datetime.now(UTC))
+            _check_usable(entry, clock.now())
             if chosen.required_group and chosen.required_group.casefold() not in groups:
                 raise AccountProblem("not_allowed")
         username = entry.text(chosen.username_attribute)

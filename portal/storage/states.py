@@ -22,7 +22,7 @@ def status_expression(now: datetime) -> ColumnElement[str]:
         (and_(issued, profile.expires_at > now), Status.PROFILE_ISSUED.value),
         (issued, Status.PROFILE_EXPIRED.value),
         (request.ownership == "corporate", Status.CORPORATE.value),
-        (or_(request.signed_in_at.is_(None)), Status.INVITED.value),
+        (request.signed_in_at.is_(None), Status.INVITED.value),
         else_=Status.IN_PROGRESS.value,
     )
 

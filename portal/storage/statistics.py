@@ -44,7 +44,7 @@ class Statistics:
     window: Span
     days: list[tuple[date, int, int]]
     funnel: list[tuple[Step, int]]
-    stopped: list[tuple[Step, int]]
+    stopped: list[tuple[str, int]]
     reasons: list[tuple[str, str, int]]
     ios: list[tuple[str, int]]
     languages: list[tuple[str, int]]
@@ -116,19 +116,21 @@ def _funnel(session: Session, since: datetime) -> list[tuple[Step, int]]:
     return list(zip(STEPS, session.execute(query).one(), strict=True))
 
 
-def _stopped(session: Session, since: datetime, now: datetime) -> list[tuple[Step, int]]:
-    """At which step the requests are that did not come to an end, most first."""
+RAN_OUT = "ran_out"
+
+
+def _stopped(session: Session, since: datetime, now: datetime) -> list[tuple[str, int]]:
+    """At which step the requests are that did not come to an end, or that their time ran out (RAN_OUT), most first."""
     request = EnrollmentRequest
     unfinished = (
-        select(states.step_expression(now).label("step"))
+        select(case((request.expires_at <= now, RAN_OUT), else_=states.step_expression(now)).label("step"))
         .select_from(request)
         .outerjoin(IssuedProfile, IssuedProfile.id == request.profile_id)
         .where(request.created_at >= since, request.is_unfinished)
         .subquery()
     )
     query = select(unfinished.c.step, func.count()).group_by(unfinished.c.step)
-    found: list[tuple[Step, int]] = [(Step(name), count) for name, count in session.execute(query)]
-    return sorted(found, key=lambda each: -each[1])
+    return sorted(((str(row[0]), int(row[1])) for row in session.execute(query)), key=lambda each: -each[1])
 
 
 def _reasons(session: Session, since: datetime) -> list[tuple[str, str, int]]:

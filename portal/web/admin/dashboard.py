@@ -89,7 +89,7 @@ def dashboard_csv() -> ResponseReturnValue:
     rows += [("invited", day.isoformat(), invited) for day, invited, _ in numbers.days]
     rows += [("enrolled", day.isoformat(), enrolled) for day, _, enrolled in numbers.days]
     rows += [("past step", step.value, count) for step, count in numbers.funnel]
-    rows += [("stopped at", step.value, count) for step, count in numbers.stopped]
+    rows += [("stopped at", step, count) for step, count in numbers.stopped]
     rows += [("refused", f"{kind} {reason}".strip(), count) for kind, reason, count in numbers.reasons]
     if current_portal.gives_policies:
         counts = policies.counts(db_session)

@@ -1,6 +1,6 @@
 """The license terms: published versions, and the next one while it is written."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -48,7 +48,7 @@ def save_terms() -> ResponseReturnValue:
         for language in current_portal.settings.languages
         if (text := request.form.get(f"text.{language}", "").strip())
     }
-    publish_at = _moment(request.form.get("publish_at", ""))
+    publish_at = clock.typed(request.form.get("publish_at", ""))
     problem = _problem(version, texts, publish_at, now)
     if problem is None:
         try:
@@ -96,13 +96,6 @@ def _page(
         languages=current_portal.settings.languages,
         notice=session.pop(NOTICE, None),
     )
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
-    except ValueError:
-        return None
 
 
 def _back(notice: str) -> ResponseReturnValue:

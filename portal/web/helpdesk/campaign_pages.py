@@ -1,6 +1,6 @@
 """Inviting many: a list is uploaded and checked, then invited at a pace; pages with progress, problems and a funnel."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from flask import Response, abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -89,7 +89,7 @@ def start_campaign(campaign_id: str) -> ResponseReturnValue:
     typed = {
         key: request.form.get(key, "").strip() for key in ("message", "starts_at", "per_minute", "remind_after_days")
     }
-    starts_at = _moment(typed["starts_at"])
+    starts_at = clock.typed(typed["starts_at"])
     wrong = _wrong(typed, starts_at)
     if wrong:
         return _page(campaign_id, "campaign", typed=typed, wrong=wrong), 422
@@ -137,7 +137,8 @@ def _wrong(typed: dict[str, str], starts_at: datetime | None) -> dict[str, str]:
 
 def _list(problem: ListRefused | None = None, name: str = "") -> str:
     newest = db_session.scalars(select(Campaign).order_by(Campaign.created_at.desc()).limit(SHOWN)).all()
-    rows = [(each, campaigns.funnel(db_session, each.id)) for each in newest]
+    counted = campaigns.funnels(db_session, [each.id for each in newest])
+    rows = [(each, counted[each.id]) for each in newest]
     return render_template("helpdesk/campaigns.html", form=UploadForm(), rows=rows, problem=problem, name=name)
 
 
@@ -149,7 +150,7 @@ def _page(
     return render_template(
         f"helpdesk/{template}.html",
         campaign=campaign,
-        funnel=campaigns.funnel(db_session, campaign_id),
+        funnel=campaigns.funnels(db_session, [campaign_id])[campaign_id],
         problems=list(db_session.scalars(entries.order_by(CampaignEntry.line).limit(SHOWN))),
         typed=typed or {"per_minute": "60", "remind_after_days": "3"},
         wrong=wrong or {},
@@ -164,10 +165,3 @@ def _campaign(campaign_id: str) -> Campaign:
     if campaign is None:
         abort(404)
     return campaign
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
-    except ValueError:
-        return None

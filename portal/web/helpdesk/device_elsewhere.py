@@ -1,7 +1,6 @@
 """A device that another server enrolled and manages by itself: what that tells of it, and what it can be asked."""
 
 from flask import render_template
-from sqlalchemy import select
 from wtforms import StringField, TextAreaField
 from wtforms.validators import InputRequired, Length
 
@@ -9,7 +8,8 @@ from portal import clock
 from portal.backends.base import BackendDown
 from portal.enrollment import ending
 from portal.extensions import current_portal, db_session
-from portal.models import Command, Device
+from portal.models import Device
+from portal.web.helpdesk import command_list
 from portal.web.rules import Form
 
 
@@ -24,8 +24,6 @@ def page(device: Device, form: Form, message: MessageForm, notice: str | None) -
     allowed = _allowed(device)
     device = db_session.get_one(Device, device_id)
     now = clock.now()
-    query = select(Command).where(Command.device_id == device_id).order_by(Command.id.desc())
-    commands = list(db_session.scalars(query))
     return render_template(
         "helpdesk/device_elsewhere.html",
         device=device,
@@ -34,8 +32,7 @@ def page(device: Device, form: Form, message: MessageForm, notice: str | None) -
         console=server.console_url() if server is not None else "",
         allowed=allowed,
         same=server is not None and server.name == device.server,
-        commands=commands,
-        removals=[each for each in commands if ending.is_removal(each, current_portal.settings)],
+        **command_list.newest(device_id),
         managed=device.is_managed,
         silent=ending.silent(device, current_portal.settings, now),
         form=form,

@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import abort, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
 from wtforms import StringField
 from wtforms.validators import Length
 
@@ -18,10 +17,10 @@ from portal.enrollment import ending, management
 from portal.enrollment.case import Case
 from portal.enrollment.errors import CommandForbidden, ConfirmationWrong, DeviceGone, RemovalsHeld
 from portal.extensions import cases, current_portal, db_session, transaction
-from portal.models import Certificate, Command, DeclarativeState, Device, DevicePolicy
+from portal.models import Certificate, DeclarativeState, Device, DevicePolicy
 from portal.storage import apps, policies
 from portal.web import web_sessions
-from portal.web.helpdesk import blueprint, device_elsewhere
+from portal.web.helpdesk import blueprint, command_list, device_elsewhere
 from portal.web.helpdesk.device_elsewhere import MessageForm
 from portal.web.rules import Form
 
@@ -136,8 +135,6 @@ def _page(device_id: str, form: ConfirmForm, message: MessageForm | None = None)
     if device.server is not None:
         message = message or MessageForm(formdata=None)
         return device_elsewhere.page(device, form, message, session.pop(NOTICE, None))
-    query = select(Command).where(Command.device_id == device_id).order_by(Command.id.desc())
-    commands = list(db_session.scalars(query))
     now = clock.now()
     assert device.certificate_fingerprint is not None
     certificate = db_session.get_one(Certificate, device.certificate_fingerprint)
@@ -148,8 +145,7 @@ def _page(device_id: str, form: ConfirmForm, message: MessageForm | None = None)
         certificate=certificate,
         expires_soon=certificate.expires_at - now < WARN_BEFORE,
         certificates=[(each.get("CommonName"), _until(each)) for each in device.certificates],
-        commands=commands,
-        removals=[each for each in commands if ending.is_removal(each, current_portal.settings)],
+        **command_list.newest(device_id),
         managed=device.is_managed,
         reported=_reported(device),
         accounts=_accounts(device),

@@ -15,12 +15,12 @@ from portal.enrollment.case import Case
 from portal.enrollment.errors import NoPhone, RemovalsHeld, RequestEnded, UnknownPerson
 from portal.enrollment.invitations import Asker
 from portal.extensions import cases, current_portal, db_session, transaction
-from portal.models import Command, Device, EnrollmentRequest, OutboxMessage, Person
+from portal.models import Device, EnrollmentRequest, OutboxMessage, Person
 from portal.notifications.messages import qr_svg
 from portal.people import STAFF_ROLES
 from portal.storage import search
 from portal.web import web_sessions
-from portal.web.helpdesk import blueprint
+from portal.web.helpdesk import blueprint, command_list
 from portal.web.helpdesk.device_page import policies_of
 from portal.web.rules import Form
 
@@ -179,9 +179,6 @@ def _facts(request_id: str) -> dict[str, object]:
     device = db_session.scalar(
         select(Device).where(Device.request_id == request_id).order_by(Device.authenticated_at.desc())
     )
-    commands = []
-    if device is not None:
-        commands = list(db_session.scalars(select(Command).where(Command.device_id == device.id).order_by(Command.id)))
     mails = list(
         db_session.scalars(
             select(OutboxMessage).where(OutboxMessage.request_id == request_id).order_by(OutboxMessage.created_at)
@@ -201,7 +198,7 @@ def _facts(request_id: str) -> dict[str, object]:
         "events": list(reversed(events)),
         "actors": people.names_of_actors(db_session, (each.actor for each in events)),
         "device": device,
-        "commands": commands,
+        "commands": command_list.counted(device.id) if device is not None else (0, 0),
         "mails": mails,
         "handed_to": db_session.get(Person, known.handed_to) if known.handed_to else None,
         "code": journey.short_code(known.id),

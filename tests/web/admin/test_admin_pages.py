@@ -89,6 +89,22 @@ def shown(admin, query=""):
     return [row.find_all("td")[1].get_text(" ", strip=True) for row in admin.soup.select("tbody tr")]
 
 
+def test_who_is_installing_is_at_the_end_and_whose_time_ran_out_is_counted_as_that(app, admin, company, clock):
+    company.invite(company.person("late"))
+    clock.forward(days=8)
+    admin.staff_sign_in("adam", clock())
+    installing = company.invite(company.person("anna"))
+    held = phone(app)
+    held.obtain_identity(held.open_profile(company.profile(installing)))
+    table = {tuple(row[:2]): row[2] for row in rows_of(admin, "/admin/dashboard.csv")[1:]}
+    assert {step: count for (what, step), count in table.items() if what == "stopped at"} == {
+        "ran_out": "1",
+        "finish": "1",
+    }
+    admin.get("/admin")
+    assert "Ran out" in admin.text
+
+
 def test_the_trail_is_searched_by_what_who_where_and_when(app, happened, admin, company, clock):
     admin.staff_sign_in("adam", clock())
     assert "Device enrolled" in shown(admin)

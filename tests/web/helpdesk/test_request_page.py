@@ -1,10 +1,13 @@
 """One request on helpdesk's screen: what to say, what can be done, each confirmed, audited and safe to repeat."""
 
 import pytest
+from sqlalchemy import func, select
 
-from portal.models import OutboxMessage
+from portal import clock as portal_clock
+from portal.models import Command, OutboxMessage
 from portal.settings import saving
 from portal.simulator.employee import SAFARI
+from portal.web.helpdesk import command_list
 from tests.account_driven.steps import IOS_18
 from tests.factories import PASSWORD, editing_settings, phone
 from tests.pages import Browser
@@ -150,6 +153,20 @@ def test_a_passcode_is_shown_only_if_an_admin_allows_it_and_is_told(browser, sta
     browser.submit(passcode=code)
     assert browser.path == "/enroll/overview"
     assert code not in staff.get(address(invitation)).text
+
+
+def test_the_pages_of_a_device_with_thousands_of_commands_stay_short(app, staff, company, invitation, portal, session):
+    phone(app).install(company.profile(invitation))
+    device = company.device(invitation)
+    with portal.database.transaction() as writing:
+        for number in range(command_list.SHOWN + 5):
+            writing.add(Command(uuid=f"{number:036}", device_id=device.id, request_type="DeviceLock", payload=b"x",
+                                status="acknowledged", created_at=portal_clock.now(), attempts=0))  # fmt: skip
+    page = staff.get(f"/helpdesk/devices/{device.id}")
+    assert page.text.count("Lock the screen") <= command_list.SHOWN + 1
+    assert "Only the newest are listed." in page.text
+    asked = session.scalar(select(func.count()).select_from(Command))
+    assert f"{asked}, of them open: 0" in staff.get(f"/helpdesk/requests/{invitation.request.id}").text
 
 
 def test_unlocking_lets_the_employee_sign_in_and_send_passcodes_again(browser, staff, company, invitation):
