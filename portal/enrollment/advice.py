@@ -7,7 +7,7 @@ from datetime import datetime
 from portal.enrollment import journey
 from portal.enrollment import passcode as passcodes
 from portal.enrollment.case import Case
-from portal.enrollment.journey import Attention, Status, Step, Waiting
+from portal.enrollment.journey import Attention, Status, Step, Waiting, Way
 from portal.events import Actor, Event
 from portal.models import AuditEvent, DevicePolicy, EnrollmentRequest, OutboxMessage
 from portal.policies.outcome import State
@@ -54,7 +54,7 @@ def give(
         return _before_sign_in(request, events, mails, attention)
     if step is Step.PASSCODE:
         return _at_the_passcode(request, attention, rules, moved, now)
-    return Advice("stopped", moved, step=step)
+    return Advice("at_the_iphone" if step is Step.PROFILE else "stopped", moved, step=step)
 
 
 def _settled(
@@ -98,8 +98,12 @@ def _with_a_profile(facts: journey.Facts, moved: datetime, now: datetime) -> Adv
     if facts.server is not None and waiting in (Waiting.INSTALL, Waiting.EXPIRED):
         code = "handed_over" if waiting is Waiting.INSTALL else "handover_expired"
         return Advice(code, facts.profile_issued_at or moved, minutes_left=facts.minutes_left(now))
+    in_settings = facts.way == Way.ACCOUNT.value
     if waiting is Waiting.EXPIRED:
-        return Advice("profile_expired", facts.profile_expires_at or moved)
+        code = "settings_expired" if in_settings else "profile_expired"
+        return Advice(code, facts.profile_expires_at or moved)
+    if in_settings and waiting in (Waiting.DOWNLOAD, Waiting.INSTALL):
+        return Advice("in_settings", moved)
     return Advice(f"waiting_{waiting.value}", moved, minutes_left=facts.minutes_left(now))
 
 

@@ -57,6 +57,7 @@ def answer_of(at, address, body):
 def test_a_passkey_replaces_the_code_of_the_app(at, clock):
     add_passkey(at, clock)
     at.engine.picture("staff-passkeys")
+    at.engine.tap("details.own summary")
     at.engine.tap("form[action$='sign-out'] button")
     sign_in(at)
     at.engine.wait_for_heading("One more thing to prove")
@@ -71,6 +72,7 @@ def test_a_passkey_replaces_the_code_of_the_app(at, clock):
 
 def test_another_authenticator_does_not_sign_in_and_the_code_still_does(at, clock):
     add_passkey(at, clock)
+    at.engine.tap("details.own summary")
     at.engine.tap("form[action$='sign-out'] button")
     at.devtools.send("WebAuthn.clearCredentials", {"authenticatorId": at.authenticator})
     sign_in(at)
@@ -87,6 +89,7 @@ def test_made_up_answers_and_used_challenges_are_refused(at, clock):
     add_passkey(at, clock)
     with at.portal.database.session() as session:
         credential_id = session.query(Passkey).one().credential_id
+    at.engine.tap("details.own summary")
     at.engine.tap("form[action$='sign-out'] button")
     sign_in(at)
     at.engine.wait_for_heading("One more thing to prove")
@@ -105,6 +108,7 @@ def test_a_removed_passkey_no_longer_signs_in(at, clock):
     add_passkey(at, clock)
     at.engine.tap("form[action*='/remove'] button")
     at.engine.page.wait_for_selector("text=You have none yet.")
+    at.engine.tap("details.own summary")
     at.engine.tap("form[action$='sign-out'] button")
     sign_in(at)
     assert at.engine.page.locator("[data-passkey]").count() == 0

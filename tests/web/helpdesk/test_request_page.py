@@ -7,8 +7,9 @@ from portal import clock as portal_clock
 from portal.models import Command, OutboxMessage
 from portal.settings import saving
 from portal.simulator.employee import SAFARI
+from portal.simulator.settings_app import SettingsApp
 from portal.web.helpdesk import command_list
-from tests.account_driven.steps import IOS_18
+from tests.account_driven.steps import IOS_18, token_of
 from tests.factories import PASSWORD, editing_settings, phone
 from tests.pages import Browser
 
@@ -67,9 +68,18 @@ def test_the_sentence_follows_the_journey(app, browser, staff, invitation, clock
     assert "no tries left. Ask them to tap Send a new passcode" in said(staff, invitation)
 
 
+def test_the_sentence_knows_who_enrolls_from_settings(app, staff, company, invitation, clock):
+    settings_app = SettingsApp(phone(app, ios=18))
+    token_of(settings_app, invitation, app)
+    assert said(staff, invitation).startswith("Signed in under Settings just now.")
+    clock.forward(minutes=20)
+    staff.staff_sign_in("hilda", clock())
+    assert "Ask them to begin once more in Settings" in said(staff, invitation)
+
+
 def test_the_sentence_follows_profile_and_device(app, browser, staff, invitation, clock):
     browser.walk_to("profile", invitation)
-    assert said(staff, invitation).startswith("Stopped at this step just now: Profile.")
+    assert said(staff, invitation).startswith("Everything was answered just now; the rest happens on the iPhone.")
     content = browser.download()
     clock.forward(minutes=3)
     assert "it works 5 more minutes" in said(staff, invitation)
