@@ -11,6 +11,7 @@ LAYERS = [
     {
         *("settings", "clock", "vault", "database", "texts", "branding", "plists", "wording", "events", "labels"),
         "mail_addresses",
+        "bounded",
     },
     {"models"},
     {

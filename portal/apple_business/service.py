@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 from authlib.oauth1 import ClientAuth
 
+from portal import bounded
 from portal.apple_business.server_token import LONGEST, ServerToken
 
 SESSION = "X-ADM-Auth-Session"
@@ -69,15 +70,14 @@ def ask_for_server(address: str, token: ServerToken) -> tuple[Server | None, str
 
 def _told(client: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
     try:
-        answer = client.get(path, **request)
+        status, content = bounded.ask(client, "GET", path, largest=LARGEST, seconds=TIMEOUT_SECONDS, **request)
     except httpx.HTTPError:
         raise Unavailable("unreachable") from None
-    if answer.status_code != 200:
-        raise Unavailable(REFUSED.get(answer.status_code, "unexpected"))
+    except bounded.TooLarge:
+        raise Unavailable("unexpected") from None
+    if status != 200:
+        raise Unavailable(REFUSED.get(status, "unexpected"))
     try:
-        told = answer.json() if len(answer.content) <= LARGEST else None
-    except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
-        raise Unavailable("unexpected")
-    return told
+        return bounded.document(content)
+    except ValueError:
+        raise Unavailable("unexpected") from None

@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx
 
-from portal.apps_and_books import answers, bounded
+from portal import bounded
+from portal.apps_and_books import answers
 from portal.apps_and_books.answers import Asset, Claim, Event, Limits, Location, User
 
 TIMEOUT_SECONDS, LONGEST_SECONDS = 20.0, 60.0

@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from portal import plists
-from portal.apps_and_books import bounded
+from portal import bounded, plists
 from portal.apps_and_books.answers import text
 
 TIMEOUT_SECONDS, LONGEST_SECONDS = 10.0, 20.0

@@ -23,6 +23,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from portal import bounded
 from portal.credentials.base import (
     AccountProblem,
     Found,
@@ -41,6 +42,10 @@ with warnings.catch_warnings():
     from authlib.integrations.httpx_client import OAuth2Client
 
 TIMEOUT_SECONDS = 8.0
+LARGEST_ANSWER, LONGEST_ANSWER_SECONDS = 1024 * 1024, 15.0
+"""Bytes, unpacked; and from its first byte to its last."""
+UNUSABLE = (httpx.HTTPError, httpx.InvalidURL, ValueError, bounded.TooLarge)
+"""What asking a provider may end with."""
 METADATA_SECONDS = 3600.0
 KEYS_AGAIN_SECONDS = 30.0
 """How soon the provider's keys are fetched again for a token signed with an unknown one."""
@@ -181,15 +186,11 @@ class Provider:
         if not self._asking.acquire(blocking=False):
             raise SourceUnavailable("busy", "too many tokens are being asked about")
         try:
-            with httpx.Client(timeout=TIMEOUT_SECONDS, transport=self._transport) as http:
-                answer = http.post(endpoint, data={"token": token}, auth=(known.client_id, known.client_secret))
-                answer.raise_for_status()
-                told = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+            return self._ask("POST", endpoint, data={"token": token}, auth=(known.client_id, known.client_secret))
+        except UNUSABLE as error:
             raise SourceUnavailable("introspection", str(error)[:200]) from error
         finally:
             self._asking.release()
-        return told if isinstance(told, dict) else {}
 
     def _read_access_token(self, token: str) -> dict[str, Any]:
         try:
@@ -322,15 +323,19 @@ class Provider:
 
     def _fetch(self, address: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
         try:
-            with httpx.Client(timeout=TIMEOUT_SECONDS, transport=self._transport) as http:
-                answer = http.get(address, headers=headers or {})
-                answer.raise_for_status()
-                found = answer.json()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            return self._ask("GET", address, headers=headers or {})
+        except UNUSABLE as error:
             raise SourceUnavailable("unreachable", str(error)[:200]) from error
-        if not isinstance(found, dict):
-            raise SourceUnavailable("metadata", "not a JSON object")
-        return found
+
+    def _ask(self, method: str, address: str, **request: Any) -> dict[str, Any]:
+        """The JSON object that the provider answers with. Raises one of UNUSABLE."""
+        with httpx.Client(timeout=TIMEOUT_SECONDS, transport=self._transport) as http:
+            status, content = bounded.ask(
+                http, method, address, largest=LARGEST_ANSWER, seconds=LONGEST_ANSWER_SECONDS, **request
+            )
+        if status != 200:
+            raise ValueError(f"status {status}")
+        return bounded.document(content)
 
 
 class _Refused:

@@ -97,11 +97,6 @@ class Known:
             "declarations": self.declarations,
         }
 
-    def became(self, identifier: str, token: str) -> dict[str, Any] | None:
-        """What became of one declaration with this token; None as long as the device told nothing of it."""
-        found = self.declarations.get(identifier)
-        return found if found is not None and found["token"] == token else None
-
 
 def subscribable(version: tuple[int, ...], supported: Sequence[str] | None) -> list[str]:
     """The items to subscribe to: what its iOS knows, and what it said itself that it ``supported`` if it did."""

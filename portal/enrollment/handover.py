@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from portal.enrollment import commands, ending, journey
+from portal.enrollment import profile as profiles
 from portal.enrollment.case import Case
 from portal.enrollment.commands import Order
-from portal.enrollment.errors import NoManagedAppleAccount, RequestEnded, StepOutOfOrder
-from portal.enrollment.journey import Step, Waiting, Way
+from portal.enrollment.journey import Waiting, Way
 from portal.events import Actor, Event
 from portal.models import CommandState, Device, IssuedProfile, new_id
 from portal.vault import token_hash
@@ -45,33 +45,18 @@ class Seen:
     last_seen_at: datetime | None = None
 
 
-def check(case: Case) -> str:
-    """That the person may be handed over now; the Managed Apple Account with which the device enrolls.
-
-    Raises RequestEnded, StepOutOfOrder, and NoManagedAppleAccount (recorded).
-    """
-    if case.over or case.request.person.disabled_at is not None:
-        raise RequestEnded
-    if not journey.may_visit(Step.PROFILE, case.facts, case.now):
-        raise StepOutOfOrder
-    account = case.store.account_of(case.request.person, case.settings)
-    if not account:
-        case.record(Event.PROFILE_REFUSED, "no_managed_apple_account", actor=Actor.SYSTEM)
-        raise NoManagedAppleAccount
-    return account
-
-
 def refused(case: Case, reason: str) -> None:
     """The server does not take this person: told once in a row, so that no retry can fill the trail."""
     case.record_once(Event.HANDOVER_REFUSED, reason)
 
 
 def begin(case: Case, server: str, way: Way, minutes: int, there_before: Sequence[str]) -> None:
-    """From now on, for so many minutes, the device may enroll with ``server``. Raises what ``check`` raises.
+    """From now on, for so many minutes, the device may enroll with ``server``.
 
-    ``there_before``: names of the person's devices that are managed there already; none of them is the new one.
+    ``there_before``: names of the person's devices that are managed there already; none of them is the new one. Raises
+    what ``profile.account_for`` raises.
     """
-    case.request.managed_apple_account = check(case)  # by it service discovery knows whose device asks
+    case.request.managed_apple_account = profiles.account_for(case)  # by it service discovery knows whose device asks
     known = _baseline(case.request.profile, server, case) if case.request.profile is not None else None
     if known is None:  # a device that came since the first hand-over is new, also if nobody noticed it then
         known = {"since": case.now.isoformat(), "before": sorted(there_before)}
@@ -79,8 +64,8 @@ def begin(case: Case, server: str, way: Way, minutes: int, there_before: Sequenc
     profile = IssuedProfile(
         id=new_id(),
         request_id=case.request.id,
-        ticket_hash=token_hash(secrets.token_urlsafe(SECRET_BYTES)),
-        challenge_hash=token_hash(secrets.token_urlsafe(SECRET_BYTES)),
+        ticket_hash=token_hash(secrets.token_urlsafe(profiles.SECRET_BYTES)),
+        challenge_hash=token_hash(secrets.token_urlsafe(profiles.SECRET_BYTES)),
         way=way.value,
         server=server,
         content_sealed=case.vault.seal(json.dumps(known).encode()),

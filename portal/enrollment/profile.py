@@ -153,20 +153,29 @@ class ProfileIssuer:
     """Whether the portal answers when Apple asks who manages the device."""
 
 
-def issue(case: Case, issuer: ProfileIssuer, way: Way = Way.PROFILE, ticket: str = "") -> str:
-    """A new profile for the browser that earned it; the one before is dead. Returns its ticket (``ticket``, if given).
+def account_for(case: Case) -> str:
+    """That a device may enroll with this case now; the Managed Apple Account with which it does.
 
-    Raises StepOutOfOrder, RequestEnded, ProfileNotSigned, and NoManagedAppleAccount (recorded).
+    Raises RequestEnded, StepOutOfOrder, and NoManagedAppleAccount (recorded).
     """
-    request, now, rules = case.request, case.now, case.settings
-    if case.over:
+    if case.over or case.request.person.disabled_at is not None:
         raise RequestEnded
-    if not journey.may_visit(Step.PROFILE, case.facts, now):
+    if not journey.may_visit(Step.PROFILE, case.facts, case.now):
         raise StepOutOfOrder
-    account = case.store.account_of(request.person, rules)
+    account = case.store.account_of(case.request.person, case.settings)
     if not account:
         case.record(Event.PROFILE_REFUSED, "no_managed_apple_account", actor=Actor.SYSTEM)
         raise NoManagedAppleAccount
+    return account
+
+
+def issue(case: Case, issuer: ProfileIssuer, way: Way = Way.PROFILE, ticket: str = "") -> str:
+    """A new profile for the browser that earned it; the one before is dead. Returns its ticket (``ticket``, if given).
+
+    Raises ProfileNotSigned, and what ``account_for`` raises.
+    """
+    account = account_for(case)
+    request, now, rules = case.request, case.now, case.settings
     case.retire_profile("superseded")
     ticket, challenge = ticket or secrets.token_urlsafe(SECRET_BYTES), secrets.token_urlsafe(SECRET_BYTES)
     profile_id = new_id()

@@ -1,7 +1,5 @@
 """People and Managed Apple Accounts from a CSV file: all of it or nothing, every problem with its line."""
 
-import csv
-import io
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from portal import mail_addresses, people
 from portal.models import LONGEST_NAME, LONGEST_USERNAME, Person
-from portal.people import accounts
+from portal.people import accounts, lists
+from portal.people.lists import ListRefused
 from portal.settings import Settings
 
 LARGEST_FILE = 20 * 1024 * 1024
@@ -20,6 +19,11 @@ MOST_PROBLEMS = 100
 COLUMNS = {"username", "managed_apple_account", "name", "email", "locale", "source"}
 LONGEST = {"username": LONGEST_USERNAME, "name": LONGEST_NAME}
 """Characters of a value; of the others ``LONGEST_VALUE``."""
+UNREADABLE = {
+    "large": f"the file is larger than {LARGEST_FILE // 1024**2} MiB",
+    "encoding": "line {line}: the file is not UTF-8",
+    "binary": "line {line}: the file is not text",
+}
 SOURCE = re.compile(r"local|directory|oidc:[a-z0-9-]{1,20}")
 
 
@@ -36,7 +40,7 @@ def read(session: Session, settings: Settings, content: bytes, now: datetime) ->
     problems: list[str] = []
     lines = _Lines(session, settings, now)
     count = 0
-    for number, row in enumerate(_rows(content), start=2):
+    for number, row in _rows(content):
         try:
             lines.take(row)
         except _WrongLine as wrong:
@@ -49,26 +53,22 @@ def read(session: Session, settings: Settings, content: bytes, now: datetime) ->
     return count
 
 
-def _rows(content: bytes) -> list[dict[str, str]]:
-    if len(content) > LARGEST_FILE:
-        raise BadFile(["the file is larger than 20 MiB"])
+def _rows(content: bytes) -> list[tuple[int, dict[str, str]]]:
+    """(line, value by column) of each row."""
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile([f"byte {error.start}: the file is not UTF-8"]) from None
-    delimiter = ";" if text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",") else ","
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header = {name.strip().casefold() for name in reader.fieldnames or []}
-    if "username" not in header or not header <= COLUMNS:
+        told = list(lists.rows(content, LARGEST_FILE))
+    except ListRefused as refusal:
+        raise BadFile([UNREADABLE[refusal.code].format(line=refusal.detail)]) from None
+    header = [name.strip().casefold() for name in (told[0][1] if told else [])]
+    if "username" not in header or not set(header) <= COLUMNS or len(set(header)) < len(header):
         raise BadFile([f"line 1: columns must be username and some of {', '.join(sorted(COLUMNS - {'username'}))}"])
-    rows = []
-    for row in reader:
-        if None in row:
-            raise BadFile([f"line {reader.line_num}: more values than columns"])
-        rows.append({key.strip().casefold(): (value or "").strip() for key, value in row.items()})
-        if len(rows) > MOST_LINES:
-            raise BadFile(["more than 50,000 lines"])
-    return rows
+    told = [(line, cells) for line, cells in told[1:] if any(cells)]
+    if len(told) > MOST_LINES:
+        raise BadFile([f"more than {MOST_LINES:,} lines"])
+    too_many = next((line for line, cells in told if len(cells) > len(header)), None)
+    if too_many is not None:
+        raise BadFile([f"line {too_many}: more values than columns"])
+    return [(line, {key: cell.strip() for key, cell in zip(header, cells, strict=False)}) for line, cells in told]
 
 
 class _WrongLine(Exception):

@@ -18,17 +18,22 @@ class ListRefused(Exception):
         self.detail = detail
 
 
+def rows(content: bytes, largest: int = LARGEST_BYTES) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of each row of a spreadsheet of at most so many bytes. Raises ListRefused."""
+    if len(content) > largest:
+        raise ListRefused("large")
+    return _rows(_text(content))
+
+
 def usernames(content: bytes) -> list[tuple[int, str]]:
     """(line, username as typed) of every line that is not empty. Raises ListRefused."""
-    if len(content) > LARGEST_BYTES:
-        raise ListRefused("large")
-    rows = _rows(_text(content))
-    header = [name.strip().casefold() for name in next(rows, (0, []))[1]]
+    lines = rows(content)
+    header = [name.strip().casefold() for name in next(lines, (0, []))[1]]
     if COLUMN not in header:
         raise ListRefused("column", ", ".join(header)[:100])
     place = header.index(COLUMN)
     found: list[tuple[int, str]] = []
-    for line, row in rows:
+    for line, row in lines:
         if not any(cell.strip() for cell in row):
             continue
         if len(found) >= MOST_LINES:

@@ -1,7 +1,7 @@
 """Handing the person over to a device management that enrolls devices by itself, from Safari or the web view."""
 
 from portal.backends.base import BackendDown, Elsewhere, Newcomer
-from portal.enrollment import handover
+from portal.enrollment import handover, profile
 from portal.enrollment.errors import BackendUnavailable, HandoverRefused
 from portal.enrollment.journey import Way
 from portal.extensions import db_session, transaction
@@ -13,7 +13,7 @@ from portal.web.employee.steps import case_of
 def hand_over(web_session: WebSession, server: Elsewhere, way: Way) -> None:
     """Make sure that ``server`` knows the person; from now on their device may enroll there, this ``way``.
 
-    Raises BackendUnavailable, HandoverRefused (recorded), ProofOver, and what ``handover.check`` raises.
+    Raises BackendUnavailable, HandoverRefused (recorded), ProofOver, and what ``profile.account_for`` raises.
     """
     if way not in server.ways():
         raise HandoverRefused("no_way")
@@ -21,7 +21,7 @@ def hand_over(web_session: WebSession, server: Elsewhere, way: Way) -> None:
         case = case_of(web_session, locked=True)
         if handover.is_live(case, server.name):
             return  # a second tap
-        account, person = handover.check(case), case.request.person
+        account, person = profile.account_for(case), case.request.person
         newcomer = Newcomer(person.username, person.name, person.email, account)
     db_session.rollback()  # hold nothing while waiting for the network
     try:

@@ -8,10 +8,10 @@ import httpx
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from portal import jobs
+from portal import bounded, jobs
 from portal.apps import behaviour, delivering
 from portal.apps.behaviour import NotUsable
-from portal.apps_and_books import bounded, store
+from portal.apps_and_books import store
 from portal.apps_and_books.client import Client, Unavailable
 from portal.backends import messages, sending
 from portal.declarations import speaking

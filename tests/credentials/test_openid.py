@@ -365,3 +365,11 @@ def test_no_more_than_a_few_tokens_are_asked_about_at_once():
     gate.set()
     for each in asking:
         each.join()
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"a": "' + b"x" * oidc.LARGEST_ANSWER + b'"}', b"[]", b"garbage"])
+def test_whatever_a_provider_answers_with_is_read_within_bounds(body):
+    known = OidcProvider(name="test", title="Test", issuer=ISSUER, client_id="portal", client_secret="x")
+    provider = Provider(known, httpx.MockTransport(lambda _request: httpx.Response(200, content=body)))
+    with pytest.raises(SourceUnavailable):
+        provider.metadata()

@@ -106,18 +106,13 @@ def test_a_wrong_kind_of_value_is_no_value():
     assert known == Known()
 
 
-def test_what_became_of_a_declaration_counts_for_its_token_alone():
+def test_what_became_of_a_declaration_is_kept_with_its_token():
     entry = {"identifier": "wifi", "server-token": "T1", "active": False, "valid": "invalid",
              "reasons": [{"code": "Error.X", "description": "why", "details": {"personal": "x"}}]}  # fmt: skip
     known = status.learn(Known(), report({status.DECLARATIONS: {"configurations": [entry]}}))
-    found = known.became("wifi", "T1")
-    assert (found["active"], found["valid"], found["reasons"]) == (
-        False,
-        "invalid",
-        ["Error.X"],
-    )
-    assert known.became("wifi", "T2") is None
-    assert Known(**json.loads(json.dumps(known.as_json()))).became("wifi", "T1") == found
+    found = known.declarations["wifi"]
+    assert (found["token"], found["active"], found["valid"], found["reasons"]) == ("T1", False, "invalid", ["Error.X"])
+    assert Known(**json.loads(json.dumps(known.as_json()))) == known
 
 
 @pytest.mark.parametrize(

@@ -84,3 +84,15 @@ def test_a_dry_run_changes_nothing(take, company, portal):
 )  # fmt: skip
 def test_an_account_has_one_form(typed, kept):
     assert accounts.normal(typed) == kept
+
+
+def test_what_a_spreadsheet_writes_is_read_in_utf_16_and_with_tabs(take, company):
+    company.person()
+    done = take("username\tname\nerika\tErika Meier\n".encode("utf-16"))
+    assert done.output == "1 people added or changed.\n"
+
+
+@pytest.mark.parametrize("content", [b"username,name\nerika,\0\n", b'username,name\nerika,"' + b"x" * 140_000 + b'"\n'])
+def test_what_is_no_spreadsheet_is_refused_in_words(take, content):
+    done = take(content)
+    assert (done.exit_code, "not text" in done.output) == (1, True)
