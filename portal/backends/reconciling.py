@@ -42,8 +42,6 @@ ASK_AGAIN = timedelta(hours=1)
 BATCH_SIZE = 100
 CERTIFICATE_STATE = "backend_push_certificate"
 GIVE_CERTIFICATE_AGAIN = timedelta(hours=12)
-ONCE = {"DeviceLock"}
-"""Not repeated when only the answer may be lost: its owner would wonder."""
 
 _OURS = Device.server.is_(None)
 
@@ -104,7 +102,7 @@ def _ask_anew(case: Case, command: Command) -> None:
         listening.lost(case, command)
     elif kind == commands.DECLARE:
         speaking.told_nothing(case)
-    elif (put_off or kind not in ONCE) and not commands.waiting(case, device, kind):
+    elif (put_off or kind not in commands.ONCE) and not commands.waiting(case, device, kind):
         keys = {key: value for key, value in commands.keys_of(command).items() if key != "RequestType"}
         commands.order(case, device, Order(kind, keys))
 

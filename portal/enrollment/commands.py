@@ -41,6 +41,8 @@ READ = (
 _FIRST = tuple(allowed.command(each.request_type, each.keys) for each in READ[:2])
 DECLARE = "DeclarativeManagement"
 """Tells a device to look at what is declared; only the portal itself orders it."""
+ONCE = frozenset({"DeviceLock", "SendMessage"})
+"""Not repeated when only the answer may be lost: its owner would wonder."""
 REMOVE_CONTROL = "RemoveControl"
 """What a server that enrolls devices by itself is asked, so that it lets one go with everything of work."""
 

@@ -9,7 +9,7 @@ from portal.models.base import Base, new_id
 
 
 class ApiToken(Base):
-    """One program's token. ``scopes`` are some of requests, metrics."""
+    """One program's token. ``scopes``: what it may do (``credentials.api_tokens.SCOPES``)."""
 
     __tablename__ = "api_tokens"
 

@@ -1,4 +1,4 @@
-"""Employees and staff: finding them, their Managed Apple Account, disabling and erasing them."""
+"""Employees and staff: by which name they are found, what ends their sign-ins, and that an admin is left."""
 
 import unicodedata
 from collections.abc import Iterable

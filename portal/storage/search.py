@@ -1,7 +1,7 @@
 """Helpdesk's list: found by the beginnings of words, filtered, a page at a time, fast whatever the number of requests.
 
 Pages are cut by the place of their last row (its time and id), so that new requests never shift them. Each filter
-first narrows to what an index holds, then asks ``journey``'s own expressions, which alone decide.
+first narrows to what an index holds, then asks the expressions of ``states``, which alone decide.
 """
 
 from dataclasses import dataclass

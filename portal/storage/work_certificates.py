@@ -11,11 +11,12 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
 from portal.models import Device, EnrollmentRequest, Person, WorkCertificate
+from portal.vault import token_hash
 
 
 def of_challenge(session: Session, challenge: str) -> WorkCertificate | None:
     """What was issued for a challenge, if it was used."""
-    return session.scalar(select(WorkCertificate).where(WorkCertificate.challenge_hash == _hash(challenge)))
+    return session.scalar(select(WorkCertificate).where(WorkCertificate.challenge_hash == token_hash(challenge)))
 
 
 def keep(
@@ -26,7 +27,7 @@ def keep(
     session.add(
         WorkCertificate(
             serial=f"{made.serial_number:x}",
-            challenge_hash=_hash(challenge),
+            challenge_hash=token_hash(challenge),
             csr_sha256=hashlib.sha256(csr).hexdigest(),
             device_id=device_id,
             part=part,
@@ -79,7 +80,3 @@ def _with_owner(query: Any) -> Select[Any]:
 def _revoke(session: Session, device_id: str, now: datetime, which: object) -> None:
     theirs = (WorkCertificate.device_id == device_id, WorkCertificate.revoked_at.is_(None))
     session.execute(update(WorkCertificate).where(*theirs, which).values(revoked_at=now))  # type: ignore[arg-type]
-
-
-def _hash(challenge: str) -> str:
-    return hashlib.sha256(challenge.encode("utf-8", "surrogatepass")).hexdigest()

@@ -84,8 +84,8 @@ def init_app(app: Flask) -> None:
             "demo": settings.demo,
             "company": company,
             "logo": logo_of(company.logo),
-            "policies_open": settings.policies.enabled,
-            "apps_open": settings.apps.enabled,
+            "policies_open": current_portal.gives_policies,
+            "apps_open": current_portal.gives_apps,
         }
 
 

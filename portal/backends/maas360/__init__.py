@@ -32,6 +32,7 @@ from portal.backends.maas360.client import Client, Refused
 from portal.backends.maas360.following import Follower
 from portal.backends.maas360.records import UserRecord
 from portal.database import Database
+from portal.enrollment import commands
 from portal.enrollment.errors import HandoverRefused
 from portal.enrollment.journey import Way
 from portal.models import Command, Device
@@ -165,7 +166,7 @@ class MaaS360Backend:
             raise CommandRefused("maas360_forgotten")
         server_id = self._vault.open(row.server_id_sealed).decode()
         command = plistlib.loads(outgoing.payload)["Command"]
-        once = command["RequestType"] in actions.GIVEN_ONCE
+        once = command["RequestType"] in commands.ONCE
         if once:
             self._note(outgoing.command_uuid, "")
         try:

@@ -34,8 +34,6 @@ ACTIONS: dict[str, Action] = {
 """By RequestType, as the portal calls them."""
 ASKED_FIRST = ("DeviceLock", "SelectiveWipe", "RevokeSelectiveWipe", "RemoveControl", "SendMessage", "Refresh")
 """Those for which a button is shown if the device allows it."""
-GIVEN_ONCE = ("DeviceLock", "SendMessage")
-"""Not repeated when only the answer may be lost: its owner would wonder."""
 
 
 def give(client: Client, server_id: str, billing_id: str, command: dict[str, Any]) -> str:

@@ -97,11 +97,12 @@ class Asking:
             query = select(LicenseUser).where(LicenseUser.account.is_(None), ~has_seat, LicenseUser.asked_in.is_(None))
             query = query.where(or_(LicenseUser.next_at.is_(None), LicenseUser.next_at <= now))
             users = session.scalars(query.limit(self.apple.client.limits.users).with_for_update(skip_locked=True)).all()
-            for unheard in [each for each in users if each.state in (UserState.NEW, UserState.FAILED)]:
-                rows.forget_user(session, unheard.id)
-            users = [each for each in users if each.state not in (UserState.NEW, UserState.FAILED)]
+            unheard = [each for each in users if each.state in (UserState.NEW, UserState.FAILED)]
+            for each in unheard:
+                rows.forget_user(session, each.id)
+            users = [each for each in users if each not in unheard]
             if not users:
-                return False
+                return bool(unheard)  # others may wait behind those
             request = rows.open_request(session, Kind.RETIRE, now)
             for user in users:
                 user.state, user.asked_in = UserState.RETIRED.value, request.id

@@ -49,7 +49,6 @@ def app_list() -> ResponseReturnValue:
         audiences=audiences.of_all(db_session, AppAudience) if found else {},
         licenses=apps.licenses(db_session) if found else {},
         known=apple_content.known(db_session),
-        policies_open=current_portal.gives_policies,
         notice=session.pop(NOTICE, None),
     )
 
