@@ -1,12 +1,14 @@
 """Texts that leave the portal other than as its pages: mails and the profile. Rendered in any language, anywhere."""
 
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from babel.dates import format_date
+from babel.dates import format_date, get_timezone
 from babel.support import NullTranslations, Translations
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2.runtime import Context
 
 from portal import labels
 from portal.settings import ROOT
@@ -40,5 +42,12 @@ def _environment(locale: str) -> Environment:
     translations = Translations.load(TRANSLATIONS, [locale]) or NullTranslations()
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
     environment.globals.update(labels=labels, words=words)
-    environment.filters["when"] = lambda at: f"{format_date(at, 'long', locale)}, {at:%H:%M} UTC"
+    environment.filters["when"] = _when
     return environment
+
+
+@pass_context
+def _when(context: Context, at: datetime) -> str:
+    """A moment in the company's time zone, which it names."""
+    there = at.astimezone(get_timezone(context["company"].time_zone))
+    return f"{format_date(there, 'long', context['locale'])}, {there:%H:%M %Z}"

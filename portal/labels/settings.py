@@ -54,6 +54,7 @@ SETTING = Labels(
         "company.name": N_("Name of the company"),
         "company.support_email": N_("Helpdesk's e-mail address"),
         "company.support_phone": N_("Helpdesk's phone number"),
+        "company.time_zone": N_("Time zone"),
         "company.accent": N_("Colour of buttons and links"),
         "company.logo": N_("Logo"),
         "languages": N_("Languages"),
@@ -201,6 +202,7 @@ SETTING_HELP = Labels(
         "company.name": N_("On every page, in mails and in the profile."),
         "company.support_email": N_("At the foot of every page, and who is told what needs a person."),
         "company.support_phone": N_("Beside the address; empty if there is none."),
+        "company.time_zone": N_("In which times are told on pages and in mails, like Europe/Berlin."),
         "company.accent": N_(
             "Six hexadecimal digits, like #0a5ad4. It has to be dark enough to be read on white. Empty: the "
             "portal's blue."
@@ -439,6 +441,7 @@ PROBLEM = Labels(
         "needed": N_("This cannot be empty."),
         "string_too_long": N_("At most %(count)s characters."),
         "literal_error": N_("Choose one of the answers."),
+        "time_zone": N_("There is no such time zone. They are called like Europe/Berlin."),
         "accent_contrast": N_(
             "That colour is too light: its contrast is %(ratio)s to 1, and text needs 4.5 to be read by "
             "everyone. Choose a darker one."

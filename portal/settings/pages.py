@@ -17,6 +17,7 @@ PAGES: dict[str, tuple[str, ...]] = {
         "company.name",
         "company.support_email",
         "company.support_phone",
+        "company.time_zone",
         "company.accent",
         "company.logo",
         "languages",

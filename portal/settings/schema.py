@@ -4,7 +4,8 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
+from babel.dates import get_timezone
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from portal import branding, mail_addresses
@@ -42,8 +43,18 @@ class Company(Section):
     identifier: str
     support_email: Address
     support_phone: str = Field(pattern=r"^[+()/\d .-]{0,40}$")
+    time_zone: str
     accent: str = Field(pattern=r"^(#[0-9a-fA-F]{6})?$")
     logo: str = Field(pattern=r"^[A-Za-z0-9+/=]*$", max_length=200_000, repr=False)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _there_is_such_a_zone(cls, name: str) -> str:
+        try:
+            get_timezone(name)
+        except (LookupError, ValueError, OSError):
+            raise PydanticCustomError("time_zone", "there is no such time zone") from None
+        return name
 
     @model_validator(mode="after")
     def _accent_is_readable(self) -> "Company":

@@ -21,7 +21,12 @@ def init_app(app: Flask, settings: Settings) -> None:
         languages = current_portal.settings.languages
         return request.accept_languages.best_match(languages) or languages[0]
 
-    babel.init_app(app, default_locale=settings.languages[0], locale_selector=select)
+    babel.init_app(
+        app,
+        default_locale=settings.languages[0],
+        locale_selector=select,
+        timezone_selector=lambda: current_portal.settings.company.time_zone,
+    )
 
     app.jinja_env.globals.update(labels=labels, words=words, lacks_license=lacks_license)
 
