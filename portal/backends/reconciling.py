@@ -102,9 +102,10 @@ def _ask_anew(case: Case, command: Command) -> None:
         listening.lost(case, command)
     elif kind == commands.DECLARE:
         speaking.told_nothing(case)
-    elif (put_off or kind not in commands.ONCE) and not commands.waiting(case, device, kind):
+    elif put_off or kind not in commands.ONCE:
         keys = {key: value for key, value in commands.keys_of(command).items() if key != "RequestType"}
-        commands.order(case, device, Order(kind, keys))
+        if not commands.is_waiting(case, device, Order(kind, keys)):
+            commands.order(case, device, Order(kind, keys))
 
 
 def _hand_over_again(session: Session, now: datetime) -> int:

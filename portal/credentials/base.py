@@ -18,10 +18,8 @@ def as_read(name: str) -> str:
 
     Several ways of typing one account's name are one then, for whoever counts tries as for whoever judges them.
     """
-    spaced = " ".join(name.split())
-    return "".join(
-        each for each in _OVERLOOKED.sub("", spaced) if unicodedata.category(each) not in ("Cf", "Cc")
-    ).strip()
+    seen = "".join(each for each in _OVERLOOKED.sub("", name) if unicodedata.category(each) != "Cf")
+    return "".join(each for each in " ".join(seen.split()) if unicodedata.category(each) != "Cc")
 
 
 class StaffGroups(Protocol):

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import zip_longest
 
 from sqlalchemy.orm import Session
 
@@ -68,7 +69,9 @@ def _rows(content: bytes) -> list[tuple[int, dict[str, str]]]:
     too_many = next((line for line, cells in told if len(cells) > len(header)), None)
     if too_many is not None:
         raise BadFile([f"line {too_many}: more values than columns"])
-    return [(line, {key: cell.strip() for key, cell in zip(header, cells, strict=False)}) for line, cells in told]
+    return [
+        (line, {key: cell.strip() for key, cell in zip_longest(header, cells, fillvalue="")}) for line, cells in told
+    ]
 
 
 class _WrongLine(Exception):

@@ -46,6 +46,7 @@ def test_accounts_are_given_and_people_added(take, company, portal):
         ("username\nerika\nERIKA\n", "line 3: erika stands there twice"),
         ("username\n\n , \n", "line"),
         ("username,name\nerika,a,b\n", "more values than columns"),
+        ("name,username\nErika\n", "line 2: no username"),
         ("username,locale\nerika,xx\n", "language 'xx'"),
         ("username,name\nerika," + "x" * 300 + "\n", "too long"),
         ("username,name\nerika," + "x" * 201 + "\n", "too long"),
