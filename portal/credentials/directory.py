@@ -119,7 +119,9 @@ class Directory:
             return None
         try:
             entry = self._search_person(connection, username)
-            return self._found(connection, entry) if entry else None
+            # Two rules say whose name that is, the directory's at the bind and the filter: they may mean two people.
+            theirs = entry is not None and self._bind_as(entry.dn, password)
+            return self._found(connection, entry) if entry is not None and theirs else None
         finally:
             ldap_connections.close(connection)
 

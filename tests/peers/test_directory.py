@@ -10,11 +10,11 @@ import pytest
 
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.credentials.directory import Directory
-from portal.credentials.ldap_connections import ad_problem
+from portal.credentials.ldap_connections import Entry, ad_problem
 from portal.settings import load
 from portal.settings.schema import Ldap
 from portal.simulator.server import free_port
-from tests.peers.slapd import BASE, PASSWORD, Slapd, needs_slapd
+from tests.peers.slapd import BASE, PASSWORD, SERVICE_DN, Slapd, needs_slapd
 
 pytestmark = needs_slapd
 
@@ -276,3 +276,11 @@ def test_every_attribute_filter_and_base_can_be_another(make):
     assert make(user_filter="(cn={username} only)").find("dora") is None
     elsewhere = make(group_base_dn=f"ou=people,{BASE}", helpdesk_group=f"cn=enroll,ou=groups,{BASE}")
     assert elsewhere.find("dora").role == "employee"
+
+
+def test_who_binds_by_a_name_signs_in_as_nobody_else_whom_the_filter_finds(make, monkeypatch):
+    directory = make(bind="direct", user_dn=f"uid={{username}},ou=people,{BASE}")
+    assert directory.check("dora", PASSWORD).username == "dora"
+    another = Entry(SERVICE_DN, {"uid": [b"portal"], "entryuuid": [b"1"]})
+    monkeypatch.setattr(directory, "_search_person", lambda *_: another)
+    assert directory.check("dora", PASSWORD) is None

@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -412,6 +413,15 @@ def test_asking_for_the_head_of_a_download_changes_nothing(app, browser, company
     profile = browser.walk_to("profile", invitation).download()
     answer = browser.client.head("/enroll/profile.mobileconfig", base_url=BASE, headers=browser.headers)
     assert answer.content_type == "application/x-apple-aspen-config"
+    phone(app).install(profile)
+    assert company.status(invitation) == "enrolled"
+
+
+def test_another_site_that_sends_the_browser_to_the_download_kills_no_profile(app, browser, company, invitation):
+    profile = browser.walk_to("profile", invitation).download()
+    sent = {**browser.headers, "Sec-Fetch-Site": "cross-site"}
+    answer = browser.client.get("/enroll/profile.mobileconfig", base_url=BASE, headers=sent)
+    assert urlsplit(answer.location).path == "/enroll/profile"
     phone(app).install(profile)
     assert company.status(invitation) == "enrolled"
 

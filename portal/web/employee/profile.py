@@ -72,9 +72,11 @@ def _waiting(case: Case) -> Waiting:
 def profile_file(web_session: WebSession, case: Case) -> ResponseReturnValue:
     """A new download: a fresh profile, at an address of its own that needs no cookie; never for iOS 18 and later.
 
-    Asking only for its head changes nothing.
+    Asking only for its head changes nothing, nor does another site that sends the browser here (Fetch Metadata): the
+    profile that was downloaded before would be dead.
     """
-    if way_here(case.request) is Way.ACCOUNT or current_portal.backend.elsewhere is not None:
+    elsewhere = current_portal.backend.elsewhere is not None or http.headers.get("Sec-Fetch-Site") == "cross-site"
+    if way_here(case.request) is Way.ACCOUNT or elsewhere:
         return redirect(url_for("safari.profile"), 303)
     if http.method == "HEAD":
         return Response(content_type=profiles.MEDIA_TYPE)

@@ -1,6 +1,7 @@
 """One request: what to say on the phone, the steps, the timeline, and what can be done about it."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from flask import abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -25,6 +26,7 @@ from portal.web.helpdesk.device_page import policies_of
 from portal.web.rules import Form
 
 NOTICE = "helpdesk_notice"
+Result = TypeVar("Result")
 
 
 class ActionForm(Form):
@@ -55,13 +57,9 @@ def resend(request_id: str) -> ResponseReturnValue:
 def new_passcode(request_id: str) -> ResponseReturnValue:
     """Only a new passcode; on the screen, too, if that was asked for and an admin allows it."""
     shown, actor = request.form.get("shown") == "yes", web_sessions.actor_here()
-    codes: list[str] = []
-
-    def act(case: Case) -> None:
-        codes.append(invitations.new_passcode(case, actor, shown=shown))
-
-    answer = _do(request_id, act, "new_passcode")
-    return _page(request_id, passcode=codes[0]) if codes and codes[0] else answer
+    code = _act(request_id, lambda case: invitations.new_passcode(case, actor, shown=shown))
+    session[NOTICE] = "new_passcode"
+    return _page(request_id, passcode=code) if code else _back(request_id)
 
 
 @blueprint.post("/requests/<request_id>/text")
@@ -116,44 +114,60 @@ def hand_over(request_id: str) -> ResponseReturnValue:
 @blueprint.post("/requests/<request_id>/sign-in-again")
 def sign_in_again(request_id: str) -> ResponseReturnValue:
     """The device's owner has to sign in again in Settings; the enrollment stays."""
-    actor, asked = web_sessions.actor_here(), []
-    answer = _do(request_id, lambda case: asked.append(access.ask_to_sign_in_again(case, actor)), "sign_in_again")
-    if asked == [False]:
-        session[NOTICE] = "over"
-    return answer
+    actor = web_sessions.actor_here()
+    asked = _act(request_id, lambda case: access.ask_to_sign_in_again(case, actor))
+    session[NOTICE] = "sign_in_again" if asked else "over"
+    return _back(request_id)
 
 
 @blueprint.post("/requests/<request_id>/qr")
 def show_qr(request_id: str) -> ResponseReturnValue:
     """A QR code with a link of its own, as large as the screen and ready to print; audited."""
-    tokens: list[str] = []
     actor = web_sessions.actor_here()
-    answer = _do(request_id, lambda case: tokens.append(invitations.show_qr(case, actor)), "over")
-    if not tokens:
-        return answer
-    session.pop(NOTICE, None)
-    shown = _known(request_id)
-    return render_template(
-        "helpdesk/qr.html", request_=shown, qr=qr_svg(current_portal.settings.url(f"/e/{tokens[0]}"))
-    )
+    token = _act(request_id, lambda case: invitations.show_qr(case, actor))
+    address = current_portal.settings.url(f"/e/{token}")
+    return render_template("helpdesk/qr.html", request_=_known(request_id), qr=qr_svg(address))
+
+
+class NotDone(Exception):
+    """An action was refused, or not confirmed; the request's page says why."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(request_id)
+        self.request_id = request_id
+
+
+@blueprint.errorhandler(NotDone)
+def _not_done(refusal: NotDone) -> ResponseReturnValue:
+    return _back(refusal.request_id)
+
+
+REFUSED: dict[type[Exception], str] = {
+    RequestEnded: "over",
+    RemovalsHeld: "removals_held",
+    UnknownPerson: "no_colleague",
+    NoPhone: "no_phone",
+}
+"""What the page says of a refusal."""
+
+
+def _act(request_id: str, act: Callable[[Case], Result]) -> Result:
+    """What one confirmed action on the locked case gave. Raises NotDone."""
+    _known(request_id)
+    if not ActionForm().validate_on_submit():
+        raise NotDone(request_id)
+    try:
+        with transaction():
+            return act(cases().lock(request_id))
+    except tuple(REFUSED) as refusal:
+        session[NOTICE] = REFUSED[type(refusal)]
+        raise NotDone(request_id) from None
 
 
 def _do(request_id: str, act: Callable[[Case], object], notice: str) -> ResponseReturnValue:
-    """One confirmed action on the locked case, and back to the page that says what it did."""
-    _known(request_id)
-    if ActionForm().validate_on_submit():
-        try:
-            with transaction():
-                act(cases().lock(request_id))
-            session[NOTICE] = notice
-        except RequestEnded:
-            session[NOTICE] = "over"
-        except RemovalsHeld:
-            session[NOTICE] = "removals_held"
-        except UnknownPerson:
-            session[NOTICE] = "no_colleague"
-        except NoPhone:
-            session[NOTICE] = "no_phone"
+    """The same, and back to the page that says what it did."""
+    _act(request_id, act)
+    session[NOTICE] = notice
     return _back(request_id)
 
 
