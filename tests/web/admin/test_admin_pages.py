@@ -63,7 +63,7 @@ def test_the_chart_says_in_words_what_it_is_and_its_numbers_stand_in_a_table(adm
     admin.get("/admin")
     chart = admin.soup.find("svg", attrs={"role": "img"})
     assert all(admin.soup.find(id=each) for each in chart["aria-labelledby"].split())
-    assert len(admin.soup.find("details").select("tbody tr")) == 30
+    assert len(admin.soup.select_one("main details").select("tbody tr")) == 30
 
 
 def test_an_empty_portal_has_a_dashboard_too(admin):
