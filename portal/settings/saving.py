@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -21,6 +20,8 @@ from portal.settings.live import stored
 
 IMPORT = "import"
 """The page of a save that came from a file or a command and may touch every page."""
+AT_ONCE = 50
+"""Saves that are looked through in one go."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,12 @@ def reset(editor: SettingsEditor, prefix: str) -> list[str]:
 def history(session: Session, page: str, names: set[str], limit: int = 20) -> list[SettingsVersion]:
     """The last saves that changed one of ``names``, the settings of ``page``; newest first."""
     query = select(SettingsVersion).where(SettingsVersion.page.in_((page, IMPORT))).order_by(SettingsVersion.id.desc())
-    saves = session.scalars(query.execution_options(yield_per=limit))  # imports of other settings stand between them
-    return list(islice((each for each in saves if names & set(each.changes)), limit))
+    found: list[SettingsVersion] = []
+    saves = session.scalars(query.limit(AT_ONCE)).all()
+    while saves and len(found) < limit:  # imports of other settings may stand between them
+        found += [each for each in saves if names & set(each.changes)]
+        saves = session.scalars(query.where(SettingsVersion.id < saves[-1].id).limit(AT_ONCE)).all()
+    return found[:limit]
 
 
 def _write(editor: SettingsEditor, changed: dict[str, Any], page: str, previously: dict[str, list[Any]]) -> None:
