@@ -81,7 +81,9 @@ def check(case: Case, token: str | None) -> AccessToken:
     assert case.profile is not None
     if not token or len(token) > LONGEST_TOKEN:
         _refuse(case, "no_token")
-    found = case.store.token(token_hash(token))
+    shown = token_hash(token)
+    living = (each for each in case.store.living_tokens(case.profile.id) if each.token_hash == shown)
+    found = next(living, None) or case.store.token(shown)
     if found is None:
         _refuse(case, "unknown_token")
     if found.profile_id != case.profile.id:

@@ -63,7 +63,7 @@ class Store(Protocol):
         ...
 
     def living_tokens(self, profile_id: str) -> Sequence[AccessToken]:
-        """The access tokens of a profile that are not revoked, locked."""
+        """The access tokens of a profile that are not revoked."""
         ...
 
     def certificate_of(self, profile_id: str) -> Certificate | None:
@@ -87,7 +87,7 @@ class Store(Protocol):
         ...
 
     def token(self, token_hash: str) -> AccessToken | None:
-        """An access token, locked."""
+        """An access token, whosever it is and whatever became of it."""
         ...
 
     def open_commands(self, device: Device) -> Sequence[Command]:

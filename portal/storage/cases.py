@@ -92,6 +92,7 @@ class Cases:
         self.now = now or clock.now()
         self._open_commands: dict[str, list[Command]] = {}
         self._declarative_states: dict[str, tuple[DeclarativeState, bool]] = {}
+        self._living_tokens: dict[str, list[AccessToken]] = {}
 
     # --- cases -------------------------------------------------------------------------------------------------
 
@@ -165,14 +166,14 @@ class Cases:
         return len(token) <= LONGEST_TOKEN and self.session.get(AccessToken, token_hash(token)) is not None
 
     def of_certificate(self, fingerprint: str) -> Case | None:
-        """The case for which a device speaks that signs with this certificate; with certificate, profile and device."""
+        """The case of who signs with this certificate; with certificate, profile, its living tokens, device."""
         request = self.session.scalar(_LOCKED_BY_CERTIFICATE, {"fingerprint": fingerprint})
         if request is None:
             return None
         case = self._locked(request, None)
-        case.certificate, case.profile, case.device, state = self.session.execute(
-            _OF_CERTIFICATE, {"fingerprint": fingerprint}
-        ).one()
+        found = self.session.execute(_OF_CERTIFICATE, {"fingerprint": fingerprint}).all()
+        case.certificate, case.profile, case.device, state, _ = found[0]
+        self._living_tokens[case.certificate.profile_id] = [token for *_, token in found if token is not None]
         if case.device is not None and state is not None:  # most of what devices say is about it
             self._declarative_states[case.device.id] = state, False
         return case
@@ -310,6 +311,8 @@ class Cases:
             self.session.info[COMMANDS_QUEUED] = True
             if row.device_id in self._open_commands:
                 self._open_commands[row.device_id].append(row)
+        elif isinstance(row, AccessToken) and row.profile_id in self._living_tokens:
+            self._living_tokens[row.profile_id].append(row)
 
     def newest_event(self, request_id: str) -> tuple[str, str | None] | None:
         """See Store."""
@@ -329,8 +332,11 @@ class Cases:
         return accounts.of(self.session, person, settings)
 
     def living_tokens(self, profile_id: str) -> Sequence[AccessToken]:
-        """See Store."""
-        return self.session.scalars(_LIVING_TOKENS, {"profile": profile_id}).all()
+        """See Store; where a device speaks they came with its certificate."""
+        living = self._living_tokens.get(profile_id)
+        if living is None:
+            return self.session.scalars(_LIVING_TOKENS, {"profile": profile_id}).all()
+        return [each for each in living if each.revoked_at is None]
 
     def certificate_of(self, profile_id: str) -> Certificate | None:
         """See Store."""
@@ -359,7 +365,7 @@ class Cases:
 
     def token(self, token_hash: str) -> AccessToken | None:
         """See Store."""
-        return self.session.get(AccessToken, token_hash, with_for_update=True, populate_existing=True)
+        return self.session.get(AccessToken, token_hash, populate_existing=True)
 
     def open_commands(self, device: Device) -> Sequence[Command]:
         """See Store; read once, with what was queued since."""
@@ -491,7 +497,7 @@ _BY_LINK = (
 _LIVING_TOKENS = (
     select(AccessToken)
     .where(AccessToken.profile_id == bindparam("profile"), AccessToken.revoked_at.is_(None))
-    .with_for_update()
+    .execution_options(populate_existing=True)
 )
 _CERTIFICATE = select(Certificate).where(Certificate.profile_id == bindparam("profile"))
 _DEVICE = select(Device).where(Device.profile_id == bindparam("profile"))
@@ -499,10 +505,11 @@ _LOCKED_BY_CERTIFICATE = _locked_by(
     select(Certificate.request_id).where(Certificate.fingerprint == bindparam("fingerprint"))
 )
 _OF_CERTIFICATE = (
-    select(Certificate, IssuedProfile, Device, DeclarativeState)
+    select(Certificate, IssuedProfile, Device, DeclarativeState, AccessToken)
     .join(IssuedProfile, IssuedProfile.id == Certificate.profile_id)
     .outerjoin(Device, Device.certificate_fingerprint == Certificate.fingerprint)
     .outerjoin(DeclarativeState, DeclarativeState.device_id == Device.id)
+    .outerjoin(AccessToken, and_(AccessToken.profile_id == IssuedProfile.id, AccessToken.revoked_at.is_(None)))
     .where(Certificate.fingerprint == bindparam("fingerprint"))
     .execution_options(populate_existing=True)
 )
