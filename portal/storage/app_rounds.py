@@ -28,9 +28,8 @@ from portal.models import (
     PortalState,
 )
 from portal.settings import Settings
-from portal.storage import audiences
-from portal.storage.apps import OFFERED
-from portal.storage.audiences import IN, OUT, Sides
+from portal.storage import apps, audiences
+from portal.storage.audiences import Sides
 from portal.storage.cases import FAILED_RESTS, Cases, Services
 from portal.storage.policy_rounds import APPS_PLANNED
 
@@ -121,24 +120,22 @@ def _page(session: Session, after: str) -> Sequence[Row[Any]]:
 
 def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]]) -> Iterator[str]:
     """The ids of those devices whose apps, or how these behave, are not what is wanted."""
-    query = select(App.id, App.version).where(App.archived_at.is_(None))
-    versions: dict[str, int] = {row[0]: row[1] for row in session.execute(query)} if settings.apps.enabled else {}
+    catalogue = {each.id: each for each in apps.living(session)} if settings.apps.enabled else {}
     people = {row.person_id for row in rows}
-    sides = Sides(session, AppAudience, list(versions), people)
+    sides = Sides(session, AppAudience, list(catalogue), people)
     chosen = set(session.execute(select(AppChoice.person_id, AppChoice.app_id).where(AppChoice.person_id.in_(people))))
     known: dict[str, dict[str, int | None]] = {}
     of_page = select(DeviceApp).where(DeviceApp.device_id.in_([row.id for row in rows]))
     for each in session.scalars(of_page):
         known.setdefault(each.device_id, {})[each.app_id] = each.version if each.wanted else -1
     for row in rows:
-        wanted = set()
-        for app_id in versions:
-            theirs = sides.of(app_id, row.person_id)
-            takes = OFFERED in theirs and (row.person_id, app_id) in chosen
-            if OUT not in theirs and (IN in theirs or takes):
-                wanted.add(app_id)
+        theirs = (
+            apps.grant(app, sides.of(app.id, row.person_id), (row.person_id, app.id) in chosen)
+            for app in catalogue.values()
+        )
+        wanted = {each.app.id for each in theirs if each is not None and each.wanted}
         has = known.get(row.id, {})
         if wanted != {app_id for app_id, version in has.items() if version != -1} or any(
-            has[app_id] not in (None, versions[app_id]) for app_id in wanted
+            has[app_id] not in (None, catalogue[app_id].version) for app_id in wanted
         ):
             yield row.id

@@ -153,12 +153,16 @@ def granted(session: Session, person_id: str) -> list[GrantedApp]:
     for app, side in session.execute(query, {"person": person_id}):
         sides.setdefault(app.id, (app, set()))[1].add(side)
     chosen = set(session.scalars(select(AppChoice.app_id).where(AppChoice.person_id == person_id))) if sides else set()
-    found = [
-        GrantedApp(app, IN in theirs, OFFERED in theirs and app.id in chosen)
-        for app, theirs in sides.values()
-        if OUT not in theirs
-    ]
+    all_of_them = (grant(app, theirs, app.id in chosen) for app, theirs in sides.values())
+    found = [each for each in all_of_them if each is not None]
     return sorted(found, key=lambda each: (each.app.name.casefold(), each.app.id))
+
+
+def grant(app: App, sides: set[str], chosen: bool) -> GrantedApp | None:
+    """What somebody on these sides of an app's audience gets of it; ``chosen``: they took it when it was offered."""
+    if not sides or OUT in sides:
+        return None
+    return GrantedApp(app, IN in sides, OFFERED in sides and chosen)
 
 
 def choose(session: Session, person_id: str, app_id: str, taken: bool, now: datetime) -> bool:
