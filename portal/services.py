@@ -12,6 +12,7 @@ from portal.credentials.local import LocalAccounts
 from portal.credentials.reachable import Reachable
 from portal.credentials.sign_in import Sources
 from portal.database import Database
+from portal.kept import Kept
 from portal.models import PortalState
 from portal.pki.authority import Authority, Identity, identity_from_pem
 from portal.pki.authority import load as load_authority
@@ -35,6 +36,8 @@ OPENED_WITH = {
 }
 """By section of the settings: what was opened with them and is opened anew when they change."""
 
+DOMAINS_KEPT_SECONDS = 60.0
+REVOCATIONS_KEPT_SECONDS = 10.0
 KEYS_ROTATED = "keys_rotated"
 """Where the time of the last rotation is kept."""
 
@@ -46,8 +49,10 @@ class Portal:
         self.database = Database(settings.database)
         self.database.trail_key = lambda: audit.key_of(self.database, self.vault)
         self.live = Live(settings, self.database, lambda: self.vault)
-        self.domains: tuple[float, frozenset[str]] | None = None
-        """When (monotonic seconds) the domains that may enroll were read last, and which they were."""
+        self.domains: Kept[frozenset[str]] = Kept(DOMAINS_KEPT_SECONDS)
+        """The domains whose accounts may enroll: thousands of phones may ask, and people change seldom."""
+        self.work_revocations: Kept[tuple[object, bytes]] = Kept(REVOCATIONS_KEPT_SECONDS)
+        """The list of revoked identities for work, after what it was made of: anybody may ask for it."""
         self._opened_with = settings
 
     @property
@@ -61,7 +66,7 @@ class Portal:
         self._opened_with = after
         if after is before:
             return
-        self.domains = None
+        self.domains.forget()
         for section, opened in OPENED_WITH.items():
             if getattr(after, section) != getattr(before, section):
                 for name in opened:

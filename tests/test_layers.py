@@ -10,8 +10,7 @@ from portal.settings import ROOT
 LAYERS = [
     {
         *("settings", "clock", "vault", "database", "texts", "branding", "plists", "wording", "events", "labels"),
-        "mail_addresses",
-        "bounded",
+        *("mail_addresses", "bounded", "kept"),
     },
     {"models"},
     {

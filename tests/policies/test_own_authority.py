@@ -36,8 +36,8 @@ def identity(**more):
 
 
 @pytest.fixture(autouse=True)
-def always_looked(monkeypatch):
-    monkeypatch.setattr(work_scep, "LIST_SECONDS", 0.0)
+def always_looked(monkeypatch, portal):
+    monkeypatch.setattr(portal.work_revocations, "seconds", 0.0)
 
 
 @pytest.fixture
@@ -313,13 +313,13 @@ def test_who_is_on_the_way_out_is_on_the_list_before_the_phone_comes(given, app,
     assert revoked(app) == {held_by(held, given[2]).serial_number}
 
 
-def test_the_list_is_looked_at_no_more_often_than_that_whoever_asks(given, app, monkeypatch):
+def test_the_list_is_looked_at_no_more_often_than_that_whoever_asks(given, app, portal, monkeypatch):
     held, _ = given[3]["erika"]
     assert revoked(app) == set()
-    monkeypatch.setattr(work_scep, "LIST_SECONDS", 1000.0)
+    monkeypatch.setattr(portal.work_revocations, "seconds", 1000.0)
     held.remove()
     assert revoked(app) == set()
-    monkeypatch.setattr(work_scep, "LIST_SECONDS", 0.0)
+    monkeypatch.setattr(portal.work_revocations, "seconds", 0.0)
     assert revoked(app) == {held_by(held, given[2]).serial_number}
 
 

@@ -8,8 +8,6 @@ what of this is unverified.
 import contextlib
 import logging
 import plistlib
-import threading
-import time
 from collections.abc import Collection
 from datetime import datetime
 
@@ -35,6 +33,7 @@ from portal.database import Database
 from portal.enrollment import commands
 from portal.enrollment.errors import HandoverRefused
 from portal.enrollment.journey import Way
+from portal.kept import Kept
 from portal.models import Command, Device
 from portal.settings import Settings
 from portal.storage.cases import Cases
@@ -63,8 +62,7 @@ class MaaS360Backend:
         self._database, self._vault = database, vault
         self.client = Client(settings.maas360, transport)
         self._follower = Follower(self.client)
-        self._health, self._looked = Health(ready=True), float("-inf")
-        self._looking = threading.Lock()
+        self._health = Kept(HEALTH_SECONDS, first=Health(ready=True))
 
     @property
     def elsewhere(self) -> "MaaS360Backend":
@@ -203,15 +201,10 @@ class MaaS360Backend:
         return following.let_go_again(cases)
 
     def health(self) -> Health:
-        """See Backend: whether it lets the portal in. One thread asks now and then; the others get the last answer."""
-        if time.monotonic() - self._looked >= HEALTH_SECONDS and self._looking.acquire(blocking=False):
-            try:
-                self._health = self._probe()
-                self._looked = time.monotonic()
-            finally:
-                self._looking.release()
+        """See Backend: whether it lets the portal in. Asked now and then."""
+        health = self._health.get(self._probe)
         trouble = self._follower.trouble or self.client.trouble
-        return Health(ready=False, reason=trouble) if self._health.ready and trouble else self._health
+        return Health(ready=False, reason=trouble) if health.ready and trouble else health
 
     def _probe(self) -> Health:
         if not self.ways():

@@ -8,8 +8,6 @@ asks the portal about each connection (``web/apple/authorize.py``), and sends ch
 """
 
 import logging
-import threading
-import time
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -23,6 +21,7 @@ from portal.backends.base import BackendDown, CommandRefused, Duties, Health, Ma
 from portal.backends.nanomdm import events
 from portal.database import Database
 from portal.enrollment import allowed
+from portal.kept import Kept
 from portal.settings import Settings
 from portal.storage.cases import Cases
 from portal.vault import Vault
@@ -62,9 +61,7 @@ class NanoMdmBackend:
             transport=transport,
         )
         self._breaker = CircuitBreaker(FAILURES_TO_PAUSE, PAUSE_SECONDS, BackendDown, name="nanomdm")
-        self._health = Health(ready=True)
-        self._looked = float("-inf")
-        self._looking = threading.Lock()
+        self._health = Kept(HEALTH_SECONDS, first=Health(ready=True))
 
     def management(self, profile_id: str) -> Management:
         """See Backend. By default the portal's own address: the proxy there forwards it.
@@ -78,14 +75,8 @@ class NanoMdmBackend:
         return Management(f"{self._public}/connect{reference}", f"{self._public}/checkin{reference}", self.topic)
 
     def health(self) -> Health:
-        """See Backend. Asked at most every few seconds, by one thread; the others get the last answer."""
-        if time.monotonic() - self._looked >= HEALTH_SECONDS and self._looking.acquire(blocking=False):
-            try:
-                self._health = self._probe()
-                self._looked = time.monotonic()
-            finally:
-                self._looking.release()
-        return self._health
+        """See Backend. Asked at most every few seconds."""
+        return self._health.get(self._probe)
 
     def hand_over(self, outgoing: OutgoingCommand) -> str | None:
         """See Backend. 500 may mean that only the push failed: the answer says whether the command was taken."""

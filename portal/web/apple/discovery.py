@@ -1,7 +1,6 @@
 """``/.well-known/com.apple.remotemanagement``: where accounts of our domains enroll."""
 
 import plistlib
-import time
 
 from flask import Response, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
@@ -13,7 +12,6 @@ from portal.web.apple import blueprint
 
 FOUND_MAX_AGE_SECONDS = 3600
 REFUSED_MAX_AGE_SECONDS = 60
-DOMAINS_KEPT_SECONDS = 60.0
 CODE = "com.apple.well-known.failed"
 PLIST_TYPES = ("application/xml", "application/x-plist", "text/xml")
 
@@ -26,7 +24,8 @@ def discover() -> ResponseReturnValue:
         family=request.args.get("model-family", ""),
         via=request.args.get("via", ""),
     )
-    refusal = discovery.judge(asked, _domains())
+    domains = current_portal.domains.get(lambda: discovery.domains(db_session, current_portal.settings))
+    refusal = discovery.judge(asked, domains)
     if refusal is None:
         response = jsonify(Servers=[{"Version": discovery.VERSION, "BaseURL": _base_url(asked)}])
         if current_portal.backend.elsewhere is not None:
@@ -60,12 +59,3 @@ def _cacheable(response: Response, seconds: int) -> Response:
     response.headers["Cache-Control"] = f"public, max-age={seconds}"
     response.headers["Vary"] = "Accept, Accept-Language"
     return response
-
-
-def _domains() -> frozenset[str]:
-    """Kept for a minute: thousands of phones may ask, and people change seldom."""
-    read_at, known = current_portal.domains or (0.0, frozenset())
-    if current_portal.domains is None or time.monotonic() - read_at > DOMAINS_KEPT_SECONDS:
-        known = discovery.domains(db_session, current_portal.settings)
-        current_portal.domains = (time.monotonic(), known)
-    return known

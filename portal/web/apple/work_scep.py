@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import time
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -24,10 +23,6 @@ from portal.web.apple.scep import serve, unknown
 
 MOST_A_DAY = 20
 """Identities for one part of a policy that a device gets."""
-LIST = "work_revocation_list"
-"""Where the portal keeps the list that it gave last: when it was looked at, what it was made of, and itself."""
-LIST_SECONDS = 10.0
-"""Anybody may ask: no more often is it looked whether the list is another."""
 
 log = logging.getLogger("portal.scep")
 
@@ -41,17 +36,18 @@ def work_scep() -> ResponseReturnValue:
 @blueprint.get(own_authority.LIST_PATH)
 def work_revocations() -> ResponseReturnValue:
     """Who is revoked, for a RADIUS server or a VPN gateway (RFC 5280)."""
-    ca, now = _authority(), clock.now()
-    kept = current_portal.__dict__.get(LIST)
-    if kept is None or time.monotonic() - kept[0] >= LIST_SECONDS:
-        stamp = work_certificates.stamp(db_session, now)
-        if kept is not None and kept[1] == stamp:
-            content = kept[2]
-        else:
-            revoked = work_certificates.revoked(db_session, now)
-            content = work_authority.revocation_list(ca, revoked, int(now.timestamp()), now)
-        kept = current_portal.__dict__[LIST] = (time.monotonic(), stamp, content)
-    return Response(kept[2], content_type="application/pkix-crl", headers={"Cache-Control": "max-age=600"})
+    _, content = current_portal.work_revocations.get(_revocations)
+    return Response(content, content_type="application/pkix-crl", headers={"Cache-Control": "max-age=600"})
+
+
+def _revocations() -> tuple[object, bytes]:
+    """What the list is made of now, and the list: the last one, if that is the same."""
+    ca, now, last = _authority(), clock.now(), current_portal.work_revocations.last
+    stamp = work_certificates.stamp(db_session, now)
+    if last is not None and last[0] == stamp:
+        return last
+    revoked = work_certificates.revoked(db_session, now)
+    return stamp, work_authority.revocation_list(ca, revoked, int(now.timestamp()), now)
 
 
 @blueprint.get(own_authority.CERTIFICATE_PATH)
