@@ -20,6 +20,7 @@ from portal.policies import outcome
 from portal.settings import ROOT
 from portal.storage import search
 from portal.texts import TRANSLATIONS, render
+from portal.web.admin import settings_pages
 from portal.wording import Labels
 
 SPOKEN = [
@@ -33,6 +34,9 @@ SPOKEN = [
     (labels.REASON, ending.Reason),
     (labels.ROLE, people.ROLES),
     (labels.GROUP, labels.GROUP),
+    (labels.PAGE_GROUP, settings_pages.INDEX),
+    (labels.PAGE, [page for pages in settings_pages.INDEX.values() for page in pages]),
+    (labels.PAGE_LEAD, [page for pages in settings_pages.INDEX.values() for page in pages]),
     (labels.FACTOR, ("app", "recovery_code", "passkey", "new_app", "provider")),
     (labels.COMMAND_STATE, CommandState),
     (labels.COMMAND, [each.request_type for each in commands.READ]),

@@ -7,7 +7,7 @@ from portal.labels.forms import FIELD
 from portal.labels.mails import ALERT, LEFT, SECURITY, TO_DO
 from portal.labels.policies import ACCOUNT, PART, PART_FIELD, PART_LEAD, PART_PROBLEM, POLICY_STATE, VALUE, VARIABLE
 from portal.labels.requests import AGE, ATTENTION, CAMPAIGN, LINE, LIST, SOURCE, STATUS, STEP
-from portal.labels.settings import CHOICE, PAGE, PAGE_LEAD, PROBLEM, SETTING, SETTING_HELP
+from portal.labels.settings import CHOICE, PAGE, PAGE_GROUP, PAGE_LEAD, PROBLEM, SETTING, SETTING_HELP
 from portal.labels.trail import ACTOR, ALSO, EVENT, FACTOR, GROUP, REASON, ROLE
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "LIST",
     "OUTAGE",
     "PAGE",
+    "PAGE_GROUP",
     "PAGE_LEAD",
     "PART",
     "PART_FIELD",

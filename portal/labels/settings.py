@@ -20,6 +20,14 @@ PAGE = Labels(
         "apps": N_("Work apps, open or closed"),
         "texts": N_("Texts"),
         "retention": N_("Keeping and erasing"),
+        "terms_page": N_("License terms"),
+        "tokens_page": N_("API tokens"),
+        "device_management": N_("Device management"),
+        "apple_business_page": N_("Apple Business"),
+        "policy_list": N_("Policies"),
+        "policy_catalogue": N_("What policies can do"),
+        "app_list": N_("Work apps"),
+        "discovery_page": N_("Service discovery"),
     }
 )
 
@@ -45,8 +53,28 @@ PAGE_LEAD = Labels(
         "apps": N_("Whether the portal itself gives devices apps for work, with licenses of Apps and Books."),
         "texts": N_("Your own words in the privacy notice, the overview, the end, and in mails."),
         "retention": N_("When personal details are forgotten. The audit trail stays, without them."),
+        "terms_page": N_("Versions, the next one as a draft, and when it is published."),
+        "tokens_page": N_("For programs that invite people or watch the portal."),
+        "device_management": N_("Whether it answers, its push certificate, and messages that belong to nobody."),
+        "apple_business_page": N_("If Managed Apple Accounts are only allowed on managed devices."),
+        "policy_list": N_("Wi-Fi, mail, certificates and a passcode for work, and who gets them."),
+        "policy_catalogue": N_("Every setting that iPhones know, and which of them apply to personal devices."),
+        "app_list": N_("Apps with a license for each person, and who gets them."),
+        "discovery_page": N_("What your website has to answer so that iPhones find this portal, and whether it does."),
     },
     otherwise="",
+)
+
+PAGE_GROUP = Labels(
+    {
+        "company": N_("The company and its words"),
+        "enrolling": N_("Who enrolls, and how"),
+        "signing-in": N_("Signing in"),
+        "messages": N_("Messages"),
+        "devices": N_("Device management"),
+        "work": N_("Policies and work apps"),
+        "records": N_("Programs and records"),
+    }
 )
 
 SETTING = Labels(

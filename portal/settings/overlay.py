@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -80,14 +81,20 @@ def pinned(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
 
     With a secret, to whom it goes is decided there, too: in the files, or by variables of their own.
     """
-
-    def given(name: str) -> bool:
-        whole = {name, name.partition(".")[0]}
-        return any("PORTAL_" + each.upper().replace(".", "_") in environment for each in whole)
-
-    by_variable = {name for name in names() if given(name)}
+    given = set(environment)
+    by_variable = {name for name, variables in _variables().items() if not given.isdisjoint(variables)}
     with_secrets = {each for secret, addresses in TYPED_FOR.items() if secret in by_variable for each in addresses}
     return frozenset(by_variable | with_secrets)
+
+
+@cache
+def _variables() -> dict[str, tuple[str, str]]:
+    """By setting: the variables that decide it, its own and that of its whole section."""
+
+    def variable(name: str) -> str:
+        return "PORTAL_" + name.upper().replace(".", "_")
+
+    return {name: (variable(name), variable(name.partition(".")[0])) for name in names()}
 
 
 def lay_over(base: Settings, values: Mapping[str, Any]) -> Settings:

@@ -29,6 +29,7 @@ class NotReady(Exception):
 NOT_ESSENTIAL = {"credentials", "backend", "push_certificate", "apple_business", "app_licenses"}
 """Without these the portal still serves: it explains the outage to people better than a proxy would."""
 RENEW_BEFORE = timedelta(days=30)
+"""So long before it ends, a certificate or token that the portal needs is told of; pages tell of tokens earlier."""
 MANY_FAILURES = 3
 """In a row, when Apple is asked: once is nothing."""
 
@@ -107,6 +108,12 @@ def _check_backend() -> None:
         raise NotReady(health.reason)
 
 
+def _must_last(until: datetime) -> None:
+    left = until - clock.now()
+    if left < RENEW_BEFORE:
+        raise NotReady("expired" if left < timedelta() else "expires_soon")
+
+
 def _check_push_certificate() -> None:
     """That devices can be woken, for another while; a demo has none to wake."""
     identity = current_portal.settings.mdm.push_identity
@@ -116,9 +123,7 @@ def _check_push_certificate() -> None:
         if current_portal.settings.demo:
             return
         raise NotReady("missing")
-    left = uploads.valid_until(identity) - clock.now()
-    if left < RENEW_BEFORE:
-        raise NotReady("expired" if left < timedelta() else "expires_soon")
+    _must_last(uploads.valid_until(identity))
 
 
 def _check_apple_business() -> None:
@@ -126,9 +131,7 @@ def _check_apple_business() -> None:
     known = apple_business.known(db_session)
     if known is None or known.expires is None:
         return
-    left = known.expires - clock.now()
-    if left < RENEW_BEFORE:
-        raise NotReady("expired" if left < timedelta() else "expires_soon")
+    _must_last(known.expires)
     if known.problem:
         raise NotReady(known.problem)
 
@@ -138,10 +141,8 @@ def _check_app_licenses() -> None:
     known = apple_content.known(db_session) if current_portal.gives_apps else None
     if known is None:
         return
-    left = known.expires - clock.now()
     if known.problem:
         raise NotReady(known.problem)
-    if left < RENEW_BEFORE:
-        raise NotReady("expired" if left < timedelta() else "expires_soon")
+    _must_last(known.expires)
     if known.failures > MANY_FAILURES:
         raise NotReady(known.trouble)

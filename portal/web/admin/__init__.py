@@ -1,5 +1,7 @@
 """Admin pages: how the portal is set up."""
 
+from portal.storage.apple_content import WARN_DAYS
+from portal.web.operations import RENEW_BEFORE
 from portal.web.rules import STAFF, Rules, pages
 
 blueprint = pages(
@@ -24,6 +26,13 @@ blueprint = pages(
     ),
     url_prefix="/admin",
 )
+
+
+@blueprint.context_processor
+def _soon() -> dict[str, int]:
+    """From how many days on pages say that a certificate, or a token of Apple's, ends."""
+    return {"certificate_soon": RENEW_BEFORE.days, "token_soon": WARN_DAYS[0]}
+
 
 from portal.web.admin import (  # noqa: E402  (the views register themselves on the blueprint)
     app_licenses_page,

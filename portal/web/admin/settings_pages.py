@@ -19,6 +19,16 @@ from portal.web.limits import whole_number
 from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof
 
+INDEX = {
+    "company": ("company", "texts", "terms_page"),
+    "enrolling": ("enrollment", "from-settings", "accounts", "discovery_page"),
+    "signing-in": ("sign-in", "directory", "providers"),
+    "messages": ("mail", "sms", "notifications"),
+    "devices": ("backend", "maas360", "device_management", "apple_business_page"),
+    "work": ("policies", "policy_list", "policy_catalogue", "apps", "app_list"),
+    "records": ("tokens_page", "retention"),
+}
+"""What the page of all settings leads to, by group: pages of settings, and views of this blueprint."""
 NOTICE = "settings_notice"
 """Session key: what happened to the settings, for the next page."""
 HISTORY_SHOWN = 20
@@ -31,8 +41,15 @@ def settings_index() -> ResponseReturnValue:
     """Every page of settings, and what only the files can say."""
     fixed = [(name, overlay.value_of(current_portal.live.base, name)) for name in sorted(overlay.FIXED - UNSHOWN)]
     backend = current_portal.settings.mdm.backend
-    pages = [page for page in PAGES if ONLY_WITH.get(page, backend) == backend]
-    return render_template("admin/settings_index.html", pages=pages, fixed=fixed)
+    groups = {
+        group: [(page, _at(page)) for page in pages if ONLY_WITH.get(page, backend) == backend]
+        for group, pages in INDEX.items()
+    }
+    return render_template("admin/settings_index.html", groups=groups, fixed=fixed)
+
+
+def _at(page: str) -> str:
+    return url_for("admin.settings_page", page=page) if page in PAGES else url_for(f"admin.{page}")
 
 
 @blueprint.get("/settings/<page>")

@@ -9,6 +9,7 @@ from PIL import Image
 from portal.pki import cms
 from portal.settings import logo, overlay, saving
 from portal.settings.pages import PAGES, fields_of
+from portal.web.admin import settings_pages
 from tests.factories import BASE, editing_settings, phone_key
 from tests.pages import Browser
 from tests.pki.test_uploads import certificate, p12
@@ -38,6 +39,17 @@ def png(size=(900, 200), kind="PNG"):
 def test_every_setting_that_can_be_changed_is_on_exactly_one_page():
     names = [name for _, name in EVERY_FIELD]
     assert sorted(names) == sorted(overlay.names())
+
+
+def test_the_page_of_all_settings_leads_to_each_once(admin):
+    listed = [page for pages in settings_pages.INDEX.values() for page in pages]
+    assert sorted(page for page in listed if page in PAGES) == sorted(PAGES)
+    admin.get("/admin/settings")
+    doors = [link["href"] for link in admin.soup.select(".doors a")]
+    assert len(doors) == len(listed) - 1  # MaaS360's is shown with it alone
+    for door in doors:
+        admin.get(door)
+        assert admin.status == 200, door
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -52,7 +52,7 @@ def test_every_page_has_one_question_a_title_and_a_step(browser, company):
         assert len(browser.soup.find_all("h1")) == 1
         assert browser.heading in browser.soup.title.get_text()
         assert f"Step {number} of 7" in browser.soup.get_text()
-        assert browser.soup.find("progress")["value"] == str(number)
+        assert browser.soup.find("progress")["value"] == str(number - 0.5)
         browser.submit(**answer)
 
 
