@@ -48,7 +48,10 @@ def ask(address: str, token: ServerToken, transport: httpx.BaseTransport | None 
         token_secret=token.access_secret,
         realm="ADM",
     )
-    with httpx.Client(base_url=address, headers=HEADERS, timeout=TIMEOUT_SECONDS, transport=transport) as client:
+    hooks = bounded.within(LARGEST, TIMEOUT_SECONDS)
+    with httpx.Client(
+        base_url=address, headers=HEADERS, timeout=TIMEOUT_SECONDS, transport=transport, event_hooks=hooks
+    ) as client:
         _, signed, _ = signer.prepare("GET", f"{address}/session", {}, "")
         session = _told(client, "/session", headers=signed).get("auth_session_token")
         if not isinstance(session, str) or not session.isprintable() or not session.isascii():
@@ -70,14 +73,14 @@ def ask_for_server(address: str, token: ServerToken) -> tuple[Server | None, str
 
 def _told(client: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
     try:
-        status, content = bounded.ask(client, "GET", path, largest=LARGEST, seconds=TIMEOUT_SECONDS, **request)
-    except httpx.HTTPError:
-        raise Unavailable("unreachable") from None
+        answer = client.get(path, **request)
     except bounded.TooLarge:
         raise Unavailable("unexpected") from None
-    if status != 200:
-        raise Unavailable(REFUSED.get(status, "unexpected"))
+    except httpx.HTTPError:
+        raise Unavailable("unreachable") from None
+    if answer.status_code != 200:
+        raise Unavailable(REFUSED.get(answer.status_code, "unexpected"))
     try:
-        return bounded.document(content)
+        return bounded.document(answer.content)
     except ValueError:
         raise Unavailable("unexpected") from None

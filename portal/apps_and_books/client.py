@@ -89,7 +89,11 @@ class Client:
         self._own, self._uid, self._sleep = own, uid, sleep
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "User-Agent": "enrollment-portal"}
         self._http = httpx.Client(
-            base_url=base.rstrip("/"), headers=headers, timeout=TIMEOUT_SECONDS, transport=transport
+            base_url=base.rstrip("/"),
+            headers=headers,
+            timeout=TIMEOUT_SECONDS,
+            transport=transport,
+            event_hooks=bounded.within(LARGEST, LONGEST_SECONDS),
         )
         self._pace, self._last = threading.Lock(), 0.0
 
@@ -207,15 +211,14 @@ class Client:
         self._wait_for_turn()
         self.asked += 1
         try:
-            with self._http.stream(method, path, **request) as answer:
-                content = bounded.read(answer, LARGEST, LONGEST_SECONDS)
+            answer = self._http.request(method, path, **request)
         except bounded.TooLarge:
             raise Unavailable("unexpected", unsure=writes) from None
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise Unavailable("unreachable") from None
         except httpx.HTTPError:
             raise Unavailable("unreachable", unsure=writes) from None
-        told = _json(content)
+        told = _json(answer.content)
         number = answers.number(told or {})
         _check(answer, number, writes)
         if told is None:

@@ -106,20 +106,21 @@ def _described(bundle_id: str, name: str, minimum_ios: str, icon: bytes = b"") -
 
 
 def _client(transport: httpx.BaseTransport | None) -> httpx.Client:
-    return httpx.Client(timeout=TIMEOUT_SECONDS, transport=transport, follow_redirects=False)
+    hooks = bounded.within(LARGEST, LONGEST_SECONDS)
+    return httpx.Client(timeout=TIMEOUT_SECONDS, transport=transport, follow_redirects=False, event_hooks=hooks)
 
 
 def _fetched(client: httpx.Client, address: str, **request: Any) -> bytes:
     """What stands at an address, as far as it is not too large."""
     try:
-        with client.stream("GET", address, **request) as answer:
-            if answer.status_code != 200:
-                raise NotFound("unreachable" if answer.status_code >= 500 else "unknown")
-            return bounded.read(answer, LARGEST, LONGEST_SECONDS)
+        answer = client.get(address, **request)
     except bounded.TooLarge:
         raise NotFound("unknown") from None
     except (httpx.HTTPError, httpx.InvalidURL):
         raise NotFound("unreachable") from None
+    if answer.status_code != 200:
+        raise NotFound("unreachable" if answer.status_code >= 500 else "unknown")
+    return answer.content
 
 
 def _icon(client: httpx.Client, artwork: object, address: str) -> bytes:

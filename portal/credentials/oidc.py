@@ -44,7 +44,7 @@ with warnings.catch_warnings():
 TIMEOUT_SECONDS = 8.0
 LARGEST_ANSWER, LONGEST_ANSWER_SECONDS = 1024 * 1024, 15.0
 """Bytes, unpacked; and from its first byte to its last."""
-UNUSABLE = (httpx.HTTPError, httpx.InvalidURL, ValueError, bounded.TooLarge)
+UNUSABLE = (httpx.HTTPError, httpx.InvalidURL, ValueError)
 """What asking a provider may end with."""
 METADATA_SECONDS = 3600.0
 KEYS_AGAIN_SECONDS = 30.0
@@ -238,6 +238,7 @@ class Provider:
             token_endpoint_auth_method=self.settings.client_authentication if secret else "none",
             timeout=TIMEOUT_SECONDS,
             transport=self._transport,
+            event_hooks=bounded.within(LARGEST_ANSWER, LONGEST_ANSWER_SECONDS),
         )
 
     def _exchange(self, code: str, pending: Pending, redirect_uri: str) -> dict[str, Any]:
@@ -329,13 +330,12 @@ class Provider:
 
     def _ask(self, method: str, address: str, **request: Any) -> dict[str, Any]:
         """The JSON object that the provider answers with. Raises one of UNUSABLE."""
-        with httpx.Client(timeout=TIMEOUT_SECONDS, transport=self._transport) as http:
-            status, content = bounded.ask(
-                http, method, address, largest=LARGEST_ANSWER, seconds=LONGEST_ANSWER_SECONDS, **request
-            )
-        if status != 200:
-            raise ValueError(f"status {status}")
-        return bounded.document(content)
+        hooks = bounded.within(LARGEST_ANSWER, LONGEST_ANSWER_SECONDS)
+        with httpx.Client(timeout=TIMEOUT_SECONDS, transport=self._transport, event_hooks=hooks) as http:
+            answer = http.request(method, address, **request)
+        if answer.status_code != 200:
+            raise ValueError(f"status {answer.status_code}")
+        return bounded.document(answer.content)
 
 
 class _Refused:

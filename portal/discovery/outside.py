@@ -5,11 +5,12 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import httpx
 
-from portal import discovery
+from portal import bounded, discovery
 
 TIMEOUT_SECONDS = 5.0
 MOST_REDIRECTS = 5
-LARGEST_ANSWER = 64 * 1024
+LARGEST_ANSWER, LONGEST_ANSWER_SECONDS = 64 * 1024, 10.0
+"""Bytes, unpacked; and from its first byte to its last."""
 PROBE = "discovery-check"
 """The local part of the account asked for; whether it exists makes no difference."""
 
@@ -34,7 +35,7 @@ class _Problem(Exception):
         self.detail = detail
 
 
-def check(domain: str, base_url: str, client: httpx.Client | None = None) -> Outcome:
+def check(domain: str, base_url: str, transport: httpx.BaseTransport | None = None) -> Outcome:
     """Ask ``https://domain`` where accounts of it enroll; right is ``base_url``. Raises NoDomain only."""
     domain = domain.strip().casefold().rstrip(".")
     labels = domain.split(".")
@@ -44,7 +45,8 @@ def check(domain: str, base_url: str, client: httpx.Client | None = None) -> Out
     query = urlencode({"user-identifier": f"{PROBE}@{domain}", "model-family": "iPhone"})
     steps: list[str] = []
     try:
-        with client or httpx.Client(timeout=TIMEOUT_SECONDS) as http:
+        hooks = bounded.within(LARGEST_ANSWER, LONGEST_ANSWER_SECONDS)
+        with httpx.Client(timeout=TIMEOUT_SECONDS, transport=transport, event_hooks=hooks) as http:
             answer = _follow(http, f"https://{domain}{discovery.PATH}?{query}", steps)
         _judge(answer, base_url)
     except _Problem as problem:
@@ -64,21 +66,14 @@ def _follow(http: httpx.Client, address: str, steps: list[str]) -> httpx.Respons
         if urlsplit(address).scheme != "https":
             raise _Problem("not_https", address)
         steps.append(address)
-        with http.stream("GET", address, follow_redirects=False) as answer:
-            if not answer.has_redirect_location:
-                _read(answer)
-                return answer
-            address = urljoin(address, answer.headers["location"])
+        try:
+            answer = http.get(address, follow_redirects=False)
+        except bounded.TooLarge:
+            raise _Problem("not_json", "the answer is too large") from None
+        if not answer.has_redirect_location:
+            return answer
+        address = urljoin(address, answer.headers["location"])
     raise _Problem("redirects", "more than five redirects")
-
-
-def _read(answer: httpx.Response) -> None:
-    body = b""
-    for chunk in answer.iter_bytes():
-        body += chunk
-        if len(body) > LARGEST_ANSWER:
-            raise _Problem("not_json", "the answer is too large")
-    answer._content = body
 
 
 def _judge(answer: httpx.Response, base_url: str) -> None:
@@ -91,7 +86,7 @@ def _judge(answer: httpx.Response, base_url: str) -> None:
     if not answer.headers.get("content-type", "").startswith("application/json"):
         raise _Problem("content_type", answer.headers.get("content-type", ""))
     try:
-        servers = answer.json()["Servers"]
+        servers = bounded.document(answer.content)["Servers"]
         offered = (servers[0]["Version"], servers[0]["BaseURL"])
     except (ValueError, LookupError, TypeError):
         raise _Problem("not_json", answer.text[:120]) from None

@@ -5,11 +5,13 @@ from email.message import EmailMessage
 
 import httpx
 
+from portal import bounded
 from portal.notifications import messages
 from portal.notifications.email import FOLDER, FileTransport, NotDelivered, Transport, Undeliverable
 from portal.settings import Settings
 from portal.settings.schema import Sms
 
+LARGEST_ANSWER = 64 * 1024
 TRY_AGAIN = {408, 425, 429}
 """Statuses below 500 that only mean "later" (RFC 9110, RFC 6585, RFC 8470)."""
 
@@ -35,10 +37,12 @@ class HttpGateway:
         fields |= {chosen.to_field: str(message[messages.PHONE]), chosen.text_field: message.get_content().strip()}
         headers = {"Authorization": chosen.authorization_secret} if chosen.authorization_secret else {}
         try:
-            if chosen.format == "json":
-                answer = httpx.post(chosen.url, json=fields, headers=headers, timeout=chosen.timeout_seconds)
-            else:
-                answer = httpx.post(chosen.url, data=fields, headers=headers, timeout=chosen.timeout_seconds)
+            hooks = bounded.within(LARGEST_ANSWER, chosen.timeout_seconds)
+            with httpx.Client(timeout=chosen.timeout_seconds, event_hooks=hooks) as gateway:
+                if chosen.format == "json":
+                    answer = gateway.post(chosen.url, json=fields, headers=headers)
+                else:
+                    answer = gateway.post(chosen.url, data=fields, headers=headers)
         except httpx.HTTPError as error:
             raise NotDelivered(f"SMS gateway: {type(error).__name__}") from error
         if answer.is_success:

@@ -114,7 +114,7 @@ def test_the_address_registered_with_apple_works_without_the_query(app):
 
 
 def internet(app, company_site):
-    """A client for which https://work.example.com is ``company_site`` and the portal is ``app``."""
+    """The way to an internet in which https://work.example.com is ``company_site`` and the portal is ``app``."""
     inside = httpx.WSGITransport(app=app.wsgi_app)
 
     def route(request):
@@ -123,7 +123,7 @@ def internet(app, company_site):
             return httpx.Response(answer.status_code, headers=answer.headers, content=b"".join(answer.stream))
         return company_site(request)
 
-    return httpx.Client(transport=httpx.MockTransport(route))
+    return httpx.MockTransport(route)
 
 
 def redirect(location):
@@ -151,7 +151,8 @@ SITES = [
     ("a page", lambda _: httpx.Response(200, html="<h1>Welcome</h1>"), "content_type"),
     ("no list", lambda _: httpx.Response(200, json={"Servers": []}), "not_json"),
     ("no dictionary", lambda _: httpx.Response(200, json=[]), "not_json"),
-    ("endless", lambda _: httpx.Response(200, json={"x": "x" * 70_000}), "not_json"),
+    ("endless", lambda _: httpx.Response(200, stream=httpx.ByteStream(b" " * 70_000),
+     headers={"Content-Type": "application/json"}), "not_json"),
     ("another server", lambda _: httpx.Response(200, json={"Servers": [{"Version": "mdm-byod", "BaseURL": "https://x"}]}),
      "other_server"),
     ("device enrollment", lambda _: httpx.Response(200, json={"Servers": [{"Version": "mdm-adde",
@@ -169,7 +170,7 @@ def test_the_look_from_outside_sees_what_an_iphone_would(app, site, problem):
     outcome = outside.check("work.example.com", f"{BASE}/apple/enroll", internet(app, site))
     assert outcome.problem == problem, outcome
     device = SettingsApp(phone(app))
-    device.phone.http = internet(app, site)
+    device.phone.http = httpx.Client(transport=internet(app, site))
     try:
         found = device.discover(ACCOUNT) == f"{BASE}/apple/enroll"
     except (InstallationFailed, httpx.HTTPError):
@@ -210,10 +211,10 @@ def test_the_page_has_the_rule_for_each_kind_of_server(admin):
 
 def test_a_check_is_remembered_and_shown(admin, app, portal, monkeypatch):
     real = outside.check
-    monkeypatch.setattr(outside, "check", lambda *given: real(*given, client=internet(app, SITES[3][1])))
+    monkeypatch.setattr(outside, "check", lambda *given: real(*given, transport=internet(app, SITES[3][1])))
     admin.submit("/admin/discovery/work.example.com/check")
     assert "loses the query" in admin.text
-    monkeypatch.setattr(outside, "check", lambda *given: real(*given, client=internet(app, keeps_query)))
+    monkeypatch.setattr(outside, "check", lambda *given: real(*given, transport=internet(app, keeps_query)))
     admin.submit("/admin/discovery/work.example.com/check")
     assert "works" in admin.text
     with portal.database.session() as session:

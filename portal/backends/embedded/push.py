@@ -17,11 +17,12 @@ from tempfile import NamedTemporaryFile
 
 import httpx
 
-from portal import clock
+from portal import bounded, clock
 from portal.backends.base import BackendDown, CommandRefused
 from portal.pki.uploads import valid_until
 
 TIMEOUT_SECONDS = 10.0
+LARGEST_ANSWER = 64 * 1024
 KEEP_SECONDS = 600.0
 """How long an idle connection stays open; Apple asks not to open one for each push."""
 KEPT_SECONDS = 7 * 24 * 3600
@@ -122,7 +123,13 @@ class ApplePush:
                 raise BackendDown("push_certificate_unreadable") from None
         limits = httpx.Limits(max_connections=1, keepalive_expiry=KEEP_SECONDS)
         return httpx.Client(
-            base_url=self._server, verify=context, http1=False, http2=True, timeout=TIMEOUT_SECONDS, limits=limits
+            base_url=self._server,
+            verify=context,
+            http1=False,
+            http2=True,
+            timeout=TIMEOUT_SECONDS,
+            limits=limits,
+            event_hooks=bounded.within(LARGEST_ANSWER, TIMEOUT_SECONDS),
         )
 
 

@@ -4,7 +4,6 @@ An answer is good if its body says so: MaaS360 sends ``errorCode`` under whateve
 200. One token serves a whole process; it is renewed once, by whoever notices first. Sources of each shape: ``names``.
 """
 
-import json
 import logging
 import re
 import threading
@@ -14,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from portal import bounded
 from portal.backends.base import BackendDown
 from portal.backends.maas360 import records
 from portal.backends.maas360.names import CALLS, Vocabulary
@@ -36,7 +36,6 @@ DEADLINE = 3
 """An answer has come after so many times the time-out, however slowly it drips."""
 GUESSED = ("check_action", "device_actions")
 """Calls whose answers nobody could verify: one that cannot be read is no outage."""
-PACKED = ("", "identity", "gzip")
 HOSTS = {"1": "https://services.fiberlink.com"} | {n: f"https://services.m{n}.maas360.com" for n in "2346"}
 """By the first digit of the billing ID; a guess, which ``[maas360] host`` replaces."""
 
@@ -67,9 +66,10 @@ class Client:
         self._chosen = chosen
         self._http = httpx.Client(
             base_url=host_of(chosen),
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
+            headers={"Accept": "application/json"},
             timeout=chosen.timeout_seconds,
             transport=transport,
+            event_hooks=bounded.within(LARGEST_ANSWER, DEADLINE * chosen.timeout_seconds),
         )
         self._renewing = threading.Lock()
         self._token, self._token_until, self._refresh_token = "", 0.0, ""
@@ -212,8 +212,7 @@ class Client:
         if wanted.method == "GET":
             sent = {"params": values}
         try:
-            with self._http.stream(wanted.method, path, headers=headers, **sent) as answer:
-                content = _bounded(answer, time.monotonic() + DEADLINE * self._chosen.timeout_seconds)
+            answer = self._http.request(wanted.method, path, headers=headers, **sent)
         except httpx.TimeoutException:
             raise self._down("timeout") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -222,15 +221,13 @@ class Client:
         if answer.status_code == 429 or answer.status_code >= 500 or answer.is_redirect:
             raise self._down(f"status_{answer.status_code}", _seconds(answer.headers.get("Retry-After", "")))
         try:
-            told = json.loads(content)
-        except (ValueError, RecursionError):
-            told = None
-        if not isinstance(told, dict):
+            told = bounded.document(answer.content)
+        except ValueError:
             if answer.status_code >= 400:  # MaaS360 says nothing useful with a 400
                 return answer.status_code, {}
             if name in GUESSED:
-                raise Refused(0, "not JSON")
-            raise self._down("not_json")
+                raise Refused(0, "not JSON") from None
+            raise self._down("not_json") from None
         return answer.status_code, told
 
     def _down(self, reason: str, rest: float | None = None) -> BackendDown:
@@ -240,20 +237,6 @@ class Client:
         self._rests_until = time.monotonic() + min(max(wait, rest or 0), LONGEST_REST)
         log.warning("maas360.down reason=%s", reason)
         return BackendDown(reason)
-
-
-def _bounded(answer: httpx.Response, deadline: float) -> bytes:
-    """The body, unless it is too large, comes too slowly, or is packed more than once."""
-    if answer.headers.get("Content-Encoding", "").strip().casefold() not in PACKED:
-        raise httpx.DecodingError("packed in another way than asked for")
-    content = bytearray()
-    for chunk in answer.iter_bytes():
-        content += chunk
-        if len(content) > LARGEST_ANSWER:
-            raise httpx.DecodingError("too large")
-        if time.monotonic() > deadline:
-            raise httpx.ReadTimeout("too slow")
-    return bytes(content)
 
 
 def _root(told: dict[str, Any]) -> dict[str, Any]:

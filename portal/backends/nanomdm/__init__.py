@@ -16,6 +16,7 @@ import httpx
 from circuitbreaker import CircuitBreaker
 from sqlalchemy.orm import Session
 
+from portal import bounded
 from portal.backends import reconciling
 from portal.backends.base import BackendDown, CommandRefused, Duties, Health, Management, OutgoingCommand
 from portal.backends.nanomdm import events
@@ -29,6 +30,7 @@ from portal.vault import Vault
 USERNAME = "nanomdm"
 FAILURES_TO_PAUSE = 3
 PAUSE_SECONDS = 10
+LARGEST_ANSWER = 8 * 1024 * 1024
 HEALTH_SECONDS = 3.0
 """How old the answer to "is it up" may be."""
 HEALTH_TIMEOUT_SECONDS = 2.0
@@ -59,6 +61,7 @@ class NanoMdmBackend:
             auth=(USERNAME, chosen.api_key),
             timeout=chosen.timeout_seconds,
             transport=transport,
+            event_hooks=bounded.within(LARGEST_ANSWER, chosen.timeout_seconds),
         )
         self._breaker = CircuitBreaker(FAILURES_TO_PAUSE, PAUSE_SECONDS, BackendDown, name="nanomdm")
         self._health = Kept(HEALTH_SECONDS, first=Health(ready=True))

@@ -165,10 +165,9 @@ def test_packed_answers_are_unpacked(chosen):
     assert client.trial() == 3
 
 
-def test_an_answer_that_unpacks_to_too_much_is_given_up(chosen, monkeypatch):
-    monkeypatch.setattr(module, "LARGEST_ANSWER", 100_000)
-    bomb = gzip.compress(b" " * 10_000_000)
-    client, _ = answering(chosen, httpx.Response(200, content=bomb, headers={"Content-Encoding": "gzip"}))
+def test_an_answer_that_unpacks_to_too_much_is_given_up(chosen):
+    bomb = httpx.ByteStream(gzip.compress(b" " * 10_000_000))
+    client, _ = answering(chosen, httpx.Response(200, stream=bomb, headers={"Content-Encoding": "gzip"}))
     with pytest.raises(BackendDown) as down:
         client.trial()
     assert down.value.reason == "unreachable"
@@ -208,14 +207,6 @@ def test_the_rest_grows_and_is_as_long_as_it_was_asked_for(chosen, monkeypatch):
     client.trial()
     assert client.trouble == ""
     assert len(asked) == 7
-
-
-def test_what_is_packed_twice_is_not_unpacked(chosen):
-    bomb = gzip.compress(gzip.compress(b" " * 1_000_000))
-    headers = {"Content-Encoding": "gzip, gzip"}
-    client, _ = answering(chosen, httpx.Response(200, content=bomb, headers=headers))
-    with pytest.raises(BackendDown):
-        client.trial()
 
 
 def test_an_answer_that_only_drips_is_given_up(chosen, monkeypatch):
