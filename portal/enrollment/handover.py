@@ -121,7 +121,7 @@ def arrived(case: Case, seen: Seen, first: Sequence[Order] = ()) -> Device | Non
 
 
 def arrived_too_late(case: Case, seen: Seen) -> bool:
-    """A device came for a request that was ended meanwhile, or of a person who was disabled: it is let go at once.
+    """A device came for a request that was ended meanwhile, or of a person who was disabled: it is asked to leave.
 
     False if it was known.
     """
@@ -130,7 +130,7 @@ def arrived_too_late(case: Case, seen: Seen) -> bool:
         return False
     case.record(Event.DEVICE_REFUSED, "disabled" if disabled else "request_ended")
     _added(case, seen)
-    ending.order_removal(case, ending.Reason.DISABLED if disabled else ending.Reason.CANCELLED, Actor.SYSTEM)
+    ending.ask(case, ending.Reason.DISABLED if disabled else ending.Reason.CANCELLED, Actor.SYSTEM)
     return True
 
 

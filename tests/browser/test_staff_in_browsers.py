@@ -109,6 +109,7 @@ def test_5_somebody_new_is_invited_and_one_without_an_account_is_not(desk):
     desk.company.person("emil", name="Demo Emil Esche", managed_apple_account=None)
     for name in ("emil", "dora"):
         desk.open("/helpdesk")
+        desk.engine.tap("text='Invite somebody'")
         desk.engine.fill("username", name)
         desk.engine.tap("text='Invite'")
         if name == "emil":
