@@ -71,7 +71,7 @@ PAGE_GROUP = Labels(
         "enrolling": N_("Who enrolls, and how"),
         "signing-in": N_("Signing in"),
         "messages": N_("Messages"),
-        "devices": N_("Device management"),
+        "devices": N_("Managing devices"),
         "work": N_("Policies and work apps"),
         "records": N_("Programs and records"),
     }
