@@ -117,16 +117,14 @@ class Cases:
 
     def open_of(self, person: Person, browser: SignedInBrowser | None = None) -> Case | None:
         """The newest request of ``person`` that can still be walked, locked."""
-        found = self.session.scalar(
+        newest = (
             select(EnrollmentRequest.id)
-            .where(
-                EnrollmentRequest.person_id == person.id,
-                EnrollmentRequest.can_enroll(self.now),
-            )
+            .where(EnrollmentRequest.person_id == person.id, EnrollmentRequest.can_enroll(self.now))
             .order_by(EnrollmentRequest.created_at.desc())
             .limit(1)
         )
-        return self.lock(found, browser) if found is not None else None
+        request = self.session.scalar(_locked_by(newest))
+        return self._locked(request, browser) if request is not None else None
 
     def by_token(self, token: str) -> EnrollmentRequest | None:
         """The request behind a link. The look-up is by hash, so its time tells nothing about the token."""

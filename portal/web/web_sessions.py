@@ -221,7 +221,8 @@ def end(area: str) -> None:
     token = session.pop(area, None)
     only_while(None)  # what comes now is not this session's
     if token:
-        db_session.execute(delete(WebSession).where(WebSession.token_hash == token_hash(token)))
+        gone = delete(WebSession).where(WebSession.token_hash == token_hash(token))
+        db_session.execute(gone, execution_options={"autoflush": False})  # what is new is written once, at the end
 
 
 def end_everywhere(web_session: WebSession) -> None:
