@@ -168,6 +168,7 @@ class Worker:
             people.forget_old_sessions(session, settings.session, now)
             retention.forget_closed(Cases(session, CaseServices(settings, self.vault), now))
             retention.forget_mail(session, settings.retention, now)
+            retention.forget_commands(session, settings.retention, now)
             session.execute(
                 update(IssuedProfile)
                 .where(IssuedProfile.expires_at < now - KEEP_EXPIRED_PROFILES, IssuedProfile.server.is_(None))

@@ -202,6 +202,7 @@ SETTING = Labels(
         "texts.mail_passcode": N_("Passcode mail: first words"),
         "retention.closed_requests_days": N_("Days until a closed request is emptied"),
         "retention.mail_days": N_("Days that sent mail is remembered"),
+        "retention.commands_days": N_("Days that commands are listed"),
         "name": N_("Short name"),
         "title": N_("Text of the button"),
         "issuer": N_("Issuer"),
@@ -402,6 +403,9 @@ SETTING_HELP = Labels(
             "Counted from the day it ended. Times and events stay; the account and every detail go. 0: kept."
         ),
         "retention.mail_days": N_("Only that and when; the mail itself is emptied when it is sent."),
+        "retention.commands_days": N_(
+            "On a device's page, once they are over; 31 or more. The audit trail keeps what was ordered and answered."
+        ),
         "name": N_(
             "Small letters, digits, hyphens. Part of addresses, so it never changes; empty it to leave this "
             "provider out."

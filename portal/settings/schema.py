@@ -130,6 +130,7 @@ class Passcode(Section):
 class Retention(Section):
     closed_requests_days: int = Field(ge=0, le=3650)
     mail_days: int = Field(ge=1, le=365)
+    commands_days: int = Field(ge=31, le=3650)
 
 
 class Profile(Section):

@@ -1,7 +1,12 @@
 """Keeping and erasing, as an admin set it."""
 
+from datetime import timedelta
+
+from sqlalchemy import delete, func, insert, select
+
 from portal import audit, jobs
-from portal.models import OutboxMessage
+from portal.enrollment import commands
+from portal.models import Command, CommandState, Device, OutboxMessage
 from portal.storage import retention
 from tests.factories import phone
 
@@ -50,3 +55,53 @@ def test_sent_mail_is_forgotten_after_its_days_and_waiting_mail_never(company, c
         retention.forget_mail(writing, portal.settings.retention, clock())
     session.expire_all()
     assert session.query(OutboxMessage).one().sent_at is None
+
+
+def test_commands_that_are_over_are_forgotten_after_their_days_and_no_others(
+    app, browser, company, clock, portal, session
+):
+    device = phone(app)
+    device.install(browser.walk_to("profile", company.invite(company.person())).download())
+    known = session.query(Device).one()
+
+    def queued(name, status, days_ago):
+        made = Command(uuid=name, device_id=known.id, request_type="DeviceLock", payload=b"", status=status)
+        made.created_at = clock() - timedelta(days=days_ago)
+        session.add(made)
+        session.flush()
+
+    session.execute(delete(Command))
+    for status in CommandState:
+        queued(f"old {status}", status, 91)
+    for status in CommandState:
+        queued(f"young {status}", status, 89)
+    queued("late", CommandState.ACKNOWLEDGED, 91)  # a clock was wrong: it goes with those around it
+    session.commit()
+    run(portal)
+    left = set(session.scalars(select(Command.uuid)))
+    assert left == {f"old {status}" for status in commands.OPEN} | {f"young {status}" for status in CommandState} | {
+        "late"
+    }
+    clock.forward(days=2)
+    run(portal)
+    left = set(session.scalars(select(Command.uuid).where(Command.request_type == "DeviceLock")))
+    assert left == {f"{age} {status}" for status in commands.OPEN for age in ("old", "young")}
+
+
+def test_a_great_many_commands_are_forgotten_in_portions(app, browser, company, clock, portal, session, monkeypatch):
+    monkeypatch.setattr(retention, "COMMANDS_BATCH", 3)
+    device = phone(app)
+    device.install(browser.walk_to("profile", company.invite(company.person())).download())
+    known = session.query(Device).one()
+    session.execute(delete(Command))
+    row = {"device_id": known.id, "request_type": "DeviceLock", "payload": b"", "created_at": clock()}
+    session.execute(insert(Command), [row | {"uuid": str(n), "status": "acknowledged"} for n in range(7)])
+    session.commit()
+    clock.forward(days=91)
+    counts = []
+    for _ in range(4):
+        with portal.database.transaction() as writing:
+            retention.forget_commands(writing, portal.settings.retention, clock())
+        counts.append(session.scalar(select(func.count(Command.id))))
+        session.rollback()
+    assert counts == [4, 1, 0, 0]
