@@ -97,11 +97,12 @@ def test_a_great_many_commands_are_forgotten_in_portions(app, browser, company, 
     row = {"device_id": known.id, "request_type": "DeviceLock", "payload": b"", "created_at": clock()}
     session.execute(insert(Command), [row | {"uuid": str(n), "status": "acknowledged"} for n in range(7)])
     session.commit()
-    clock.forward(days=91)
+    rules = portal.settings.retention.model_copy(update={"commands_days": 40})
+    clock.forward(days=41)
     counts = []
     for _ in range(4):
         with portal.database.transaction() as writing:
-            retention.forget_commands(writing, portal.settings.retention, clock())
+            retention.forget_commands(writing, rules, clock())
         counts.append(session.scalar(select(func.count(Command.id))))
         session.rollback()
     assert counts == [4, 1, 0, 0]
