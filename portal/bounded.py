@@ -20,8 +20,9 @@ class TooLarge(httpx.DecodingError):
 def within(largest: int, seconds: float) -> dict[str, list[Callable[..., None]]]:
     """Hooks for a client: an answer has at most ``largest`` bytes, unpacked, and has come ``seconds`` after its head.
 
-    Else asking raises TooLarge or httpx.ReadTimeout; and httpx.DecodingError where it is packed in another way than
-    asked for, or more than once: then a few bytes become any number before somebody counts them.
+    The time is looked at with each piece; a server that sends none is left to the client's time-out. Else asking raises
+    TooLarge or httpx.ReadTimeout; and httpx.DecodingError where it is packed in another way than asked for, or more
+    than once: then a few bytes become any number before somebody counts them.
     """
 
     def ask(request: httpx.Request) -> None:

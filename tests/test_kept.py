@@ -52,3 +52,20 @@ def test_while_one_asks_the_others_get_the_last_answer_or_ask_for_themselves(fir
     asking.join(10)
     kept.seconds = 1000.0
     assert kept.get(lambda: "never") == "new"
+
+
+def test_what_was_asked_before_it_was_forgotten_is_not_kept_after_it():
+    asked, answer, kept = threading.Event(), threading.Event(), Kept(1000.0)
+
+    def slowly():
+        asked.set()
+        assert answer.wait(10)
+        return "before"
+
+    asking = threading.Thread(target=kept.get, args=(slowly,))
+    asking.start()
+    assert asked.wait(10)
+    kept.forget()
+    answer.set()
+    asking.join(10)
+    assert kept.get(lambda: "after") == "after"

@@ -6,6 +6,7 @@ person sits in ``detail``; the chain covers only its salted digest, so erasing k
 helpdesk reads is this trail.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,7 +50,13 @@ def timeline(session: Session, request_id: str) -> list[AuditEvent]:
 
 def newest(session: Session, chain: str) -> AuditEvent | None:
     """The last event of ``chain``."""
-    return session.scalar(select(AuditEvent).where(AuditEvent.chain == chain).order_by(AuditEvent.seq.desc()).limit(1))
+    return next(iter(newest_of(session, chain, 1)), None)
+
+
+def newest_of(session: Session, chain: str, most: int) -> Sequence[AuditEvent]:
+    """The last events of ``chain``, the newest first."""
+    query = select(AuditEvent).where(AuditEvent.chain == chain).order_by(AuditEvent.seq.desc()).limit(most)
+    return session.scalars(query).all()
 
 
 def erase_details(session: Session, chain: str) -> None:

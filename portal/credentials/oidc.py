@@ -254,7 +254,7 @@ class Provider:
                 )
         except AuthlibBaseError as error:
             raise ProviderRefused("code", str(error.error)[:80]) from error
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, ValueError, RecursionError, OverflowError) as error:  # Authlib reads the answer
             raise SourceUnavailable("token", str(error)[:200]) from error
 
     def _decode(self, id_token: str) -> jwt.Token:

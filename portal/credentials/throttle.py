@@ -110,6 +110,17 @@ def reserve(session: Session, account: str, address: str, rules: SignIn, now: da
     return Attempt(attempt.id, account_key)
 
 
+def reserve_network(session: Session, address: str, rules: SignIn, now: datetime) -> Attempt:
+    """Count a try of nobody known, for its network alone. Raises Throttled."""
+    address_key = _key("address", network_of(address))
+    lock_name(session, address_key)
+    _check(session, [(SignInAttempt.address_key == address_key, rules.address_tries)], rules, now)
+    attempt = SignInAttempt(account_key=CLEARED, address_key=address_key, at=now)
+    session.add(attempt)
+    session.flush()
+    return Attempt(attempt.id, CLEARED)
+
+
 def recount(session: Session, attempt: Attempt, account: str, rules: SignIn, now: datetime) -> Attempt:
     """The try is one of ``account``, as its source found out before it judged the password. Raises Throttled."""
     account_key = _key("account", account)

@@ -77,9 +77,10 @@ def _follow(http: httpx.Client, address: str, steps: list[str]) -> httpx.Respons
 
 
 def _judge(answer: httpx.Response, base_url: str) -> None:
-    if answer.status_code == 403 and discovery.Refusal.NO_IDENTIFIER.value in answer.text:
+    text = answer.content.decode(errors="replace")  # whatever charset it says that it has
+    if answer.status_code == 403 and discovery.Refusal.NO_IDENTIFIER.value in text:
         raise _Problem("query_lost", str(answer.url))
-    if answer.status_code == 403 and discovery.Refusal.OTHER_DOMAIN.value in answer.text:
+    if answer.status_code == 403 and discovery.Refusal.OTHER_DOMAIN.value in text:
         raise _Problem("other_domain", str(answer.url))
     if answer.status_code != 200:
         raise _Problem("status", f"{answer.status_code} from {answer.url.host}")
@@ -89,6 +90,6 @@ def _judge(answer: httpx.Response, base_url: str) -> None:
         servers = bounded.document(answer.content)["Servers"]
         offered = (servers[0]["Version"], servers[0]["BaseURL"])
     except (ValueError, LookupError, TypeError):
-        raise _Problem("not_json", answer.text[:120]) from None
+        raise _Problem("not_json", text[:120]) from None
     if offered != (discovery.VERSION, base_url):
         raise _Problem("other_server", " ".join(map(str, offered))[:200])

@@ -38,6 +38,17 @@ from portal.policies.content import Part
 from portal.settings import Settings
 from portal.vault import Vault
 
+TOLD_ONCE = frozenset(
+    {
+        Event.TOKEN_REFUSED,
+        Event.HANDOVER_REFUSED,
+        Event.CERTIFICATE_REFUSED,
+        Event.DEVICE_REFUSED,
+        Event.ACCOUNT_VOUCHED,
+    }
+)
+"""What a device, or somebody's browser, may bring about again and again (see ``record_once``)."""
+
 
 class Store(Protocol):
     """What a case asks of where rows are kept."""
@@ -46,8 +57,8 @@ class Store(Protocol):
         """Keep a new row, with the rest of the transaction."""
         ...
 
-    def newest_event(self, request_id: str) -> tuple[str, str | None] | None:
-        """Kind and reason of what happened last, as far as it was written."""
+    def newest_events(self, request_id: str) -> Sequence[tuple[str, str | None]]:
+        """Kind and reason of what happened last, the newest first, as far as it was written; a handful."""
         ...
 
     def profile(self, profile_id: str) -> IssuedProfile | None:
@@ -231,11 +242,14 @@ class Case:
         self.happened.append(Happened(self.chain, event, self.now, reason, str(actor or event.actor), detail))
 
     def record_once(self, event: Event, reason: str, *, detail: dict[str, Any] | None = None) -> None:
-        """The same, unless just that was the last thing that happened: so no retry can fill the trail."""
-        own = (each for each in reversed(self.happened) if each.chain == self.chain)
-        last = next(((each.event.value, each.reason) for each in own), None)
-        if (last or self.store.newest_event(self.request.id)) != (event.value, reason):
-            self.record(event, reason, detail=detail)
+        """The same, unless it was told, and only what is told once happened since: so no retry can fill the trail."""
+        own = [(each.event.value, each.reason) for each in reversed(self.happened) if each.chain == self.chain]
+        for kind, why in (*own, *self.store.newest_events(self.request.id)):
+            if (kind, why) == (event.value, reason):
+                return
+            if kind not in TOLD_ONCE:
+                break
+        self.record(event, reason, detail=detail)
 
     def send(self, kind: str, message: EmailMessage) -> None:
         """Queue a mail, or a text message, that concerns this request."""

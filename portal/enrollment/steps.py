@@ -20,7 +20,7 @@ from portal.enrollment.journey import Step
 from portal.events import Actor, Event
 from portal.models import Person
 
-TOLD_ONCE = {"throttled", "source_unavailable"}
+TOLD_ONCE = {"throttled", "source_unavailable", "sso_state"}
 IN_SETTINGS = "in_settings"
 
 
@@ -86,7 +86,7 @@ def unfit_browser(case: Case, verdict: str) -> None:
 def sign_in_failed(case: Case, reason: str, why: str = "") -> None:
     """A try to sign in on this request failed (``reason``: wrong_credentials, throttled, source_unavailable, ...).
 
-    ``why`` is the source's own code for it. Being throttled, and an outage, is told once in a row.
+    ``why`` is the source's own code for it. What anybody can bring about is told once in a row.
     """
     tell = case.record_once if reason in TOLD_ONCE else case.record
     tell(Event.SIGN_IN_REFUSED, reason, detail={"why": why} if why else None)

@@ -5,8 +5,9 @@ import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email.message import EmailMessage
+from functools import partial
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from portal.database import lock_name
@@ -52,55 +53,69 @@ TO_THE_PERSON: dict[str, tuple[str, str | None]] = {
 """What the person concerned is told of, always."""
 log = logging.getLogger("portal.alerts")
 
-STATE = "helpdesk_told"
-"""Where the id of the last event that was looked at is kept."""
+HELPDESK, SECURITY = "helpdesk_told", "security_told"
+"""Where the id of the last event that was looked at is kept: apart, so that however much helpdesk is to be told, nobody
+waits for it who is to hear that somebody got in."""
 BATCH_SIZE = 100
 MOST_ADMINS = 50
 SETTLED = timedelta(seconds=5)
 """An event gets its number before it is committed: younger ones may still be joined by earlier numbers."""
+Group = dict[str, tuple[str, str | None]]
+"""By kind of mail: the event, and its reason if only that counts."""
+Mails = Iterator[tuple[EmailMessage, str | None]]
+"""Each with whom it is about."""
 
 
 def mail_new(session: Session, vault: Vault, settings: Settings, now: datetime) -> int:
     """Queue the mails for each event since the last time; how many."""
-    chosen: dict[str, tuple[str, str | None]] = {name: KINDS[name] for name in settings.notifications.helpdesk}
-    lock_name(session, STATE)
-    state = session.get(PortalState, STATE)
-    newest = select(func.max(AuditEvent.id)).where(AuditEvent.at <= now - SETTLED)
-    until = session.scalar(newest) or 0
-    if state is None:  # from now on; nobody wants a mail for each event of the past
-        session.add(PortalState(name=STATE, value=json.dumps(until)))
-        return 0
-    since = int(json.loads(state.value or "0"))
-    if until <= since:
-        return 0
+    lock_name(session, HELPDESK)
+    chosen: Group = {name: KINDS[name] for name in settings.notifications.helpdesk}
     count = 0
-    fits = or_(*(_fits(*each) for group in (chosen, TO_ADMINS, TO_THE_PERSON) for each in group.values()))
-    query = select(AuditEvent).where(AuditEvent.id > since, AuditEvent.id <= until, fits).order_by(AuditEvent.id)
-    events = list(session.scalars(query.limit(BATCH_SIZE)))
-    until = events[-1].id if len(events) == BATCH_SIZE else until
-    for event in events:
-        try:
-            mails = list(_mails(session, settings, event, chosen))
-        except Exception:  # one that cannot be written keeps nobody from hearing of the others
-            log.exception("alerts.not_written event=%s", event.id)
-            continue
-        for mail, person_id in mails:
-            row = outbox.to_send("alert", mail, vault, now)
-            row.person_id = person_id
-            outbox.put(session, row)
-            count += 1
-    state.value = json.dumps(until)
+    for name, group, write in (
+        (SECURITY, TO_ADMINS | TO_THE_PERSON, partial(_to_whom_it_concerns, session, settings)),
+        (HELPDESK, chosen, partial(_to_helpdesk, session, settings, chosen)),
+    ):
+        for event in _new(session, name, group, now):
+            try:
+                mails = list(write(event))
+            except Exception:  # one that cannot be written keeps nobody from hearing of the others
+                log.exception("alerts.not_written event=%s", event.id)
+                continue
+            for mail, person_id in mails:
+                row = outbox.to_send("alert", mail, vault, now)
+                row.person_id = person_id
+                outbox.put(session, row)
+                count += 1
     return count
 
 
-def _mails(
-    session: Session, settings: Settings, event: AuditEvent, chosen: dict[str, tuple[str, str | None]]
-) -> Iterator[tuple[EmailMessage, str | None]]:
-    """To helpdesk, to every admin, to the person concerned, as the event asks for; each with whom it is about."""
-    helpdesk, admins, person = (_name(group, event) for group in (chosen, TO_ADMINS, TO_THE_PERSON))
+def _new(session: Session, name: str, group: Group, now: datetime) -> list[AuditEvent]:
+    """The next events of ``group``, and note under ``name`` that they were looked at."""
+    until = session.scalar(select(func.max(AuditEvent.id)).where(AuditEvent.at <= now - SETTLED)) or 0
+    state = session.get(PortalState, name)
+    if state is None:  # from now on; nobody wants a mail for each event of the past
+        before = session.get(PortalState, HELPDESK)  # once both were one
+        state = PortalState(name=name, value=before.value if before is not None else json.dumps(until))
+        session.add(state)
+    since = int(json.loads(state.value or "0"))
+    if until <= since:
+        return []
+    wanted = (AuditEvent.id > since, AuditEvent.id <= until, or_(false(), *(_fits(*each) for each in group.values())))
+    events = list(session.scalars(select(AuditEvent).where(*wanted).order_by(AuditEvent.id).limit(BATCH_SIZE)))
+    state.value = json.dumps(events[-1].id if len(events) == BATCH_SIZE else until)
+    return events
+
+
+def _to_helpdesk(session: Session, settings: Settings, chosen: Group, event: AuditEvent) -> Mails:
+    name = _name(chosen, event)
+    if name:
+        yield _mail(session, settings, event, name), None
+
+
+def _to_whom_it_concerns(session: Session, settings: Settings, event: AuditEvent) -> Mails:
+    """To every admin, and to the person concerned, as the event asks for."""
+    admins, person = _name(TO_ADMINS, event), _name(TO_THE_PERSON, event)
     concerned = session.get(Person, str((event.detail or {}).get("person", "")))
-    if helpdesk:
-        yield _mail(session, settings, event, helpdesk), None
     if admins:
         who = concerned.name if concerned is not None else str((event.detail or {}).get("name", ""))
         query = select(Person).where(Person.is_active_admin, Person.email != "")
@@ -110,7 +125,7 @@ def _mails(
         yield messages.security(settings, concerned, person, "", event.at), concerned.id
 
 
-def _name(group: dict[str, tuple[str, str | None]], event: AuditEvent) -> str | None:
+def _name(group: Group, event: AuditEvent) -> str | None:
     known = (name for name, (kind, reason) in group.items() if kind == event.kind and reason in (None, event.reason))
     return next(known, None)
 

@@ -1,8 +1,9 @@
 """The Managed Apple Account of a person: where it comes from, and that it is one and nobody else's."""
 
 import re
+from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from portal.models import Person
@@ -38,10 +39,27 @@ def of(session: Session, person: Person, settings: Settings) -> str | None:
     """The account that ``person`` enrolls with: the stored one, else a derived one that nobody else has."""
     if person.managed_apple_account:
         return person.managed_apple_account
+    account = _derived(person, settings)
+    if account is None or taken(session, account, person.id):
+        return None
+    return account if account not in (_derived(each, settings) for each in _alike(session, person)) else None
+
+
+def _derived(person: Person, settings: Settings) -> str | None:
     account = derive(settings.managed_apple_account, person.username, person.email, None)
     if account is None and settings.enrollment.email_as_managed_apple_account:
         account = normal(person.email)
-    return account if account and not taken(session, account, person.id) else None
+    return account
+
+
+def _alike(session: Session, person: Person) -> Sequence[Person]:
+    """Everybody else for whom the rules may come to the same: with their e-mail address, or their name in a domain."""
+    name = person.username.partition("@")[0]
+    same = [Person.username == name, Person.username.startswith(f"{name}@", autoescape=True)]
+    if person.email:
+        same.append(func.lower(Person.email) == person.email.lower())
+    others = (Person.id != person.id, Person.erased_at.is_(None), Person.managed_apple_account.is_(None))
+    return session.scalars(select(Person).where(*others, or_(*same))).all()
 
 
 def taken(session: Session, account: str, person_id: str | None) -> bool:

@@ -115,7 +115,8 @@ def is_secret(kind: str, path: str) -> bool:
     *around, name = [part for part in path.split(".") if not part.isdigit()]
     if any(_HEADERS.search(each) for each in around):
         return True
-    return bool(_SECRET.search(name)) and not _NO_SECRET.search(name)
+    named = [name, *(around if key is None else ())]  # what stands in something secret under a name of the company's
+    return any(_SECRET.search(each) and not _NO_SECRET.search(each) for each in named)
 
 
 def key_of(kind: str, path: str) -> catalogue.Key | None:

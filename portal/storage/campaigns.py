@@ -25,6 +25,8 @@ from portal.storage.cases import Cases, Services
 
 BATCH_SIZE = 1000
 MOST_PER_MINUTE = 1000
+REMINDED = ("running", "done")
+"""States of a campaign whose people are reminded."""
 Find = Callable[[str], Person | None]
 """Takes somebody over from the directory, if there is one; may raise SourceUnavailable or AccountProblem."""
 
@@ -147,7 +149,7 @@ def invite_next(database: Database, services: Services, find: Find, now: datetim
     with database.session() as session:
         running = select(Campaign).where(Campaign.state == "running", Campaign.starts_at <= now)
         due = [(each.id, each.per_minute) for each in session.scalars(running)]
-        reminding = select(Campaign).where(Campaign.state.in_(("running", "done")), Campaign.remind_after_days > 0)
+        reminding = select(Campaign).where(Campaign.state.in_(REMINDED), Campaign.remind_after_days > 0)
         to_remind = [(each.id, each.per_minute) for each in session.scalars(reminding)]
     count, this = 0, _Round(database, services, find, now)
     for campaign_id, pace in due:
@@ -204,6 +206,7 @@ def _invite(cases: Cases, campaign: Campaign, person: Person | None) -> tuple[st
     """(why not, request id)."""
     if person is None:
         return "unknown", None
+    cases.one_at_a_time(person)
     if cases.open_of(person) is not None:
         return "open_request", None
     try:
@@ -226,7 +229,9 @@ def _invite(cases: Cases, campaign: Campaign, person: Person | None) -> tuple[st
 def _remind_next(this: _Round, campaign_id: str) -> bool:
     """Send the invitation of one person again who did nothing with it; False when nobody is due."""
     with this.database.transaction() as session:
-        campaign = session.get_one(Campaign, campaign_id)
+        campaign = session.get_one(Campaign, campaign_id, with_for_update=True, populate_existing=True)
+        if campaign.state not in REMINDED:
+            return False
         now = this.now
         before = now - timedelta(days=campaign.remind_after_days)
         entry, request = CampaignEntry, EnrollmentRequest

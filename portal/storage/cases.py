@@ -23,11 +23,10 @@ from portal.enrollment.case import Case
 from portal.enrollment.errors import LinkUnusable
 from portal.enrollment.journey import SignedInBrowser
 from portal.enrollment.steps import TOLD_ONCE
-from portal.events import Event
+from portal.events import Actor, Event
 from portal.models import (
     AccessToken,
     App,
-    AuditEvent,
     Certificate,
     Command,
     DeclarativeState,
@@ -54,6 +53,10 @@ from portal.vault import Vault, token_hash
 
 FAILED_RESTS = timedelta(minutes=10)
 """How long the worker leaves a device in peace for which something failed that nobody foresaw."""
+NEWEST_EVENTS = 20
+"""More than there are kinds and reasons that one device can bring about."""
+REFUSED_LATELY = 200
+"""Refusals of people among which one is looked for, so that the same is told once a day."""
 log = logging.getLogger("portal.cases")
 
 COMMANDS_QUEUED, APPS_DUE = "commands_queued", "apps_due"
@@ -256,7 +259,9 @@ class Cases:
         return {str(person_id): count for person_id, count in self.session.execute(query)}
 
     def refused(self, person: Person, reason: str, actor: str) -> None:
-        """Tell helpdesk that ``person`` could not be invited."""
+        """Tell helpdesk that ``person`` could not be invited; what they bring about themselves once a day."""
+        if actor == Actor.EMPLOYEE and self._told_today(person, reason):
+            return
         detail = {"person": person.id, "username": person.username}
         audit.record(
             self.session,
@@ -266,6 +271,15 @@ class Cases:
             reason=reason,
             actor=actor,
             detail=detail,
+        )
+
+    def _told_today(self, person: Person, reason: str) -> bool:
+        newest = audit.newest_of(self.session, people.PEOPLE_CHAIN, REFUSED_LATELY)
+        return any(
+            (each.kind, each.reason) == (Event.REQUEST_REFUSED.value, reason)
+            and (each.detail or {}).get("person") == person.id
+            and each.at > self.now - timedelta(days=1)
+            for each in newest
         )
 
     def sign_in_failed_without_link(self, reason: str, detail: dict[str, str]) -> None:
@@ -312,10 +326,10 @@ class Cases:
         elif isinstance(row, AccessToken) and row.profile_id in self._living_tokens:
             self._living_tokens[row.profile_id].append(row)
 
-    def newest_event(self, request_id: str) -> tuple[str, str | None] | None:
+    def newest_events(self, request_id: str) -> Sequence[tuple[str, str | None]]:
         """See Store."""
-        event: AuditEvent | None = audit.newest(self.session, audit.request_chain(request_id))
-        return (event.kind, event.reason) if event is not None else None
+        events = audit.newest_of(self.session, audit.request_chain(request_id), NEWEST_EVENTS)
+        return [(each.kind, each.reason) for each in events]
 
     def profile(self, profile_id: str) -> IssuedProfile | None:
         """See Store."""

@@ -1,5 +1,6 @@
 """What is too large or not text is refused before anything looks at it."""
 
+import json
 from typing import Any
 
 from flask import Flask, abort, request
@@ -14,11 +15,12 @@ LONGEST_TEXT = 60_000
 
 
 def json_object() -> dict[str, Any] | None:
-    """The JSON object in the body; None for anything else, also for one that is nested too deep."""
+    """The JSON object in the body; None for anything else, also for one that is nested too deep, or is no text."""
     try:
         value = request.get_json(silent=True)
         plists.check_bounds(value)
-    except (RecursionError, plists.BadPlist):
+        json.dumps(value, ensure_ascii=False).encode()  # half a character, which JSON can name, no database takes
+    except (RecursionError, UnicodeEncodeError, plists.BadPlist):
         return None
     return value if isinstance(value, dict) else None
 
@@ -54,3 +56,6 @@ def init_app(app: Flask) -> None:
                     abort(400)
                 if len(value) > (LONGEST_TEXT if followed.long_texts else LONGEST_FIELD):
                     abort(413)
+        for key, file in request.files.items(multi=True):
+            if "\x00" in key or "\x00" in (file.filename or ""):
+                abort(400)

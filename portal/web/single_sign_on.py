@@ -12,13 +12,16 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.credentials import sign_in as corporate
+from portal.credentials import throttle
 from portal.credentials.base import AccountProblem, Pending, ProviderRefused, SignedIn, SourceUnavailable
-from portal.extensions import current_portal, transaction
+from portal.credentials.throttle import Attempt, Throttled
+from portal.extensions import current_portal, db_session, transaction
 from portal.models import Person
 from portal.people import STAFF_ROLES
 from portal.settings.logo import LARGEST_BYTES, LogoRefused, redraw
 from portal.web import provider_sign_out, web_sessions
 from portal.web.employee import sign_in as employees
+from portal.web.employee.enter import LINK
 from portal.web.rules import EMPLOYEE, STAFF, WEB_VIEW, Rules, pages
 from portal.web.staff import sign_in as staff
 
@@ -59,18 +62,30 @@ def begin(provider: str, area: str) -> ResponseReturnValue:
 
 @blueprint.get("/sign-in/<provider>/callback")
 def finish(provider: str) -> ResponseReturnValue:
-    """The browser is back. Its state works once, in the browser that it was made for, with the same provider."""
+    """The browser is back. Its state works once, in the browser that it was made for, with the same provider.
+
+    Then it is a try like one with a password, counted for its network until somebody is signed in: the provider is
+    asked. What no browser began here is not: else any page could use up its visitors' tries, by pictures.
+    """
+    now = clock.now()
     waiting = dict(session.get(WAITING) or {})
     state = request.args.get("state", "")
     entry = waiting.pop(state, None)
     session[WAITING] = waiting
     if entry is None or entry[0] != provider or len(entry) != ENTRY_PARTS:
-        return _refused(provider, "state")
+        begun_here = bool(waiting or session.get(LINK))  # else nobody in particular, and there is nothing to tell
+        return _refused(provider, "state") if begun_here else _page(provider, "state", 403)
     _, area, nonce, verifier, began_at, anew = entry
     web_sessions.act_in(area)
-    now = clock.now()
     if int(now.timestamp()) - began_at >= PATIENCE_SECONDS:
         return _refused(provider, "state")
+    try:
+        with transaction():
+            rules, address = current_portal.settings.sign_in, request.remote_addr or ""
+            attempt = throttle.reserve_network(db_session, address, rules, now)
+    except Throttled as refusal:
+        _log_refusal(area, "throttled")
+        return _page(provider, "throttled", 429, minutes=refusal.minutes)
     try:
         signed_in = _provider(provider).finish(
             Pending(state, nonce, verifier), request.args, _address_of(provider), now.timestamp()
@@ -82,13 +97,15 @@ def finish(provider: str) -> ResponseReturnValue:
     except AccountProblem as problem:
         return _refused(provider, problem.reason)
     except SourceUnavailable as outage:
+        with transaction():
+            throttle.release(db_session, attempt)
         _log_refusal(area, "source_unavailable", outage.reason)
         raise
     if person.disabled_at is not None:
         return _refused(provider, "disabled")
     if area == STAFF:
-        return _staff(provider, person, signed_in, anew)
-    answer = employees.begin_session(person, None, now)
+        return _staff(provider, person, signed_in, anew, attempt)
+    answer = employees.begin_session(person, attempt, now)
     provider_sign_out.came_through(provider)
     return answer
 
@@ -114,7 +131,7 @@ def _drawn(path: Path, _changed_at: int) -> bytes:
         return b64decode(redraw(file.read(LARGEST_BYTES + 1)))
 
 
-def _staff(provider: str, person: Person, signed_in: SignedIn, anew: bool) -> ResponseReturnValue:
+def _staff(provider: str, person: Person, signed_in: SignedIn, anew: bool, attempt: Attempt) -> ResponseReturnValue:
     """Staff by the provider's groups; its second factor counts where that is configured and was used.
 
     It was proved when the provider says so (``auth_time``). One that never says counts where it was asked ``anew``.
@@ -122,6 +139,8 @@ def _staff(provider: str, person: Person, signed_in: SignedIn, anew: bool) -> Re
     now = clock.now()
     if person.role not in STAFF_ROLES:
         return _refused(provider, "not_staff")
+    with transaction():
+        throttle.release(db_session, attempt)
     if signed_in.methods & set(_provider(provider).settings.second_factor):
         with transaction():
             told = signed_in.proved_at
@@ -150,9 +169,14 @@ def _address_of(name: str) -> str:
 def _refused(provider: str, reason: str) -> ResponseReturnValue:
     area = web_sessions.area()
     _log_refusal(area, f"sso_{reason}")
+    return _page(provider, reason, 403)
+
+
+def _page(provider: str, reason: str, status: int, **more: object) -> ResponseReturnValue:
+    area, title = web_sessions.area(), _provider(provider).settings.title
     again = url_for("single_sign_on.begin", provider=provider, area=area)
-    title = _provider(provider).settings.title
-    return render_template("errors/single_sign_on.html", reason=reason, again=again, title=title, area=area), 403
+    told = {"reason": reason, "again": again, "title": title, "area": area}
+    return render_template("errors/single_sign_on.html", **told, **more), status
 
 
 def _log_refusal(area: str, reason: str, why: str = "") -> None:

@@ -178,6 +178,14 @@ def test_the_look_from_outside_sees_what_an_iphone_would(app, site, problem):
     assert found == (problem is None) or problem in ("content_type", "not_https")
 
 
+@pytest.mark.parametrize("charset", ["bz2", "base64", "rot13", "undefined", "no such"])
+@pytest.mark.parametrize(("status", "problem"), [(200, "not_json"), (403, "status")])
+def test_nothing_is_unpacked_by_what_a_website_calls_its_charset(charset, status, problem):
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+    site = httpx.MockTransport(lambda _: httpx.Response(status, content=b"x" * 500, headers=headers))
+    assert outside.check("work.example.com", BASE, site).problem == problem
+
+
 def test_a_domain_that_is_not_ours_is_named(app):
     outcome = outside.check("elsewhere.example.com", f"{BASE}/apple/enroll", internet(app, keeps_query))
     assert outcome.problem == "other_domain"

@@ -48,9 +48,8 @@ class MemoryStore:
             self.request.profile = row
         self.rows.append(row)
 
-    def newest_event(self, request_id: str) -> tuple[str, str | None] | None:
-        last = self.happened[-1] if self.happened else None
-        return (last.event.value, last.reason) if last is not None else None
+    def newest_events(self, request_id: str) -> Sequence[tuple[str, str | None]]:
+        return [(each.event.value, each.reason) for each in reversed(self.happened)]
 
     def profile(self, profile_id: str) -> IssuedProfile | None:
         return next((each for each in self.of(IssuedProfile) if each.id == profile_id), None)

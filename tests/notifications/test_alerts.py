@@ -4,7 +4,7 @@ import pytest
 
 from portal import audit, jobs
 from portal.events import Event
-from portal.models import OutboxMessage
+from portal.models import OutboxMessage, PortalState
 from portal.notifications import alerts
 from tests.pages import Browser
 
@@ -149,3 +149,33 @@ def test_what_is_no_matter_of_security_is_told_to_nobody_else(company, portal, t
             audit.record(session, audit.SETTINGS, Event(kind), clock(), reason=reason, detail={})
     told()
     assert mails(portal) == []
+
+
+def test_a_flood_for_helpdesk_keeps_nobody_from_hearing_that_somebody_got_in(
+    choose, told, company, portal, monkeypatch, clock
+):
+    told()
+    choose("device_refused")
+    monkeypatch.setattr(alerts, "BATCH_SIZE", 3)
+    company.person("ada", "admin")
+    told()
+    before = mails(portal)
+    invitation = company.invite(company.person())
+    with portal.database.transaction() as session:
+        for _ in range(9):
+            audit.record(session, audit.request_chain(invitation.request.id), Event.DEVICE_REFUSED, clock(), reason="x")
+        audit.record(session, audit.SETTINGS, Event.API_TOKEN_MADE, clock(), detail={"name": "Helen"})
+    assert len(told()) == 3
+    assert [each for each in mails(portal) if each not in before and each[0] == "ada@example.com"]
+
+
+def test_after_an_upgrade_everything_is_told_once(choose, told, company, portal, clock):
+    """Both kinds of mail were one, with one mark."""
+    company.person("ada", "admin")
+    told()
+    with portal.database.transaction() as session:
+        session.delete(session.get_one(PortalState, alerts.SECURITY))
+        audit.record(session, audit.SETTINGS, Event.API_TOKEN_MADE, clock(), detail={"name": "Helen"})
+    told()
+    told()
+    assert mails(portal).count(("ada@example.com", "A new API token was made: Helen")) == 1

@@ -136,6 +136,6 @@ class ApplePush:
 def _reason(answer: httpx.Response) -> str:
     """Apple's word for what is wrong; the status if it says none."""
     try:
-        return str(answer.json()["reason"])[:100]
-    except (ValueError, KeyError, TypeError):
+        return str(bounded.document(answer.content)["reason"])[:100]
+    except (ValueError, KeyError):
         return f"status {answer.status_code}"

@@ -7,6 +7,7 @@ asks the portal about each connection (``web/apple/authorize.py``), and sends ch
 (``web/apple/mdm.py``).
 """
 
+import contextlib
 import logging
 from datetime import datetime
 from typing import Any
@@ -168,12 +169,8 @@ class NanoMdmBackend:
 def _told(answer: httpx.Response, *fine: int) -> dict[str, Any]:
     """The JSON of an answer of NanoMDM itself. Raises BackendDown for anybody else's, e.g. a proxy's."""
     if answer.status_code in fine:
-        try:
-            told = answer.json()
-            if isinstance(told, dict):
-                return told
-        except ValueError:
-            pass
+        with contextlib.suppress(ValueError):
+            return bounded.document(answer.content)
     raise BackendDown(f"status_{answer.status_code}")
 
 

@@ -42,7 +42,7 @@ _REASONS = {
     PasskeyRefused: "wrong_passkey",
     people.ProofOver: "proof_over",
 }
-TOLD_ONCE = ("throttled", "unreachable", "timeout")
+TOLD_ONCE = ("throttled", "unreachable", "timeout", "sso_state")
 """Once in a row, so that nobody and no outage fills the trail."""
 
 

@@ -50,6 +50,11 @@ def test_a_program_invites_and_follows_the_person_and_never_sees_link_or_passcod
     assert [event["kind"] for event in report["events"]] == ["request.created"]
 
 
+@pytest.mark.parametrize("username", ["\ud800", "a\udfffb", "\x00"])
+def test_a_name_that_is_no_text_is_no_name(call, token, username):
+    assert call("POST", "/api/requests", token, json={"username": username}).status_code == 400
+
+
 def test_what_helpdesk_could_not_do_a_program_cannot_either(call, token, company):
     company.person("nomaa", managed_apple_account=None)
     refused = call("POST", "/api/requests", token, json={"username": "nomaa"})

@@ -2,15 +2,16 @@
 
 import csv
 import io
+import threading
 from email import message_from_bytes
 from email.policy import default
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from portal import jobs, people
 from portal.enrollment import invitations
-from portal.models import CampaignEntry, EnrollmentRequest, OutboxMessage, Person
+from portal.models import Campaign, CampaignEntry, EnrollmentRequest, OutboxMessage, Person
 from portal.people import closing, lists
 from portal.people.lists import ListRefused
 from portal.storage import campaigns
@@ -321,3 +322,55 @@ def test_a_list_that_does_not_exist_is_not_there(staff):
     token = staff.hidden()
     for what in ("start", "pause", "nonsense"):
         assert staff.post(f"/helpdesk/campaigns/nothing/{what}", token).status == 404
+
+
+def test_a_files_name_that_no_database_takes_is_refused(staff):
+    staff.get("/helpdesk/campaigns")
+    staff.post("/helpdesk/campaigns", staff.filled() | {"file": (io.BytesIO(b"username\r\nerika\r\n"), "a\0b.csv")})
+    assert staff.status == 400
+
+
+def test_whoever_begins_by_themselves_meanwhile_gets_no_second_request(staff, company, portal, session, monkeypatch):
+    """Between the look whether somebody has an open request and the invitation they sign in by themselves."""
+    erika = company.person("erika")
+    upload(staff, "username\r\nerika\r\n")
+    start(staff)
+    invite, others = invitations.invite, []
+
+    def by_themselves():
+        with portal.database.transaction() as writing:
+            invitations.for_self_enrollment(Cases(writing, portal), writing.get_one(Person, erika.id))
+
+    def meanwhile(cases, person, source, *more, **named):
+        if source == "import" and not others:
+            others.append(threading.Thread(target=by_themselves))
+            others[0].start()
+            others[0].join(1)
+        return invite(cases, person, source, *more, **named)
+
+    monkeypatch.setattr(invitations, "invite", meanwhile)
+    minute(portal)
+    others[0].join(20)
+    assert session.scalar(select(func.count(EnrollmentRequest.id)).where(EnrollmentRequest.person_id == erika.id)) == 1
+
+
+def test_cancelling_stops_reminders_at_once(staff, company, portal, clock, session, monkeypatch):
+    for number in range(5):
+        company.person(f"p{number}")
+    upload(staff, "username\r\n" + "".join(f"p{number}\r\n" for number in range(5)))
+    start(staff, remind_after_days="1")
+    minute(portal)
+    clock.forward(days=2)
+    remind, calls = campaigns._remind_next, []
+
+    def cancelled_after_two(this, campaign_id):
+        calls.append(campaign_id)
+        if len(calls) == 3:
+            with portal.database.transaction() as writing:
+                writing.get_one(Campaign, campaign_id).state = "cancelled"
+        return remind(this, campaign_id)
+
+    monkeypatch.setattr(campaigns, "_remind_next", cancelled_after_two)
+    minute(portal)
+    reminded = select(func.count()).select_from(CampaignEntry).where(CampaignEntry.reminded_at.is_not(None))
+    assert session.scalar(reminded) == 2
