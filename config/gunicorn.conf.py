@@ -20,6 +20,7 @@ timeout = 60
 limit_request_line = 8190  # SCEP clients may put a whole message into the query
 accesslog = None  # addresses carry tokens; the portal logs its own line, by route
 forwarded_allow_ips = ""  # the portal decides itself whom it believes ([proxy] trusted)
+control_socket_disable = True  # whoever runs it uses signals
 wsgi_app = "app:app"
 preload_app = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  (heartbeats, not on a slow disk)

@@ -15,6 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 SQLITE_WAIT_SECONDS = 10
+CONNECT_SECONDS, UNANSWERED_SECONDS = 10, 30
+"""How long a database that is gone is waited for: to take a connection, and to acknowledge what was sent."""
 BEGIN = "begin"
 """Execution option: how a transaction begins at SQLite; empty: each statement is one of its own."""
 TRAIL_KEY, WRITING = "trail_key", "writing"
@@ -37,13 +39,18 @@ def open_engine(url: str) -> Engine:
             pool_size=10,
             max_overflow=20,
             hide_parameters=True,
-            connect_args={"options": "-c jit=off"},  # compiling a statement takes longer than any of ours runs
+            connect_args={
+                "options": "-c jit=off",  # compiling a statement takes longer than any of ours runs
+                "connect_timeout": CONNECT_SECONDS,
+                "tcp_user_timeout": UNANSWERED_SECONDS * 1000,
+                "keepalives_idle": UNANSWERED_SECONDS,
+            },
         )
         event.listen(engine, "handle_error", _forget_values)
         return engine
     path = make_url(url).database
     if path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": SQLITE_WAIT_SECONDS}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

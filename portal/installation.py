@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import LargeBinary, select, update
-from sqlalchemy.orm import Session
 
 from portal import audit, clock, texts, vault
 from portal.audit import Editor
@@ -22,7 +21,10 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 FIRST_TERMS = "1.0"
+RESEALED_AT_ONCE = 100
 MIGRATIONS = Path(__file__).parent / "migrations"
+NEWEST = max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+"""The revision that the code of this version needs."""
 
 
 def migrate(database: Database, revision: str = "head") -> None:
@@ -91,8 +93,8 @@ def rotate_keys(portal: Portal, drop_old: bool = False) -> int:
         vault.write_keys(settings.data, keys)
     portal.forget()
     now = clock.now()
+    count = _reseal(portal.database, portal.vault)
     with portal.database.transaction() as session:
-        count = _reseal(session, portal.vault)
         session.merge(PortalState(name=KEYS_ROTATED, value=now.isoformat()))
         editor = Editor(session, portal.vault, Actor.COMMAND, now)
         editor.record(Event.KEYS_ROTATED, "dropped_old" if drop_old else None, count=count)
@@ -102,17 +104,24 @@ def rotate_keys(portal: Portal, drop_old: bool = False) -> int:
     return count if not configured or len(keys) > 1 else 0
 
 
-def _reseal(session: Session, keys: vault.Vault) -> int:
+def _reseal(database: Database, keys: vault.Vault) -> int:
+    """In portions, each row locked: whoever serves meanwhile does not wait long, and loses nothing that they write."""
     count = 0
     for table in Base.metadata.sorted_tables:
         for column in table.columns:
             if not isinstance(column.type, LargeBinary) or not column.name.endswith("sealed"):
                 continue
             key = list(table.primary_key.columns)
-            for *identifier, sealed in session.execute(select(*key, column).where(column.is_not(None))).all():
-                its_row = [part == value for part, value in zip(key, identifier, strict=True)]
-                session.execute(update(table).where(*its_row).values({column: keys.reseal(sealed)}))
-                count += 1
+            with database.session() as reading:
+                rows = reading.execute(select(*key).where(column.is_not(None)).order_by(*key)).all()
+            for first in range(0, len(rows), RESEALED_AT_ONCE):
+                with database.transaction() as session:
+                    for row in rows[first : first + RESEALED_AT_ONCE]:
+                        its_row = [part == value for part, value in zip(key, row, strict=True)]
+                        sealed = session.scalar(select(column).where(*its_row).with_for_update())
+                        if sealed is not None:  # else it is gone meanwhile
+                            session.execute(update(table).where(*its_row).values({column: keys.reseal(sealed)}))
+                            count += 1
     return count
 
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from portal import audit, clock, people
 from portal.backends import dispatch, reconciling, sending
@@ -17,7 +17,7 @@ from portal.backends.nanomdm import events
 from portal.credentials import sign_in, throttle
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.database import Database
-from portal.models import Command, IssuedProfile, Person
+from portal.models import Command, Person
 from portal.notifications import alerts, outbox
 from portal.notifications.email import open_transport
 from portal.notifications.sms import open_gateway
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 MAIL, DEVICES, POLICIES = "deliver", "manage", "declare"
 """What a nudge can be about: mail to send, messages of devices and commands for them, or what devices are to have."""
 SHORTEST_WAIT = timedelta(seconds=1)
-KEEP_EXPIRED_PROFILES = timedelta(hours=1)
 
 log = logging.getLogger("portal.jobs")
 
@@ -163,17 +162,18 @@ class Worker:
     def _keep_house(self) -> None:
         """What is over is forgotten."""
         now, settings = clock.now(), self.settings
-        with self.database.transaction() as session:
-            throttle.forget_old(session, settings.sign_in, now)
-            people.forget_old_sessions(session, settings.session, now)
-            retention.forget_closed(Cases(session, CaseServices(settings, self.vault), now))
-            retention.forget_mail(session, settings.retention, now)
-            retention.forget_commands(session, settings.retention, now)
-            session.execute(
-                update(IssuedProfile)
-                .where(IssuedProfile.expires_at < now - KEEP_EXPIRED_PROFILES, IssuedProfile.server.is_(None))
-                .values(content_sealed=None)
-            )
+        rules = settings.retention
+        parts: tuple[Callable[[Session], object], ...] = (
+            lambda session: throttle.forget_old(session, settings.sign_in, now),
+            lambda session: people.forget_old_sessions(session, settings.session, now),
+            lambda session: retention.forget_mail(session, rules, now),
+            lambda session: retention.forget_commands(session, rules, now),
+            lambda session: retention.forget_expired_profiles(session, now),
+            lambda session: retention.forget_closed(Cases(session, CaseServices(settings, self.vault), now)),
+        )
+        for forget in parts:
+            with self.database.transaction() as session:  # each its own: nobody waits for what another locked
+                forget(session)
 
     def _tell(self) -> None:
         """Helpdesk, admins and people are told by mail of what they should know."""

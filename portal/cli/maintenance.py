@@ -59,6 +59,8 @@ keys = AppGroup("keys", help="The keys that seal stored secrets.")
 @click.option("--drop-old", is_flag=True, help="Then forget the old ones: one leaked. Stop web and worker first.")
 def keys_rotate(drop_old: bool) -> None:
     """Seal every stored secret with a new key; restart web and worker afterwards."""
+    if len(current_portal.settings.secret_keys) == 1:
+        fail("Put a new key before the one in PORTAL_SECRET_KEYS, restart web and worker, and rotate then.")
     click.echo(f"{installation.rotate_keys(current_portal, drop_old)} secrets sealed anew. Restart web and worker now.")
     if drop_old and current_portal.settings.secret_keys:
         click.echo("Now leave only the first key in PORTAL_SECRET_KEYS: the others are not needed any more.")

@@ -90,7 +90,7 @@ def _policy(told: Any, held: Callable[[str], Sequence[Part]], environment: Mappi
         made.append(Part(part.uuid, part.type, _follow("", part.values, ids)))
         stored[part.uuid] = kept
     for each in made:
-        changed = before.get(each.uuid, each)
+        changed = before.get(each.uuid, Part(each.uuid, each.type, {}))  # taken out, it may come back as another
         if any(stored[other.uuid] for other in holding.trusting(changed, each, made)):
             raise NotReadable(f"{name}, {each.type}", "another part sends a stored secret by this certificate")
     wrong = accepting.worst(accepting.problems(made)) if made else None

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from portal import audit, people
 from portal.database import Database
 from portal.enrollment import invitations
-from portal.enrollment.errors import NoManagedAppleAccount, RequestEnded, TooManyDevices, UnknownPerson
+from portal.enrollment.errors import LinkUnusable, NoManagedAppleAccount, RequestEnded, TooManyDevices, UnknownPerson
 from portal.enrollment.invitations import Asker
 from portal.events import Actor, Event
 from portal.models import LONGEST_USERNAME, Campaign, CampaignEntry, EnrollmentRequest, Person
@@ -235,8 +235,8 @@ def _remind_next(this: _Round, campaign_id: str) -> bool:
         now = this.now
         before = now - timedelta(days=campaign.remind_after_days)
         entry, request = CampaignEntry, EnrollmentRequest
-        due = session.scalar(
-            select(entry)
+        due = session.execute(
+            select(entry.line, entry.request_id)
             .join(request, request.id == entry.request_id)
             .where(
                 entry.campaign_id == campaign_id,
@@ -247,14 +247,15 @@ def _remind_next(this: _Round, campaign_id: str) -> bool:
             )
             .order_by(entry.line)
             .limit(1)
-            .with_for_update(of=entry, skip_locked=True)
-        )
-        if due is None or due.request_id is None:
+        ).first()
+        if due is None:
             return False
-        due.reminded_at = now
-        with contextlib.suppress(RequestEnded):  # it may have ended this very moment
-            case = this.cases(session).lock(due.request_id)
-            invitations.resend(case, Asker(Actor.SYSTEM, campaign.asked_by), message=campaign.message)
+        with contextlib.suppress(RequestEnded, LinkUnusable):  # it may have ended this very moment
+            case = this.cases(session).lock(due.request_id)  # before its line, as whoever erases somebody does
+            if case.request.signed_in_at is None:
+                invitations.resend(case, Asker(Actor.SYSTEM, campaign.asked_by), message=campaign.message)
+        its_line = update(entry).where(entry.campaign_id == campaign_id, entry.line == due.line)
+        session.execute(its_line.values(reminded_at=now))
         return True
 
 

@@ -2,15 +2,17 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from portal.enrollment import commands, ending
-from portal.models import Command, EnrollmentRequest, OutboxMessage
+from portal.enrollment.case import Case
+from portal.models import Command, EnrollmentRequest, IssuedProfile, OutboxMessage
 from portal.people import erasure
 from portal.settings.schema import Retention
 from portal.storage.cases import Cases
 
+KEEP_EXPIRED_PROFILES = timedelta(hours=1)
 BATCH_SIZE = 200
 """Requests emptied in one go, so that nobody waits long for the database."""
 COMMANDS_BATCH = 2000
@@ -30,10 +32,15 @@ def forget_closed(cases: Cases) -> int:
     ran_out = and_(request.is_unfinished, request.expires_at < before)
     over = or_(request.ended_at < before, ran_out)
     wanted = select(request.id).where(request.managed_apple_account != "", over).limit(BATCH_SIZE)
-    ids = []
-    for case in cases.of_requests(wanted):
+    ids: list[str] = []
+
+    def forget(case: Case) -> bool:
         ending.end(case, ending.Reason.FORGOTTEN)
+        session.flush()  # what cannot be written is not erased either
         ids.append(case.request.id)
+        return True
+
+    cases.each(cases.of_requests(wanted), forget)
     erasure.of_requests(session, select(request.id).where(request.id.in_(ids)))
     return len(ids)
 
@@ -43,6 +50,13 @@ def forget_mail(session: Session, rules: Retention, now: datetime) -> None:
     before = now - timedelta(days=rules.mail_days)
     done = or_(OutboxMessage.sent_at < before, OutboxMessage.failed_at < before)
     session.execute(delete(OutboxMessage).where(done))
+
+
+def forget_expired_profiles(session: Session, now: datetime) -> None:
+    """Forget the content of profiles that nobody can fetch any more."""
+    over = (IssuedProfile.content_sealed.is_not(None), IssuedProfile.server.is_(None))
+    before = now - KEEP_EXPIRED_PROFILES
+    session.execute(update(IssuedProfile).where(*over, IssuedProfile.expires_at < before).values(content_sealed=None))
 
 
 def forget_commands(session: Session, rules: Retention, now: datetime) -> None:

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
-from portal.enrollment import ending, management
+from portal.enrollment import commands, ending, management
 from portal.enrollment.case import Case
 from portal.events import Actor
 from portal.models import Command, Device, EnrollmentRequest, Person
@@ -59,10 +59,12 @@ def refresh_quiet(cases: Cases) -> int:
     Who answers is seen; whose answers got lost on the way is found; and of who left without a word, silence tells.
     """
     quiet = cases.now - timedelta(hours=cases.services.settings.mdm.refresh_hours)
+    # Whoever was asked and did not answer is not asked again: else those that lie in drawers were always the first.
+    asked = or_(Command.created_at > quiet, Command.status.in_(commands.OPEN))
     query = (
         select(Device.id)
         .where(Device.is_managed_here, Device.last_seen_at <= quiet)  # another server asks its devices by itself
-        .where(~select(Command.id).where(Command.device_id == Device.id, Command.created_at > quiet).exists())
+        .where(~select(Command.id).where(Command.device_id == Device.id, asked).exists())
         .order_by(Device.last_seen_at)
         .limit(MOST_QUIET)
     )

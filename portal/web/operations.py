@@ -8,7 +8,7 @@ from flask import jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 
-from portal import clock
+from portal import clock, installation
 from portal.credentials.base import SourceUnavailable
 from portal.extensions import current_portal, db_session
 from portal.pki import uploads
@@ -78,7 +78,12 @@ def _is_monitoring() -> bool:
 
 
 def _check_database() -> None:
-    db_session.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    version = db_session.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    if version != installation.NEWEST:
+        raise NotReady("not_migrated")
+    is_server = db_session.get_bind().dialect.name == "postgresql"
+    if is_server and db_session.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
+        raise NotReady("read_only")  # as after a failover to a replica
 
 
 def _check_authority() -> None:

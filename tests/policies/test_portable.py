@@ -130,6 +130,19 @@ def test_a_stored_secret_does_not_go_by_another_certificate_whoever_stands_befor
         portable.read([told], lambda _name: (root, real), {"P": "new password"})
 
 
+def test_nor_by_one_that_was_taken_out_and_came_back_as_another():
+    root = new_part(ROOT_PART, {"PayloadContent": b"ours"})
+    told = portable.table(Written("A", (), (root, wifi("Work", "kept"))))
+    trusts = {"PayloadCertificateAnchorUUID": [root.uuid], "AcceptEAPTypes": [25], "UserPassword": {"env": "P"}}
+    told["part"][1]["values"] |= {"Password": {"env": "P"}, "EAPClientConfiguration": trusts}
+    (first,) = portable.read([told], lambda _name: (), {"P": "kept secret"})
+    without = first.parts[1:]
+    again = portable.table(Written("A", (), without))
+    again["part"].insert(0, told["part"][0] | {"values": {"PayloadContent": {"data": "dGhlaXJz"}}})
+    with pytest.raises(NotReadable, match="stored secret by this certificate"):
+        portable.read([again], lambda _name: without, {})
+
+
 def test_the_same_part_in_two_policies_is_two_and_the_same_file_twice_the_same():
     root = new_part(ROOT_PART, {"PayloadContent": b"ours"})
     by_it = wifi(EAPClientConfiguration={"AcceptEAPTypes": [25], "PayloadCertificateAnchorUUID": [root.uuid]})

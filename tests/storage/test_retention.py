@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, event, func, insert, select
 
 from portal import audit, jobs
-from portal.enrollment import commands
-from portal.models import Command, CommandState, Device, OutboxMessage
+from portal.enrollment import commands, ending
+from portal.models import Command, CommandState, Device, IssuedProfile, OutboxMessage
 from portal.storage import retention
 from tests.factories import phone
 
@@ -106,3 +106,34 @@ def test_a_great_many_commands_are_forgotten_in_portions(app, browser, company, 
         counts.append(session.scalar(select(func.count(Command.id))))
         session.rollback()
     assert counts == [4, 1, 0, 0]
+
+
+def test_one_that_cannot_be_forgotten_keeps_nothing_else_from_it(company, clock, portal, monkeypatch):
+    odd, other = company.invite(company.person()), company.invite(company.person("max"))
+    clock.forward(days=60)
+    end = ending.end
+
+    def fails(case, reason, *more):
+        if case.request.id == odd.request.id:
+            raise ValueError("for a test")
+        return end(case, reason, *more)
+
+    monkeypatch.setattr(ending, "end", fails)
+    run(portal, closed_requests_days=30)
+    assert company.request(odd).managed_apple_account
+    assert company.request(other).managed_apple_account == ""
+
+
+def test_profiles_that_were_emptied_are_not_written_again(browser, company, clock, portal, session):
+    company.profile(company.invite(company.person()))
+    clock.forward(hours=3)
+    with portal.database.transaction() as writing:
+        retention.forget_expired_profiles(writing, clock())
+    assert session.scalars(select(IssuedProfile.content_sealed)).all() == [None]
+    session.rollback()
+    written = []
+    listen = event.listens_for(portal.database.engine, "after_cursor_execute")
+    listen(lambda _c, cursor, *_more: written.append(cursor.rowcount))
+    with portal.database.transaction() as writing:
+        retention.forget_expired_profiles(writing, clock())
+    assert max(written) <= 0

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from portal.backends import reconciling
@@ -99,3 +99,27 @@ def test_a_round_leaves_out_whom_somebody_is_at_and_takes_him_the_next_time(two,
         assert go() == (1 if locks else 2)
     assert go() == (1 if locks else 0)
     assert go() == 0
+
+
+def test_who_never_answers_keeps_nobody_else_from_being_asked(two, clock, monkeypatch):
+    """Phones in drawers were heard of longest ago, so they stand first; they are asked once."""
+    monkeypatch.setattr(rounds, "MOST_QUIET", 1)
+
+    def ask():
+        with two.database.transaction() as session:
+            return rounds.refresh_quiet(Cases(session, two))
+
+    with two.database.transaction() as session:
+        session.execute(delete(Command))
+        drawer, used = session.scalars(select(Device).order_by(Device.id))
+        drawer.last_seen_at = clock() - timedelta(days=30)
+        used.last_seen_at = clock() - timedelta(days=2)
+        answers = update(Command).where(Command.device_id == used.id).values(status="acknowledged")
+    asked = []
+    for _ in range(3):
+        asked.append([ask(), ask(), ask()])
+        with two.database.transaction() as session:
+            session.execute(answers)
+            session.execute(update(Device).where(Device.id == used.id).values(last_seen_at=clock()))
+        clock.forward(days=2)
+    assert asked == [[1, 1, 0], [1, 0, 0], [1, 0, 0]]

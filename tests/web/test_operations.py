@@ -3,10 +3,12 @@
 import threading
 
 import pytest
+from sqlalchemy import text
 
 from portal.credentials import reachable
 from portal.credentials.base import SourceUnavailable
 from portal.credentials.reachable import Reachable
+from tests import databases
 from tests.pages import BASE
 
 
@@ -62,3 +64,23 @@ def test_what_was_seen_is_kept_for_a_while(monkeypatch):
     monkeypatch.setattr(reachable, "KEPT_SECONDS", 0)
     looked.check()
     assert source.asked == 2
+
+
+def test_tables_of_another_version_are_not_ready(app, portal):
+    with portal.database.transaction() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    answer = app.test_client().get("/readyz", base_url=BASE)
+    assert (answer.status_code, answer.json["problems"]["database"]) == (503, "not_migrated")
+
+
+@pytest.mark.each_database
+def test_a_server_that_takes_nothing_is_not_ready(app, portal):
+    """As after a failover to a replica; a file is never one."""
+    if databases.SERVER:
+        with portal.database.transaction() as session:
+            name = session.execute(text("SELECT current_database()")).scalar_one()
+            session.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+        portal.database.engine.dispose()
+    answer = app.test_client().get("/readyz", base_url=BASE)
+    expected = (503, "read_only") if databases.SERVER else (200, None)
+    assert (answer.status_code, answer.json["problems"].get("database")) == expected

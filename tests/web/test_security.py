@@ -3,6 +3,7 @@
 import logging
 import re
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Throttled
 from portal.enrollment import errors, invitations, steps
 from portal.enrollment.journey import SignedInBrowser
-from portal.models import AuditEvent, Person, RequestLink, SignInAttempt, WebSession
+from portal.models import AuditEvent, EnrollmentRequest, Person, RequestLink, SignInAttempt, WebSession
 from portal.people import closing
 from portal.pki import scep
 from portal.simulator import iphone, scep_client
@@ -524,6 +525,34 @@ def test_keys_rotate_and_everything_still_opens(make_app, template, tmp_path, cl
         request = session.get_one(type(invitation.request), invitation.request.id)
         assert only_new.open(request.passcode_secret_sealed)
     Browser(app).walk_to("overview", invitation)
+
+
+def test_what_is_written_while_keys_rotate_is_not_lost(make_app, template, tmp_path, clock, monkeypatch):
+    """A web process that still has the old keys gives a new passcode between any two portions."""
+    app = make_app(secret_keys=())
+    vault.write_keys(tmp_path, template.keys)
+    portal = app.extensions["portal"]
+    portal.forget()
+    company = Company(portal)
+    invitation = company.invite(company.person())
+    old_keys, transaction, passcodes = vault.Vault(template.keys), portal.database.transaction, []
+
+    @contextmanager
+    def after_a_new_passcode(session=None):
+        passcodes.append(b"passcode %d" % len(passcodes))
+        with transaction() as other:
+            other.get_one(EnrollmentRequest, invitation.request.id).passcode_secret_sealed = old_keys.seal(passcodes[-1])
+        with transaction(session) as given:
+            yield given
+
+    monkeypatch.setattr(installation, "RESEALED_AT_ONCE", 1)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(portal.database, "transaction", after_a_new_passcode)
+        count = installation.rotate_keys(portal)
+    assert len(passcodes) > count > 2
+    with portal.database.session() as session:
+        sealed = session.get_one(EnrollmentRequest, invitation.request.id).passcode_secret_sealed
+    assert portal.vault.open(sealed) == passcodes[-1]
 
 
 # --- staff -------------------------------------------------------------------------------------------------------
