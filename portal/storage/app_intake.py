@@ -6,7 +6,7 @@ from portal import clock
 from portal.apps.origin import Origin
 from portal.apps_and_books import content_token, store
 from portal.apps_and_books.answers import Location
-from portal.apps_and_books.client import ClaimedElsewhere, OtherLocation
+from portal.apps_and_books.client import ClaimedElsewhere
 from portal.apps_and_books.content_token import ContentToken
 from portal.apps_and_books.store import Described, NotFound
 from portal.audit import Editor
@@ -31,12 +31,10 @@ def take_token(database: Database, services: Services, content: bytes, actor: st
     given = content_token.read(content, clock.now())
     with database.transaction() as session:
         known, own = apple_content.known(session), apple_content.own_id(session)
-    client = exchanging.open_client(settings, given.text, own, "")
+    client = exchanging.open_client(settings, given.text, own, known.uid if known is not None else "")
     try:
         client.read_limits()
         where = client.location()
-        if known is not None and known.uid and where.uid != known.uid:
-            raise OtherLocation
         if where.claim is not None and where.claim.id != own and not take_over:
             raise ClaimedElsewhere(where.claim)
         before = where.claim

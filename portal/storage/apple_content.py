@@ -111,10 +111,12 @@ def is_another(session: Session, where: Location) -> bool:
 
 
 def save(editor: Editor, given: ContentToken, address: str, where: Location) -> None:
-    """Keep a token that Apple took, instead of the one before."""
+    """Keep a token that Apple took, instead of the one before; whose location it does not say, that is the same."""
+    before = known(editor.session)
     state = editor.session.get(PortalState, TOKEN) or PortalState(name=TOKEN)
     state.sealed = editor.vault.seal(given.text.encode())
-    state.value = _written(_located(Known(address, given.organization, given.expires.isoformat()), where))
+    made = Known(address, given.organization, given.expires.isoformat(), uid=before.uid if before is not None else "")
+    state.value = _written(_located(made, where))
     editor.session.add(state)
     turn.take_away(editor.session)
     until = given.expires.date().isoformat()

@@ -8,10 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from portal.apps_and_books.answers import Asset, Location
-from portal.apps_and_books.client import Client, Unavailable
+from portal.apps_and_books.client import Client, OtherLocation, Unavailable
 from portal.models import LicenseSeat, LicenseUser
-from portal.storage import apple_content
-from portal.storage.licenses import counts, marking, needs
+from portal.storage import app_intake, apple_content
+from portal.storage.licenses import counts, exchanging, marking, needs
 from tests.pages import Browser
 
 ERIKA, MAX = "erika@work.example.com", "max@work.example.com"
@@ -201,6 +201,38 @@ def test_a_token_of_another_location_is_noticed(held_apps, enrolled):
     held_apps.location.uid = "1"
     held_apps.until_settled()
     assert (held_apps.known().problem, held_apps.location.given) == ("other_location", set())
+
+
+def test_a_new_token_is_taken_unless_it_says_that_it_is_for_another_location(held_apps, portal, clock, monkeypatch):
+    monkeypatch.setattr(exchanging, "open_client", held_apps.client)
+    known, location = held_apps.known(), held_apps.location
+
+    def take(uid):
+        location.uid = uid
+        app_intake.take_token(portal.database, portal, location.token(now=clock()), "admin:test")
+
+    with pytest.raises(OtherLocation):
+        take("1")
+    take("")
+    assert held_apps.known().uid == known.uid != ""
+
+
+def test_counting_by_hand_keeps_nothing_once_the_token_is_another(held_apps, portal, monkeypatch):
+    monkeypatch.setattr(exchanging, "open_client", held_apps.client)
+    location = held_apps.location
+    old = {"uId": location.uid, "locationName": "Old name", "countryISO2ACode": "DE"}
+
+    def replaced():
+        location.mood.clear()
+        held_apps.upload()
+        return 200, old
+
+    location.mood["/client/config"] = replaced
+    assert exchanging.look(portal.database, portal) == ""
+    assert held_apps.known().location == location.name
+    location.mood["/client/config"] = lambda: (200, old)
+    assert exchanging.look(portal.database, portal) == ""
+    assert held_apps.known().location == "Old name"
 
 
 @pytest.mark.parametrize("state", ["expired", "revoked", "unknown"])

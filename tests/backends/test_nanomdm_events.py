@@ -89,6 +89,19 @@ def test_it_is_not_answered_with_yes_before_it_is_stored(delegated, monkeypatch)
     assert delegated.post(check_out("E-1", "x")).status_code == 503
 
 
+def test_while_the_database_cannot_be_read_every_event_waits_as_it_is(delegated, monkeypatch):
+    delegated.post(check_out("E-1", "x"))
+
+    def broken(*_args):
+        raise OperationalError("x", {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr(events, "_next", broken)
+    with pytest.raises(OperationalError):
+        delegated.worker.manage()
+    (event,) = delegated.events()
+    assert (event.done_at, event.attempts) == (None, 0)
+
+
 def test_messages_that_user_enrollment_has_no_use_for_are_taken_and_dropped(delegated):
     for kind in ("GetToken", "DeclarativeManagement", "SetBootstrapToken"):
         assert delegated.post(webhook(kind, "E-1", "x", {"EnrollmentID": "E-1"})).status_code == 200

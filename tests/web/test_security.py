@@ -541,7 +541,8 @@ def test_what_is_written_while_keys_rotate_is_not_lost(make_app, template, tmp_p
     def after_a_new_passcode(session=None):
         passcodes.append(b"passcode %d" % len(passcodes))
         with transaction() as other:
-            other.get_one(EnrollmentRequest, invitation.request.id).passcode_secret_sealed = old_keys.seal(passcodes[-1])
+            request = other.get_one(EnrollmentRequest, invitation.request.id)
+            request.passcode_secret_sealed = old_keys.seal(passcodes[-1])
         with transaction(session) as given:
             yield given
 

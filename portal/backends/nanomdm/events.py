@@ -140,6 +140,7 @@ def take_up(database: Database, vault: Vault, settings: Settings, topic: str) ->
     settled, tried = 0, 0
     while tried < BATCH_SIZE:
         tried += 1
+        event_id = None
         try:
             with database.transaction() as session:
                 event = _next(session, clock.now())
@@ -152,6 +153,8 @@ def take_up(database: Database, vault: Vault, settings: Settings, topic: str) ->
                 _done(session.get_one(BackendEvent, event_id), f"{REFUSED}: {refusal.reason}"[:48], clock.now())
             settled += 1
         except Exception as problem:  # one broken event must not stop the others
+            if event_id is None:  # nor can any other be read now
+                raise
             log.exception("nanomdm.event_failed event=%s", event_id)
             with database.transaction() as session:
                 _again(session.get_one(BackendEvent, event_id), type(problem).__name__, clock.now())

@@ -83,6 +83,36 @@ def exchange(
         _name(database, lambda adam_id: look_up(settings.apps.store, token, known.country, adam_id))
 
 
+def look(database: Database, services: Services) -> str:
+    """Count the licenses now, whoever's turn it is; why that could not be done, or an empty string."""
+    settings, vault = services.settings, services.vault
+    with database.transaction() as session:
+        known = apple_content.known(session)
+        if known is None or known.address != apple_content.address_of(settings.apps.service, settings.apps.store):
+            return "address"
+        token, own = apple_content.token(session, vault), apple_content.own_id(session)
+
+    def hold() -> None:
+        with database.session() as session:
+            if apple_content.known(session) is None or apple_content.token(session, vault) != token:
+                raise TakenOver
+
+    client = open_client(settings, token, own, known.uid)
+    try:
+        Round(Apple(database, vault, client, hold)).compare()
+    except TakenOver:
+        return ""  # what another token is for was counted when it came
+    except Unavailable as away:
+        return away.reason
+    except Refused:
+        return "token"
+    except tuple(PROBLEMS) as problem:
+        return PROBLEMS[type(problem)]
+    finally:
+        client.close()
+    return ""
+
+
 def _usable(session: Session, settings: Settings, now: datetime) -> Known | None:
     """What is known of the token, if Apple can be asked with it now."""
     apple_content.warn(session, now)
@@ -145,7 +175,7 @@ class Round:
         """Everything that is due. Raises what the client raises for what concerns everything."""
         try:
             if look:
-                self._compare()
+                self.compare()
             self.outcomes.follow()
             self._decide()
             self.asking.make_known()
@@ -159,8 +189,8 @@ class Round:
         finally:
             self._decide()  # devices are told of what came, whatever went wrong after that
 
-    def _compare(self) -> None:
-        """Limits, the location and its claim, the licenses there are."""
+    def compare(self) -> None:
+        """Limits, the location and its claim, the licenses there are. Raises what the client raises."""
         self.apple.client.read_limits()
         where = self.apple.client.location()
         self.apple.hold()
@@ -175,6 +205,7 @@ class Round:
     def _count(self) -> None:
         """How many licenses there are of each app, and how many are free."""
         found, self._counted = self.apple.client.assets(), True
+        self.apple.hold()
         with self.apple.database.transaction() as session:
             counts.keep_assets(session, found, clock.now())
 

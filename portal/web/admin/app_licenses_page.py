@@ -11,7 +11,7 @@ from portal.apps_and_books.content_token import ContentTokenRefused
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import AppLicense
 from portal.storage import app_intake, apple_content, apps
-from portal.storage.licenses import counts, exchanging
+from portal.storage.licenses import exchanging
 from portal.web import web_sessions
 from portal.web.admin import blueprint
 from portal.web.admin.app_pages import must_be_open
@@ -76,38 +76,12 @@ def look_at_licenses() -> ResponseReturnValue:
     """Count the licenses now."""
     must_be_open()
     must_be_ours()
-    known = apple_content.known(db_session)
-    if known is None:
+    if apple_content.known(db_session) is None:
         abort(404)
-    problem = _problem_of(known)
+    db_session.commit()  # hold nothing while waiting for the network
+    problem = exchanging.look(current_portal.database, current_portal)
+    jobs.nudge(current_portal.settings, jobs.POLICIES)
     return _back(f"not_asked {problem}" if problem else "looked")
-
-
-def _problem_of(known: apple_content.Known) -> str:
-    settings = current_portal.settings
-    if known.address != apple_content.address_of(settings.apps.service, settings.apps.store):
-        return "address"
-    token, own = apple_content.token(db_session, current_portal.vault), _own_id()
-    db_session.commit()
-    client = exchanging.open_client(settings, token, own, known.uid)
-    try:
-        where = client.location()
-        found = client.assets() if where.claim is None or where.claim.id == own else None
-    except Unavailable as away:
-        return away.reason
-    except ClaimedElsewhere:
-        return "claimed"
-    except (Refused, TokenGone, OtherLocation):
-        return "token"
-    finally:
-        client.close()
-    if found is None:
-        return "claimed"
-    with transaction():
-        apple_content.located(db_session, where, clock.now())
-        counts.keep_assets(db_session, found, clock.now())
-    jobs.nudge(settings, jobs.POLICIES)
-    return ""
 
 
 @blueprint.post("/apps/licenses/forget")
