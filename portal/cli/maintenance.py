@@ -11,9 +11,7 @@ from portal import audit, clock, installation, jobs
 from portal.cli.common import command, editor, fail
 from portal.events import Actor
 from portal.extensions import current_portal
-from portal.pki.authority import AuthorityMissing
 from portal.storage import brake, terms
-from portal.vault import VaultError
 
 
 @command("setup")
@@ -31,10 +29,7 @@ def worker() -> None:
 @command("ca")
 def ca() -> None:
     """Print the CA certificate of devices' identities (PEM): what a device-management server has to trust."""
-    try:
-        certificate = current_portal.authority.ca.certificate
-    except (VaultError, AuthorityMissing):
-        fail("There is no CA yet: run setup first.")
+    certificate = current_portal.authority.ca.certificate
     click.echo(certificate.public_bytes(Encoding.PEM).decode(), nl=False)
 
 

@@ -6,11 +6,12 @@ is sent again after the lease: never lost, at most once too often.
 
 import email.policy
 import logging
+import time
 from datetime import datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.orm import Session
 
 from portal import audit, clock
@@ -22,6 +23,8 @@ from portal.vault import Vault
 
 LEASE = timedelta(minutes=2)
 """Longer than any transport's timeouts taken together."""
+PATIENCE_SECONDS = 20
+"""A server that keeps everybody waiting for so long is left alone until the next round: the worker has other work."""
 RETRY_MINUTES = (1, 2, 5, 15, 60, 180, 360, 720, 1440)
 """Waits after each failed attempt; then the mail is given up and helpdesk sees it."""
 
@@ -49,24 +52,36 @@ def put(session: Session, row: OutboxMessage) -> None:
 def deliver_due(
     database: Database, vault: Vault, transport: Transport, gateway: Transport | None = None, limit: int = 100
 ) -> int:
-    """Send what is due, one by one, mail with ``transport`` and texts with ``gateway``; how many attempts were made."""
-    attempts = 0
-    while attempts < limit:
-        claimed = _claim(database)
+    """Send what is due, one by one, mail with ``transport`` and texts with ``gateway``; how many attempts were made.
+
+    Of either at most ``limit``, and no more once failures took PATIENCE_SECONDS: the rest is due the next time.
+    """
+    is_text = OutboxMessage.kind == TEXT
+    ways = ((transport, true()),) if gateway is None else ((transport, ~is_text), (gateway, is_text))
+    return sum(_deliver(database, vault, by, which, limit) for by, which in ways)
+
+
+def _deliver(database: Database, vault: Vault, by: Transport, which: ColumnElement[bool], limit: int) -> int:
+    failing = 0.0
+    for attempts in range(limit):
+        if failing >= PATIENCE_SECONDS:
+            log.warning("outbox.server_is_slow seconds=%.0f attempts=%s", failing, attempts)
+            return attempts
+        claimed = _claim(database, which)
         if claimed is None:
-            break
-        by = gateway if gateway is not None and claimed.kind == TEXT else transport
-        _attempt(database, vault, by, claimed)
-        attempts += 1
-    return attempts
+            return attempts
+        began = time.monotonic()
+        if not _attempt(database, vault, by, claimed):
+            failing += time.monotonic() - began
+    return limit
 
 
-def _claim(database: Database) -> OutboxMessage | None:
+def _claim(database: Database, which: ColumnElement[bool]) -> OutboxMessage | None:
     with database.transaction() as session:
         now = clock.now()
         due = (
             select(OutboxMessage)
-            .where(OutboxMessage.sent_at.is_(None), OutboxMessage.next_attempt_at <= now)
+            .where(OutboxMessage.sent_at.is_(None), OutboxMessage.next_attempt_at <= now, which)
             .order_by(OutboxMessage.next_attempt_at)
             .limit(1)
             .with_for_update(skip_locked=True)
@@ -78,7 +93,8 @@ def _claim(database: Database) -> OutboxMessage | None:
         return row
 
 
-def _attempt(database: Database, vault: Vault, transport: Transport, claimed: OutboxMessage) -> None:
+def _attempt(database: Database, vault: Vault, transport: Transport, claimed: OutboxMessage) -> bool:
+    """Try to send it, and keep what became of it; whether it was sent."""
     error, lasting = "", False
     try:
         content = vault.open(claimed.content_sealed or b"")
@@ -97,6 +113,7 @@ def _attempt(database: Database, vault: Vault, transport: Transport, claimed: Ou
         row = session.get(OutboxMessage, claimed.id)
         if row is not None:
             _settle(session, row, error, lasting, clock.now())
+    return not error
 
 
 def _settle(session: Session, row: OutboxMessage, error: str, lasting: bool, now: datetime) -> None:

@@ -120,6 +120,14 @@ def test_people_are_added_disabled_and_erased(run, session, portal):
     assert audit.broken_links(portal.database) == []
 
 
+def test_what_is_wrong_with_the_installation_is_said_in_a_sentence(template, tmp_path):
+    runner = create_app(template.settings(tmp_path, "", secret_keys=())).test_cli_runner()
+    for arguments, says in ((("ca",), "run `flask --app app setup`"), (("status", "X"), "run setup")):
+        result = runner.invoke(args=arguments)
+        assert (result.exit_code, type(result.exception), says in result.output) == (1, SystemExit, True)
+        assert len(result.output.splitlines()) == 1
+
+
 def test_setup_is_safe_to_repeat(run, portal):
     before = portal.authority.ca.certificate
     run("setup")

@@ -4,11 +4,13 @@ import email
 import email.policy
 import smtplib
 from email import message_from_bytes
+from types import SimpleNamespace
 
 import pytest
 import segno
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from portal import clock as portal_clock
 from portal.models import OutboxMessage, Person
@@ -106,6 +108,27 @@ def test_a_broken_mail_does_not_stop_the_others(company, invitation):
     transport = Failing(RuntimeError("bug"))
     deliver(company, transport)
     assert len(transport.sent) == 1
+
+
+def test_a_server_that_keeps_everybody_waiting_is_left_alone_until_the_next_round(company, invitation, monkeypatch):
+    for name in ("max", "anna", "tom"):
+        company.invite(company.person(name))
+    with company.portal.database.transaction() as session:
+        session.scalars(select(OutboxMessage).order_by(OutboxMessage.id.desc())).first().kind = outbox.TEXT
+    seconds = [0]
+    monkeypatch.setattr(outbox, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+
+    class Silent:
+        def send(self, message_id, message, now):
+            seconds[0] += 15
+            raise NotDelivered("mail server: TimeoutError")
+
+    gateway = Failing()
+    assert outbox.deliver_due(company.portal.database, company.portal.vault, Silent(), gateway) == 3
+    assert len(gateway.sent) == 1
+    with company.portal.database.session() as session:
+        waiting = select(OutboxMessage.attempts).where(OutboxMessage.sent_at.is_(None)).order_by(OutboxMessage.attempts)
+        assert session.scalars(waiting).all() == [0, 1, 1]
 
 
 def test_a_worker_that_dies_while_sending_loses_nothing(company, invitation, clock):
