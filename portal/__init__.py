@@ -1,14 +1,18 @@
 """The enrollment portal."""
 
+import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
 
 from portal import cli, extensions, logs, web
-from portal.settings import ROOT, Settings, SettingsError, load
+from portal.settings import ROOT, Settings, SettingsError, load, unknown_variables
 
 __all__ = ["create_app"]
+
+log = logging.getLogger("portal.settings")
 
 
 class Application(Flask):
@@ -21,9 +25,12 @@ class Application(Flask):
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application. ``settings`` default to the configuration files and the environment."""
+    strange = unknown_variables(os.environ) if settings is None else []
     settings = settings or _load()
     app = Application("portal", root_path=str(ROOT), template_folder="templates", static_folder="static")
     logs.init_app(app)
+    for name in strange:
+        log.warning("settings.variable_sets_nothing name=%s", name)
     extensions.init_app(app, settings)
     web.init_app(app, settings)
     cli.init_app(app)

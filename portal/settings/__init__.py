@@ -4,7 +4,17 @@ Later wins: ``config/default.toml``, the portal's own file, what admins saved, `
 wins, so whoever can start the portal can also undo a setting that locks everybody out.
 """
 
-from portal.settings.loading import DEFAULTS, DEMO_FILE, ROOT, Settings, SettingsError, load
+from portal.settings.loading import DEFAULTS, DEMO_FILE, ROOT, Settings, SettingsError, load, unknown_variables
 from portal.settings.schema import TEXT_VARIABLES, version_key
 
-__all__ = ["DEFAULTS", "DEMO_FILE", "ROOT", "TEXT_VARIABLES", "Settings", "SettingsError", "load", "version_key"]
+__all__ = [
+    "DEFAULTS",
+    "DEMO_FILE",
+    "ROOT",
+    "TEXT_VARIABLES",
+    "Settings",
+    "SettingsError",
+    "load",
+    "unknown_variables",
+    "version_key",
+]

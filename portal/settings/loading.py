@@ -182,14 +182,27 @@ class Settings(BaseSettings):
         return self.public_url.rstrip("/") + path
 
 
-def _unreadable(environment: Mapping[str, str]) -> list[str]:
-    """What is wrong with the variables that have to be JSON and are not; never their values, which may be secret."""
+def _variables() -> dict[str, Any]:
+    """By variable: what kind its setting is. A section is one, too."""
     kinds: dict[str, Any] = {}
     for name, info in Settings.model_fields.items():
         kind, variable = info.annotation, f"PORTAL_{name}".upper()
         kinds[variable] = kind
         if isinstance(kind, type) and issubclass(kind, Section):
             kinds |= {f"{variable}_{key}".upper(): field.annotation for key, field in kind.model_fields.items()}
+    return kinds
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """``PORTAL_*`` variables that set nothing, in order: mistyped, or not meant. (Within a section that is an error.)"""
+    known = {*_variables(), "PORTAL_CONFIG"}
+    ours = {each for each in environment if each.startswith("PORTAL_") and not each.startswith("PORTAL_TEST")}
+    return sorted(ours - known)
+
+
+def _unreadable(environment: Mapping[str, str]) -> list[str]:
+    """What is wrong with the variables that have to be JSON and are not; never their values, which may be secret."""
+    kinds = _variables()
     problems = []
     for variable in sorted(kinds.keys() & environment.keys()):
         kind = kinds[variable]

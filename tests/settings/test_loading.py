@@ -133,3 +133,11 @@ def test_a_variable_that_cannot_be_read_is_named_with_what_it_should_look_like(m
     assert value not in str(refused.value)  # it may be a secret
     with pytest.raises(SystemExit, match=variable):
         create_app()
+
+
+def test_a_variable_that_sets_nothing_is_named_its_value_is_not(monkeypatch, caplog):
+    for name in ("PORTAL_SIGNIN_ACCOUNT_TRIES", "PORTAL_SIGN_IN_ACCOUNT_TRIES", "PORTAL_LANGUAGES", "PORTAL_SIGN_IN"):
+        monkeypatch.setenv(name, {"PORTAL_LANGUAGES": '["en"]', "PORTAL_SIGN_IN": "{}"}.get(name, "7"))
+    create_app()
+    told = [each.getMessage() for each in caplog.records if "sets_nothing" in each.getMessage()]
+    assert told == ["settings.variable_sets_nothing name=PORTAL_SIGNIN_ACCOUNT_TRIES"]
