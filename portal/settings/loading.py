@@ -194,7 +194,7 @@ def _variables() -> dict[str, Any]:
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """``PORTAL_*`` variables that set nothing, in order: mistyped, or not meant. (Within a section that is an error.)"""
+    """``PORTAL_*`` variables that set nothing, in order: mistyped, or not meant. (In a section that is an error.)"""
     known = {*_variables(), "PORTAL_CONFIG"}
     ours = {each for each in environment if each.startswith("PORTAL_") and not each.startswith("PORTAL_TEST")}
     return sorted(ours - known)
