@@ -27,12 +27,13 @@ def test_every_migration_runs_back_and_forth_with_data(app, browser, company, po
     phone(app).install(browser.walk_to("profile", invitation).download())
     script = ScriptDirectory.from_config(installation.alembic_config(None))
     revisions = [revision.revision for revision in script.walk_revisions()][:-1]
-    for revision in revisions:  # from the newest down to the first
-        with portal.database.engine.connect() as connection:
-            config = installation.alembic_config(connection)
-            command.downgrade(config, script.get_revision(revision).down_revision)
-        installation.migrate(portal.database)
-        assert company.status(invitation) == "enrolled"
+    for revision in revisions:  # from the newest down to the first, each twice
+        for step in (command.downgrade, command.upgrade, command.downgrade):
+            to = revision if step is command.upgrade else script.get_revision(revision).down_revision
+            with portal.database.engine.connect() as connection:
+                step(installation.alembic_config(connection), to)
+    installation.migrate(portal.database)
+    assert company.status(invitation) == "enrolled"
 
 
 def test_the_first_migration_leaves_nothing_behind(portal):

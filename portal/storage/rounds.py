@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, select
 
 from portal.enrollment import commands, ending, management
 from portal.enrollment.case import Case
@@ -59,12 +59,16 @@ def refresh_quiet(cases: Cases) -> int:
     Who answers is seen; whose answers got lost on the way is found; and of who left without a word, silence tells.
     """
     quiet = cases.now - timedelta(hours=cases.services.settings.mdm.refresh_hours)
-    # Whoever was asked and did not answer is not asked again: else those that lie in drawers were always the first.
-    asked = or_(Command.created_at > quiet, Command.status.in_(commands.OPEN))
+    theirs = Command.device_id == Device.id
+    lately = select(Command.id).where(theirs, Command.created_at > quiet).exists()
+    # Where every question waits there is none to ask; phones in drawers were always the first in line.
+    kinds = {each.request_type for each in commands.READ}
+    waiting = theirs & Command.status.in_(commands.OPEN) & Command.app_id.is_(None) & Command.request_type.in_(kinds)
+    questions = select(func.count(Command.request_type.distinct())).where(waiting).scalar_subquery()
     query = (
         select(Device.id)
         .where(Device.is_managed_here, Device.last_seen_at <= quiet)  # another server asks its devices by itself
-        .where(~select(Command.id).where(Command.device_id == Device.id, asked).exists())
+        .where(~lately, questions < len(kinds))
         .order_by(Device.last_seen_at)
         .limit(MOST_QUIET)
     )

@@ -13,7 +13,7 @@ import pytest
 
 from portal.settings import ROOT
 from portal.simulator import demo
-from portal.simulator.server import free_port
+from portal.simulator.server import free_port, wait_until_it_listens
 from tests.servers import Cast, portal_server
 from tests.tools import needs_nanomdm
 
@@ -64,7 +64,9 @@ def test_the_queue_works_on_redis_and_survives_its_restart(tmp_path):
             redis.wait()
             cast.invite("employee2")  # the nudge is lost, the mail is not
             redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-            assert mails(cast, 2, seconds=90) == 2
+            assert wait_until_it_listens(redis, port, 10)
+            cast.invite("employee4")
+            assert mails(cast, 3, seconds=90) == 3
             assert not (cast.data / "queue.sqlite3").exists()
     finally:
         redis.kill()
