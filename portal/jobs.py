@@ -17,11 +17,11 @@ from portal.backends.nanomdm import events
 from portal.credentials import sign_in, throttle
 from portal.credentials.base import AccountProblem, SourceUnavailable
 from portal.database import Database
+from portal.lifecycle import leavers
 from portal.models import Command, Person
 from portal.notifications import alerts, outbox
 from portal.notifications.email import open_transport
 from portal.notifications.sms import open_gateway
-from portal.people import leavers
 from portal.services import Portal
 from portal.settings import Settings
 from portal.storage import (

@@ -12,7 +12,7 @@ from typing import Any
 
 from portal.apps.behaviour import Behaviour
 from portal.apps.states import State
-from portal.declarations.manifest import Declaration, activation
+from portal.manifest import Declaration, activation
 from portal.models import App
 from portal.settings import Settings
 

@@ -11,15 +11,14 @@ from datetime import timedelta
 from portal.apps import behaviour, deciding, declaring, progress
 from portal.apps.commanding import CONFIGURE, INSTALL, LIST, REMOVE
 from portal.apps.deciding import GRACE, Facts, Step
-from portal.apps.granting import GrantedApp
 from portal.apps.seats import SeatState
 from portal.apps.states import State
-from portal.declarations.wanting import version_of
 from portal.enrollment import commands, management
-from portal.enrollment.case import Case
+from portal.enrollment.case import Case, GrantedApp
 from portal.enrollment.errors import DeviceGone
 from portal.events import Event
 from portal.models import COMMANDED, WITHDRAWN, App, DeviceApp, LicenseSeat
+from portal.versions import version_of
 
 DECLARED_IS_GONE = timedelta(minutes=2)
 """How long a device has to remove what is not declared any more; then it is asked for the next step."""

@@ -11,26 +11,16 @@ over. A new backend is a folder beside this file and a line in ``open_backend``;
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 
 from portal.database import Database
+from portal.enrollment.journey import Way
+from portal.enrollment.profile import Management
 from portal.settings import Settings
+from portal.storage.cases import Cases
 from portal.vault import Vault
-
-if TYPE_CHECKING:  # the heart knows this seam, and these know the heart
-    from portal.enrollment.journey import Way
-    from portal.storage.cases import Cases
-
-
-@dataclass(frozen=True, slots=True)
-class Management:
-    """Where a profile sends the device: both addresses https, the topic ``com.apple.mgmt...``."""
-
-    server_url: str
-    checkin_url: str
-    topic: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +103,7 @@ class Elsewhere(Protocol):
         """How long after the hand-over a device may enroll there."""
         ...
 
-    def ways(self) -> Collection["Way"]:
+    def ways(self) -> Collection[Way]:
         """How devices can enroll with it."""
         ...
 
@@ -173,7 +163,7 @@ class Backend(Protocol):
         """When ``take_up`` has something to do again, if that is known."""
         ...
 
-    def look_after(self, cases: "Cases") -> int:
+    def look_after(self, cases: Cases) -> int:
         """The worker's part, each minute: find what got lost on the way; how much of it was put right."""
         ...
 

@@ -14,9 +14,9 @@ from portal.apps_and_books.store import NotFound
 from portal.cli.common import editor, fail
 from portal.events import Actor
 from portal.extensions import current_portal
+from portal.people.audiences import EVERYBODY, IN, Line
 from portal.storage import app_intake, apps
 from portal.storage.apps import OFFERED, Known, TooMany
-from portal.storage.audiences import EVERYBODY, IN, Line
 
 group = AppGroup("apps", help="Work apps.")
 

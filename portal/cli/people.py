@@ -12,8 +12,9 @@ from portal.cli.common import editor, fail
 from portal.credentials import local, passwords, second_factor
 from portal.events import Event
 from portal.extensions import current_portal
+from portal.lifecycle import closing
 from portal.models import LONGEST_NAME, LONGEST_USERNAME, Person
-from portal.people import accounts, closing, imports
+from portal.people import accounts, imports
 from portal.storage.cases import Cases
 
 people_group = AppGroup("people", help="Employees and staff with local accounts.")

@@ -9,9 +9,9 @@ from portal.cli.common import command, fail
 from portal.enrollment.invitations import Asker
 from portal.events import Actor
 from portal.extensions import current_portal
+from portal.lifecycle import inviting
+from portal.lifecycle.inviting import NotInvited
 from portal.models import EnrollmentRequest
-from portal.people import inviting
-from portal.people.inviting import NotInvited
 from portal.storage import reports
 from portal.storage.cases import Cases
 

@@ -6,14 +6,13 @@ from datetime import datetime
 from typing import Protocol
 
 from portal import audit, people
-from portal.credentials import throttle
+from portal.credentials import syncing, throttle
 from portal.credentials.base import DIRECTORY, Found, PasswordSource, SourceUnavailable, as_read
 from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Attempt
 from portal.database import Database, lock_name
 from portal.events import Event
 from portal.models import Person
-from portal.people import syncing
 from portal.settings import Settings
 
 log = logging.getLogger("portal.sign_in")

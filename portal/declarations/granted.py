@@ -8,8 +8,8 @@ from typing import Any
 
 from portal.declarations import addresses
 from portal.declarations.addresses import Reference
-from portal.declarations.manifest import Declaration, activation
 from portal.enrollment.case import Case
+from portal.manifest import Declaration, activation
 from portal.policies import composing, native, own_authority, rendering
 from portal.policies.accepting import CANNOT_BE_WRITTEN
 from portal.policies.composing import Composition, Grant, Item, Kind, Since

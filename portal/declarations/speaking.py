@@ -9,21 +9,23 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from portal import manifest
 from portal.apps import listening
-from portal.declarations import addresses, granted, manifest, outcomes, status
+from portal.declarations import addresses, granted, outcomes, status
 from portal.declarations.granted import CannotBeMade, Document, Maker
-from portal.declarations.manifest import Manifest
 from portal.declarations.status import BadReport
-from portal.declarations.wanting import Wanted, declares, known_of, state_of, version_of, wanted
+from portal.declarations.wanting import Wanted, declares, known_of, state_of, wanted
 from portal.enrollment import commands, management
 from portal.enrollment.case import Case
 from portal.enrollment.errors import DeviceGone
 from portal.events import Actor, Event
+from portal.manifest import Manifest
 from portal.models import Command, CommandState, DeclarativeState, Device
 from portal.plists import BadPlist, text
 from portal.policies import own_authority
 from portal.policies.content import Part
 from portal.policies.outcome import State
+from portal.versions import version_of
 
 LONGEST_ENDPOINT = 160
 APPS = "mdm.app"

@@ -10,6 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from portal.versions import is_version
+
 LARGEST_REPORT = 512 * 1024
 """Bytes."""
 DEEPEST = 12
@@ -64,7 +66,6 @@ SINCE: dict[str, tuple[int, ...]] = {
 }
 """Since which iOS user enrollment allows each of both."""
 VERSION = "device.operating-system.version"
-_A_VERSION = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}")
 _A_CODE = re.compile(r"[A-Za-z0-9._-]{1,80}")
 VALID = ("valid", "invalid", "unknown")
 MOST_REASONS = 3
@@ -180,7 +181,7 @@ def _value(items: dict[str, Any], name: str, kind: type) -> str | bool | None:
     value = _at(items, name)
     if not isinstance(value, kind):
         return None
-    if name == VERSION and not _A_VERSION.fullmatch(str(value)):
+    if name == VERSION and not is_version(str(value)):
         return None
     return text(value) if isinstance(value, str) else bool(value)
 
@@ -240,11 +241,6 @@ def _reasons(told: Any) -> list[str]:
     found = told if isinstance(told, list) else []
     codes = (each.get("code") for each in found[:MOST_REASONS] if isinstance(each, dict))
     return [code for code in codes if isinstance(code, str) and _A_CODE.fullmatch(code)]
-
-
-def is_version(told: str) -> bool:
-    """Whether it is a version of iOS, as numbers with dots."""
-    return _A_VERSION.fullmatch(told) is not None
 
 
 def text(value: str) -> str:

@@ -5,15 +5,17 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from portal import manifest
 from portal.apps import behaviour, declaring
-from portal.declarations import granted, manifest, status
+from portal.declarations import granted, status
 from portal.declarations.granted import DevicePolicies, Maker
-from portal.declarations.manifest import Declaration, Manifest
 from portal.declarations.status import Known
 from portal.enrollment.case import Case
+from portal.manifest import Declaration, Manifest
 from portal.models import DeclarativeState
 from portal.policies.composing import Composition
-from portal.settings import Settings, version_key
+from portal.settings import Settings
+from portal.versions import version_of
 
 FIRST_IOS = (15,)
 
@@ -89,11 +91,6 @@ def known_of(case: Case) -> Known:
     """What ``case.device`` reported."""
     state = state_of(case)
     return Known(**state.known) if state.known else Known()
-
-
-def version_of(told: str | None) -> tuple[int, ...]:
-    """An iOS as numbers; nothing if it is not known."""
-    return version_key(told) if told and status.is_version(told) else ()
 
 
 def state_of(case: Case, *, lock: bool = False) -> DeclarativeState:

@@ -12,7 +12,6 @@ from email.message import EmailMessage
 from typing import Any, Protocol
 
 from portal.apple_business.vouching import Voucher
-from portal.apps.granting import GrantedApp
 from portal.enrollment import journey
 from portal.enrollment.errors import RequestEnded, StepOutOfOrder
 from portal.enrollment.journey import Facts, SignedInBrowser, Step
@@ -48,6 +47,23 @@ TOLD_ONCE = frozenset(
     }
 )
 """What a device, or somebody's browser, may bring about again and again (see ``record_once``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedApp:
+    """An app that somebody gets, or may take.
+
+    ``by_itself``: it comes without being asked for; ``chosen``: they took what was offered.
+    """
+
+    app: App
+    by_itself: bool
+    chosen: bool
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be on their devices."""
+        return self.by_itself or self.chosen
 
 
 class Store(Protocol):

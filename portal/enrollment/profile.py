@@ -18,7 +18,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from portal.apple_business.vouching import CAPABILITY
-from portal.backends.base import Management
 from portal.enrollment import journey
 from portal.enrollment.case import Case
 from portal.enrollment.errors import NoManagedAppleAccount, ProfileUnavailable, RequestEnded, StepOutOfOrder
@@ -38,6 +37,15 @@ ONLY_THIS_DEVICE = 1
 
 class ProfileNotSigned(Exception):
     """The profile cannot be signed (wrong certificate or key configured): it is not sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Management:
+    """Where a profile sends the device: both addresses https, the topic ``com.apple.mgmt...``."""
+
+    server_url: str
+    checkin_url: str
+    topic: str
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from portal.models import (
     Person,
     WebSession,
 )
+from portal.people import audiences
 from portal.settings.schema import Session as SessionRules
-from portal.storage import audiences
 
 STAFF_ROLES = ("helpdesk", "admin")
 ROLES = ("employee", *STAFF_ROLES)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from portal.database import lock_name
 from portal.pki import authority
 from portal.pki.authority import AuthorityMissing, Identity
-from portal.policies.own_authority import Names
+from portal.pki.names import Names
 from portal.vault import Vault
 
 NAME = "work_ca"

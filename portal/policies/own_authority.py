@@ -5,7 +5,6 @@ profile is made. The authority is not that of the enrollment: nothing that it is
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from portal.pki import scep
+from portal.pki.names import Names
 from portal.policies.content import Part, at
 
 SCEP, OWN = "com.apple.security.scep", "portal"
@@ -45,14 +45,6 @@ def with_server(part: Part, url: str, challenge: str, fingerprint: bytes) -> Par
 
 PRINTABLE = (NameOID.SERIAL_NUMBER, NameOID.COUNTRY_NAME)
 """Kinds whose values are PrintableString (RFC 5280, appendix A.1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """Whom an identity is for."""
-
-    subject: x509.Name
-    emails: tuple[str, ...]
 
 
 def names(values: Mapping[str, Any]) -> Names:

@@ -5,7 +5,7 @@ wins, so whoever can start the portal can also undo a setting that locks everybo
 """
 
 from portal.settings.loading import DEFAULTS, DEMO_FILE, ROOT, Settings, SettingsError, load, unknown_variables
-from portal.settings.schema import TEXT_VARIABLES, version_key
+from portal.settings.schema import TEXT_VARIABLES
 
 __all__ = [
     "DEFAULTS",
@@ -16,5 +16,4 @@ __all__ = [
     "SettingsError",
     "load",
     "unknown_variables",
-    "version_key",
 ]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validato
 from pydantic_core import PydanticCustomError
 
 from portal import branding, mail_addresses
+from portal.versions import version_key
 
 SHORTEST_BACKEND_SECRET = 16
 """Characters of the keys that the portal and a backend share."""
@@ -22,14 +23,6 @@ class Section(BaseModel):
 def wrong(setting: str, code: str, says: str) -> PydanticCustomError:
     """A refusal that several settings have a part in, told at ``setting``; ``code`` is for a page's own words."""
     return PydanticCustomError(code, "{says}", {"setting": setting, "says": says})
-
-
-def version_key(version: str) -> tuple[int, ...]:
-    """An iOS version as numbers that compare: 18 is 18.0."""
-    numbers = [int(part) for part in version.split(".")]
-    while numbers[-1:] == [0]:
-        numbers.pop()
-    return tuple(numbers)
 
 
 Address = Annotated[str, Field(pattern=mail_addresses.ADDRESS)]

@@ -27,9 +27,10 @@ from portal.models import (
     LicenseSeat,
     PortalState,
 )
+from portal.people import audiences
+from portal.people.audiences import Sides
 from portal.settings import Settings
-from portal.storage import apps, audiences
-from portal.storage.audiences import Sides
+from portal.storage import apps
 from portal.storage.cases import FAILED_RESTS, Cases, Services
 from portal.storage.policy_rounds import APPS_PLANNED
 

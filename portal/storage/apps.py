@@ -9,16 +9,16 @@ from sqlalchemy.orm import Session, defer
 
 from portal.apps import behaviour
 from portal.apps.behaviour import Behaviour
-from portal.apps.granting import GrantedApp
 from portal.apps.origin import Origin
 from portal.apps_and_books.answers import STANDARD
 from portal.apps_and_books.store import Described
 from portal.audit import Editor
 from portal.database import lock_name
+from portal.enrollment.case import GrantedApp
 from portal.events import Event
 from portal.models import App, AppAudience, AppChoice, AppLicense, Device, DeviceApp
-from portal.storage import audiences
-from portal.storage.audiences import IN, OUT, Line
+from portal.people import audiences
+from portal.people.audiences import IN, OUT, Line
 
 OFFERED = "offered"
 """The side of who may take an app."""

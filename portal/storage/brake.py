@@ -18,7 +18,7 @@ from portal import audit
 from portal.database import lock_name
 from portal.events import Actor, Event
 from portal.models import AuditEvent, Device, EnrollmentRequest, Person, PortalState
-from portal.storage import audiences
+from portal.people import audiences
 
 WINDOW = timedelta(hours=1)
 AT_LEAST = 5

@@ -15,11 +15,10 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from portal import audit, clock, people
 from portal.apple_business.vouching import Voucher
-from portal.apps.granting import GrantedApp
 from portal.database import lock_name
 from portal.enrollment import commands
 from portal.enrollment.access import LONGEST_TOKEN
-from portal.enrollment.case import Case
+from portal.enrollment.case import Case, GrantedApp
 from portal.enrollment.errors import LinkUnusable
 from portal.enrollment.journey import SignedInBrowser
 from portal.enrollment.steps import TOLD_ONCE

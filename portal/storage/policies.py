@@ -17,12 +17,12 @@ from portal.models import (
     PolicyAudience,
     PolicyVersion,
 )
+from portal.people import audiences
+from portal.people.audiences import IN, OUT, Line
 from portal.policies import accepting, content, native, own_authority
 from portal.policies.checking import Problem
 from portal.policies.composing import Grant
 from portal.policies.content import Outline, Part, outline_from
-from portal.storage import audiences
-from portal.storage.audiences import IN, OUT, Line
 from portal.vault import Vault
 
 PILOT = "pilot"

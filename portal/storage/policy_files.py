@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session
 from portal import people
 from portal.audit import Editor
 from portal.models import Person, Policy, PolicyAudience
+from portal.people import audiences
+from portal.people.audiences import EVERYBODY, GROUP, IN, LONGEST_GROUP, OUT, PERSON, Line
 from portal.policies.content import Part
 from portal.policies.portable import NotReadable, Written
-from portal.storage import audiences, policies
-from portal.storage.audiences import EVERYBODY, GROUP, IN, LONGEST_GROUP, OUT, PERSON, Line
+from portal.storage import policies
 from portal.storage.policies import LONGEST_NAME, PILOT, NothingNew, NotUsable
 from portal.vault import Vault
 

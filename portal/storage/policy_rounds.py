@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from portal.apps import declaring, delivering
 from portal.database import Database, lock_name
 from portal.declarations import granted, speaking, wanting
-from portal.declarations.manifest import Manifest
 from portal.enrollment.case import Case
+from portal.manifest import Manifest
 from portal.models import (
     COMMANDED,
     WITHDRAWN,
@@ -33,13 +33,15 @@ from portal.models import (
     PolicyAudience,
     PortalState,
 )
+from portal.people import audiences
 from portal.policies import composing, own_authority
 from portal.policies.composing import Composition, Grant, Since
 from portal.policies.outcome import State
 from portal.policies.variables import Recipient
 from portal.settings import Settings
-from portal.storage import audiences, policies
+from portal.storage import policies
 from portal.storage.cases import FAILED_RESTS, Cases, Services
+from portal.versions import version_of
 
 PLANNED = "policies_planned"
 """Where it is kept for what all devices were compared last."""
@@ -179,7 +181,7 @@ def _changed(session: Session, settings: Settings, rows: Sequence[Row[Any]], now
     grants = _grants(session, {row.person_id for row in rows}) if settings.policies.enabled else {}
     apps = _declared_apps(session, [row.id for row in rows]) if settings.apps.enabled else {}
     for row in rows:
-        ios = wanting.version_of(row.os_version)
+        ios = version_of(row.os_version)
         declared = wanting.declares(settings, ios)
         known = row.known or {}
         told = wanting.basic(settings, ios, known.get("supported"))

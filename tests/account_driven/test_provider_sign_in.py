@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from portal.credentials.oidc import Provider
+from portal.lifecycle import closing
 from portal.models import AccessToken, Person
-from portal.people import closing
 from portal.settings import SettingsError, load
 from portal.simulator.iphone import InstallationFailed, SignInAgain
 from portal.simulator.model import MODELS

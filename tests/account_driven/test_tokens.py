@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import select
 
 from portal.enrollment import ending
+from portal.lifecycle import closing
 from portal.models import Base, Person
-from portal.people import closing
 from portal.simulator.employee import Stuck
 from portal.simulator.iphone import SignInAgain, Unenrolled
 from portal.storage import rounds

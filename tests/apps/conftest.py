@@ -13,11 +13,11 @@ from portal.apps.origin import Origin
 from portal.apps_and_books import content_token, store
 from portal.apps_and_books.client import Client
 from portal.apps_and_books.store import Described
+from portal.lifecycle import closing
 from portal.models import DeviceApp, LicenseRequest, LicenseSeat, Person
-from portal.people import closing
+from portal.people.audiences import Line
 from portal.simulator.apps_and_books import FakeAppsAndBooks
 from portal.storage import app_intake, app_rounds, apple_content, apps, policy_rounds
-from portal.storage.audiences import Line
 from portal.storage.cases import Cases, CaseServices
 from portal.storage.licenses import exchanging
 from tests.factories import editing, phone

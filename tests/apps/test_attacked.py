@@ -19,9 +19,10 @@ from portal.enrollment import management
 from portal.enrollment.errors import DeviceGone
 from portal.events import Event
 from portal.models import AppLicense, AuditEvent, Command, DeclarativeState, DeviceApp, Membership, Person
+from portal.people import audiences
+from portal.people.audiences import Line
 from portal.simulator import apps_and_books
-from portal.storage import apple_content, audiences
-from portal.storage.audiences import Line
+from portal.storage import apple_content
 from portal.storage.cases import Cases
 from portal.storage.licenses import exchanging
 from portal.storage.licenses.turn import TakenOver, Turn

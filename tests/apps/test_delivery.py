@@ -12,11 +12,12 @@ from portal import clock, jobs
 from portal.apps import deciding, delivering
 from portal.apps.states import State
 from portal.enrollment import management
+from portal.lifecycle import closing
 from portal.models import AuditEvent, Command, DeclarativeState, Device, DeviceApp, Membership, Person
-from portal.people import closing
+from portal.people import audiences
+from portal.people.audiences import Line
 from portal.simulator.iphone import Unenrolled
-from portal.storage import app_rounds, apps, audiences, rounds
-from portal.storage.audiences import Line
+from portal.storage import app_rounds, apps, rounds
 from portal.storage.cases import Cases
 from tests.apps.conftest import OFFERED
 

@@ -10,14 +10,15 @@ from portal.apps import deciding, delivering, listening, progress, states
 from portal.apps.origin import Origin
 from portal.apps.states import State
 from portal.backends import sending
-from portal.declarations.wanting import version_of
 from portal.enrollment import management
+from portal.lifecycle import closing
 from portal.models import AuditEvent, Command, Device, DeviceApp, LicenseSeat, LicenseUser, Membership
-from portal.people import closing
-from portal.storage import audiences, brake, rounds
-from portal.storage.audiences import Line
+from portal.people import audiences
+from portal.people.audiences import Line
+from portal.storage import brake, rounds
 from portal.storage.cases import Cases
 from portal.storage.licenses import needs
+from portal.versions import version_of
 from tests.apps.conftest import EVERYBODY
 from tests.factories import editing
 from tests.orders import answer, fetch_one

@@ -4,8 +4,8 @@ import pytest
 
 from portal import clock, jobs
 from portal.apps_and_books.store import Described
+from portal.people.audiences import Line
 from portal.storage import apps
-from portal.storage.audiences import Line
 from tests.apps.conftest import OFFERED
 from tests.factories import BASE
 from tests.pages import Browser

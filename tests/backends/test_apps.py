@@ -8,9 +8,9 @@ import pytest
 from portal.apps import deciding, listening
 from portal.apps.behaviour import Behaviour
 from portal.apps.origin import Origin
+from portal.people.audiences import Line
 from portal.simulator import apps_and_books
 from portal.storage import app_intake, apps
-from portal.storage.audiences import Line
 from portal.storage.licenses import needs
 from tests.backends import fleets
 from tests.factories import editing

@@ -17,10 +17,10 @@ from portal.apps.origin import Origin
 from portal.apps_and_books.client import Client
 from portal.apps_and_books.store import Described
 from portal.models import Device, DeviceApp, LicenseUser
+from portal.people.audiences import Line
 from portal.services import Portal
 from portal.simulator.apps_and_books import FakeAppsAndBooks
 from portal.storage import app_intake, app_rounds, apps, policy_rounds
-from portal.storage.audiences import Line
 from portal.storage.cases import CaseServices
 from portal.storage.licenses import exchanging
 from tests.bench import own

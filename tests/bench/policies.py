@@ -24,10 +24,10 @@ from portal.models import (
     Person,
     new_id,
 )
+from portal.people.audiences import Line
 from portal.policies.content import Part, new_part
 from portal.services import Portal
 from portal.storage import policies, policy_rounds
-from portal.storage.audiences import Line
 from portal.storage.cases import CaseServices
 from tests.bench import own
 from tests.bench.request_list import BATCH_SIZE, outside_transactions

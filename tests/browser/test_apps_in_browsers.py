@@ -6,8 +6,9 @@ from sqlalchemy import select
 
 from portal import clock as portal_clock
 from portal.models import Device, EnrollmentRequest, Person
+from portal.people import audiences
 from portal.simulator import apps_and_books
-from portal.storage import app_rounds, audiences, policy_rounds
+from portal.storage import app_rounds, policy_rounds
 from portal.storage.cases import CaseServices
 from portal.storage.licenses import exchanging
 from tests.browser import engines

@@ -7,8 +7,8 @@ from portal import people
 from portal.credentials import api_tokens, passkeys, passwords, second_factor
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import Found
+from portal.lifecycle import closing
 from portal.models import ApiToken, EnrollmentRequest, IssuedProfile, Passkey, Person, SecondFactor, WebSession
-from portal.people import closing
 from portal.storage.cases import Cases
 from tests.credentials.test_doors import Doors
 from tests.factories import PASSWORD, editing

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import delete, select
 
 from portal import people
+from portal.lifecycle import closing
 from portal.models import AuditEvent, Person, SecondFactor, WebSession
-from portal.people import closing
 from portal.storage.cases import Cases
 from tests.credentials.test_doors import Doors
 from tests.factories import PASSWORD

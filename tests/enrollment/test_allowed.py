@@ -12,8 +12,9 @@ from portal.enrollment.commands import READ
 from portal.enrollment.errors import CommandForbidden
 from portal.pki import cms
 from portal.policies import catalogue
-from portal.settings import ROOT, version_key
+from portal.settings import ROOT
 from portal.simulator.scep_client import self_signed
+from portal.versions import version_key
 from tests.factories import phone_key
 
 FACTS = json.loads((ROOT / "tests" / "data" / "user-enrollment.json").read_text())

@@ -13,9 +13,9 @@ from portal.backends import topic_in_use
 from portal.credentials import api_tokens
 from portal.credentials.base import DIRECTORY, AccountStatus, SourceUnavailable
 from portal.enrollment import allowed, commands
+from portal.lifecycle import leavers
 from portal.models import Command, Person
-from portal.people import leavers
-from portal.storage import audiences
+from portal.people import audiences
 from tests.factories import BASE, editing, phone, push_identity
 from tests.pages import Browser
 

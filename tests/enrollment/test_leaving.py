@@ -8,8 +8,8 @@ from sqlalchemy import select
 
 from portal import jobs
 from portal.enrollment import ending, management
+from portal.lifecycle import closing
 from portal.models import AccessToken, Certificate, Command, Device, OutboxMessage, Person
-from portal.people import closing
 from portal.simulator.iphone import Unenrolled
 from portal.storage import rounds
 from portal.storage.cases import Cases

@@ -7,11 +7,12 @@ import pytest
 from sqlalchemy import select
 
 from portal import audit, people
-from portal.credentials import passwords, second_factor
+from portal.credentials import passwords, second_factor, syncing
 from portal.credentials.base import DIRECTORY, Found
 from portal.enrollment import ending, invitations
 from portal.enrollment.commands import Order
 from portal.enrollment.invitations import Asker
+from portal.lifecycle import closing
 from portal.models import (
     BackendEvent,
     Base,
@@ -29,7 +30,7 @@ from portal.models import (
     SecondFactor,
     WebSession,
 )
-from portal.people import closing, erasure, syncing
+from portal.people import erasure
 from portal.storage import campaigns, retention
 from portal.storage.cases import Cases
 from tests.factories import editing, phone, queue_command

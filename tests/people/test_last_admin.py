@@ -7,9 +7,11 @@ import pytest
 from sqlalchemy import select
 
 from portal import people
+from portal.credentials import syncing
 from portal.credentials.base import AccountProblem, Found
+from portal.lifecycle import closing
 from portal.models import Person
-from portal.people import LastAdmin, closing, syncing
+from portal.people import LastAdmin
 from portal.storage.cases import Cases
 from tests.factories import editing
 

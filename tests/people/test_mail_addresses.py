@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from portal import audit, jobs, mail_addresses
+from portal.credentials import syncing
 from portal.credentials.base import Found
 from portal.events import Event
 from portal.models import OutboxMessage
-from portal.people import syncing
 from portal.settings.schema import Company, Mail
 from tests.pages import Browser
 

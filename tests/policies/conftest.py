@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from portal import clock
+from portal.people.audiences import Line
 from portal.policies.content import Part, new_part
 from portal.storage import policies, policy_rounds
-from portal.storage.audiences import Line
 from portal.storage.cases import CaseServices
 from tests.factories import editing, phone
 

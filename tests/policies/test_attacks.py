@@ -10,13 +10,15 @@ from sqlalchemy import select
 
 from portal import installation, people
 from portal.backends import reconciling, sending
+from portal.credentials import syncing
 from portal.credentials.base import Found
+from portal.lifecycle import closing
 from portal.models import AuditEvent, Command, DeclarativeState, Device
-from portal.people import closing, syncing
+from portal.people import audiences
+from portal.people.audiences import Line
 from portal.policies import accepting, content, holding, uploading
 from portal.policies.content import new_part
-from portal.storage import audiences, brake, policies, rounds
-from portal.storage.audiences import Line
+from portal.storage import brake, policies, rounds
 from portal.storage.cases import Cases
 from tests.factories import editing
 from tests.orders import answer, fetch_one

@@ -6,9 +6,9 @@ from sqlalchemy import select
 
 from portal import people
 from portal.models import Command, DeclarativeState
+from portal.people.audiences import Line
 from portal.policies.content import new_part
 from portal.storage import policies
-from portal.storage.audiences import Line
 from tests.factories import phone
 from tests.pages import Browser
 from tests.policies.conftest import EVERYBODY, mail, passcode, restrictions, wifi

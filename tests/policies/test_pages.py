@@ -2,7 +2,7 @@
 
 import pytest
 
-from portal.storage.audiences import Line
+from portal.people.audiences import Line
 from tests.pages import Browser
 from tests.policies.conftest import passcode, wifi
 

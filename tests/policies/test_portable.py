@@ -6,12 +6,12 @@ import tomllib
 import pytest
 
 from portal.models import Device
+from portal.people.audiences import Line
 from portal.policies import portable
 from portal.policies.content import new_part
 from portal.policies.portable import NotReadable, Written
 from portal.settings import ROOT
 from portal.storage import policies, policy_files
-from portal.storage.audiences import Line
 from tests.factories import BASE
 from tests.pages import Browser
 from tests.policies.conftest import EVERYBODY, mail, passcode, restrictions, wifi

@@ -12,8 +12,8 @@ from portal.credentials.base import AccountStatus
 from portal.enrollment import ending, management
 from portal.enrollment.errors import RemovalsHeld
 from portal.events import Event
+from portal.lifecycle import closing, leavers
 from portal.models import Command, Device, Person
-from portal.people import closing, leavers
 from portal.storage import brake, rounds
 from portal.storage.brake import AT_LEAST
 from portal.storage.cases import Cases

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.enrollment import invitations, journey, steps
+from portal.lifecycle import closing
 from portal.models import EnrollmentRequest, IssuedProfile, OutboxMessage, Person, SearchWord
-from portal.people import closing
 from portal.storage import search
 from portal.storage.cases import Cases
 from portal.storage.search import Attention, Filters

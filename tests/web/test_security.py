@@ -18,8 +18,8 @@ from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Throttled
 from portal.enrollment import errors, invitations, steps
 from portal.enrollment.journey import SignedInBrowser
+from portal.lifecycle import closing
 from portal.models import AuditEvent, EnrollmentRequest, Person, RequestLink, SignInAttempt, WebSession
-from portal.people import closing
 from portal.pki import scep
 from portal.simulator import iphone, scep_client
 from portal.simulator.iphone import Unenrolled

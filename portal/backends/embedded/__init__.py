@@ -7,9 +7,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.backends import reconciling
-from portal.backends.base import BackendDown, Duties, Health, Management, OutgoingCommand
+from portal.backends.base import BackendDown, Duties, Health, OutgoingCommand
 from portal.backends.embedded.push import ApplePush, PushToken
 from portal.database import Database
+from portal.enrollment.profile import Management
 from portal.models import Device
 from portal.settings import Settings
 from portal.storage.cases import Cases

@@ -21,7 +21,6 @@ from portal.backends.base import (
     Duties,
     Health,
     ManagedElsewhere,
-    Management,
     Newcomer,
     OutgoingCommand,
 )
@@ -33,6 +32,7 @@ from portal.database import Database
 from portal.enrollment import commands
 from portal.enrollment.errors import HandoverRefused
 from portal.enrollment.journey import Way
+from portal.enrollment.profile import Management
 from portal.kept import Kept
 from portal.models import Command, Device
 from portal.settings import Settings

@@ -19,10 +19,11 @@ from sqlalchemy.orm import Session
 
 from portal import bounded
 from portal.backends import reconciling
-from portal.backends.base import BackendDown, CommandRefused, Duties, Health, Management, OutgoingCommand
+from portal.backends.base import BackendDown, CommandRefused, Duties, Health, OutgoingCommand
 from portal.backends.nanomdm import events
 from portal.database import Database
 from portal.enrollment import allowed
+from portal.enrollment.profile import Management
 from portal.kept import Kept
 from portal.settings import Settings
 from portal.storage.cases import Cases

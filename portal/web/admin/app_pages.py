@@ -11,14 +11,15 @@ from portal.apps import behaviour, origin
 from portal.apps.behaviour import NotUsable
 from portal.apps.origin import Origin, OriginRefused
 from portal.apps_and_books.store import NotFound
-from portal.declarations import wanting
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import App, AppAudience, Membership, Person
+from portal.people import audiences
+from portal.people.audiences import IN
 from portal.policies.content import Part
 from portal.policies.variables import NAMES
-from portal.storage import app_intake, apple_content, apps, audiences, policies
+from portal.storage import app_intake, apple_content, apps, policies
 from portal.storage.apps import SIDES, Known, TooMany
-from portal.storage.audiences import IN
+from portal.versions import version_of
 from portal.web import web_sessions
 from portal.web.admin import audience_form, blueprint
 from portal.web.admin.audience_form import AudienceRefused
@@ -204,12 +205,12 @@ def apps_of_person() -> ResponseReturnValue:
     """What somebody would get, and why."""
     must_be_open()
     username, ios = request.args.get("username", "").strip(), request.args.get("ios", USUAL_IOS).strip()
-    version = wanting.version_of(ios) or wanting.version_of(USUAL_IOS)
+    version = version_of(ios) or version_of(USUAL_IOS)
     person = people.by_username(db_session, username) if username else None
     return render_template(
         "admin/apps_of_person.html",
         username=username,
-        ios=ios if wanting.version_of(ios) else USUAL_IOS,
+        ios=ios if version_of(ios) else USUAL_IOS,
         person=person,
         result=_result(person, version) if person is not None else None,
     )
@@ -218,7 +219,7 @@ def apps_of_person() -> ResponseReturnValue:
 def _result(person: Person, ios: tuple[int, ...]) -> dict[str, object]:
     granted = apps.granted(db_session, person.id)
     return {
-        "granted": [(each, wanting.version_of(each.app.minimum_ios) > ios) for each in granted],
+        "granted": [(each, version_of(each.app.minimum_ios) > ios) for each in granted],
         "matched": audiences.matched(db_session, AppAudience, person.id),
         "names": {each.id: each.name for each in apps.living(db_session)},
         "licenses": apps.licenses(db_session),

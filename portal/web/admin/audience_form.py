@@ -10,8 +10,8 @@ from sqlalchemy import select
 from portal import people
 from portal.extensions import db_session
 from portal.models import Person
-from portal.storage import audiences
-from portal.storage.audiences import EVERYBODY, GROUP, PERSON, Line
+from portal.people import audiences
+from portal.people.audiences import EVERYBODY, GROUP, PERSON, Line
 
 MOST_PEOPLE = 500
 """By name on one side; more belong into a list."""

@@ -10,8 +10,9 @@ from wtforms.validators import DataRequired, Length, Regexp, ValidationError
 from portal import mail_addresses, people
 from portal.credentials import passwords, second_factor
 from portal.extensions import cases, current_portal, db_session, transaction
+from portal.lifecycle import closing
 from portal.models import LONGEST_NAME, LONGEST_PHONE, LONGEST_USERNAME, EnrollmentRequest, Person
-from portal.people import ROLES, LastAdmin, accounts, closing
+from portal.people import ROLES, LastAdmin, accounts
 from portal.storage import search
 from portal.web import web_sessions
 from portal.web.admin import blueprint

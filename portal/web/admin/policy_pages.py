@@ -10,10 +10,11 @@ from flask_babel import gettext
 from portal import jobs
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import Policy, PolicyAudience, PolicyVersion
+from portal.people import audiences
+from portal.people.audiences import IN, OUT
 from portal.policies import content, native
 from portal.policies.content import Part
-from portal.storage import audiences, policies
-from portal.storage.audiences import IN, OUT
+from portal.storage import policies
 from portal.storage.policies import PILOT, ChangedMeanwhile, NameTaken, NothingNew, NotUsable
 from portal.web import web_sessions
 from portal.web.admin import audience_form, blueprint

@@ -8,11 +8,12 @@ from portal import jobs, people
 from portal.declarations import wanting
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import Membership, Person, PolicyAudience
-from portal.people import accounts
+from portal.people import accounts, audiences
+from portal.people.audiences import LIST, OUT
 from portal.policies import composing
 from portal.policies.variables import Recipient
-from portal.storage import audiences, policies
-from portal.storage.audiences import LIST, OUT
+from portal.storage import policies
+from portal.versions import version_of
 from portal.web import web_sessions
 from portal.web.admin import blueprint
 from portal.web.admin.policy_pages import NOTICE, must_be_open
@@ -29,14 +30,14 @@ def policies_of_person() -> ResponseReturnValue:
     """By username and iOS."""
     must_be_open()
     username, ios = request.args.get("username", "").strip(), request.args.get("ios", USUAL_IOS).strip()
-    version = wanting.version_of(ios)
+    version = version_of(ios)
     person = people.by_username(db_session, username) if username else None
     return render_template(
         "admin/policies_of_person.html",
         username=username,
         ios=ios if version else USUAL_IOS,
         person=person,
-        result=_result(person, version or wanting.version_of(USUAL_IOS)) if person is not None else None,
+        result=_result(person, version or version_of(USUAL_IOS)) if person is not None else None,
     )
 
 

@@ -7,9 +7,10 @@ from portal import clock, jobs
 from portal.audit import Editor
 from portal.extensions import current_portal, db_session, transaction
 from portal.models import Policy, PolicyAudience
+from portal.people import audiences
 from portal.policies import portable
 from portal.policies.portable import NotReadable, Written
-from portal.storage import audiences, policies, policy_files
+from portal.storage import policies, policy_files
 from portal.web.api import blueprint, caller, refuse
 from portal.web.limits import json_object
 

@@ -6,9 +6,9 @@ from flask.typing import ResponseReturnValue
 from portal import clock
 from portal.enrollment.invitations import Asker
 from portal.extensions import cases, current_portal, db_session
+from portal.lifecycle import inviting
+from portal.lifecycle.inviting import NotInvited
 from portal.models import LONGEST_USERNAME, EnrollmentRequest
-from portal.people import inviting
-from portal.people.inviting import NotInvited
 from portal.storage import reports
 from portal.web.api import blueprint, caller, refuse
 from portal.web.limits import json_object

@@ -11,7 +11,7 @@ from portal.enrollment.journey import Way
 from portal.extensions import current_portal, db_session
 from portal.models import EnrollmentRequest
 from portal.notifications.messages import qr_svg
-from portal.settings import version_key
+from portal.versions import version_key
 from portal.web import web_sessions
 from portal.web.rules import WEB_VIEW
 

@@ -13,9 +13,9 @@ from portal.enrollment import journey
 from portal.enrollment.invitations import Asker
 from portal.events import Event
 from portal.extensions import cases, current_portal, db_session
+from portal.lifecycle import inviting
+from portal.lifecycle.inviting import NotInvited
 from portal.models import LONGEST_USERNAME, AuditEvent
-from portal.people import inviting
-from portal.people.inviting import NotInvited
 from portal.storage import search
 from portal.web import web_sessions
 from portal.web.helpdesk import blueprint

@@ -8,8 +8,8 @@ from portal.backends.maas360 import actions
 from portal.enrollment import ending, management
 from portal.enrollment.commands import Order
 from portal.enrollment.errors import RemovalsHeld
+from portal.lifecycle import closing
 from portal.models import Command, Device, IssuedProfile, WebSession
-from portal.people import closing
 from portal.storage.cases import Cases
 from tests.factories import BASE
 from tests.pages import Browser

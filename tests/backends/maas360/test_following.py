@@ -7,8 +7,8 @@ from portal.backends.maas360 import actions, following
 from portal.enrollment import ending, management
 from portal.enrollment.commands import Order
 from portal.enrollment.errors import CommandForbidden, ConfirmationWrong, DeviceGone, RemovalsHeld
+from portal.lifecycle import closing
 from portal.models import Command, Device, OutboxMessage
-from portal.people import closing
 from portal.simulator.maas360 import ALLOWS
 from portal.storage.cases import Cases
 from tests.backends import test_conformance

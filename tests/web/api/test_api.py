@@ -6,8 +6,8 @@ import pytest
 
 from portal import people
 from portal.events import Actor
+from portal.lifecycle import closing
 from portal.models import ApiToken
-from portal.people import closing
 from portal.storage.cases import Cases
 from tests.factories import BASE, phone
 from tests.pages import Browser

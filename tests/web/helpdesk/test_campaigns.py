@@ -11,8 +11,9 @@ from sqlalchemy import func, select
 
 from portal import jobs, people
 from portal.enrollment import invitations
+from portal.lifecycle import closing
 from portal.models import Campaign, CampaignEntry, EnrollmentRequest, OutboxMessage, Person
-from portal.people import closing, lists
+from portal.people import lists
 from portal.people.lists import ListRefused
 from portal.storage import campaigns
 from portal.storage.cases import Cases

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from portal import people
-from portal.credentials import passwords
+from portal.credentials import passwords, syncing
 from portal.credentials.base import Found
+from portal.lifecycle import closing
 from portal.models import ApiToken, Passkey, PasskeyChallenge, PasswordLink, Person, WebSession
-from portal.people import closing, syncing
 from portal.storage.cases import Cases
 from tests.factories import PASSWORD, editing, totp_code
 from tests.pages import BASE, Browser

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as some
 
-from portal.declarations.manifest import ACTIVATION, KINDS, Declaration, Manifest, basic
+from portal.manifest import ACTIVATION, KINDS, Declaration, Manifest, basic
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 PAYLOADS = some.recursive(

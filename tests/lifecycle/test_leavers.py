@@ -6,8 +6,8 @@ from sqlalchemy import select
 from portal.credentials.base import DIRECTORY, AccountStatus, SourceUnavailable
 from portal.credentials.directory import _check_usable
 from portal.credentials.ldap_connections import Entry
+from portal.lifecycle import leavers
 from portal.models import Person
-from portal.people import leavers
 from tests.factories import phone
 
 pytestmark = pytest.mark.each_database

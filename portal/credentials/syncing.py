@@ -9,9 +9,8 @@ from sqlalchemy.orm import Session
 from portal import mail_addresses, people
 from portal.credentials.base import AccountProblem, Found
 from portal.models import LONGEST_KEY, LONGEST_NAME, LONGEST_PHONE, LONGEST_USERNAME, CampaignEntry, Person
-from portal.people import accounts
+from portal.people import accounts, audiences
 from portal.settings import Settings
-from portal.storage import audiences
 
 SIGN_INS_END_WITH = {"email", "role"}
 """What somebody may do, or where a link to set a password would go, is not what it was."""

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from portal.credentials import syncing
 from portal.credentials.base import DIRECTORY, AccountStatus, SourceUnavailable
 from portal.database import Database
 from portal.events import Actor
+from portal.lifecycle import closing
 from portal.models import Device, EnrollmentRequest, Person
-from portal.people import LastAdmin, closing, syncing
-from portal.storage import audiences, brake
+from portal.people import LastAdmin, audiences
+from portal.storage import brake
 from portal.storage.cases import Cases, Services
 
 if TYPE_CHECKING:

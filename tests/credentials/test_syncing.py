@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import select
 
+from portal.credentials import syncing
 from portal.credentials.base import Found
 from portal.models import Person
-from portal.people import syncing
 from tests.pages import Browser
 
 LONG = "x" * 300
