@@ -7,8 +7,9 @@ import copy
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,18 @@ def share_statements() -> None:
     database.open_engine = open_engine
 
 
-@contextmanager
-def _administration() -> Iterator[sqlalchemy.Connection]:
-    engine = sqlalchemy.create_engine(SERVER, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
-    with engine.connect() as connection:
-        yield connection
+_AT_THE_SERVER = ThreadPoolExecutor(max_workers=1)
+"""Makes and drops databases, one after the other: no test waits for what the one before left behind."""
+
+
+@cache
+def _administration() -> sqlalchemy.Connection:
+    return sqlalchemy.create_engine(SERVER, isolation_level="AUTOCOMMIT").connect()
+
+
+def ask(statement: str) -> Future[object]:
+    """Have the server do something, after what it was asked before."""
+    return _AT_THE_SERVER.submit(lambda: _administration().execute(text(statement)))
 
 
 def named(name: str) -> str:
@@ -61,15 +69,13 @@ def create(template: str | None = None) -> str:
     """A new database, empty or copied; returns its name."""
     name = f"portal_test_{uuid.uuid4().hex[:16]}"
     source = f" TEMPLATE {template} STRATEGY FILE_COPY" if template else ""  # a server of tests has no use for its log
-    with _administration() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}{source}"))
+    ask(f"CREATE DATABASE {name}{source}").result()
     return name
 
 
-def drop(name: str) -> None:
-    """Remove a database, whoever is still connected."""
-    with _administration() as connection:
-        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+def drop(name: str) -> Future[object]:
+    """Remove a database soon, whoever is still connected."""
+    return ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 class Template:
@@ -93,11 +99,11 @@ class Template:
         }
         return load(**{**values, **overrides})
 
-    def copy(self, data: Path) -> tuple[str, Callable[[], None]]:
+    def copy(self, data: Path) -> tuple[str, Callable[[], object]]:
         """(database URL, clean-up) of a fresh copy."""
         if SERVER:
             name = create(self.database)
-            return named(name), lambda: drop(name)
+            return named(name), partial(drop, name)
         for source in self.folder.glob("portal.sqlite3*"):
             shutil.copy(source, data / source.name)
         return "", lambda: None
@@ -116,4 +122,4 @@ class Template:
     def close(self) -> None:
         """Remove the template."""
         if SERVER:
-            drop(self.database)
+            drop(self.database).result()  # and, since they come in order, every one before it

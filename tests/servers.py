@@ -20,12 +20,13 @@ from tests.factories import phone_key
 
 @contextlib.contextmanager
 def portal_server(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """A started portal with its data in ``folder``."""
+    """A started portal with its data in ``folder``; how it ends by itself is the business of ``make run``'s test."""
     database = databases.create() if databases.SERVER else ""
     variables = {"PORTAL_DATABASE_URL": databases.named(database)} if database else {}
     try:
         with running(folder, {**variables, **(environment or {})}) as started:
             yield started
+            started.kill()
     finally:
         if database:
             databases.drop(database)

@@ -79,10 +79,7 @@ def test_a_restarted_database_is_found_again_without_a_restart(app, browser, com
     browser.walk_to("privacy", invitation)
     if databases.SERVER:
         name = portal.database.engine.url.database
-        with databases._administration() as connection:
-            connection.execute(
-                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
-            )
+        databases.ask(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'").result()
     else:
         portal.database.engine.dispose()
     browser.submit(acknowledge="yes")

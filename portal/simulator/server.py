@@ -134,6 +134,14 @@ class Server:
             self.web.wait()
             self.web = None
 
+    def kill(self) -> None:
+        """kill -9, everything."""
+        self.kill_web()
+        if self.worker is not None and self.worker.poll() is None:
+            os.killpg(self.worker.pid, signal.SIGKILL)
+            self.worker.wait()
+        self.worker = None
+
     def stop(self) -> None:
         """Stop both, by their own process groups, within ``STOP_SECONDS``."""
         running = [each for each in (self.web, self.worker) if each is not None and each.poll() is None]

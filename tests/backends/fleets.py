@@ -259,7 +259,7 @@ def delegated(
         drop()
 
 
-def _storage() -> tuple[tuple[str, str] | None, Callable[[], None]]:
+def _storage() -> tuple[tuple[str, str] | None, Callable[[], object]]:
     """Where NanoMDM keeps what it knows: in files, or beside the portal's data in PostgreSQL; and how to clean up."""
     schema = _schema()
     if not databases.SERVER or schema is None:
