@@ -29,14 +29,14 @@ COMPILED: dict[str, CodeType] = {}
 STARTED_FIRST = {"browser", "peers"}
 """Folders with the longest tests."""
 EACH_DATABASE = (
-    *("apple_business", "audit", "cli", "credentials", "discovery", "enrollment", "notifications", "people"),
+    *("apple_business", "audit", "cli", "credentials", "discovery", "enrollment", "lifecycle", "notifications"),
     *(
         "settings/test_loading.py",
         "settings/test_portable.py",
         "settings/test_saving.py",
         "settings/test_settings_effects.py",
     ),
-    *("storage", "test_faults.py", "test_jobs.py", "test_migrations.py", "web/api"),
+    *("people", "storage", "test_faults.py", "test_jobs.py", "test_migrations.py", "web/api"),
     "apps/test_pages.py",
     *("backends/maas360/test_attacked.py", "backends/test_nanomdm_api.py", "backends/test_nanomdm_events.py"),
     *("policies/test_attacks.py", "policies/test_pages.py", "policies/test_portable.py"),

@@ -265,7 +265,8 @@ def find(area: str) -> WebSession | None:
 def keep(web_session: WebSession, **values: Any) -> None:
     """Write these values of a session, in the caller's transaction. Raises ProofOver if it ended meanwhile."""
     changed = update(WebSession).where(WebSession.id == web_session.id).values(**values)
-    result = db_session.execute(changed, execution_options={"synchronize_session": False})
+    alone = {"synchronize_session": False, "autoflush": False}  # what else was changed is written at the end, at once
+    result = db_session.execute(changed, execution_options=alone)
     if cast(CursorResult[Any], result).rowcount == 0:
         raise ProofOver
     for name, value in values.items():
