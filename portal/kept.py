@@ -19,7 +19,6 @@ class Kept(Generic[Answer]):
         self.seconds = seconds
         self._last = (float("-inf"), first) if first is not None else None
         self._asking = threading.Lock()
-        self._forgotten = 0
 
     @property
     def last(self) -> Answer | None:
@@ -28,7 +27,7 @@ class Kept(Generic[Answer]):
 
     def get(self, ask: Callable[[], Answer]) -> Answer:
         """The answer that is kept, else what ``ask`` gives; what that raises is not kept."""
-        last, forgotten = self._last, self._forgotten
+        last = self._last
         if last is not None and time.monotonic() - last[0] < self.seconds:
             return last[1]
         mine = self._asking.acquire(blocking=False)
@@ -36,14 +35,8 @@ class Kept(Generic[Answer]):
             return last[1]
         try:
             answer = ask()
-            if self._forgotten == forgotten:  # else it may be the answer of before
-                self._last = time.monotonic(), answer
+            self._last = time.monotonic(), answer
         finally:
             if mine:
                 self._asking.release()
         return answer
-
-    def forget(self) -> None:
-        """Ask anew next time."""
-        self._forgotten += 1
-        self._last = None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from portal.credentials.oidc import Provider
 
 OPENED_WITH = {
+    "account_driven": ("domains",),
     "ldap": ("directory", "sources", "reachable"),
     "oidc": ("providers", "reachable"),
     "profile": ("signer",),
@@ -49,8 +50,6 @@ class Portal:
         self.database = Database(settings.database)
         self.database.trail_key = lambda: audit.key_of(self.database, self.vault)
         self.live = Live(settings, self.database, lambda: self.vault)
-        self.domains: Kept[frozenset[str]] = Kept(DOMAINS_KEPT_SECONDS)
-        """The domains whose accounts may enroll: thousands of phones may ask, and people change seldom."""
         self.work_revocations: Kept[tuple[object, bytes]] = Kept(REVOCATIONS_KEPT_SECONDS)
         """The list of revoked identities for work, after what it was made of: anybody may ask for it."""
         self._opened_with = settings
@@ -66,7 +65,6 @@ class Portal:
         self._opened_with = after
         if after is before:
             return
-        self.domains.forget()
         for section, opened in OPENED_WITH.items():
             if getattr(after, section) != getattr(before, section):
                 for name in opened:
@@ -106,6 +104,11 @@ class Portal:
         from portal.credentials.directory import Directory  # what only some portals use is only loaded there
 
         return Directory(self.settings.ldap, with_groups=self.settings.knows_groups)
+
+    @cached_property
+    def domains(self) -> Kept[frozenset[str]]:
+        """The domains whose accounts may enroll: thousands of phones may ask, and people change seldom."""
+        return Kept(DOMAINS_KEPT_SECONDS)
 
     @cached_property
     def sources(self) -> Sources:

@@ -16,14 +16,6 @@ def test_within_its_time_the_same_answer_is_given_again_and_then_a_new_one():
     assert kept.last == 3
 
 
-def test_what_is_forgotten_is_asked_anew():
-    numbers, kept = count(), Kept(1000.0)
-    kept.get(lambda: next(numbers))
-    kept.forget()
-    assert kept.last is None
-    assert kept.get(lambda: next(numbers)) == 1
-
-
 def test_a_failure_is_raised_each_time_and_keeps_nobody_else_from_asking():
     kept = Kept(1000.0, first="before")
     for _ in range(2):
@@ -54,18 +46,18 @@ def test_while_one_asks_the_others_get_the_last_answer_or_ask_for_themselves(fir
     assert kept.get(lambda: "never") == "new"
 
 
-def test_what_was_asked_before_it_was_forgotten_is_not_kept_after_it():
-    asked, answer, kept = threading.Event(), threading.Event(), Kept(1000.0)
+def test_what_was_asked_before_a_change_of_settings_is_not_kept_after_it(portal, configure):
+    asked, answer = threading.Event(), threading.Event()
 
     def slowly():
         asked.set()
         assert answer.wait(10)
         return "before"
 
-    asking = threading.Thread(target=kept.get, args=(slowly,))
+    asking = threading.Thread(target=portal.domains.get, args=(slowly,))
     asking.start()
     assert asked.wait(10)
-    kept.forget()
+    configure(account_driven__domains=["work.example.com"])
     answer.set()
     asking.join(10)
-    assert kept.get(lambda: "after") == "after"
+    assert portal.domains.get(lambda: "after") == "after"
