@@ -78,5 +78,5 @@ class Tenancy:
         """After the rest that follows a failure."""
         for portal in (self.portal, self.worker.portal):
             portal.backend.client._rests_until = 0.0
-            portal.backend._health.forget()
+            portal.backend._health._last = None
         return self
