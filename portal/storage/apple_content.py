@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from portal import audit
-from portal.apps_and_books.answers import Location
+from portal.apps_and_books.answers import Claim, Location
 from portal.apps_and_books.content_token import ContentToken
 from portal.audit import Editor
 from portal.events import Event
@@ -126,6 +126,11 @@ def save(editor: Editor, given: ContentToken, address: str, where: Location) -> 
 def located(session: Session, where: Location, now: datetime) -> None:
     """What Apple said of the location."""
     _change(session, lambda each: replace(_located(each, where), looked_at=now.isoformat()))
+
+
+def claimed(session: Session, claim: Claim) -> None:
+    """Another server uses the location; whatever was wrong before still is."""
+    _change(session, lambda each: replace(each, claim_id=claim.id, claim_name=claim.name))
 
 
 def look_again(session: Session, at: datetime) -> None:

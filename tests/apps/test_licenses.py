@@ -235,6 +235,16 @@ def test_counting_by_hand_keeps_nothing_once_the_token_is_another(held_apps, por
     assert held_apps.known().location == "Old name"
 
 
+def test_counting_by_hand_does_not_take_back_that_another_server_uses_the_location(held_apps, portal, monkeypatch):
+    monkeypatch.setattr(exchanging, "open_client", held_apps.client)
+    held_apps.location.config["mdmInfo"] = {"id": "other", "name": "Another server", "metadata": ""}
+    held_apps.work(4000)
+    assert held_apps.known().problem == "claimed"
+    held_apps.location.config["mdmInfo"]["name"] = "Renamed"
+    assert exchanging.look(portal.database, portal) == "claimed"
+    assert (held_apps.known().problem, held_apps.known().claim_name) == ("claimed", "Renamed")
+
+
 @pytest.mark.parametrize("state", ["expired", "revoked", "unknown"])
 def test_a_token_that_is_not_taken_any_more_is_noticed_in_an_answer_with_status_200(state, held_apps, enrolled):
     held_apps.add("Mail")

@@ -509,11 +509,17 @@ def test_the_last_admin_stays(company, clock):
         closing.disable(Cases(session, company.portal), session.scalars(select(Person)).one(), "x")
 
 
-def test_keys_rotate_and_everything_still_opens(make_app, template, tmp_path, clock):
+@pytest.fixture
+def app_with_key_file(make_app, template, tmp_path):
+    """The app, its keys in the data folder instead of the configuration."""
     app = make_app(secret_keys=())
     vault.write_keys(tmp_path, template.keys)
-    portal = app.extensions["portal"]
-    portal.forget()
+    app.extensions["portal"].forget()
+    return app
+
+
+def test_keys_rotate_and_everything_still_opens(app_with_key_file, tmp_path, clock):
+    portal = app_with_key_file.extensions["portal"]
     company = Company(portal)
     invitation = company.invite(company.person())
     old = vault.read_keys((), tmp_path)
@@ -524,15 +530,12 @@ def test_keys_rotate_and_everything_still_opens(make_app, template, tmp_path, cl
     with portal.database.session() as session:
         request = session.get_one(type(invitation.request), invitation.request.id)
         assert only_new.open(request.passcode_secret_sealed)
-    Browser(app).walk_to("overview", invitation)
+    Browser(app_with_key_file).walk_to("overview", invitation)
 
 
-def test_what_is_written_while_keys_rotate_is_not_lost(make_app, template, tmp_path, clock, monkeypatch):
+def test_what_is_written_while_keys_rotate_is_not_lost(app_with_key_file, template, clock, monkeypatch):
     """A web process that still has the old keys gives a new passcode between any two portions."""
-    app = make_app(secret_keys=())
-    vault.write_keys(tmp_path, template.keys)
-    portal = app.extensions["portal"]
-    portal.forget()
+    portal = app_with_key_file.extensions["portal"]
     company = Company(portal)
     invitation = company.invite(company.person())
     old_keys, transaction, passcodes = vault.Vault(template.keys), portal.database.transaction, []

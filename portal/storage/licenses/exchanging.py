@@ -196,7 +196,7 @@ class Round:
         self.apple.hold()
         if where.claim is not None and where.claim.id != self._own_id():
             with self.apple.database.transaction() as session:
-                apple_content.located(session, where, clock.now())
+                apple_content.claimed(session, where.claim)
             raise ClaimedElsewhere(where.claim)
         with self.apple.database.transaction() as session:
             apple_content.located(session, where, clock.now())
