@@ -183,6 +183,7 @@ class Event(StrEnum):
     LICENSES_FORGOTTEN = "licenses.forgotten", N_("Content token of Apps and Books forgotten")
 
     KEYS_ROTATED = "keys.rotated", N_("Keys changed")
+    BACKUP_RESTORED = "backup.restored", N_("Restored from a backup")
 
     SIGNER_RENEWED = "signer.renewed", N_("Profile signer renewed")
 

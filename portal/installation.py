@@ -4,7 +4,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import LargeBinary, select, update
+from sqlalchemy import LargeBinary, select, text, update
+from sqlalchemy.orm import Session
 
 from portal import audit, clock, texts, vault
 from portal.audit import Editor
@@ -25,6 +26,8 @@ RESEALED_AT_ONCE = 100
 MIGRATIONS = Path(__file__).parent / "migrations"
 NEWEST = max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 """The revision that the code of this version needs."""
+VERSION_TABLE = "alembic_version"
+"""Where Alembic keeps which one the tables have."""
 
 
 def migrate(database: Database, revision: str = "head") -> None:
@@ -33,6 +36,11 @@ def migrate(database: Database, revision: str = "head") -> None:
 
     with database.engine.connect() as connection:
         command.upgrade(alembic_config(connection), revision)
+
+
+def revision(session: Session) -> str:
+    """The revision that the tables have, such as ``0027``."""
+    return str(session.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
 
 
 def alembic_config(connection: object) -> "Config":

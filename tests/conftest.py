@@ -36,7 +36,7 @@ EACH_DATABASE = (
         "settings/test_saving.py",
         "settings/test_settings_effects.py",
     ),
-    *("people", "storage", "test_faults.py", "test_jobs.py", "test_migrations.py", "web/api"),
+    *("people", "storage", "test_backups.py", "test_faults.py", "test_jobs.py", "test_migrations.py", "web/api"),
     "apps/test_pages.py",
     *("backends/maas360/test_attacked.py", "backends/test_nanomdm_api.py", "backends/test_nanomdm_events.py"),
     *("policies/test_attacks.py", "policies/test_pages.py", "policies/test_portable.py"),

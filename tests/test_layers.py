@@ -21,6 +21,7 @@ LAYERS = [
     {"backends", "lifecycle"},
     {"services"},
     {"extensions", "installation", "jobs", "logs", "demo", "simulator"},
+    {"backups"},
     {"web", "cli"},
 ]
 """Each knows only what stands above it here: no two packages know each other, nor two of one line."""

@@ -13,7 +13,7 @@ from portal.cli.demo import demo_accounts, demo_people
 from portal.cli.devices import device_group
 from portal.cli.discovery import discovery_group
 from portal.cli.iphone import iphone
-from portal.cli.maintenance import audit_group, ca, keys, removals, setup, terms_group, worker
+from portal.cli.maintenance import audit_group, backup_group, ca, keys, removals, setup, terms_group, worker
 from portal.cli.people import people_group
 from portal.cli.policies import policy_group
 from portal.cli.requests import invite, status
@@ -28,6 +28,7 @@ COMMANDS = (
     demo_accounts,
     iphone,
     audit_group,
+    backup_group,
     config,
     keys,
     removals,

@@ -7,7 +7,7 @@ import click
 from cryptography.hazmat.primitives.serialization import Encoding
 from flask.cli import AppGroup
 
-from portal import audit, clock, installation, jobs
+from portal import audit, backups, clock, installation, jobs
 from portal.cli.common import command, editor, fail
 from portal.events import Actor
 from portal.extensions import current_portal
@@ -59,6 +59,31 @@ def keys_rotate(drop_old: bool) -> None:
     click.echo(f"{installation.rotate_keys(current_portal, drop_old)} secrets sealed anew. Restart web and worker now.")
     if drop_old and current_portal.settings.secret_keys:
         click.echo("Now leave only the first key in PORTAL_SECRET_KEYS: the others are not needed any more.")
+
+
+backup_group = AppGroup("backup", help="All that the portal keeps, but the secret keys, as one file.")
+
+
+@backup_group.command("create", with_appcontext=True)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def backup_create(file: Path) -> None:
+    """Write FILE, sealed with the secret keys, while the portal runs; one that is there is replaced at the end."""
+    try:
+        made = backups.create(current_portal, file)
+    except OSError as problem:
+        fail(f"{file} cannot be written: {problem.strerror}.")
+    click.echo(f"{made.rows} rows in {file}. Only the secret keys of now open it: keep them, elsewhere.")
+
+
+@backup_group.command("restore", with_appcontext=True)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def backup_restore(file: Path) -> None:
+    """Fill an empty database from FILE, with the secret keys of then in their place; web and worker stand still."""
+    try:
+        made = backups.restore(current_portal, file)
+    except backups.BackupRefused as refused:
+        fail(str(refused))
+    click.echo(f"{made.rows} rows, as they were at {made.made_at:%Y-%m-%d %H:%M} UTC. Everybody signs in anew.")
 
 
 removals = AppGroup("removals", help="Removals of work data that the brake holds.")

@@ -46,6 +46,7 @@ SECURITY = Labels(
         "licenses_expiring": N_("The content token for work apps expires in %(who)s days"),
         "licenses_stopped": N_("Apple gives no licenses for work apps any more"),
         "keys_dropped": N_("The portal's old secret keys were dropped"),
+        "backup_restored": N_("The portal was restored from a backup"),
         "your_factor_locked": N_("Your second factor is locked"),
         "your_factor_reset": N_("Your second factor was reset"),
         "your_factor_replaced": N_("Your second factor was replaced"),
@@ -67,6 +68,10 @@ TO_DO = Labels(
         "your_factor_locked": N_(
             "Somebody entered 20 wrong codes in a row after your right password. If it was not you, change your"
             " password now. An admin can release the codes."
+        ),
+        "backup_restored": N_(
+            "What was changed since that backup is as it was before: who is an admin, who is disabled or erased, "
+            "passwords, second factors, settings. Look through them now."
         ),
         "licenses_*": N_(
             "In Apple Business, under Settings, Apps and Books, download the content token of your location, and "

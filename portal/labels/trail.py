@@ -28,7 +28,7 @@ GROUP = Labels(
         "api_token.": N_("API tokens"),
         "removals.": N_("Held removals"),
         "second_factor.": N_("Second factors"),
-        "keys.": N_("Keys"),
+        "keys.": N_("Keys and backups"),
         "discovery.": N_("Service discovery"),
         "policy.": N_("Policies"),
         "app.": N_("Work apps"),
@@ -43,7 +43,7 @@ ALSO = {
     "steps.": ("browser.", "ownership.", "privacy.", "overview."),
     "token.": ("account.",),
     "person.": ("people.",),
-    "keys.": ("signer.",),
+    "keys.": ("signer.", "backup."),
     "policy.": ("policies.", "work."),
 }
 """What else counts among such a group."""

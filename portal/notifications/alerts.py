@@ -36,11 +36,12 @@ TO_ADMINS: dict[str, tuple[str, str | None]] = {
     "token_made": (Event.API_TOKEN_MADE, None),
     "removals_held": (Event.REMOVALS_HELD, None),
     "keys_dropped": (Event.KEYS_ROTATED, "dropped_old"),
+    "backup_restored": (Event.BACKUP_RESTORED, None),
     "licenses_expiring": (Event.LICENSES_EXPIRING, None),
     "licenses_stopped": (Event.LICENSES_STOPPED, None),
 }
-"""What every admin is told of, always: who gets in, that many devices would lose their work data, that
-work apps get no licenses any more."""
+"""What every admin is told of, always: who gets in, that many devices would lose their work data, that work apps get no
+licenses any more, that all is as it was some time ago."""
 TO_THE_PERSON: dict[str, tuple[str, str | None]] = {
     "your_factor_locked": (Event.SECOND_FACTOR_LOCKED, None),
     "your_factor_reset": (Event.SECOND_FACTOR_FORGOTTEN, None),

@@ -78,8 +78,9 @@ def _is_monitoring() -> bool:
 
 
 def _check_database() -> None:
-    version = db_session.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
-    if version < installation.NEWEST:  # numbered; a later one is another version's, which is just being brought in
+    if (
+        installation.revision(db_session) < installation.NEWEST
+    ):  # numbered; a later one is another version's, which is just being brought in
         raise NotReady("not_migrated")
     is_server = db_session.get_bind().dialect.name == "postgresql"
     if is_server and db_session.execute(text("SHOW transaction_read_only")).scalar_one() == "on":

@@ -120,6 +120,7 @@ SECURITY = {
     "person.added": ("A new admin was added: Helen", None),
     "api_token.made": ("A new API token was made: Helen", None),
     "keys.rotated": ("The portal's old secret keys were dropped", None),
+    "backup.restored": ("The portal was restored from a backup", None),
 }
 
 
