@@ -8,8 +8,8 @@ import pytest
 
 from portal.models import SettingsVersion
 from portal.settings import held_secrets, overlay, portable, saving
-from portal.settings.pages import PAGES, fields_of
 from portal.settings.schema import OidcProvider
+from portal.web.admin.settings_form import PAGES, fields_of
 from tests.factories import editing_settings
 from tests.pages import Browser
 

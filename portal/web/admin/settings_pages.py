@@ -11,10 +11,10 @@ from portal.extensions import current_portal, db_session, transaction
 from portal.models import SettingsVersion
 from portal.settings import TEXT_VARIABLES, held_secrets, overlay, saving
 from portal.settings.overlay import NotValid, Problem
-from portal.settings.pages import ONLY_WITH, PAGES, Field, fields_of
 from portal.settings.saving import LocksOut, SavedMeanwhile, SettingsEditor
 from portal.web import web_sessions
 from portal.web.admin import blueprint, previews, settings_form, trials
+from portal.web.admin.settings_form import ONLY_WITH, PAGES, Field, fields_of
 from portal.web.limits import whole_number
 from portal.web.rules import must_be_ours
 from portal.web.staff.proof import fresh_proof

@@ -8,8 +8,8 @@ from PIL import Image
 
 from portal.pki import cms
 from portal.settings import logo, overlay, saving
-from portal.settings.pages import PAGES, fields_of
 from portal.web.admin import settings_pages
+from portal.web.admin.settings_form import PAGES, fields_of
 from tests.factories import BASE, editing_settings, phone_key
 from tests.pages import Browser
 from tests.pki.test_uploads import certificate, p12
