@@ -149,7 +149,13 @@ class Worker:
     def _go_on_with_cases(self) -> None:
         """Enrollments of people who left, or at which something is due."""
         now, settings = clock.now(), self.settings
-        for each in (rounds.of_disabled_people, rounds.go_on, rounds.refresh_quiet, self.backend.look_after):
+        for each in (
+            rounds.of_disabled_people,
+            rounds.of_enabled_people,
+            rounds.go_on,
+            rounds.refresh_quiet,
+            self.backend.look_after,
+        ):
             with self.database.transaction() as session:  # each its own: nobody waits for what another locked
                 each(Cases(session, CaseServices(settings, self.vault), now))
         with self.database.transaction() as session:

@@ -93,7 +93,7 @@ removals = AppGroup("removals", help="Removals of work data that the brake holds
 def removals_release() -> None:
     """Let what is held go on, where there are no two admins to agree."""
     with current_portal.database.transaction() as session:
-        count = brake.waiting(session)
+        count = brake.waiting(session).count
         brake.release(session, Actor.COMMAND, clock.now())
     click.echo(f"{count} devices are asked to remove their work data.")
 

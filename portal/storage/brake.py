@@ -2,8 +2,9 @@
 
 Every removal passes here, whoever asks: staff on a page, a program, the directory that calls people disabled. Within an
 hour max(5, 2 % of the managed devices) go through; what comes after is held, and everything automatic stops. Admins are
-told, and two of them have to agree before it goes on; whoever asked for what was held counts as one of the two. A
-member of staff can still end a few enrollments by hand meanwhile: one lost phone must not wait.
+told, and two of them have to agree before it goes on; whoever asked for what was held counts as one of the two. Who
+agrees does so for the devices that are held then: when more are, they are asked anew. A member of staff can still end a
+few enrollments by hand meanwhile: one lost phone must not wait.
 """
 
 import json
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Text, cast, func, select
+from sqlalchemy import ColumnElement, Text, and_, cast, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.database import lock_name
+from portal.enrollment import ending
 from portal.events import Actor, Event
 from portal.models import AuditEvent, Device, EnrollmentRequest, Person, PortalState
 from portal.people import audiences
@@ -46,13 +48,41 @@ RELEASED = Actor.RELEASED
 """Who asks a device whose removal was released."""
 
 
+class MoreHeld(Exception):
+    """More is held than this admin was shown, so they agree to nothing yet."""
+
+
 class NotTheSecond(Exception):
     """This admin may be the first one in another's name: made, reset or let in by others within the day before."""
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """How many devices are held, and since when the newest of them is."""
+
+    count: int
+    newest: datetime | None
+
+    @property
+    def told(self) -> str:
+        """For the form of whoever agrees to just that."""
+        return f"{self.count} {self.newest.isoformat() if self.newest else ''}"
+
+    @classmethod
+    def of(cls, told: str) -> "Held":
+        """What ``told`` said. Raises ValueError."""
+        count, _, newest = told.partition(" ")
+        return cls(int(count), datetime.fromisoformat(newest) if newest else None)
+
+    def covers(self, other: "Held") -> bool:
+        """Whether nothing came to be held between this and ``other``, which is later."""
+        is_no_newer = other.newest is None or (self.newest is not None and other.newest <= self.newest)
+        return is_no_newer and other.count <= self.count
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
-    """Removals are held ``since``; ``agreed`` are the admins who agreed, or asked for the one that was too many."""
+    """Removals are held ``since``; ``agreed`` are the admins who agreed to what is held now, or asked for it."""
 
     since: datetime
     agreed: tuple[str, ...] = ()
@@ -66,13 +96,18 @@ class Hold:
 def held(session: Session) -> Hold | None:
     """What is held now, if anything."""
     told = _state(session)
-    return Hold(datetime.fromisoformat(told["since"]), tuple(told["agreed"])) if "since" in told else None
+    if "since" not in told:
+        return None
+    now = waiting(session)
+    agreed = (actor for actor, to in told["agreed"].items() if Held.of(to).covers(now))
+    return Hold(datetime.fromisoformat(told["since"]), tuple(sorted(agreed)))
 
 
-def waiting(session: Session) -> int:
-    """How many devices would go if it went on."""
-    query = select(func.count(Device.id)).where(Device.is_held)
-    return session.scalar(query) or 0
+def waiting(session: Session) -> Held:
+    """The devices that would go if it went on."""
+    query = select(func.count(Device.id), func.max(Device.leaving_held_at)).where(Device.is_held)
+    count, newest = session.execute(query).one()
+    return Held(count, newest)
 
 
 def passes(session: Session, actor: str, now: datetime) -> bool:
@@ -85,22 +120,29 @@ def passes(session: Session, actor: str, now: datetime) -> bool:
     if hold is None and _count(session, _counted_from(session, now)) < _limit(session):
         return True
     if hold is None:
-        counts = actor.startswith("admin:") and not _may_be_the_first(session, actor, now - ADMIN_FOR)
-        hold = Hold(now, (actor,) if counts else ())
         audit.record(session, audit.SETTINGS, Event.REMOVALS_HELD, now, actor=actor)
         newest = session.scalar(select(func.max(AuditEvent.id)))
-        told = {"since": now.isoformat(), "agreed": list(hold.agreed), "event": newest}
-        _write(session, {**_state(session), **told})
+        _write(session, {**_state(session), "since": now.isoformat(), "agreed": {}, "event": newest})
     # By hand, and few: this one's, and everybody's since it was held.
     hour = now - WINDOW
     few = _count(session, hour, actor) < BY_HAND and _count(session, hour, after=_state(session)["event"]) < AT_LEAST
-    return actor.startswith(("admin:", "helpdesk:")) and few
+    through = actor.startswith(("admin:", "helpdesk:")) and few
+    # Who asked for all that is held agrees to it.
+    asked_for_all = actor.startswith("admin:") and (hold is None or actor in hold.agreed)
+    if not through and asked_for_all and not _may_be_the_first(session, actor, now - ADMIN_FOR):
+        _agree(session, actor, Held(waiting(session).count + 1, now))
+    return through
 
 
-def approve(session: Session, actor: str, now: datetime) -> Hold | None:
-    """An admin agrees that what is held be removed. What is still missing; None if it goes on (or nothing was held).
+def _agree(session: Session, actor: str, to: Held) -> None:
+    told = _state(session)
+    _write(session, {**told, "agreed": {**told["agreed"], actor: to.told}})
 
-    Raises NotTheSecond.
+
+def approve(session: Session, actor: str, shown: Held, now: datetime) -> Hold | None:
+    """An admin agrees that what is held be removed: what they were ``shown``, and no more.
+
+    What is still missing; None if it goes on (or nothing was held). Raises NotTheSecond, MoreHeld.
     """
     lock_name(session, STATE)
     hold = held(session)
@@ -109,9 +151,11 @@ def approve(session: Session, actor: str, now: datetime) -> Hold | None:
     since = hold.since - ADMIN_FOR
     if _may_be_the_first(session, actor, since) or _ways_in_changed(session, since):
         raise NotTheSecond
+    if not shown.covers(waiting(session)):
+        raise MoreHeld
     agreed = Hold(hold.since, tuple(sorted({*hold.agreed, actor})))
     if agreed.missing:
-        _write(session, {**_state(session), "agreed": list(agreed.agreed)})
+        _agree(session, actor, shown)
         if agreed != hold:
             audit.record(session, audit.SETTINGS, Event.REMOVALS_APPROVED, now, actor=actor)
         return agreed
@@ -156,28 +200,50 @@ def keep(session: Session, actor: str, now: datetime) -> int:
     """
     if held(session) is None:
         return 0
-    theirs = select(Device.request_id).where(Device.is_held)
-    requests = select(EnrollmentRequest.id).where(EnrollmentRequest.id.in_(theirs)).order_by(EnrollmentRequest.id)
-    ours = session.scalars(requests.with_for_update()).all()
+    kept = _spare(session, Device.is_held, now)
+    audit.record(session, audit.SETTINGS, Event.REMOVALS_KEPT, now, actor=actor, detail={"count": kept})
+    if held(session) is not None:  # whoever agreed before did not know of this
+        _write(session, {**_state(session), "agreed": {}})
+    return kept
+
+
+def spare_enabled(session: Session, now: datetime) -> int:
+    """Devices that are held because their person was disabled, who is enabled again, keep their work data; how many."""
+    return _spare(session, and_(Device.is_held, Device.leaving_reason == ending.Reason.DISABLED), now)
+
+
+def _spare(session: Session, which: ColumnElement[bool], now: datetime) -> int:
+    """Of these held devices those keep their work data whose person is not disabled; how many.
+
+    The brake is released once nothing is held.
+    """
+    enabled = Person.disabled_at.is_(None)
+    theirs = select(Device.request_id).where(which)
+    requests = (
+        select(EnrollmentRequest.id).join(EnrollmentRequest.person).where(enabled, EnrollmentRequest.id.in_(theirs))
+    )
+    locked = requests.order_by(EnrollmentRequest.id).with_for_update(of=EnrollmentRequest)
+    ours = session.scalars(locked).all()
+    if not ours:
+        return 0
     lock_name(session, STATE)
-    query = select(Device).where(Device.request_id.in_(ours), Device.is_held)
+    query = select(Device).where(Device.request_id.in_(ours), which)
     devices = session.scalars(query.execution_options(populate_existing=True)).all()
     kept = [device for device in devices if device.request.person.disabled_at is None]
     for device in kept:
         device.leaving_reason = device.leaving_held_at = None
     session.flush()
     audiences.mark_devices(session, [device.id for device in kept], now)  # what changed meanwhile
-    count = len(kept)
-    audit.record(session, audit.SETTINGS, Event.REMOVALS_KEPT, now, actor=actor, detail={"count": count})
-    if not waiting(session):
+    if not waiting(session).count:
         told = _state(session)
         _write(session, {"released": told["released"]} if "released" in told else {})
-    return count
+    return len(kept)
 
 
 def _state(session: Session) -> dict[str, Any]:
     state = session.get(PortalState, STATE, populate_existing=True)
-    return dict(json.loads(state.value)) if state is not None and state.value else {}
+    told = dict(json.loads(state.value)) if state is not None and state.value else {}
+    return {**told, "agreed": {}} if isinstance(told.get("agreed"), list) else told  # as it was kept once
 
 
 def _limit(session: Session) -> int:

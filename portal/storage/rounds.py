@@ -38,6 +38,11 @@ def of_disabled_people(cases: Cases) -> int:
     return sum(cases.each(cases.of_devices(query), ask))
 
 
+def of_enabled_people(cases: Cases) -> int:
+    """Devices that were to leave because of their person, who is enabled again meanwhile; how many stay."""
+    return brake.spare_enabled(cases.session, cases.now)
+
+
 def go_on(cases: Cases) -> int:
     """What the brake held and two admins released; how many devices were asked."""
     if brake.held(cases.session) is not None:

@@ -132,9 +132,10 @@ def hold(portal, fleet, company, clock, worker):
 def test_two_admins_release_what_is_held(app, portal, company, fleet, admins, worker, clock):
     hold(portal, fleet, company, clock, worker)
     ada, bob = admins
-    ada.get("/admin").submit("/admin/removals/approve")
+    seen = ada.get("/admin").hidden("/admin/removals/approve")
+    ada.submit("/admin/removals/approve")
     assert "You count as one of the two" in ada.text
-    ada.post("/admin/removals/approve", ada.hidden("/admin/removals/keep"))  # the same admin again
+    ada.post("/admin/removals/approve", seen)  # the same admin again
     worker.every_minute()
     assert asked(portal) == AT_LEAST
     bob.get("/admin").submit("/admin/removals/approve")
@@ -207,11 +208,81 @@ def test_whoever_may_be_the_first_in_anothers_name_is_no_second_person(portal, c
     hold(portal, fleet, company, clock, worker)
     with portal.database.transaction() as session:
         if made in HARMLESS:
-            assert brake.approve(session, f"admin:{eve.id}", clock()).missing == 1
+            assert brake.approve(session, f"admin:{eve.id}", brake.waiting(session), clock()).missing == 1
             return
         with pytest.raises(brake.NotTheSecond):
-            brake.approve(session, f"admin:{eve.id}", clock())
+            brake.approve(session, f"admin:{eve.id}", brake.waiting(session), clock())
         assert brake.held(session).agreed == ()
+
+
+def disable(portal, names, actor):
+    with portal.database.transaction() as session:
+        for name in names:
+            closing.disable(Cases(session, portal), people.by_username(session, name), actor)
+
+
+def test_who_agreed_to_one_device_did_not_agree_to_those_that_came_later(
+    app, portal, company, fleet, admins, worker, clock
+):
+    """Otherwise one admin has everybody held, and uses another's word for a leaver of this morning."""
+    names = list(fleet)
+    disable(portal, names[: AT_LEAST + 1], "directory")
+    worker.every_minute()
+    ada, bob = admins
+    assert "1 device" in ada.get("/admin").text
+    ada.submit("/admin/removals/approve")
+    assert "You count as one of the two" in ada.text
+    seen_by_bob = bob.get("/admin").hidden("/admin/removals/approve")
+    clock.forward(minutes=61)
+    disable(portal, names[AT_LEAST + 1 :], "admin:bob")
+    worker.every_minute()
+    bob.staff_sign_in("bob", clock()).get("/admin")
+    bob.post("/admin/removals/approve", bob.hidden("/admin/removals/approve") | {"shown": seen_by_bob["shown"]})
+    assert "Meanwhile more removals are held" in bob.text
+    bob.post("/admin/removals/approve", bob.hidden("/admin/removals/approve") | {"shown": "²"})
+    bob.submit("/admin/removals/approve")
+    assert "You count as one of the two" in bob.text
+    worker.every_minute()
+    assert asked(portal) == AT_LEAST
+    ada.staff_sign_in("ada", clock()).get("/admin").submit("/admin/removals/approve")
+    worker.every_minute()
+    assert asked(portal) == FLEET
+
+
+def approve(portal, actor, clock):
+    with portal.database.transaction() as session:
+        return brake.approve(session, actor, brake.waiting(session), clock())
+
+
+def test_who_said_it_was_a_mistake_agrees_no_more(portal, company, fleet, worker, clock):
+    hold(portal, fleet, company, clock, worker)
+    approve(portal, "admin:ada", clock)
+    with portal.database.transaction() as session:
+        brake.keep(session, "admin:ada", clock())
+    assert approve(portal, "admin:bob", clock).missing == 1
+
+
+def test_who_is_enabled_again_keeps_their_work_data(portal, company, fleet, worker, clock):
+    hold(portal, fleet, company, clock, worker)
+    with portal.database.transaction() as session:
+        held = session.scalars(select(Device).where(Device.is_held)).first()
+        people.enable(editing(portal, session, clock()), session.get_one(Person, held.request.person_id))
+    for name in ("admin:ada", "admin:bob"):
+        approve(portal, name, clock)
+    worker.every_minute()
+    with portal.database.session() as session:
+        assert session.get_one(Device, held.id).leaving_at is None
+    assert asked(portal) == FLEET - 1
+
+
+def test_nothing_is_held_any_more_once_all_are_enabled_again(portal, company, fleet, worker, clock):
+    hold(portal, fleet, company, clock, worker)
+    with portal.database.transaction() as session:
+        for person in session.scalars(select(Person).where(Person.disabled_at.is_not(None))):
+            people.enable(editing(portal, session, clock()), person)
+    worker.every_minute()
+    with portal.database.session() as session:
+        assert brake.held(session) is None
 
 
 def test_a_page_says_who_may_agree_instead(app, portal, company, fleet, worker, clock):
@@ -234,7 +305,7 @@ def test_an_admin_made_just_now_does_not_count_as_the_asker_either(portal, compa
             ending.ask(Cases(session, portal).of_device(device.id), "selective_wipe", f"admin:{eve.id}")
     with portal.database.transaction() as session:
         assert brake.held(session).agreed == ()
-        assert brake.approve(session, "admin:ada", clock()).missing == 1
+        assert brake.approve(session, "admin:ada", brake.waiting(session), clock()).missing == 1
 
 
 def test_saying_it_was_a_mistake_does_not_begin_the_hour_anew(portal, company, fleet, clock):
@@ -265,7 +336,7 @@ def removed_by(portal, company, fleet, clock, actor_of):
 def test_many_hands_remove_no_more_than_a_few_while_it_is_held(portal, company, fleet, clock):
     """Who can make accounts has many; so few go through by hand, whoever's hand it is."""
     with portal.database.transaction() as session:
-        brake._write(session, {"since": clock().isoformat(), "agreed": [], "event": 0})
+        brake._write(session, {"since": clock().isoformat(), "agreed": {}, "event": 0})
     assert removed_by(portal, company, fleet, clock, lambda number: f"helpdesk:made-up-{number}") == AT_LEAST
 
 

@@ -1,6 +1,6 @@
 """Numbers of today and of thirty days, drawn on the server; the same as a table and as CSV."""
 
-from flask import Response, abort, redirect, render_template, session, url_for
+from flask import Response, abort, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock, jobs
@@ -58,12 +58,22 @@ def answer_held_removals(answer: str) -> ResponseReturnValue:
             if answer == "keep":
                 brake.keep(db_session, actor, now)
             else:
-                brake.approve(db_session, actor, now)
+                brake.approve(db_session, actor, _shown(), now)
         session[NOTICE] = answer
     except brake.NotTheSecond:
         session[NOTICE] = "too_new"
+    except brake.MoreHeld:
+        session[NOTICE] = "more_held"
     jobs.nudge(current_portal.settings, jobs.DEVICES)
     return redirect(url_for("admin.dashboard"), 303)
+
+
+def _shown() -> brake.Held:
+    """What the admin saw that was held: they agree to that alone."""
+    try:
+        return brake.Held.of(request.form.get("shown", ""))
+    except ValueError:
+        return brake.Held(0, None)
 
 
 def _apple_days() -> int | None:

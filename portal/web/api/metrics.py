@@ -76,7 +76,10 @@ def _gauges(now: datetime) -> dict[str, tuple[str, float]]:
         "portal_mail_waiting": ("Messages that are not delivered yet.", _count(OutboxMessage, *waiting)),
         "portal_mail_oldest_seconds": ("Age of the oldest of them.", (now - oldest).total_seconds() if oldest else 0),
         "portal_mail_failed": ("Messages given up.", _count(OutboxMessage, OutboxMessage.failed_at.is_not(None))),
-        "portal_removals_held": ("Devices whose removal of work data waits for two admins.", brake.waiting(db_session)),
+        "portal_removals_held": (
+            "Devices whose removal of work data waits for two admins.",
+            brake.waiting(db_session).count,
+        ),
         "portal_backend_ready": (
             "Whether device management can take devices.",
             int(current_portal.backend.health().ready),
