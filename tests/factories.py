@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit, clock, people
 from portal.audit import Editor
-from portal.credentials import second_factor
+from portal.credentials import passwords, second_factor
 from portal.enrollment import commands, invitations, journey, steps
 from portal.enrollment import profile as profiles
 from portal.enrollment import terms as license_terms
@@ -195,3 +195,8 @@ def owner(app: Flask, user_agent: str = SAFARI) -> Employee:
     transport = httpx.WSGITransport(app=app.wsgi_app, raise_app_exceptions=False)
     employee.http = httpx.Client(base_url=BASE, headers=employee.http.headers, transport=transport)
     return employee
+
+
+def change_password(portal: Portal, session: Session, person: Person, password: str, now: datetime) -> None:
+    """As the person does on the page, once the old one was right."""
+    passwords.change(session, person, passwords.judged(password, person, portal.settings), now)

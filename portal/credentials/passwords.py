@@ -8,6 +8,7 @@ knows repetitions.
 import re
 import secrets
 import unicodedata
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete
@@ -28,6 +29,10 @@ WEAKEST_SCORE = 3
 """zxcvbn's scale is 0 to 4; from 3 on offline guessing takes more than 10^8 tries."""
 JUDGED_CHARACTERS = 72
 """zxcvbn is slow on longer ones; those are long enough anyway."""
+LETTERS_IN_DISGUISE, MOST_DISGUISES = frozenset("4@8({[<3691!|70$5+%2"), 10
+JUDGED_IN_DISGUISE = 24
+"""zxcvbn tries what each of these may stand for, all at once: with many different ones that takes it seconds. Then it
+gets either end; what has a good end is good as a whole."""
 OWN_WORDS = 2
 """Shorter parts of a name say nothing."""
 
@@ -40,12 +45,23 @@ class PasswordRefused(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class NewPassword:
+    """A password that is good enough for its person (``judged``)."""
+
+    text: str = field(repr=False)
+    person_id: str
+
+
 class LinkUsed(Exception):
     """The link is unknown, used, replaced or too old: to the outside all the same."""
 
 
-def check(password: str, person: Person, settings: Settings) -> None:
-    """Raises PasswordRefused."""
+def judged(password: str, person: Person, settings: Settings) -> NewPassword:
+    """``password``, if it is good enough for ``person``. Takes its time: not within a transaction.
+
+    Raises PasswordRefused.
+    """
     text = unicodedata.normalize("NFC", password)
     if len(text) < settings.sign_in.password_length:
         raise PasswordRefused("password_short")
@@ -53,9 +69,12 @@ def check(password: str, person: Person, settings: Settings) -> None:
     words = [word for value in own for word in (value.replace(" ", ""), *re.split(r"[ @.]", value))]
     from zxcvbn import zxcvbn  # its lists take 13 MB, and few processes ever judge a password
 
-    judged = zxcvbn(text[:JUDGED_CHARACTERS], [word for word in words if len(word) > OWN_WORDS])
-    if judged["score"] < WEAKEST_SCORE:
+    known, parts = [word for word in words if len(word) > OWN_WORDS], {text[:JUDGED_CHARACTERS]}
+    if len(LETTERS_IN_DISGUISE.intersection(text)) > MOST_DISGUISES:
+        parts = {text[:JUDGED_IN_DISGUISE], text[-JUDGED_IN_DISGUISE:]}
+    if all(zxcvbn(part, known)["score"] < WEAKEST_SCORE for part in parts):
         raise PasswordRefused("password_guessable")
+    return NewPassword(password, person.id)
 
 
 def new_link(editor: Editor, person: Person, settings: Settings) -> str:
@@ -94,24 +113,22 @@ def owner(session: Session, token: str, now: datetime) -> Person:
     return person
 
 
-def set_by_link(session: Session, token: str, password: str, settings: Settings, now: datetime) -> Person:
-    """Use a link up; every session of its owner ends. Raises LinkUsed, PasswordRefused (the link stays good)."""
+def set_by_link(session: Session, token: str, password: NewPassword, now: datetime) -> None:
+    """Use a link up; every session of its owner ends. Raises LinkUsed."""
     people.lock(session, owner(session, token, now))
     person = owner(session, token, now)  # nobody else used it meanwhile
-    check(password, person, settings)
     _change(session, person, password, now)
-    return person
 
 
-def change(session: Session, person: Person, password: str, settings: Settings, now: datetime) -> None:
-    """The person, who just proved the old one, chooses another password. Raises PasswordRefused, ProofOver."""
-    check(password, person, settings)
+def change(session: Session, person: Person, password: NewPassword, now: datetime) -> None:
+    """The person, who just proved the old one, chooses another password. Raises ProofOver."""
     people.still_proved(session, person, to_change=True)
     _change(session, session.get_one(Person, person.id), password, now)
 
 
-def _change(session: Session, person: Person, password: str, now: datetime) -> None:
-    local.set_password(session, person, password)
+def _change(session: Session, person: Person, password: NewPassword, now: datetime) -> None:
+    assert password.person_id == person.id  # else it was judged by another's name
+    local.set_password(session, person, password.text)
     people.end_sign_ins(session, person)
     _event(session, person, Event.PASSWORD_CHANGED, audit.actor_of(person), now)
 

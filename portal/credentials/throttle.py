@@ -82,6 +82,11 @@ def passkey_of(person: Person) -> str:
     return f"passkey of {person.id}"
 
 
+def new_password_of(person: Person) -> str:
+    """What is chosen with a right old one: judging it takes time, and each is told by mail."""
+    return f"new password of {person.id}"
+
+
 def network_of(address: str) -> str:
     """Whom an address stands for: itself, or of IPv6 the network of 64 bits."""
     try:
@@ -119,6 +124,14 @@ def reserve_network(session: Session, address: str, rules: SignIn, now: datetime
     session.add(attempt)
     session.flush()
     return Attempt(attempt.id, CLEARED)
+
+
+def reserve_alone(session: Session, account: str, rules: SignIn, now: datetime) -> None:
+    """Count something of ``account`` that is no try, and counts for no network. Raises Throttled."""
+    key = _key("account", account)
+    lock_name(session, key)
+    _check(session, [(SignInAttempt.account_key == key, rules.account_tries)], rules, now)
+    session.add(SignInAttempt(account_key=key, address_key=key, at=now))
 
 
 def recount(session: Session, attempt: Attempt, account: str, rules: SignIn, now: datetime) -> Attempt:

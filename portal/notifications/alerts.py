@@ -54,9 +54,9 @@ TO_THE_PERSON: dict[str, tuple[str, str | None]] = {
 """What the person concerned is told of, always."""
 log = logging.getLogger("portal.alerts")
 
-HELPDESK, SECURITY = "helpdesk_told", "security_told"
-"""Where the id of the last event that was looked at is kept: apart, so that however much helpdesk is to be told, nobody
-waits for it who is to hear that somebody got in."""
+HELPDESK, ADMINS, PERSONS = "helpdesk_told", "security_told", "persons_told"
+"""Where the id of the last event that was looked at is kept: apart, so that however much others are to be told, no
+admin waits for it who is to hear that somebody got in."""
 BATCH_SIZE = 100
 MOST_ADMINS = 50
 SETTLED = timedelta(seconds=5)
@@ -73,7 +73,8 @@ def mail_new(session: Session, vault: Vault, settings: Settings, now: datetime) 
     chosen: Group = {name: KINDS[name] for name in settings.notifications.helpdesk}
     count = 0
     for name, group, write in (
-        (SECURITY, TO_ADMINS | TO_THE_PERSON, partial(_to_whom_it_concerns, session, settings)),
+        (PERSONS, TO_THE_PERSON, partial(_to_the_person, session, settings)),
+        (ADMINS, TO_ADMINS, partial(_to_admins, session, settings)),
         (HELPDESK, chosen, partial(_to_helpdesk, session, settings, chosen)),
     ):
         for event in _new(session, name, group, now):
@@ -95,7 +96,7 @@ def _new(session: Session, name: str, group: Group, now: datetime) -> list[Audit
     until = session.scalar(select(func.max(AuditEvent.id)).where(AuditEvent.at <= now - SETTLED)) or 0
     state = session.get(PortalState, name)
     if state is None:  # from now on; nobody wants a mail for each event of the past
-        before = session.get(PortalState, HELPDESK)  # once both were one
+        before = session.get(PortalState, ADMINS) or session.get(PortalState, HELPDESK)  # once they were one
         state = PortalState(name=name, value=before.value if before is not None else json.dumps(until))
         session.add(state)
     since = int(json.loads(state.value or "0"))
@@ -113,17 +114,23 @@ def _to_helpdesk(session: Session, settings: Settings, chosen: Group, event: Aud
         yield _mail(session, settings, event, name), None
 
 
-def _to_whom_it_concerns(session: Session, settings: Settings, event: AuditEvent) -> Mails:
-    """To every admin, and to the person concerned, as the event asks for."""
-    admins, person = _name(TO_ADMINS, event), _name(TO_THE_PERSON, event)
-    concerned = session.get(Person, str((event.detail or {}).get("person", "")))
-    if admins:
+def _to_admins(session: Session, settings: Settings, event: AuditEvent) -> Mails:
+    name, concerned = _name(TO_ADMINS, event), _concerned(session, event)
+    if name:
         who = concerned.name if concerned is not None else str((event.detail or {}).get("name", ""))
         query = select(Person).where(Person.is_active_admin, Person.email != "")
         for admin in session.scalars(query.limit(MOST_ADMINS)):
-            yield messages.security(settings, admin, admins, who, event.at), concerned.id if concerned else None
-    if person and concerned is not None and concerned.email:
-        yield messages.security(settings, concerned, person, "", event.at), concerned.id
+            yield messages.security(settings, admin, name, who, event.at), concerned.id if concerned else None
+
+
+def _to_the_person(session: Session, settings: Settings, event: AuditEvent) -> Mails:
+    name, concerned = _name(TO_THE_PERSON, event), _concerned(session, event)
+    if name and concerned is not None and concerned.email:
+        yield messages.security(settings, concerned, name, "", event.at), concerned.id
+
+
+def _concerned(session: Session, event: AuditEvent) -> Person | None:
+    return session.get(Person, str((event.detail or {}).get("person", "")))
 
 
 def _name(group: Group, event: AuditEvent) -> str | None:

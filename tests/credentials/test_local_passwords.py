@@ -114,7 +114,7 @@ def test_whoever_signs_in_elsewhere_gets_no_link(app, company):
 )
 def test_length_and_a_blocklist_decide_not_kinds_of_characters(erika, settings, password, reason):
     try:
-        passwords.check(password, erika, settings)
+        passwords.judged(password, erika, settings)
         refused = None
     except PasswordRefused as refusal:
         refused = refusal.reason
@@ -131,7 +131,50 @@ def test_none_of_the_commonest_passwords_is_taken_however_long(company, settings
     for password in [*common[:300], *[each for each in common if len(each) >= 12][:100]]:
         for longer in (password, password * 2):
             with pytest.raises(passwords.PasswordRefused):
-                passwords.check(longer, person, settings)
+                passwords.judged(longer, person, settings)
+
+
+SLOW = "1$+7@[976123|7|[562!362342|!036<8[%$%{26$+[{{$19|3(<98(3|!5([@@24<@5+2$!"
+"""zxcvbn takes seconds for the whole of it."""
+
+
+def test_no_password_takes_long_to_judge(erika, settings, monkeypatch):
+    import zxcvbn
+
+    judged, real = [], zxcvbn.zxcvbn
+    monkeypatch.setattr(zxcvbn, "zxcvbn", lambda text, words: judged.append(text) or real(text, words))
+    passwords.judged(SLOW, erika, settings)
+    assert max(len(each) for each in judged) <= 24
+    judged.clear()
+    passwords.judged("four 5 and 6 quiet lamps on Tuesday!", erika, settings)
+    assert judged == ["four 5 and 6 quiet lamps on Tuesday!"]
+
+
+def test_a_new_password_is_judged_while_others_write(app, portal, company, monkeypatch):
+    company.person("mallory")
+    real, written = passwords.judged, []
+
+    def judged(*arguments):
+        with portal.database.transaction() as session:  # waits for ever within another
+            written.append(session)
+        return real(*arguments)
+
+    monkeypatch.setattr(passwords, "judged", judged)
+    browser = Browser(app).get("/account/password")
+    browser.submit(username="mallory", password=PASSWORD, new=GOOD, again=GOOD)
+    assert (len(written), browser.heading) == (1, "Your password is changed")
+
+
+def test_new_passwords_are_counted(app, company, settings):
+    """Each is told by mail, and judging one takes time."""
+    company.person("mallory")
+    browser, old = Browser(app), PASSWORD
+    for number in range(settings.sign_in.account_tries + 1):
+        new = f"a quite unguessable sentence {number}"
+        browser.get("/account/password").get("/account/password")
+        browser.submit(username="mallory", password=old, new=new, again=new)
+        old = new
+    assert "Too many tries" in browser.text
 
 
 def test_however_many_sign_in_at_once_one_thread_of_a_process_makes_the_hashes(portal, erika, monkeypatch):

@@ -4,14 +4,14 @@ import pytest
 from sqlalchemy import select
 
 from portal import people
-from portal.credentials import api_tokens, passkeys, passwords, second_factor
+from portal.credentials import api_tokens, passkeys, second_factor
 from portal.credentials import sign_in as corporate
 from portal.credentials.base import Found
 from portal.lifecycle import closing
 from portal.models import ApiToken, EnrollmentRequest, IssuedProfile, Passkey, Person, SecondFactor, WebSession
 from portal.storage.cases import Cases
 from tests.credentials.test_doors import Doors
-from tests.factories import PASSWORD, editing
+from tests.factories import PASSWORD, change_password, editing
 from tests.pages import BASE, Browser
 
 OTHER = "violet tractor hums loudly"
@@ -27,7 +27,7 @@ def change(portal, clock, ada):
         with portal.database.transaction() as session:
             person, editor = session.get_one(Person, ada.id), editing(portal, session, clock())
             if way == "password":
-                passwords.change(session, person, OTHER, portal.settings, clock())
+                change_password(portal, session, person, OTHER, clock())
             elif way == "factor":
                 second_factor.forget(editor, person)
             elif way == "role":
@@ -238,7 +238,7 @@ def test_nor_is_a_profile_given_to_a_browser_that_was_signed_out_meanwhile(app, 
 
     def change():
         with portal.database.transaction() as session:
-            passwords.change(session, session.get_one(Person, erika.id), OTHER, portal.settings, clock())
+            change_password(portal, session, session.get_one(Person, erika.id), OTHER, clock())
 
     count = meanwhile(1, change)
     browser.get("/enroll/profile.mobileconfig")

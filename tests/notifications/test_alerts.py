@@ -175,8 +175,20 @@ def test_after_an_upgrade_everything_is_told_once(choose, told, company, portal,
     company.person("ada", "admin")
     told()
     with portal.database.transaction() as session:
-        session.delete(session.get_one(PortalState, alerts.SECURITY))
+        session.delete(session.get_one(PortalState, alerts.ADMINS))
         audit.record(session, audit.SETTINGS, Event.API_TOKEN_MADE, clock(), detail={"name": "Helen"})
     told()
     told()
     assert mails(portal).count(("ada@example.com", "A new API token was made: Helen")) == 1
+
+
+def test_one_employee_s_new_passwords_keep_no_admin_from_hearing_who_got_in(told, company, portal, clock, monkeypatch):
+    monkeypatch.setattr(alerts, "BATCH_SIZE", 3)
+    ada, mallory = company.person("ada", "admin"), company.person("mallory")
+    told()
+    with portal.database.transaction() as session:
+        for _ in range(9):
+            audit.record(session, audit.SETTINGS, Event.PASSWORD_CHANGED, clock(), detail={"person": mallory.id})
+        audit.record(session, audit.SETTINGS, Event.PASSKEY_ADDED, clock(), detail={"person": ada.id})
+    told()
+    assert ("ada@example.com", "Ada has a new passkey") in mails(portal)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnExpressionArgument, func, select
+from sqlalchemy import ColumnExpressionArgument, func, or_, select
 from sqlalchemy.orm import Session
 
 from portal import clock
@@ -118,11 +118,18 @@ def handed_over() -> Any:
 
 
 def _addresses(session: Session, awaited: Any) -> list[str]:
-    """Somebody's addresses by which their device can be told from others'."""
-    email = str(awaited.email)
-    same = select(Person.id).where(func.lower(Person.email) == email.lower(), Person.id != awaited.person_id)
-    shared = session.scalar(same.where(Person.erased_at.is_(None)).limit(1)) is not None
-    return [awaited.managed_apple_account] if shared else [awaited.managed_apple_account, email]
+    """Somebody's addresses by which their device can be told from others'.
+
+    The e-mail address is what a source says of somebody, who may choose it there: it counts only if it is nobody else's
+    in any way.
+    """
+    account, email = str(awaited.managed_apple_account), str(awaited.email)
+    others, address = Person.id != awaited.person_id, email.lower()
+    known = select(Person.id).where(others, Person.erased_at.is_(None))
+    theirs = known.where(or_(func.lower(Person.email) == address, Person.managed_apple_account == address))
+    enrolled = handed_over().where(others, func.lower(EnrollmentRequest.managed_apple_account) == address)
+    shared = any(session.execute(query.limit(1)).first() for query in (theirs, enrolled))
+    return [account] if shared else [account, email]
 
 
 def _hash(session: Session, server_id: str) -> str | None:

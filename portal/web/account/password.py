@@ -40,8 +40,9 @@ def set_password(token: str) -> ResponseReturnValue:
     try:
         person = passwords.owner(db_session, token, now)
         if form.validate_on_submit():
+            chosen = passwords.judged(form.new.data, person, current_portal.settings)
             with transaction():
-                passwords.set_by_link(db_session, token, form.new.data, current_portal.settings, now)
+                passwords.set_by_link(db_session, token, chosen, now)
             return _done()
     except PasswordRefused as refusal:
         form.new.errors = [refusal.reason]
@@ -72,7 +73,7 @@ def change_password() -> ResponseReturnValue:
 
 
 def _change(form: ChangePasswordForm) -> bool:
-    now = clock.now()
+    now, settings = clock.now(), current_portal.settings
     try:
         person, attempt = corporate.check(
             current_portal, form.username.data, form.password.data, request.remote_addr or "", now
@@ -83,9 +84,11 @@ def _change(form: ChangePasswordForm) -> bool:
         raise AccountProblem("elsewhere")
     with transaction():
         throttle.release(db_session, attempt)  # the old password was right, whatever becomes of the new one
+    chosen = passwords.judged(form.new.data, person, settings)
     try:
         with transaction():
-            passwords.change(db_session, person, form.new.data, current_portal.settings, now)
+            throttle.reserve_alone(db_session, throttle.new_password_of(person), settings.sign_in, now)
+            passwords.change(db_session, person, chosen, now)
     except people.ProofOver:
         return False
     return True

@@ -345,6 +345,37 @@ def test_an_odd_time_keeps_nobody_s_leaving_from_being_noticed(tenancy, value):
 # --- one bad thing stops nothing else ------------------------------------------------------------------------------
 
 
+def test_an_address_that_is_a_colleague_s_account_leads_to_no_phone_of_hers(tenancy):
+    """Who may choose their address at the source could otherwise have her phone, and it goes when they leave."""
+    company = tenancy.company
+    erika, mallory = company.person("erika"), company.person("mallory", email=ACCOUNT)
+    tenancy.tenant.add_user(ACCOUNT)
+    of_mallory, of_erika = company.invite(mallory), company.invite(erika)
+    tenancy.handed_over(of_mallory)
+    tenancy.handed_over(of_erika)
+    device = tenancy.tenant.enroll(ACCOUNT)
+    tenancy.work()
+    disable(tenancy, of_mallory)
+    tenancy.worker.every_minute()
+    tenancy.work()
+    assert (company.status(of_erika), company.device(of_mallory), device.pending) == ("enrolled", None, [])
+
+
+def test_an_address_that_is_the_account_of_a_colleague_s_request_neither(tenancy):
+    """Where accounts are made by a pattern, they stand on requests alone."""
+    company = tenancy.company
+    erika = company.person("erika")
+    of_mallory, of_erika = company.invite(company.person("mallory", email=ACCOUNT.upper())), company.invite(erika)
+    tenancy.tenant.add_user(ACCOUNT)
+    tenancy.handed_over(of_mallory)
+    tenancy.handed_over(of_erika)
+    with tenancy.portal.database.transaction() as session:
+        session.merge(erika).managed_apple_account = None
+    tenancy.tenant.enroll(ACCOUNT)
+    tenancy.work()
+    assert (company.status(of_erika), company.device(of_mallory)) == ("enrolled", None)
+
+
 def test_one_address_that_maas360_cannot_take_stops_nobody_else(tenancy):
     invitation, device = tenancy.enrolled()
     other = tenancy.invite("max")

@@ -11,7 +11,7 @@ from portal.credentials.base import Found
 from portal.lifecycle import closing
 from portal.models import ApiToken, Passkey, PasskeyChallenge, PasswordLink, Person, WebSession
 from portal.storage.cases import Cases
-from tests.factories import PASSWORD, editing, totp_code
+from tests.factories import PASSWORD, change_password, editing, totp_code
 from tests.pages import BASE, Browser
 
 
@@ -254,7 +254,7 @@ def test_what_could_sign_in_before_a_change_cannot_afterwards(app, company, port
     with portal.database.transaction() as session:
         hilda = session.get_one(Person, person.id)
         if change == "password":
-            passwords.change(session, hilda, "seven quiet lamps on Tuesday", portal.settings, clock())
+            change_password(portal, session, hilda, "seven quiet lamps on Tuesday", clock())
         elif change == "role":
             people.set_role(editing(portal, session, clock()), hilda, "admin")
         elif change == "address":
