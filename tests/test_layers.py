@@ -26,7 +26,8 @@ LAYERS = [
 ]
 """Each knows only what stands above it here: no two packages know each other, nor two of one line."""
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-KEPT = {path.stem for path in (ROOT / "portal" / "settings").glob("*.py")} - {"__init__", "loading", "logo", "schema"}
+FREE = {"__init__", "loading", "logo", "references", "schema"}
+KEPT = {path.stem for path in (ROOT / "portal" / "settings").glob("*.py")} - FREE
 """Modules of ``portal.settings`` that keep what admins save; the others know no database."""
 FILES = [path for path in (ROOT / "portal").rglob("*.py") if "migrations" not in path.parts]
 

@@ -17,6 +17,7 @@ from portal.policies import portable as policies_portable
 from portal.policies.portable import NotReadable, Written
 from portal.settings import portable, saving
 from portal.settings.overlay import NotValid
+from portal.settings.references import Sources
 from portal.settings.saving import LocksOut, SettingsEditor
 from portal.storage import policy_files
 
@@ -103,7 +104,7 @@ def _read(file: Path) -> tuple[dict[str, Any], list[Written]]:
         raise NotReadable(policies_portable.TABLE, "it is an array of tables")
     with current_portal.database.session() as session:
         held = lambda name: policy_files.held(session, current_portal.vault, name)  # noqa: E731
-        policies = policies_portable.read(told, held, os.environ)
+        policies = policies_portable.read(told, held, Sources(os.environ, current_portal.settings.data))
     return portable.read(tree, current_portal.settings), policies
 
 

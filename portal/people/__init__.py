@@ -69,9 +69,12 @@ def by_username(session: Session, username: str, with_password: bool = False) ->
 
 
 def sign_in_name(session: Session, entered: str) -> str:
-    """The username meant by ``entered``: itself, or that of the person whose Managed Apple Account it is."""
+    """The username meant by ``entered``: itself, or that of the person whose Managed Apple Account it is.
+
+    A username comes first: what a source calls somebody's account takes nobody else's name.
+    """
     account = fold_username(entered)
-    if "@" not in account:
+    if "@" not in account or by_username(session, entered) is not None:
         return entered
     known = select(Person.username).where(Person.managed_apple_account == account, Person.erased_at.is_(None))
     return session.scalar(known) or entered

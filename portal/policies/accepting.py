@@ -14,6 +14,7 @@ from typing import Any
 from portal.policies import catalogue, checking, content, native, own_authority, rendering
 from portal.policies.checking import BROKEN, FORBIDDEN, Problem
 from portal.policies.content import MERGED, MOST_PARTS, PASSCODE, Part
+from portal.policies.paths import below
 from portal.policies.variables import Recipient, unknown_in
 
 DEEPEST = 20
@@ -80,7 +81,7 @@ def _unwritable(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
         yield path, "wrong_type"
     elif isinstance(value, Mapping):
         for key, each in value.items():
-            here = f"{path}.{key}" if path else str(key)
+            here = below(path, key)
             if not isinstance(key, str) or not _is_plain(key):
                 yield path, "control_character"
             else:

@@ -11,6 +11,7 @@ from typing import Any
 
 from portal.policies import catalogue
 from portal.policies.catalogue import Key, Payload
+from portal.policies.paths import below
 
 FORBIDDEN = frozenset({"unreadable", "too_large", "no_payload", "removal", "unknown_payload", "forbidden_payload",
                        "forbidden"})  # fmt: skip
@@ -108,7 +109,7 @@ def _payload(values: object, certificates: set[str]) -> Iterator[Problem]:
 
 def _values(kind: str, path: str, values: dict[str, Any], known: Mapping[str, Key]) -> Iterator[Problem]:
     for name, value in values.items():
-        here, key = f"{path}.{name}" if path else str(name), known.get(name)
+        here, key = below(path, name), known.get(name)
         if key is None:
             # Restrictions that user enrollment does not know are refused, whatever they are called later.
             yield Problem(kind, here, "forbidden" if kind == catalogue.RESTRICTIONS and not path else "unknown_key")
@@ -119,7 +120,7 @@ def _values(kind: str, path: str, values: dict[str, Any], known: Mapping[str, Ke
             yield from _value(kind, here, value, key)
     for name, key in known.items():
         if key.required and key.usable and name not in values:
-            yield Problem(kind, f"{path}.{name}" if path else name, "missing")
+            yield Problem(kind, below(path, name), "missing")
 
 
 def _value(kind: str, path: str, value: object, key: Key) -> Iterator[Problem]:

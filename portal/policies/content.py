@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from portal.policies import catalogue
+from portal.policies.paths import below, names
 from portal.policies.variables import used_in
 
 PASSCODE = "com.apple.mobiledevice.passwordpolicy"
@@ -25,7 +26,7 @@ MERGED = (PASSCODE, RESTRICTIONS)
 """Kinds of which a person gets one, made of those of all their policies."""
 MOST_PARTS = 40
 _SECRET = re.compile(
-    r"password|passphrase|passcode|secret|challenge|token|authorization|credential|cookie|bearer|headermagic|psk"
+    r"password|passphrase|passcode|secret|challenge|token|authorization|credential|cookie|bearer|headermagic|psk|(?-i:PPK)"
     r"|(?:api|private|shared|access)[-_ ]?key",
     re.IGNORECASE,
 )
@@ -112,7 +113,7 @@ def is_secret(kind: str, path: str) -> bool:
     key = key_of(kind, path)
     if key is not None and key.type in ("boolean", "integer", "real", "date"):
         return False
-    *around, name = [part for part in path.split(".") if not part.isdigit()]
+    *around, name = names(path)
     if any(_HEADERS.search(each) for each in around):
         return True
     named = [name, *(around if key is None else ())]  # what stands in something secret under a name of the company's
@@ -144,23 +145,23 @@ def secrets(part: Part) -> dict[str, Any]:
     return {path: value for path, value in walk(part.values) if holds_secret(part.type, path, value)}
 
 
-def walk(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every value that is no dictionary, by its dotted path; lists as they are, unless they hold dictionaries."""
-    for key, value in values.items():
-        here = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, Mapping):
-            yield from walk(value, here)
-        elif isinstance(value, list) and any(isinstance(each, Mapping | list) for each in value):
-            yield from walk({str(number): each for number, each in enumerate(value)}, here)
-        else:
-            yield here, value
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from walk(each, below(path, key))
+    elif isinstance(value, list) and any(isinstance(each, Mapping | list) for each in value):
+        for number, each in enumerate(value):
+            yield from walk(each, f"{path}.{number}")
+    else:
+        yield path, value
 
 
 def references(part: Part) -> set[str]:
     """The PayloadUUIDs of parts that this one refers to, as those are written here: in capitals."""
     found: set[str] = set()
     for path, value in walk(part.values):
-        *_, name = [each for each in path.split(".") if not each.isdigit()]
+        *_, name = names(path)
         if REFERS.search(name):
             found |= {each.upper() for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)}
     return found

@@ -10,16 +10,16 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NoReturn
 
 from portal.policies import accepting, catalogue, content, holding
 from portal.policies.content import Part
+from portal.policies.paths import below
+from portal.settings.references import Sources
 
 STORED = {"stored": True}
 TABLE = "policy"
 """What the array of tables is called in the file."""
-LARGEST_FILE = 200_000
 _OURS = uuid.UUID("b2f1c6a4-5b0e-4a37-9d55-0f2a7c8e9d14")
 """Where the names begin of parts that have none of their own here."""
 
@@ -50,7 +50,7 @@ def table(policy: Written) -> dict[str, Any]:
 
 def _told(kind: str, value: Any, path: str = "") -> Any:
     if isinstance(value, Mapping):
-        return {key: _told(kind, each, f"{path}.{key}" if path else str(key)) for key, each in value.items()}
+        return {key: _told(kind, each, below(path, key)) for key, each in value.items()}
     if path and content.holds_secret(kind, path, value):
         return dict(STORED)
     if isinstance(value, list):
@@ -58,9 +58,9 @@ def _told(kind: str, value: Any, path: str = "") -> Any:
     return {"data": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
-def read(told: Sequence[Any], held: Callable[[str], Sequence[Part]], environment: Mapping[str, str]) -> list[Written]:
+def read(told: Sequence[Any], held: Callable[[str], Sequence[Part]], sources: Sources) -> list[Written]:
     """The policies of a file, checked. ``held``: the parts that the portal has of a policy now. Raises NotReadable."""
-    found = [_policy(each, held, environment) for each in told]
+    found = [_policy(each, held, sources) for each in told]
     names = [each.name.casefold() for each in found]
     twice = next((each.name for each in found if names.count(each.name.casefold()) > 1), None)
     if twice is not None:
@@ -68,7 +68,7 @@ def read(told: Sequence[Any], held: Callable[[str], Sequence[Part]], environment
     return found
 
 
-def _policy(told: Any, held: Callable[[str], Sequence[Part]], environment: Mapping[str, str]) -> Written:
+def _policy(told: Any, held: Callable[[str], Sequence[Part]], sources: Sources) -> Written:
     name = told.get("name") if isinstance(told, dict) else None
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise NotReadable(TABLE, "each policy needs a name")
@@ -86,7 +86,7 @@ def _policy(told: Any, held: Callable[[str], Sequence[Part]], environment: Mappi
     }
     made, stored = [], {}
     for number, each in enumerate(parts):
-        part, kept = _part(name, _id(name, number, each, before), each, before, environment)
+        part, kept = _part(name, _id(name, number, each, before), each, before, sources)
         made.append(Part(part.uuid, part.type, _follow("", part.values, ids)))
         stored[part.uuid] = kept
     for each in made:
@@ -100,7 +100,7 @@ def _policy(told: Any, held: Callable[[str], Sequence[Part]], environment: Mappi
 
 
 def _part(
-    policy: str, name: str, told: dict[str, Any], held: Mapping[str, Part], environment: Mapping[str, str]
+    policy: str, name: str, told: dict[str, Any], held: Mapping[str, Part], sources: Sources
 ) -> tuple[Part, set[str]]:
     """One part, and which of its secrets stay as they are."""
     kind, values = told.get("type"), told.get("values", {})
@@ -111,7 +111,7 @@ def _part(
         raise NotReadable(where, "values is a table")
     before = held.get(name)
     before = before if before is not None and before.type == kind else None
-    reader = _Reader(where, kind, before, environment)
+    reader = _Reader(where, kind, before, sources)
     part = Part(name, kind, reader.read(values, ""))
     if before is not None and set(holding.sent_elsewhere(before, part)) & reader.stored:
         raise NotReadable(where, "a stored secret would be sent elsewhere, or less safely; say where it stands")
@@ -145,8 +145,8 @@ def _follow(key: str, value: Any, ids: Mapping[str, str]) -> Any:
 class _Reader:
     """Reads the values of one part; ``stored``: the secrets that stay as they are."""
 
-    def __init__(self, where: str, kind: str, before: Part | None, environment: Mapping[str, str]) -> None:
-        self.where, self.kind, self.environment = where, kind, environment
+    def __init__(self, where: str, kind: str, before: Part | None, sources: Sources) -> None:
+        self.where, self.kind, self.sources = where, kind, sources
         self.held = content.secrets(before) if before is not None else {}
         self.stored: set[str] = set()
 
@@ -161,7 +161,7 @@ class _Reader:
                     self._refuse_secret(path)
             if is_data:
                 return self._data(path, value["data"])
-            return {key: self.read(each, f"{path}.{key}" if path else str(key)) for key, each in value.items()}
+            return {key: self.read(each, below(path, key)) for key, each in value.items()}
         if isinstance(value, list):
             return [self.read(each, f"{path}.{number}") for number, each in enumerate(value)]
         if path and isinstance(value, str) and value and content.is_secret(self.kind, path):
@@ -184,14 +184,13 @@ class _Reader:
         if reference == STORED and path in self.held:
             self.stored.add(path)
             return self.held[path]
-        found = self.environment.get(str(reference.get("env", "")))
-        if found:
-            return self._data(path, found) if is_data else found
-        file = Path(str(reference.get("file", "")))
-        if "file" in reference and file.is_file() and file.stat().st_size <= LARGEST_FILE:
-            read = file.read_bytes()
-            try:
-                return read if is_data else read.decode().strip()
-            except UnicodeDecodeError:
-                raise NotReadable(where, "the file is no text") from None
-        raise NotReadable(where, "nothing stands where this points to")
+        found = self.sources.find(reference)
+        if found is None:
+            raise NotReadable(where, "nothing stands where this points to, or it is the portal's own")
+        if is_data and "file" in reference:
+            return found
+        try:
+            text = found.decode().strip()
+        except UnicodeDecodeError:
+            raise NotReadable(where, "what it points to is no text") from None
+        return self._data(path, text) if is_data else text

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from portal.policies.paths import below
+
 NAMES = ("email", "managed_apple_account", "username", "name")
 _MARK = re.compile(r"\{([a-z_]+)\}")
 
@@ -40,12 +42,12 @@ def unknown_in(kind: str, values: Mapping[str, Any], secret: Secret) -> set[str]
 
 def fill(kind: str, values: Mapping[str, Any], recipient: Recipient, secret: Secret) -> dict[str, Any]:
     """The values for one person. In addresses what is put in is encoded, so that it stays one part of them."""
-    return {key: _fill(kind, str(key), each, recipient, secret) for key, each in values.items()}
+    return {key: _fill(kind, below("", key), each, recipient, secret) for key, each in values.items()}
 
 
 def _fill(kind: str, path: str, value: Any, recipient: Recipient, secret: Secret) -> Any:
     if isinstance(value, Mapping):
-        return {key: _fill(kind, f"{path}.{key}", each, recipient, secret) for key, each in value.items()}
+        return {key: _fill(kind, below(path, key), each, recipient, secret) for key, each in value.items()}
     if isinstance(value, list):
         return [_fill(kind, path, each, recipient, secret) for each in value]
     if not isinstance(value, str) or secret(kind, path):
@@ -64,7 +66,7 @@ def _fill(kind: str, path: str, value: Any, recipient: Recipient, secret: Secret
 def _texts(kind: str, value: Any, secret: Secret, path: str = "") -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, each in value.items():
-            yield from _texts(kind, each, secret, f"{path}.{key}" if path else str(key))
+            yield from _texts(kind, each, secret, below(path, key))
     elif isinstance(value, list):
         for each in value:
             yield from _texts(kind, each, secret, path)

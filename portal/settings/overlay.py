@@ -87,13 +87,14 @@ def pinned(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
     return frozenset(by_variable | with_secrets)
 
 
+def variable(name: str) -> str:
+    """The variable that a setting, or a whole section, may be in."""
+    return "PORTAL_" + name.upper().replace(".", "_")
+
+
 @cache
 def _variables() -> dict[str, tuple[str, str]]:
     """By setting: the variables that decide it, its own and that of its whole section."""
-
-    def variable(name: str) -> str:
-        return "PORTAL_" + name.upper().replace(".", "_")
-
     return {name: (variable(name), variable(name.partition(".")[0])) for name in names()}
 
 

@@ -7,13 +7,13 @@ A secret stands in the file as ``{ stored = true }`` (the one this portal holds)
 import os
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from portal.settings import Settings, held_secrets, overlay
 from portal.settings.overlay import NotValid, Problem
+from portal.settings.references import Sources
 
 STORED = {"stored": True}
 
@@ -41,11 +41,11 @@ def read(
 ) -> dict[str, Any]:
     """The values in a TOML file (its text, or parsed), secrets filled in: section.key -> JSON. Raises NotValid."""
     tree = parse(told) if isinstance(told, str) else told
-    values: dict[str, Any] = {}
+    sources, values = Sources(environment, settings.data), {}
     for name, value in _flat(tree).items():
         if name not in set(overlay.names()):
             raise NotValid([Problem(name, "unknown", "there is no such setting, or it cannot be changed at run time")])
-        values[name] = _fill(name, value, overlay.value_of(settings, name), environment)
+        values[name] = _fill(name, value, overlay.value_of(settings, name), sources)
     return values
 
 
@@ -79,29 +79,34 @@ def _hide(name: str, value: Any) -> Any:
     return dict(STORED) if value and overlay.is_secret(name) else value
 
 
-def _fill(name: str, value: Any, current: Any, environment: Mapping[str, str]) -> Any:
+def _fill(name: str, value: Any, current: Any, sources: Sources) -> Any:
     if isinstance(value, list):
         known = {each.get("name"): each for each in current or [] if isinstance(each, dict)}
-        return [_fill_table(name, each, known, environment) if isinstance(each, dict) else each for each in value]
-    return _secret(name, value, current, environment) if overlay.is_secret(name) else value
+        return [_fill_table(name, each, known, sources) if isinstance(each, dict) else each for each in value]
+    return _secret(name, value, current, sources) if overlay.is_secret(name) else value
 
 
-def _fill_table(name: str, table: dict[str, Any], known: dict[Any, Any], environment: Mapping[str, str]) -> Any:
+def _fill_table(name: str, table: dict[str, Any], known: dict[Any, Any], sources: Sources) -> Any:
     current = known.get(table.get("name"), {})
     return {
-        key: _secret(f"{name}.{key}", each, current.get(key, ""), environment) if overlay.is_secret(key) else each
+        key: _secret(f"{name}.{key}", each, current.get(key, ""), sources) if overlay.is_secret(key) else each
         for key, each in table.items()
     }
 
 
-def _secret(name: str, value: Any, current: Any, environment: Mapping[str, str]) -> str:
+def _secret(name: str, value: Any, current: Any, sources: Sources) -> str:
     if value in ("", None):
         return ""
     if value == STORED and current:
         return held_secrets.KEPT  # if it is still for the same server
-    if isinstance(value, dict) and set(value) == {"env"} and environment.get(value["env"]):
-        return environment[value["env"]]
-    if isinstance(value, dict) and set(value) == {"file"} and Path(value["file"]).is_file():
-        return Path(value["file"]).read_text("utf-8").strip()
-    says = 'a secret is written as { env = "NAME" }, { file = "/path" } or, where one is held, { stored = true }'
+    found = sources.find(value, overlay.variable(name))
+    if found is not None:
+        try:
+            return found.decode().strip()
+        except UnicodeDecodeError:
+            raise NotValid([Problem(name, "secret_reference", "what it points to is no text")]) from None
+    says = (
+        'a secret is written as { env = "NAME" }, { file = "/path" } or, where one is held, { stored = true }; '
+        "the portal's own variables and files are for themselves alone"
+    )
     raise NotValid([Problem(name, "secret_reference", says)])

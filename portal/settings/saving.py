@@ -114,7 +114,8 @@ def restore(editor: SettingsEditor, version_id: int, confirmed: bool = False) ->
 def reset(editor: SettingsEditor, prefix: str) -> list[str]:
     """Forget what was saved for every setting that begins with ``prefix``: the files count again. Which they were."""
     known = stored(editor.session, editor.vault)
-    saved = [name for name in known if name == prefix or name.startswith(f"{prefix}.") or not prefix]
+    meant = together(name for name in known if name == prefix or name.startswith(f"{prefix}.") or not prefix)
+    saved = [name for name in known if name in meant]  # no secret without its server
     wanted = {name: overlay.value_of(editor.base, name) for name in saved}
     save(editor, IMPORT, wanted, confirmed=True)
     return saved

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, cast, func, select
+from sqlalchemy import ColumnExpressionArgument, Text, and_, cast, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -212,7 +212,7 @@ def spare_enabled(session: Session, now: datetime) -> int:
     return _spare(session, and_(Device.is_held, Device.leaving_reason == ending.Reason.DISABLED), now)
 
 
-def _spare(session: Session, which: ColumnElement[bool], now: datetime) -> int:
+def _spare(session: Session, which: ColumnExpressionArgument[bool], now: datetime) -> int:
     """Of these held devices those keep their work data whose person is not disabled; how many.
 
     The brake is released once nothing is held.

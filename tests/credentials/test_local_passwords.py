@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from portal.credentials import local, passwords
+from portal.credentials import sign_in as corporate
+from portal.credentials.base import Found
 from portal.credentials.passwords import PasswordRefused
 from tests.conftest import START
 from tests.factories import PASSWORD
@@ -132,6 +134,16 @@ def test_none_of_the_commonest_passwords_is_taken_however_long(company, settings
         for longer in (password, password * 2):
             with pytest.raises(passwords.PasswordRefused):
                 passwords.judged(longer, person, settings)
+
+
+def test_nobody_s_account_takes_a_colleague_s_username(app, portal, company, clock, configure):
+    """A username may look like an account, and a source may call somebody's account what it likes."""
+    configure(managed_apple_account__source="email")
+    company.person("ada@example.com", email="ada@example.com")
+    told = Found("oidc:corp", "7", "mallory", "Mallory", "ada@example.com")
+    corporate.store_person(portal.database, portal.settings, told, clock())
+    ada = Browser(app).get("/enroll").submit(username="Ada@Example.com", password=PASSWORD)
+    assert ada.path != "/enroll/sign-in"
 
 
 SLOW = "1$+7@[976123|7|[562!362342|!036<8[%$%{26$+[{{$19|3(<98(3|!5([@@24<@5+2$!"

@@ -499,3 +499,10 @@ def test_what_is_wanted_again_before_it_was_removed_keeps_the_worker_from_nothin
     held.connect()
     held.connect()
     assert held_policies.states(device) == {policy: ("applied", None)}
+
+
+@pytest.mark.parametrize("name", ["1", "²", "", ".", "\\"])
+def test_an_uploaded_key_may_be_called_anything(held_policies, admin, name):
+    told = {"PayloadType": "com.apple.webClip.managed", "PayloadUUID": "y", "Label": "x", "URL": "https://example.com"}
+    upload(admin, held_policies.make("Basics", wifi()), told | {name: "text"})
+    assert admin.status == 200

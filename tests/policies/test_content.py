@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.policies import content, merging, native
+from portal.policies import catalogue, content, merging, native
 from portal.policies.content import Part, is_secret, new_part
+from portal.policies.paths import below
 from portal.policies.variables import Recipient, fill, unknown_in, used_in
 
 ERIKA = Recipient("erika@example.com", "", "erika", 'Erika "<b>" & {username}')
@@ -104,3 +105,36 @@ def test_an_account_as_a_declaration_of_its_own(kind, values, says, credentials)
 )
 def test_what_a_declaration_could_not_say_stays_a_profile(kind, values):
     assert not native.can_be(new_part(kind, values))
+
+
+PUBLIC_DATA = {
+    *(
+        "Font",
+        "Icon",
+        "Relays.Relay.RawPublicKeys.RawPublicKeysElement",
+        "PayloadContent",
+        "PayloadContent.CAFingerprint",
+    ),
+    *("EnabledForCerts.SubjectPublicKeyInfoHashDict.Hash", "DisabledForCerts.SubjectPublicKeyInfoHashDict.Hash"),
+}
+
+
+def test_whatever_apple_calls_data_is_secret_unless_it_is_public():
+    """A new catalogue of Apple's may bring keys whose names say nothing of it."""
+
+    def data(keys, path=""):
+        for name, key in keys.items():
+            here = below(path, name)
+            if key.usable and key.type == "data":
+                yield here
+            yield from data(key.keys, here)
+
+    payloads = catalogue.load().payloads
+    told = {path for kind, each in payloads.items() for path in data(each.keys) if not is_secret(kind, path)}
+    assert told == PUBLIC_DATA
+
+
+@given(st.recursive(st.text(max_size=4), lambda inner: st.dictionaries(st.text(max_size=4), inner, min_size=1)))
+def test_each_path_leads_to_one_value(values):
+    paths = [path for path, _ in content.walk(values)]
+    assert len(set(paths)) == len(paths)

@@ -11,6 +11,7 @@ from portal.policies import portable
 from portal.policies.content import new_part
 from portal.policies.portable import NotReadable, Written
 from portal.settings import ROOT
+from portal.settings.references import Sources
 from portal.storage import policies, policy_files
 from tests.factories import BASE
 from tests.pages import Browser
@@ -27,6 +28,10 @@ def flask(app):
         return app.test_cli_runner().invoke(args=[str(each) for each in arguments], env=environment)
 
     return run
+
+
+def sources(**environment):
+    return Sources(environment, ROOT / "var")
 
 
 def exported(flask):
@@ -110,7 +115,7 @@ PART = {"type": "com.apple.wifi.managed", "values": {"SSID_STR": "Work", "Encryp
 )
 def test_what_is_wrong_in_a_file_is_said(told, says):
     with pytest.raises(NotReadable, match=re.escape(says)):
-        portable.read([told], lambda _name: (), {})
+        portable.read([told], lambda _name: (), sources())
 
 
 ROOT_PART = "com.apple.security.root"
@@ -127,7 +132,7 @@ def test_a_stored_secret_does_not_go_by_another_certificate_whoever_stands_befor
         "EAPClientConfiguration": {"PayloadCertificateAnchorUUID": [root.uuid]}}}  # fmt: skip
     told["part"].insert(0, decoy)
     with pytest.raises(NotReadable, match="stored secret by this certificate"):
-        portable.read([told], lambda _name: (root, real), {"P": "new password"})
+        portable.read([told], lambda _name: (root, real), sources(P="new password"))
 
 
 def test_nor_by_one_that_was_taken_out_and_came_back_as_another():
@@ -135,12 +140,60 @@ def test_nor_by_one_that_was_taken_out_and_came_back_as_another():
     told = portable.table(Written("A", (), (root, wifi("Work", "kept"))))
     trusts = {"PayloadCertificateAnchorUUID": [root.uuid], "AcceptEAPTypes": [25], "UserPassword": {"env": "P"}}
     told["part"][1]["values"] |= {"Password": {"env": "P"}, "EAPClientConfiguration": trusts}
-    (first,) = portable.read([told], lambda _name: (), {"P": "kept secret"})
+    (first,) = portable.read([told], lambda _name: (), sources(P="kept secret"))
     without = first.parts[1:]
     again = portable.table(Written("A", (), without))
     again["part"].insert(0, told["part"][0] | {"values": {"PayloadContent": {"data": "dGhlaXJz"}}})
     with pytest.raises(NotReadable, match="stored secret by this certificate"):
-        portable.read([again], lambda _name: without, {})
+        portable.read([again], lambda _name: without, sources())
+
+
+MOVED = """
+[[policy]]
+name = "Identity"
+audience = ["everybody"]
+[[policy.part]]
+id = "%s"
+type = "com.apple.security.scep"
+[policy.part.values]
+%s = "https://scep.example.com/"
+[policy.part.values.PayloadContent]
+URL = "https://evil.example/"
+Challenge = { stored = true }
+Subject = [[["CN", "x"]]]
+Keysize = 2048
+"""
+
+
+@pytest.mark.parametrize("key", ['"PayloadContent.URL"', '"PayloadContent\\\\.URL"'])
+def test_a_key_with_a_dot_is_not_what_it_looks_like(held_policies, flask, tmp_path, key):
+    """What a secret goes to is compared by where it stands, and two things stood at one place."""
+    inside = {"URL": "https://scep.example.com/", "Challenge": "hush", "Subject": [[["CN", "x"]]], "Keysize": 2048}
+    part = new_part("com.apple.security.scep", {"PayloadContent": inside})
+    held_policies.make("Identity", part)
+    file = tmp_path / "portal.toml"
+    file.write_text(MOVED % (part.uuid, key))
+    done = flask("config", "import", file)
+    assert (done.exit_code, "sent elsewhere" in done.output) == (1, True)
+
+
+def test_the_portal_s_own_secrets_reach_no_phone(held_policies, flask, tmp_path):
+    file = tmp_path / "portal.toml"
+    file.write_text("""[[policy]]\nname = "A"\naudience = ["everybody"]
+[[policy.part]]\ntype = "com.apple.wifi.managed"
+values = { SSID_STR = "x", EncryptionType = "WPA2", Password = { env = "PORTAL_LDAP_SERVICE_PASSWORD" } }\n""")
+    done = flask("config", "import", file, PORTAL_LDAP_SERVICE_PASSWORD="hush")
+    assert (done.exit_code, "the portal's own" in done.output) == (1, True)
+
+
+def test_a_preshared_key_of_a_vpn_is_never_told(held_policies, flask):
+    ike = {"RemoteAddress": "vpn.example.com", "LocalIdentifier": "a", "RemoteIdentifier": "b", "PPKIdentifier": "one",
+           "AuthenticationMethod": "None", "PPK": b"postquantum key"}  # fmt: skip
+    vpn = {"UserDefinedName": "Work", "VPNType": "IKEv2", "VPNUUID": "9E5E51F4-3D7B-4E0E-8D6C-3B9C9E6C1D10"}
+    held_policies.make("VPN", new_part("com.apple.vpn.managed.applayer", vpn | {"IKEv2": ike}))
+    (told,), text = exported(flask)
+    assert told["part"][0]["values"]["IKEv2"]["PPK"] == {"stored": True}
+    assert "cG9zdHF1YW50dW0ga2V5" not in text
 
 
 def test_the_same_part_in_two_policies_is_two_and_the_same_file_twice_the_same():
@@ -148,18 +201,20 @@ def test_the_same_part_in_two_policies_is_two_and_the_same_file_twice_the_same()
     by_it = wifi(EAPClientConfiguration={"AcceptEAPTypes": [25], "PayloadCertificateAnchorUUID": [root.uuid]})
     told = portable.table(Written("A", (), (root, by_it)))
     told["part"][1]["values"]["Password"] = {"env": "P"}
-    copies = [portable.read([told | {"name": name}], lambda _name: (), {"P": "x"})[0].parts for name in ("B", "C", "B")]
+    copies = [
+        portable.read([told | {"name": name}], lambda _name: (), sources(P="x"))[0].parts for name in ("B", "C", "B")
+    ]
     assert copies[0] == copies[2]
     assert len({each.uuid for parts in copies for each in parts}) == 4
     trusted = copies[0][1].values["EAPClientConfiguration"]["PayloadCertificateAnchorUUID"]
     assert trusted == [copies[0][0].uuid]
-    (kept,) = portable.read([told], lambda _name: (root, by_it), {"P": "x"})
+    (kept,) = portable.read([told], lambda _name: (root, by_it), sources(P="x"))
     assert [each.uuid for each in kept.parts] == [root.uuid, by_it.uuid]
 
 
 def test_a_policy_stands_once_in_a_file():
     with pytest.raises(NotReadable, match="twice"):
-        portable.read([{"name": "A"}, {"name": "a"}], lambda _name: (), {})
+        portable.read([{"name": "A"}, {"name": "a"}], lambda _name: (), sources())
 
 
 @pytest.mark.parametrize("line", ["", "nobody", "group", "person", "except everybody", "person unknown", "everybody x",

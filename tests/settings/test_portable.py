@@ -32,8 +32,8 @@ def test_every_setting_survives_export_and_import_and_no_secret_is_in_the_file(c
     assert overlay.lay_over(changed.live.base, settled) == changed.settings
 
 
-def test_a_file_of_another_portal_names_its_secrets_by_reference(portal, changed, tmp_path):
-    secret = tmp_path / "secret"
+def test_a_file_of_another_portal_names_its_secrets_by_reference(portal, changed, tmp_path_factory):
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret"
     secret.write_text("from a file\n")
     text = f'[mail]\npassword = {{ file = "{secret}" }}\n[ldap]\nservice_password = {{ env = "BIND" }}\n'
     values = portable.read(text, portal.live.base, {"BIND": "from the environment"})
@@ -50,14 +50,41 @@ def test_a_file_of_another_portal_names_its_secrets_by_reference(portal, changed
         ('[ldap]\nservice_password = { file = "/nonexistent" }', "ldap.service_password"),
         ('[[oidc.providers]]\nname = "x"\nclient_secret = "clear"', "oidc.providers.client_secret"),
         ('public_url = "https://x.example"', "public_url"),
+        ('[sms]\nauthorization_secret = { env = "PORTAL_LDAP_SERVICE_PASSWORD" }', "sms.authorization_secret"),
+        ('[sms]\nauthorization_secret = { env = "portal_secret_keys" }', "sms.authorization_secret"),
+        ('[sms]\nauthorization_secret = { file = "DATA/secret.keys" }', "sms.authorization_secret"),
+        ('[sms]\nauthorization_secret = { file = "DATA/../DATA/secret.keys" }', "sms.authorization_secret"),
         ("[company]\nnmae = 1", "company.nmae"),
         ("not toml at all", "file"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_its_place(portal, text, name):
+    data = portal.settings.data
+    (data / "secret.keys").write_text("hush")
+    text = text.replace("DATA/../DATA", f"{data}/../{data.name}").replace("DATA", str(data))
+    ours = {"PORTAL_LDAP_SERVICE_PASSWORD": "hush", "PORTAL_SECRET_KEYS": "hush", "portal_secret_keys": "hush"}
     with pytest.raises(NotValid) as refused:
-        portable.read(text, portal.live.base, {})
+        portable.read(text, portal.live.base, ours)
     assert [each.name for each in refused.value.problems] == [name]
+
+
+def test_the_variable_of_a_setting_may_be_named_for_that_setting(portal):
+    text = '[mail]\npassword = { env = "PORTAL_MAIL_PASSWORD" }'
+    assert portable.read(text, portal.live.base, {"PORTAL_MAIL_PASSWORD": "own"}) == {"mail.password": "own"}
+
+
+def test_resetting_a_secret_takes_it_to_no_other_server(make_app, clock):
+    app = make_app(
+        mail={"host": "mx.example.com", "username": "portal", "security": "tls", "password": "from the file"}
+    )
+    portal = app.extensions["portal"]
+    with portal.database.transaction() as session:
+        changes = {"mail.host": "other.example", "mail.password": "x"}
+        saving.save(editing_settings(portal, session, clock()), "mail", changes)
+    said = app.test_cli_runner().invoke(args=["config", "reset", "mail.password"]).output
+    portal.refresh(0)
+    assert (portal.settings.mail.host, portal.settings.mail.password) == ("mx.example.com", "from the file")
+    assert said == "mail.host\nmail.password\n"
 
 
 def test_the_commands(app, portal, company, tmp_path):
