@@ -65,7 +65,7 @@ def next_step(facts: Facts) -> Step:
     if not facts.licensed:
         return Step.NO_LICENSE if facts.hopeless else Step.GET_LICENSE
     if facts.state in NEVER_THERE or facts.state is State.REMOVING:
-        return Step.INSTALL
+        return Step.REST if facts.waits and facts.state is State.LICENSE else Step.INSTALL
     if not facts.due:
         return Step.REST
     return Step.INSTALL if facts.state is State.FAILED else Step.ASK

@@ -73,8 +73,8 @@ def send_again(case: Case, app_id: str, actor: str) -> None:
     elif State(row.state) is State.MANAGED:
         row.version, row.tries, row.next_at = None, 0, None
     elif not any(each.app_id == app_id for each in case.store.open_commands(device)):
-        row.tries = 0
         progress.became(case, row, State.LICENSE)
+        row.tries, row.next_at = 0, None
     settle(case)
 
 

@@ -15,6 +15,8 @@ from portal.models import WITHDRAWN, App, Command, CommandState, DeviceApp
 
 ON_ITS_WAY = "AppAlreadyQueued"
 """A RejectionReason that is none, as ``HAS_IT_ALREADY`` is."""
+ANEW_NO_SOONER = timedelta(hours=1)
+"""How long an app has to have been as it is before a device that begins anew is asked again at once."""
 NO_SOONER = timedelta(seconds=15)
 """A device that says something else about an app all the time is not asked all the time."""
 
@@ -123,8 +125,9 @@ def reported_declared(case: Case, entries: Mapping[str, Mapping[str, str]]) -> N
 def begins_anew(case: Case) -> None:
     """``case.device`` begins anew: nothing is on it."""
     for row in case.store.device_apps(case.known_device):
+        due = max(case.now, row.at + ANEW_NO_SOONER)  # for some begin anew all the time
         progress.became(case, row, State.LICENSE)
-        row.at, row.next_at, row.tries, row.version, row.declared = case.now, case.now, 0, None, None
+        row.at, row.next_at, row.tries, row.version, row.declared = case.now, due, 0, None, None
 
 
 def _all_taken(message: Mapping[str, Any]) -> bool:

@@ -26,7 +26,7 @@ from webauthn.helpers.structs import (
 )
 
 from portal.database import Recorded
-from portal.models import Passkey, PasskeyChallenge, Person
+from portal.models import Passkey, PasskeyChallenge, Person, WebSession
 
 CHALLENGE_LIFETIME = timedelta(minutes=5)
 MOST_PASSKEYS = 10
@@ -51,8 +51,9 @@ def of(session: Session, person: Person) -> list[Passkey]:
     return list(session.scalars(select(Passkey).where(Passkey.person_id == person.id).order_by(Passkey.created_at)))
 
 
-def begin_adding(session: Session, party: RelyingParty, person: Person, now: datetime) -> dict[str, Any]:
-    """What the browser needs to make a passkey, as JSON."""
+def begin_adding(session: Session, party: RelyingParty, holder: WebSession, now: datetime) -> dict[str, Any]:
+    """What the browser of a session needs to make a passkey, as JSON."""
+    person = holder.person
     options = generate_registration_options(
         rp_id=party.host,
         rp_name=party.name,
@@ -64,17 +65,18 @@ def begin_adding(session: Session, party: RelyingParty, person: Person, now: dat
         ),
         exclude_credentials=_descriptors(session, person),
     )
-    _keep(session, person, options.challenge, now)
+    _keep(session, holder, options.challenge, now)
     return dict(json.loads(options_to_json(options)))
 
 
 def add(
-    session: Session, party: RelyingParty, person: Person, answer: dict[str, Any], name: str, now: datetime
+    session: Session, party: RelyingParty, holder: WebSession, answer: dict[str, Any], name: str, now: datetime
 ) -> Passkey:
     """Keep the passkey that the browser made. Raises PasskeyRefused."""
+    person = holder.person
     if len(of(session, person)) >= MOST_PASSKEYS:
         raise PasskeyRefused("too_many")
-    challenge = _use(session, person, now)
+    challenge = _use(session, holder, now)
     try:
         checked = verify_registration_response(
             credential=answer,
@@ -100,22 +102,22 @@ def add(
     return passkey
 
 
-def begin_using(session: Session, party: RelyingParty, person: Person, now: datetime) -> dict[str, Any]:
-    """What the browser needs to prove a passkey, as JSON."""
+def begin_using(session: Session, party: RelyingParty, holder: WebSession, now: datetime) -> dict[str, Any]:
+    """What the browser of a session needs to prove a passkey, as JSON."""
     options = generate_authentication_options(
         rp_id=party.host,
-        allow_credentials=_descriptors(session, person),
+        allow_credentials=_descriptors(session, holder.person),
         user_verification=UserVerificationRequirement.REQUIRED,
     )
-    _keep(session, person, options.challenge, now)
+    _keep(session, holder, options.challenge, now)
     return dict(json.loads(options_to_json(options)))
 
 
-def use(session: Session, party: RelyingParty, person: Person, answer: dict[str, Any], now: datetime) -> None:
-    """The person proved one of their passkeys. Raises PasskeyRefused."""
-    challenge = _use(session, person, now)
+def use(session: Session, party: RelyingParty, holder: WebSession, answer: dict[str, Any], now: datetime) -> None:
+    """The person of a session proved one of their passkeys. Raises PasskeyRefused."""
+    challenge = _use(session, holder, now)
     passkey = session.get(Passkey, str(answer.get("id", ""))[:1024])
-    if passkey is None or passkey.person_id != person.id:
+    if passkey is None or passkey.person_id != holder.person_id:
         raise PasskeyRefused("unknown")
     try:
         checked = verify_authentication_response(
@@ -145,16 +147,17 @@ def _descriptors(session: Session, person: Person) -> list[PublicKeyCredentialDe
     return [PublicKeyCredentialDescriptor(id=base64url_to_bytes(each.credential_id)) for each in of(session, person)]
 
 
-def _keep(session: Session, person: Person, challenge: bytes, now: datetime) -> None:
-    session.merge(PasskeyChallenge(person_id=person.id, challenge=bytes_to_base64url(challenge), created_at=now))
+def _keep(session: Session, holder: WebSession, challenge: bytes, now: datetime) -> None:
+    kept = {"challenge": bytes_to_base64url(challenge), "created_at": now}
+    session.merge(PasskeyChallenge(session_id=holder.id, person_id=holder.person_id, **kept))
 
 
-def _use(session: Session, person: Person, now: datetime) -> bytes:
-    """The challenge this person has to answer; it is used up by that, right or wrong. Raises PasskeyRefused."""
-    kept = session.get(PasskeyChallenge, person.id, with_for_update=True)
+def _use(session: Session, holder: WebSession, now: datetime) -> bytes:
+    """The challenge that this session has to answer; it is used up by that, right or wrong. Raises PasskeyRefused."""
+    kept = session.get(PasskeyChallenge, holder.id, with_for_update=True)
     if kept is None:
         raise PasskeyRefused("no_challenge")
-    session.execute(delete(PasskeyChallenge).where(PasskeyChallenge.person_id == person.id))
+    session.execute(delete(PasskeyChallenge).where(PasskeyChallenge.session_id == holder.id))
     if now - kept.created_at >= CHALLENGE_LIFETIME:
         raise PasskeyRefused("too_late")
     return base64url_to_bytes(kept.challenge)

@@ -77,9 +77,9 @@ def second_factor_of(person: Person) -> str:
     return f"second factor of {person.id}"
 
 
-def passkey_of(person: Person) -> str:
-    """What is tried with a passkey: whoever guesses codes does not keep its owner from using it."""
-    return f"passkey of {person.id}"
+def passkey_of(person: Person, address: str) -> str:
+    """What is tried with a passkey: neither guessing codes nor sending nonsense elsewhere keeps its owner from it."""
+    return f"passkey of {person.id} from {network_of(address)}"
 
 
 def new_password_of(person: Person) -> str:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import NoReturn
 
 from portal.enrollment import profile as profiles
-from portal.enrollment.case import Case
+from portal.enrollment.case import TOLD_AGAIN_AFTER, Case
 from portal.enrollment.errors import ProfileUnavailable, RequestEnded, TokenRefused, WrongPerson
 from portal.enrollment.journey import Way
 from portal.events import Actor, Event
@@ -55,7 +55,7 @@ def owner_signs_in(case: Case, person: Person) -> None:
     if profile is None or profile.way != Way.ACCOUNT.value:
         raise ProfileUnavailable
     if case.request.person_id != person.id:
-        case.record(Event.SIGN_IN_REFUSED, "wrong_person")
+        case.record_once(Event.SIGN_IN_REFUSED, "wrong_person", within=TOLD_AGAIN_AFTER)
         raise WrongPerson
     if case.request.ended_at is not None or profile.superseded_at is not None:
         raise RequestEnded

@@ -7,7 +7,7 @@ knows how rows are kept: what else is needed of them a ``Store`` gives, in tests
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any, Protocol
 
@@ -44,9 +44,13 @@ TOLD_ONCE = frozenset(
         Event.CERTIFICATE_REFUSED,
         Event.DEVICE_REFUSED,
         Event.ACCOUNT_VOUCHED,
+        Event.SIGN_IN_ACCEPTED,
+        Event.SIGN_IN_REFUSED,
     }
 )
 """What a device, or somebody's browser, may bring about again and again (see ``record_once``)."""
+TOLD_AGAIN_AFTER = timedelta(minutes=15)
+"""So often is told that somebody signs in again and again, or is refused: no password is guessed by that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,8 @@ class Store(Protocol):
         """Keep a new row, with the rest of the transaction."""
         ...
 
-    def newest_events(self, request_id: str) -> Sequence[tuple[str, str | None]]:
-        """Kind and reason of what happened last, the newest first, as far as it was written; a handful."""
+    def newest_events(self, request_id: str) -> Sequence[tuple[str, str | None, datetime]]:
+        """Kind, reason and time of what happened last, the newest first, as far as it was written; a handful."""
         ...
 
     def profile(self, profile_id: str) -> IssuedProfile | None:
@@ -257,11 +261,22 @@ class Case:
         """``event`` happened, done by ``actor`` if it is not who always does; ``detail`` is small and erasable."""
         self.happened.append(Happened(self.chain, event, self.now, reason, str(actor or event.actor), detail))
 
-    def record_once(self, event: Event, reason: str, *, detail: dict[str, Any] | None = None) -> None:
-        """The same, unless it was told, and only what is told once happened since: so no retry can fill the trail."""
-        own = [(each.event.value, each.reason) for each in reversed(self.happened) if each.chain == self.chain]
-        for kind, why in (*own, *self.store.newest_events(self.request.id)):
-            if (kind, why) == (event.value, reason):
+    def record_once(
+        self,
+        event: Event,
+        reason: str | None,
+        *,
+        detail: dict[str, Any] | None = None,
+        within: timedelta = timedelta.max,
+    ) -> None:
+        """The same, unless it was told ``within`` that time, and only what is told once happened since.
+
+        So no retry can fill the trail.
+        """
+        own = (each for each in reversed(self.happened) if each.chain == self.chain)
+        told = [(each.event.value, each.reason, self.now) for each in own]
+        for kind, why, at in (*told, *self.store.newest_events(self.request.id)):
+            if (kind, why) == (event.value, reason) and self.now - at < within:
                 return
             if kind not in TOLD_ONCE:
                 break

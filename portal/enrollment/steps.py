@@ -6,7 +6,7 @@ Repeating any of them is safe: a step that is not the current one is refused (St
 from portal import people
 from portal.enrollment import invitations, passcode
 from portal.enrollment import terms as license_terms
-from portal.enrollment.case import Case
+from portal.enrollment.case import TOLD_AGAIN_AFTER, Case
 from portal.enrollment.errors import (
     LinkUnusable,
     PasscodeExpired,
@@ -29,15 +29,18 @@ def sign_in(case: Case, person: Person) -> None:
     if not case.request.can_enroll(case.now):
         raise LinkUnusable
     if case.request.person_id != person.id:
-        case.record(Event.SIGN_IN_REFUSED, "wrong_person", detail={"person": person.id})
+        case.record_once(Event.SIGN_IN_REFUSED, "wrong_person", detail={"person": person.id}, within=TOLD_AGAIN_AFTER)
         raise WrongPerson
     signed_in(case)
 
 
 def signed_in(case: Case, where: str | None = None) -> None:
     """The right person signed in, in Safari or ``where``."""
-    case.request.signed_in_at = case.request.signed_in_at or case.now
-    case.record(Event.SIGN_IN_ACCEPTED, where)
+    if case.request.signed_in_at is None:
+        case.request.signed_in_at = case.now
+        case.record(Event.SIGN_IN_ACCEPTED, where)
+    else:
+        case.record_once(Event.SIGN_IN_ACCEPTED, where, within=TOLD_AGAIN_AFTER)
 
 
 def same_account(account: str | None, identifier: str) -> bool:
@@ -48,7 +51,7 @@ def same_account(account: str | None, identifier: str) -> bool:
 def another_account(case: Case | None, account: str) -> WrongAccount:
     """Another account than the person's was typed in Settings: told with their open request, if there is one."""
     if case is not None:
-        case.record(Event.SIGN_IN_REFUSED, "another_account")
+        case.record_once(Event.SIGN_IN_REFUSED, "another_account", within=TOLD_AGAIN_AFTER)
     return WrongAccount(account)
 
 
@@ -88,8 +91,11 @@ def sign_in_failed(case: Case, reason: str, why: str = "") -> None:
 
     ``why`` is the source's own code for it. What anybody can bring about is told once in a row.
     """
-    tell = case.record_once if reason in TOLD_ONCE else case.record
-    tell(Event.SIGN_IN_REFUSED, reason, detail={"why": why} if why else None)
+    detail = {"why": why} if why else None
+    if reason in TOLD_ONCE:
+        case.record_once(Event.SIGN_IN_REFUSED, reason, detail=detail, within=TOLD_AGAIN_AFTER)
+    else:
+        case.record(Event.SIGN_IN_REFUSED, reason, detail=detail)
 
 
 def choose_ownership(case: Case, ownership: str) -> None:

@@ -34,6 +34,10 @@ class Certificate(Base):
     revoked_reason: Mapped[str | None] = mapped_column(String(32))
 
 
+LONGEST_CALLED = 60
+"""Characters of what a device says that it is."""
+
+
 class Device(Base):
     """One enrollment of one device, known by its EnrollmentID alone; never by hardware identifiers.
 
@@ -137,8 +141,10 @@ class Device(Base):
 
     @property
     def called(self) -> str:
-        """What it is called: its model, since its owner's name for it is not asked."""
-        return str(self.attributes.get("ModelName") or self.product_name or "iPhone")
+        """What it is called: its model, since its owner's name for it is not asked; so that anybody can type it."""
+        told = str(self.attributes.get("ModelName") or self.product_name or "")
+        words = "".join(letter if letter.isprintable() else " " for letter in told).split()
+        return " ".join(words)[:LONGEST_CALLED].strip() or "iPhone"
 
 
 class CommandState(StrEnum):

@@ -160,12 +160,13 @@ class Passkey(Base):
 
 
 class PasskeyChallenge(Base):
-    """The one challenge that a person's passkey has to answer next."""
+    """The one challenge that a passkey has to answer next in a session (``WebSession``), which may be over."""
 
     __tablename__ = "passkey_challenges"
     __table_args__ = {"info": {BELONGS: True}}
 
-    person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), primary_key=True)
+    session_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("people.id"), index=True)
     challenge: Mapped[str] = mapped_column(String(128))
     created_at: Mapped[datetime]
 

@@ -13,6 +13,7 @@ from portal.events import Event
 from portal.models import (
     LONGEST_USERNAME,
     ApiToken,
+    PasskeyChallenge,
     PasswordLink,
     Person,
     WebSession,
@@ -123,10 +124,11 @@ def still_proved(session: Session, person: Person, to_change: bool = False) -> N
 
 
 def forget_old_sessions(session: Session, rules: SessionRules, now: datetime) -> None:
-    """Housekeeping: drop sessions that idled too long or are too old, whoever's they are."""
+    """Housekeeping: drop sessions that idled too long or are too old, whoever's they are, and what goes with them."""
     idle = now - timedelta(minutes=max(rules.idle_minutes, rules.staff_idle_minutes))
     old = now - timedelta(hours=rules.absolute_hours)
     session.execute(delete(WebSession).where(or_(WebSession.last_seen_at < idle, WebSession.created_at < old)))
+    session.execute(delete(PasskeyChallenge).where(PasskeyChallenge.session_id.not_in(select(WebSession.id))))
 
 
 def add(editor: Editor, person: Person) -> None:

@@ -325,10 +325,10 @@ class Cases:
         elif isinstance(row, AccessToken) and row.profile_id in self._living_tokens:
             self._living_tokens[row.profile_id].append(row)
 
-    def newest_events(self, request_id: str) -> Sequence[tuple[str, str | None]]:
+    def newest_events(self, request_id: str) -> Sequence[tuple[str, str | None, datetime]]:
         """See Store."""
         events = audit.newest_of(self.session, audit.request_chain(request_id), NEWEST_EVENTS)
-        return [(each.kind, each.reason) for each in events]
+        return [(each.kind, each.reason, each.at) for each in events]
 
     def profile(self, profile_id: str) -> IssuedProfile | None:
         """See Store."""

@@ -28,6 +28,7 @@ from portal.storage.licenses import exchanging
 from portal.storage.licenses.turn import TakenOver, Turn
 from tests.apps.conftest import EVERYBODY, OFFERED
 from tests.factories import PASSWORD, editing
+from tests.orders import answer, fetch
 from tests.pages import Browser
 
 ERIKA = "erika@work.example.com"
@@ -526,3 +527,20 @@ def test_nothing_that_a_device_says_in_words_is_kept(declared, enrolled, portal)
         assert "diary" not in json.dumps(session.get_one(DeclarativeState, device).known)
         assert "diary" not in json.dumps([each.detail for each in session.scalars(select(AuditEvent))])
         assert not [each for each in session.scalars(select(Command)) if b"diary" in (each.payload or b"")]
+
+
+def test_a_phone_that_introduces_itself_again_and_again_fills_no_trail(held_apps, enrolled, company):
+    held_apps.add_own("Notes", "https://example.com/notes.plist")
+    held, _ = enrolled()
+    held_apps.until_settled(held)
+    before = len(company.all_events())
+    for number in range(12):
+        held.authenticate()
+        held.token_update()
+        told = {"mdm": {"app": [{"identifier": "com.example.notes", "state": f"s{number}"}]}}
+        held._ask_declared("status", json.dumps({"StatusItems": told}).encode())
+        order = fetch(held)
+        while order:
+            answer(held, order, Status="Error", ErrorChain=[{"ErrorCode": 1, "ErrorDomain": "x"}])
+            order = fetch(held)
+    assert len(company.all_events()) - before < 12

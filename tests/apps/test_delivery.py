@@ -389,10 +389,11 @@ def test_a_changed_configuration_reaches_the_app_and_what_is_taken_out_goes(held
     assert held.apps.installed == [asset.bundle_id]
 
 
-def test_a_phone_that_begins_anew_gets_them_anew(held_apps, enrolled):
+def test_a_phone_that_begins_anew_gets_them_anew(held_apps, enrolled, clock):
     app, asset = held_apps.add("Mail")
     held, device = enrolled()
     held_apps.until_settled(held)
+    clock.forward(hours=1)
     held.apps.forget()
     held.authenticate()
     held.token_update()

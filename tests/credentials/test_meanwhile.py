@@ -196,8 +196,8 @@ def test_staff_whose_rights_end_while_a_request_waits_for_its_turn_changes_nothi
 def test_nor_does_a_passkey_outlast_a_change_that_it_waited_for(
     app, company, portal, clock, ada, keys, change, meanwhile, monkeypatch, number
 ):
-    def add(session, party, person, credential, name, now):
-        session.add(Passkey(credential_id="thief", person_id=person.id, public_key=b"k", sign_count=0, name=name,
+    def add(session, party, holder, credential, name, now):
+        session.add(Passkey(credential_id="thief", person_id=holder.person_id, public_key=b"k", sign_count=0, name=name,
                             created_at=now))  # fmt: skip
 
     monkeypatch.setattr(passkeys, "add", add)

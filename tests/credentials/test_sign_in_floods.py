@@ -108,3 +108,17 @@ def test_whoever_has_no_account_is_told_of_once_a_day(app, company, clock):
     clock.forward(hours=25)
     try_("norbert", 3)
     assert refused() == 3
+
+
+def test_signing_in_again_and_again_fills_nobody_s_trail(app, company, clock):
+    company.person("mallory")
+    of_erika = company.invite(company.person())
+    for _ in range(6):
+        Browser(app).open_link(of_erika).sign_in("mallory")
+        Browser(app).open_link(of_erika).sign_in()
+    told = [each for each in company.events(of_erika) if each[0].startswith("sign_in.")]
+    assert told == [("sign_in.refused", "wrong_person"), ("sign_in.accepted", None)]
+    clock.forward(minutes=16)
+    Browser(app).open_link(of_erika).sign_in()
+    assert company.events(of_erika)[-1] == ("sign_in.accepted", None)
+    assert [each[0] for each in company.events(of_erika)].count("sign_in.accepted") == 2

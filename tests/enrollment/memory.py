@@ -48,8 +48,8 @@ class MemoryStore:
             self.request.profile = row
         self.rows.append(row)
 
-    def newest_events(self, request_id: str) -> Sequence[tuple[str, str | None]]:
-        return [(each.event.value, each.reason) for each in reversed(self.happened)]
+    def newest_events(self, request_id: str) -> Sequence[tuple[str, str | None, datetime]]:
+        return [(each.event.value, each.reason, each.at) for each in reversed(self.happened)]
 
     def profile(self, profile_id: str) -> IssuedProfile | None:
         return next((each for each in self.of(IssuedProfile) if each.id == profile_id), None)

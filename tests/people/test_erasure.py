@@ -59,7 +59,7 @@ def everything_of(portal, browser, app, company, invitation, clock):
         second_factor.set_up(session, portal.vault, person, "JBSWY3DPEHPK3PXP")
         session.add(Passkey(credential_id="passkey-of-erika", person_id=person.id, public_key=b"k", sign_count=0,
                             name="erika's key", created_at=clock()))  # fmt: skip
-        session.add(PasskeyChallenge(person_id=person.id, challenge="c", created_at=clock()))
+        session.add(PasskeyChallenge(session_id="s", person_id=person.id, challenge="c", created_at=clock()))
         campaign = Campaign(name="list", created_at=clock(), created_by="x")
         session.add(campaign)
         session.flush()

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import jsonify, redirect, render_template, url_for
+from flask import jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import audit, clock
@@ -13,7 +13,7 @@ from portal.credentials.passkeys import PasskeyRefused, RelyingParty
 from portal.credentials.throttle import Throttled
 from portal.events import Event
 from portal.extensions import current_portal, db_session, transaction
-from portal.models import Person
+from portal.models import Person, WebSession
 from portal.web import web_sessions
 from portal.web.limits import json_object
 from portal.web.rules import Form
@@ -43,7 +43,7 @@ def options_for_adding() -> ResponseReturnValue:
     if not web_sessions.is_fresh(web_session, clock.now()):
         return jsonify(error="proof", next=url_for("staff.confirm")), 403
     with transaction():
-        return jsonify(passkeys.begin_adding(db_session, _party(), web_session.person, clock.now()))
+        return jsonify(passkeys.begin_adding(db_session, _party(), web_session, clock.now()))
 
 
 @blueprint.post("/staff/passkeys")
@@ -59,7 +59,7 @@ def add_passkey() -> ResponseReturnValue:
         return jsonify(error="malformed"), 400
     try:
         with transaction():
-            passkeys.add(db_session, _party(), web_session.person, told["credential"], str(told.get("name", "")), now)
+            passkeys.add(db_session, _party(), web_session, told["credential"], str(told.get("name", "")), now)
             _event(Event.PASSKEY_ADDED, web_session.person)
     except PasskeyRefused as refusal:
         return jsonify(error=str(refusal)), 400
@@ -86,7 +86,7 @@ def options_for_signing_in() -> ResponseReturnValue:
     if web_session is None or not passkeys.of(db_session, web_session.person):
         return jsonify(error="signed-out"), 403
     with transaction():
-        return jsonify(passkeys.begin_using(db_session, _party(), web_session.person, clock.now()))
+        return jsonify(passkeys.begin_using(db_session, _party(), web_session, clock.now()))
 
 
 @blueprint.post("/staff/second-factor/passkey")
@@ -95,12 +95,11 @@ def use_passkey() -> ResponseReturnValue:
     pending, told, now = pending_session(), json_object(), clock.now()
     if pending is None:
         return jsonify(error="signed-out"), 403
-    person = pending.person
     if told is None or not isinstance(told.get("credential"), dict):
         return jsonify(error="malformed"), 400
     credential = told["credential"]
     try:
-        prove(passkey_of(person, pending.method or PASSWORD, credential, now), now)
+        prove(passkey_of(pending, credential, now), now)
     except PasskeyRefused as refusal:
         return jsonify(error=str(refusal)), 400
     except Throttled:
@@ -108,14 +107,16 @@ def use_passkey() -> ResponseReturnValue:
     return jsonify(next=url_for("helpdesk.request_list"))
 
 
-def passkey_of(person: Person, method: str, credential: dict[str, Any], now: datetime) -> Trial:
+def passkey_of(web_session: WebSession, credential: dict[str, Any], now: datetime) -> Trial:
     """A passkey is tried: what the browser sent."""
 
     def judge() -> str:
-        passkeys.use(db_session, _party(), person, credential, now)
+        passkeys.use(db_session, _party(), web_session, credential, now)
         return "passkey"
 
-    return Trial(person, method, judge, throttle.passkey_of(person))
+    person = web_session.person
+    counted = throttle.passkey_of(person, request.remote_addr or "")
+    return Trial(person, web_session.method or PASSWORD, judge, counted)
 
 
 def _party() -> RelyingParty:

@@ -75,7 +75,7 @@ def confirm_by_passkey() -> ResponseReturnValue:
         return jsonify(error="malformed"), 400
     credential = told["credential"]
     try:
-        judged(passkey_of(web_session.person, _method(web_session), credential, now), _mark(web_session, now), now)
+        judged(passkey_of(web_session, credential, now), _mark(web_session, now), now)
     except PasskeyRefused as refusal:
         return jsonify(error=str(refusal)), 400
     except Throttled:

@@ -131,6 +131,31 @@ def test_a_challenge_is_used_up_by_a_wrong_answer(app, company, portal, clock):
     assert rows(portal, PasskeyChallenge) == []
 
 
+def half_signed_in(app, company, portal, clock, address):
+    browser = Browser(app)
+    browser.client.environ_base = {"REMOTE_ADDR": address}
+    browser.get("/staff/sign-in").submit(username="ada", password=PASSWORD, code="")
+    headers = {"X-CSRFToken": browser.hidden()["csrf_token"]}
+    return lambda path, **body: browser.client.post(path, base_url=BASE, json=body, headers=headers)
+
+
+def test_whoever_knows_the_password_does_not_shut_the_passkey(app, company, portal, clock):
+    ada = company.person("ada", "admin")
+    with portal.database.transaction() as session:
+        session.add(Passkey(credential_id="AAAA", person_id=ada.id, public_key=b"k", sign_count=0, name="Key",
+                            created_at=clock()))  # fmt: skip
+    owner = half_signed_in(app, company, portal, clock, "198.51.100.7")
+    thief = half_signed_in(app, company, portal, clock, "192.0.2.1")
+    assert owner("/staff/second-factor/options").status_code == 200
+    statuses = []
+    for _ in range(12):
+        thief("/staff/second-factor/options")
+        statuses.append(thief("/staff/second-factor/passkey", credential={"id": "x"}).status_code)
+    assert statuses[-1] == 429
+    answer = owner("/staff/second-factor/passkey", credential={"id": "AAAA"})
+    assert answer.json == {"error": "malformed"}  # its own challenge was still there to be answered
+
+
 def test_a_right_old_password_is_no_try_whatever_the_new_one_is(app, company):
     company.person()
     for _ in range(12):
