@@ -35,7 +35,7 @@ class Health:
 class OutgoingCommand:
     """One command on its way to a device: its property list, whole, as the device will get it.
 
-    ``unfilled``: something of a policy or an app is still to be put into it.
+    ``unfilled``: something (a profile, or of an app) is still to be put into it.
     """
 
     enrollment_id: str

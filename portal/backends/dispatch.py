@@ -90,7 +90,7 @@ def _claim(database: Database, backend: Backend) -> tuple[int, OutgoingCommand] 
         command, enrollment_id = row
         command.next_attempt_at = now + LEASE
         command.attempts += 1
-        unfilled = command.profile is not None or command.app_id is not None
+        unfilled = any(each is not None for each in (command.profile, command.app_id, command.content_sealed))
         return command.id, OutgoingCommand(enrollment_id, command.uuid, command.payload, unfilled)
 
 

@@ -5,6 +5,7 @@ Whoever receives a message has made sure of who speaks: the embedded server by i
 
 import json
 import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cryptography import x509
@@ -180,14 +181,14 @@ def _apply(case: Case, command: Command, message: dict[str, Any]) -> None:
     kind, device = command.request_type, case.known_device
     if kind == "DeviceInformation":
         answers = message["QueryResponses"]
-        device.attributes = {key: _plain(answers[key]) for key in allowed.ASKED_QUERIES if key in answers}
+        device.attributes = _known(answers, allowed.ASKED_QUERIES)
         device.attributes_at = case.now
         device.os_version = str(device.attributes.get("OSVersion") or device.os_version or "")[:32] or None
         device.build_version = str(device.attributes.get("BuildVersion") or device.build_version or "")[:32] or None
         device.product_name = str(device.attributes.get("ProductName") or device.product_name or "")[:64] or None
     elif kind == "ProfileList":
         keys = ("PayloadIdentifier", "PayloadDisplayName", "PayloadUUID")
-        device.profiles = [{key: _plain(entry[key]) for key in keys if key in entry} for entry in _list(message, kind)]
+        device.profiles = [_known(entry, keys) for entry in _list(message, kind)]
     elif kind == "ManagedApplicationList":
         if "Identifiers" not in commands.keys_of(command):
             told = listening.ours(case, message[kind]) if case.settings.apps.enabled else message[kind]
@@ -233,11 +234,20 @@ def _errors(message: dict[str, Any]) -> list[dict[str, Any]] | None:
         return None
     keys = ("ErrorCode", "ErrorDomain", "USEnglishDescription", "LocalizedDescription")
     entries = [entry for entry in chain[:MOST_ERRORS] if isinstance(entry, dict)]
-    return [{key: _plain(entry[key]) for key in keys if key in entry} for entry in entries]
+    return [_known(entry, keys) for entry in entries]
 
 
-def _plain(value: Any) -> str | int | float | bool:
-    """What JSON, a database and a page can carry; a number that none of them can is text."""
+def _known(entry: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Those of ``keys`` that ``entry`` has, with what may be kept of each."""
+    told = {key: _plain(entry[key]) for key in keys if key in entry}
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _plain(value: Any) -> str | int | float | bool | None:
+    """What JSON, a database and a page can carry; a number that none of them can is text.
+
+    None for anything else: what is in there may say which device it is.
+    """
     if isinstance(value, bool) or (isinstance(value, int | float) and abs(value) < LARGEST_NUMBER):
         return value  # neither NaN nor infinity is less
-    return str(value)[:500].replace("\x00", "")
+    return str(value)[:500].replace("\x00", "") if isinstance(value, str | int | float) else None

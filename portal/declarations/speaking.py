@@ -258,7 +258,7 @@ def filled(case: Case, command: Command) -> bytes | None:
     """A command as it is sent: with the profile of a policy in it as that is now. None if it is not wanted any more, or
     cannot be made."""
     if command.profile is None or command.request_type != "InstallProfile":
-        return command.payload
+        return commands.as_sent(case, command)
     now, state = wanted(case), state_of(case)
     if not case.known_device.is_served:
         state.announced = None  # should it be served again, what is missing is sent then

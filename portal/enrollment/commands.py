@@ -91,16 +91,24 @@ def with_payload(command: Command, profile: bytes) -> bytes:
     return with_keys(command, {"Payload": profile})
 
 
+def as_sent(case: Case, command: Command) -> bytes:
+    """A command as the device gets it, with the profile that waits for it, if one does."""
+    sealed = command.content_sealed
+    return with_payload(command, case.vault.open(sealed)) if sealed is not None else command.payload
+
+
 def _queue(
     case: Case, device: Device, sent: dict[str, Any], profile: str | None = None, app_id: str | None = None
 ) -> Command:
     command_uuid = str(uuid.uuid4()).upper()
-    body = {"CommandUUID": command_uuid, "Command": sent}
+    content = sent.get("Payload")
+    body = {"CommandUUID": command_uuid, "Command": {key: value for key, value in sent.items() if key != "Payload"}}
     command = Command(
         uuid=command_uuid,
         device_id=device.id,
         request_type=sent["RequestType"],
         payload=plistlib.dumps(body),
+        content_sealed=case.vault.seal(content) if content is not None else None,
         status=CommandState.QUEUED,
         created_at=case.now,
         next_attempt_at=case.now,

@@ -1,6 +1,6 @@
 """When somebody may not work here any more, or wants to be forgotten."""
 
-from sqlalchemy import ColumnExpressionArgument, select, update
+from sqlalchemy import ColumnExpressionArgument, func, select, update
 
 from portal import audit, people
 from portal.enrollment import ending
@@ -40,7 +40,9 @@ def erase(cases: Cases, person: Person, actor: str) -> None:
     for request_id in _requests(cases, person):
         ending.end(cases.lock(request_id), ending.Reason.ERASED)
     audit.erase_details_of(session, PEOPLE_CHAIN, person.id)
-    session.execute(update(CampaignEntry).where(CampaignEntry.username == person.username).values(username=""))
+    called = (person.username, person.email.casefold(), person.managed_apple_account)  # as a list may call somebody
+    listed = func.lower(CampaignEntry.username).in_([each for each in called if each])
+    session.execute(update(CampaignEntry).where(listed).values(username=""))
     session.execute(update(Campaign).where(Campaign.created_by.endswith(f":{person.id}")).values(asked_by=""))
     person.username = f"erased-{person.id}"
     person.disabled_at = person.disabled_at or now

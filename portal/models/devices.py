@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, String, and_, not_, or_, select, text
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from portal.models.base import Base, new_id, personal
 from portal.models.enrollment import EnrollmentRequest
@@ -169,7 +169,8 @@ class Command(Base):
 
     ``handed_at``: the worker gave it to the backend, or woke the device, or need not do so any more. ``receipt``: what
     a server that enrolls devices by itself calls it. ``profile``: which profile of a policy is put into it when it is
-    sent, so that no secret of it waits here; ``app_id``: the same of an app.
+    sent, so that no secret of it waits here; ``app_id``: the same of an app. ``content_sealed``: a profile that is put
+    into it when it is sent, until it is answered.
     """
 
     __tablename__ = "commands"
@@ -183,7 +184,8 @@ class Command(Base):
     uuid: Mapped[str] = mapped_column(String(36), unique=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"))
     request_type: Mapped[str] = mapped_column(String(64))
-    payload: Mapped[bytes]
+    payload: Mapped[bytes] = mapped_column(info=personal(b""))
+    content_sealed: Mapped[bytes | None] = mapped_column(info=personal())
     status: Mapped[str] = mapped_column(String(24), default=CommandState.QUEUED)
     created_at: Mapped[datetime]
     handed_at: Mapped[datetime | None]
@@ -196,6 +198,12 @@ class Command(Base):
     app_id: Mapped[str | None] = mapped_column(String(16))
     answered_at: Mapped[datetime | None]
     errors: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), info=personal())
+
+    @validates("status")
+    def _content_goes(self, _name: str, status: str) -> str:
+        if status not in (CommandState.QUEUED, CommandState.SENT, CommandState.NOT_NOW):
+            self.content_sealed = None
+        return status
 
     @hybrid_property
     def is_waiting(self) -> bool:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from portal.pki import opening
 from portal.policies import catalogue, holding, own_authority
 from portal.policies.catalogue import Key
 from portal.policies.content import PASSCODE, RESTRICTIONS, Part, at, is_secret, put
@@ -439,10 +439,10 @@ def _files(kind: str, values: Mapping[str, Any]) -> dict[str, str]:
 
 def _opens(content: bytes, password: str) -> bool:
     try:
-        key, found, _ = pkcs12.load_key_and_certificates(content, password.encode() or None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        opening.opened(content, password)
+    except opening.NotOpened:
         return False
-    return key is not None and found is not None
+    return b"-----BEGIN" not in content  # iOS takes PKCS#12 alone
 
 
 def _small_png(content: bytes) -> bool:

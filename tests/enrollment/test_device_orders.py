@@ -12,11 +12,12 @@ from sqlalchemy import select
 from portal.backends import topic_in_use
 from portal.credentials import api_tokens
 from portal.credentials.base import DIRECTORY, AccountStatus, SourceUnavailable
-from portal.enrollment import allowed, commands
+from portal.enrollment import allowed, commands, management
 from portal.lifecycle import leavers
 from portal.models import Command, Person
 from portal.people import audiences
 from tests.factories import BASE, editing, phone, push_identity
+from tests.orders import answer, fetch_one
 from tests.pages import Browser
 
 WIFI = {"PayloadType": "com.apple.wifi.managed", "SSID_STR": "Work"}
@@ -402,3 +403,18 @@ def test_local_people_and_people_without_a_device_are_nobody_s_question(portal, 
     source = Source("disabled")
     leavers.check_accounts(portal.database, portal, source, clock())
     assert source.asked == []
+
+
+def test_no_number_of_the_phone_is_kept_wherever_a_message_hides_it(app, portal, company):
+    invitation = company.invite(company.person("erika"))
+    held = phone(app)
+    held.install(company.profile(invitation))
+    company.act_on(company.device(invitation).id, management.lock_screen, "admin:a")
+    order = fetch_one(lambda: None, held, "DeviceLock")
+    hidden = [
+        {"ErrorCode": 1, "ErrorDomain": {"SerialNumber": "C02XK0AAJG5J"}, "LocalizedDescription": ["C02XK0AAJG5J"]}
+    ]
+    answer(held, order, Status="Error", ErrorChain=hidden)
+    with portal.database.session() as session:
+        kept = session.scalar(select(Command.errors).where(Command.request_type == "DeviceLock"))
+    assert kept == [{"ErrorCode": 1}]

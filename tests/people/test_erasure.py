@@ -1,5 +1,6 @@
 """Erasing a person, or forgetting an old request, leaves nothing personal behind, wherever it was kept."""
 
+import plistlib
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ from sqlalchemy import select
 from portal import audit, people
 from portal.credentials import passwords, second_factor, syncing
 from portal.credentials.base import DIRECTORY, Found
-from portal.enrollment import ending, invitations
+from portal.enrollment import ending, invitations, management
 from portal.enrollment.commands import Order
 from portal.enrollment.invitations import Asker
 from portal.lifecycle import closing
@@ -183,3 +184,51 @@ def test_whoever_is_added_on_the_command_line_is_named_by_the_trail(app, company
     boss = session.scalar(select(Person).where(Person.username == "boss"))
     event = next(each for each in company.all_events() if each.kind == "person.added")
     assert (event.reason, event.detail["person"]) == ("admin", boss.id)
+
+
+def test_a_profile_for_one_phone_waits_sealed_and_goes_when_it_is_answered_or_forgotten(app, portal, company, clock):
+    invitation = company.invite(company.person("erika"))
+    held = phone(app)
+    held.install(company.profile(invitation))
+    device = company.device(invitation)
+    account = {"PayloadType": "com.apple.mail.managed", "PayloadVersion": 1, "PayloadIdentifier": "m",
+               "PayloadUUID": "M", "EmailAccountType": "EmailTypeIMAP", "EmailAddress": "erika@example.com",
+               "IncomingPassword": "her password", "IncomingMailServerHostName": "imap.example.com",
+               "IncomingMailServerAuthentication": "EmailAuthPassword", "OutgoingMailServerHostName": "smtp.example.com",
+               "OutgoingMailServerAuthentication": "EmailAuthPassword"}  # fmt: skip
+    profile = plistlib.dumps(
+        {"PayloadType": "Configuration", "PayloadVersion": 1, "PayloadIdentifier": "com.example.mail",
+         "PayloadUUID": "P", "PayloadContent": [account]}
+    )  # fmt: skip
+
+    def kept():
+        with portal.database.session() as session:
+            asked = session.scalars(
+                select(Command).where(Command.request_type == "InstallProfile").order_by(Command.id)
+            )
+            return [(b"erika@" in each.payload or b"UGF5bG9hZ" in each.payload, each.content_sealed) for each in asked]
+
+    company.act_on(device.id, management.install_profile, profile, "admin:a")
+    ((in_clear, sealed),) = kept()
+    assert (in_clear, portal.vault.open(sealed)) == (False, profile)
+    assert "InstallProfile" in held.connect()
+    assert "com.example.mail" in held.profiles  # it came whole
+    assert kept() == [(False, None)]
+    company.act_on(device.id, management.install_profile, profile, "admin:a")
+    company.act_on(device.id, ending.end, ending.Reason.GIVEN_UP)
+    with portal.database.transaction() as session:
+        closing.erase(Cases(session, portal), session.get_one(Person, invitation.request.person_id), "admin:a")
+    assert kept() == [(False, None)] * 2
+    with portal.database.session() as session:
+        assert set(session.scalars(select(Command.payload))) == {b""}
+
+
+def test_the_address_by_which_a_list_called_somebody_is_forgotten(portal, company):
+    erika = company.person("erika")
+    with portal.database.transaction() as session:
+        lines = [(2, "Erika@Example.com"), (3, "erika@work.example.com"), (4, "erika"), (5, "erika2")]
+        campaigns.check(Cases(session, portal), "Sales", lines, Asker("helpdesk:h", "Hilda"))
+    with portal.database.transaction() as session:
+        closing.erase(Cases(session, portal), session.get_one(Person, erika.id), "admin:a")
+    with portal.database.session() as session:
+        assert [each for each in session.scalars(select(CampaignEntry.username)) if each] == ["erika2"]

@@ -1,8 +1,12 @@
 """Signing certificates as admins upload them."""
 
 import datetime
+import threading
+import time
+from pathlib import Path
 
 import pytest
+from asn1crypto import pkcs12 as asn1_pkcs12
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -14,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from portal.pki import uploads
+from portal.pki import opening, uploads
 from portal.pki.authority import identity_from_pem
 from tests.conftest import START
 from tests.factories import phone_key
@@ -91,3 +95,37 @@ def test_an_elliptic_key_is_refused(own):
         uploads.read(pem(key, certificate(key)), "", START)
     assert refused.value.code == "rsa"
     assert isinstance(phone_key(), rsa.RSAPrivateKey)
+
+
+def test_a_file_that_takes_too_long_is_given_up(monkeypatch, clock):
+    """How often its passphrase is hashed says the file itself."""
+    now = START
+    key = phone_key()
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=9))
+    secret = BestAvailableEncryption(b"pw")
+    told = asn1_pkcs12.Pfx.load(
+        pkcs12.serialize_key_and_certificates(b"x", key, made.sign(key, hashes.SHA256()), None, secret)
+    )
+    assert b"PRIVATE KEY" in opening.opened(told.dump(force=True), "pw")[0]
+    told["mac_data"]["iterations"] = 2**31 - 1
+    monkeypatch.setattr(opening, "MOST_SECONDS", 2)
+    moments: list[float] = []
+    ended = threading.Event()
+
+    def tick():
+        while not ended.wait(0.02):
+            moments.append(time.monotonic())
+
+    threading.Thread(target=tick, daemon=True).start()
+    with pytest.raises(opening.NotOpened, match="unreadable"):
+        opening.opened(told.dump(force=True), "pw")
+    ended.set()
+    assert len(moments) > 10  # other threads went on
+
+
+def test_what_opens_it_is_told_nothing_of_the_portal():
+    """It runs by its path, before anything of the portal is loaded."""
+    imported = {line.split()[1] for line in Path(opening.__file__).read_text().splitlines() if line.startswith("from ")}
+    assert {each for each in imported if not each.startswith(("cryptography", "typing"))} == set()

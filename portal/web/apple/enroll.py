@@ -5,6 +5,7 @@ import logging
 from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from portal.credentials.throttle import Throttled
 from portal.enrollment import access, steps
 from portal.enrollment import profile as profiles
 from portal.enrollment.errors import TokenRefused
@@ -49,6 +50,8 @@ def enroll() -> ResponseReturnValue:
     except TokenRefused as refusal:
         log.warning("token.refused reason=%s", refusal.reason)
         return challenge(Handle(machine=info), ios)
+    except Throttled:
+        return _refuse("too many tokens that the provider does not know", 429)
     except provider_sign_in.NotAnswered:
         return _refuse("open the link in the e-mail first and answer what it asks", 403)
     response = Response(content, content_type=profiles.MEDIA_TYPE)

@@ -7,11 +7,12 @@ asked about tokens that are new here; when it is out of reach the answer is 503,
 import logging
 from typing import TYPE_CHECKING
 
-from flask import Response
+from flask import Response, request
 
 from portal import clock, people
 from portal.credentials import sign_in as corporate
-from portal.credentials.base import AccountProblem, ProviderRefused
+from portal.credentials import throttle
+from portal.credentials.base import AccountProblem, ProviderRefused, SourceUnavailable
 from portal.enrollment import access, steps
 from portal.enrollment.errors import ProfileUnavailable, RequestEnded, WrongPerson
 from portal.enrollment.journey import CARRIED_OVER, SignedInBrowser
@@ -58,13 +59,24 @@ def challenge(chosen: "Provider") -> Response:
 
 
 def first_profile(chosen: "Provider", token: str) -> None:
-    """A new token of the provider: make the profile it will fetch. Raises NotAnswered, SourceUnavailable.
+    """A new token of the provider: make the profile it will fetch. Raises NotAnswered, SourceUnavailable, Throttled.
 
-    A token that is not good changes nothing; it is refused like any other that is unknown.
+    A token that is not good changes nothing; it is refused like any other that is unknown. Anybody may send one, so the
+    provider is only asked about so many from one network.
     """
-    person = _owner(chosen, token)
+    with transaction():
+        rules, address = current_portal.settings.sign_in, request.remote_addr or ""
+        attempt = throttle.reserve_network(db_session, address, rules, clock.now())
+    try:
+        person = _owner(chosen, token)
+    except SourceUnavailable:
+        with transaction():
+            throttle.release(db_session, attempt)
+        raise
     if person is None:
         return
+    with transaction():
+        throttle.release(db_session, attempt)
     now = clock.now()
     browser = SignedInBrowser("", now - CARRIED_OVER)
     profile_issuer.check_backend()
