@@ -112,6 +112,7 @@ class Event(StrEnum):
     CAMPAIGN_DONE = "campaign.done", N_("Everybody on a list was invited")
 
     PERSON_ADDED = "person.added", N_("Person added")
+    PERSON_CHANGED = "person.changed", N_("Details of a person changed")
     PERSON_ROLE_CHANGED = "person.role_changed", N_("Role changed")
     PERSON_DISABLED = "person.disabled", N_("Person disabled")
     PERSON_ENABLED = "person.enabled", N_("Person enabled again")

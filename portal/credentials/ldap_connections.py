@@ -18,6 +18,7 @@ from queue import Empty, Full, LifoQueue
 import ldap3
 from ldap3.core.exceptions import (
     LDAPException,
+    LDAPExceptionError,
     LDAPResponseTimeoutError,
     LDAPSASLPrepError,
     LDAPSocketReceiveError,
@@ -147,12 +148,15 @@ class Connections:
     def _open(self, url: str) -> ldap3.Connection:
         seconds = self._settings.timeout_seconds
         system = ssl.get_default_verify_paths()
-        tls = ldap3.Tls(
-            validate=ssl.CERT_REQUIRED,
-            version=ssl.PROTOCOL_TLS_CLIENT,
-            ca_certs_file=self._settings.ca_file or system.cafile,
-            ca_certs_path=None if self._settings.ca_file else system.capath,
-        )
+        try:
+            tls = ldap3.Tls(
+                validate=ssl.CERT_REQUIRED,
+                version=ssl.PROTOCOL_TLS_CLIENT,
+                ca_certs_file=self._settings.ca_file or system.cafile,
+                ca_certs_path=None if self._settings.ca_file else system.capath,
+            )
+        except LDAPExceptionError:
+            raise SourceUnavailable("tls", "the CA file cannot be read") from None
         server = ldap3.Server(url, tls=tls, connect_timeout=seconds, get_info=ldap3.NONE)
         connection = ldap3.Connection(
             server, receive_timeout=seconds, auto_referrals=False, read_only=True, client_strategy=ldap3.SYNC

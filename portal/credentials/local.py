@@ -33,7 +33,7 @@ class LocalAccounts:
     name = people.LOCAL
 
     def verify(self, session: Session, username: str, password: str, now: datetime) -> Person | None:
-        """The person whose credentials these are, or None, in the same time for an unknown account.
+        """The person whose credentials these are, disabled or not; or None, in the same time for an unknown account.
 
         An empty password never fits. Runs outside of any write transaction, since hashing takes its time.
         """
@@ -43,9 +43,7 @@ class LocalAccounts:
         session.expunge_all()
         session.rollback()  # hold no transaction while hashing
         fits = _fits(stored, password[:LONGEST_PASSWORD])
-        if person is None or account is None or person.disabled_at or not fits or not password:
-            return None
-        return person
+        return person if account is not None and fits and password else None
 
 
 def set_password(session: Session, person: Person, password: str) -> LocalAccount:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from portal import audit, people
 from portal.credentials import syncing, throttle
-from portal.credentials.base import DIRECTORY, Found, PasswordSource, SourceUnavailable, as_read
+from portal.credentials.base import DIRECTORY, AccountProblem, Found, PasswordSource, SourceUnavailable, as_read
 from portal.credentials.local import LocalAccounts
 from portal.credentials.throttle import Attempt
 from portal.database import Database, lock_name
@@ -85,8 +85,10 @@ def check(services: Services, username: str, password: str, address: str, now: d
         with database.transaction() as session:
             throttle.release(session, attempt)
         raise
-    if person is None or person.disabled_at is not None:
-        raise WrongCredentials(person or known)
+    if person is None:
+        raise WrongCredentials(known)
+    if person.disabled_at is not None:
+        raise AccountProblem("disabled")
     return person, attempt
 
 

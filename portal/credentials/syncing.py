@@ -12,9 +12,6 @@ from portal.models import LONGEST_KEY, LONGEST_NAME, LONGEST_PHONE, LONGEST_USER
 from portal.people import accounts, audiences
 from portal.settings import Settings
 
-SIGN_INS_END_WITH = {"email", "role"}
-"""What somebody may do, or where a link to set a password would go, is not what it was."""
-
 
 def sync(session: Session, settings: Settings, found: Found, now: datetime) -> tuple[Person, set[str]]:
     """The person that ``found`` tells of, made or brought up to date, and the names of what changed.
@@ -53,13 +50,8 @@ def sync(session: Session, settings: Settings, found: Found, now: datetime) -> t
     if username != person.username:  # lists of people to invite call them by it
         renamed = update(CampaignEntry).where(CampaignEntry.username == person.username)
         session.execute(renamed.values(username=username))
-    for name, value in values.items():
-        if getattr(person, name) != value:
-            setattr(person, name, value)
-            changes.add(name)
+    changes |= people.take(session, person, values)
     person.synced_at = now
-    if changes & SIGN_INS_END_WITH and "added" not in changes:
-        people.end_sign_ins(session, person)
     session.flush()
     if settings.knows_groups and audiences.set_groups(session, person.id, found.source, found.groups):
         audiences.mark(session, person.id, now)

@@ -36,14 +36,23 @@ def give(
     mails: list[OutboxMessage],
     attention: tuple[Attention, ...],
     policies: Sequence[tuple[str, DevicePolicy]] = (),
+    *,
+    served: bool = True,
 ) -> Advice:
-    """The one sentence on top of a request's page. ``policies``: by name what became of each on the device."""
+    """The one sentence on top of a request's page. ``policies``: by name what became of each on the device.
+
+    ``served``: the device management answers, so that devices can be enrolled.
+    """
     request, rules, now, facts = case.request, case.settings.passcode, case.now, case.facts
     status, step = journey.status(facts, now), journey.current_step(facts, now)
     moved = next((each.at for each in reversed(events) if each.actor in BY_THE_EMPLOYEE), request.created_at)
     if status in (Status.CANCELLED, Status.REMOVED, Status.ENROLLED, Status.EXPIRED, Status.CORPORATE):
         said = _settled(request, events, attention, status, moved)
         return _with_policies(said, policies) if said.code == Status.ENROLLED.value else said
+    if request.person.disabled_at is not None:
+        return Advice("disabled", request.person.disabled_at)
+    if step is Step.PROFILE and not served:
+        return Advice("server_away", moved)
     if status is Status.REFUSED:
         return Advice(
             "refused", facts.refused_at or moved, reason=request.profile.refused_reason if request.profile else None

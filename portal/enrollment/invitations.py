@@ -34,10 +34,14 @@ SELF = "self"
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who invites: for the trail ``actor`` (a code, no name), for the mail ``name``."""
+    """Who invites: for the trail ``actor`` (a code, no name), for the mail ``name``.
+
+    ``language``: of the employee's own browser, where they invite themselves.
+    """
 
     actor: str
     name: str = ""
+    language: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,7 @@ def invite(cases: Cases, person: Person, source: str, by: Asker, message: str = 
         created_at=now,
         expires_at=now + timedelta(days=settings.enrollment.request_lifetime_days),
         managed_apple_account=account,
+        language=by.language,
         passcode_secret_sealed=passcode.new_secret(vault),
         passcode_counter=0,
         passcode_tries=0,
@@ -138,8 +143,8 @@ def invite(cases: Cases, person: Person, source: str, by: Asker, message: str = 
     return _send_invitation(case, by.name, message)
 
 
-def for_self_enrollment(cases: Cases, person: Person) -> Case:
-    """The person's open request, or a new one of their own.
+def for_self_enrollment(cases: Cases, person: Person, language: str) -> Case:
+    """The person's open request, or a new one of their own; ``language``: of their browser.
 
     Raises NoManagedAppleAccount, TooManyDevices or SelfEnrollmentOff.
     """
@@ -149,7 +154,7 @@ def for_self_enrollment(cases: Cases, person: Person) -> Case:
         return existing
     if not cases.services.settings.enrollment.may_start(person.username, person.email):
         raise SelfEnrollmentOff
-    invite(cases, person, SELF, Asker(Actor.EMPLOYEE))
+    invite(cases, person, SELF, Asker(Actor.EMPLOYEE, language=language))
     made = cases.open_of(person)
     assert made is not None
     return made

@@ -4,17 +4,17 @@ from portal.wording import N_, Labels
 
 ATTRIBUTE = Labels(
     {
-        "AvailableDeviceCapacity": N_("Free space (GB)"),
-        "DeviceCapacity": N_("Space (GB)"),
+        "AvailableDeviceCapacity": N_("Free capacity (GB)"),
+        "DeviceCapacity": N_("Capacity (GB)"),
         "BuildVersion": N_("Build of iOS"),
         "SupplementalBuildVersion": N_("Build of the security response"),
         "OSVersion": N_("iOS version"),
         "Model": N_("Model number"),
-        "ModelName": N_("Kind"),
+        "ModelName": N_("Device type"),
         "ProductName": N_("Model"),
-        "device.model.marketing-name": N_("Sold as"),
+        "device.model.marketing-name": N_("Model name"),
         "passcode.is-present": N_("Has a passcode"),
-        "passcode.is-compliant": N_("Passcode is good enough"),
+        "passcode.is-compliant": N_("Passcode meets the rules"),
         "mdm.enrollment-type": N_("Kind of enrollment"),
         "ManagedStatus": N_("State in the device management"),
         "Ownership": N_("Ownership"),

@@ -5,6 +5,7 @@ from portal.wording import N_, Labels
 FIELD = Labels(
     {
         "username_missing": N_("Enter your username."),
+        "their_username_missing": N_("Enter the username."),
         "username_long": N_("That username is too long. Check that nothing else was pasted."),
         "password_missing": N_("Enter your password."),
         "password_long": N_("That password is too long. Check that nothing else was pasted."),
@@ -52,11 +53,12 @@ FIELD = Labels(
         "phone_form": N_("Enter a phone number like +49 170 1234567."),
         "account_form": N_("A Managed Apple Account looks like name@work.example.com."),
         "account_taken": N_("Somebody else has that Managed Apple Account."),
-        "unknown_person": N_("Nobody is known by that username. Check the spelling."),
+        "unknown_person": N_("Nobody is known by that username or e-mail address. Check the spelling."),
         "open_request": N_("This person has an open invitation already. Send that one again."),
         "too_many_devices": N_("This person has as many managed devices as one may have. Remove one first."),
         "no_managed_apple_account": N_(
-            "This person has no Managed Apple Account, so no request can be created. Add the account first."
+            "This person has no Managed Apple Account, so no request can be created. An admin adds it under People, or "
+            "it comes from the directory."
         ),
     },
     otherwise=N_("Something in this field is not right. Check it and try again."),

@@ -215,6 +215,7 @@ PART_PROBLEM = Labels(
         "password_with_oauth": N_("With sign-in on a web page there is no password."),
         "host_missing": N_("The server is needed."),
         "sso_needs": N_("This kind of extension needs it."),
+        "no_network": N_("The name of the network is needed."),
         "no_password": N_("This kind of security needs a password or a way to sign in."),
         "twice": N_("Only one of these can be in a policy."),
         "unknown_variable": N_("This looks like a variable, but is none: %(detail)s"),

@@ -59,7 +59,7 @@ STEP = Labels(
         "passcode": N_("Passcode"),
         "overview": N_("Overview"),
         "terms": N_("Terms"),
-        "profile": N_("Profile"),
+        "profile": N_("Set up on the iPhone"),
         "finish": N_("Finish"),
     }
 )

@@ -507,6 +507,7 @@ PROBLEM = Labels(
             "you want."
         ),
         "identity_expired": N_("That certificate has expired, or is not valid yet."),
+        "no_file": N_("There is no such file on the server, or the portal may not read it."),
         "https": N_("The address begins with https://."),
         "string_pattern_mismatch": N_("This is not in the form that is asked for."),
     }

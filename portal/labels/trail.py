@@ -86,6 +86,8 @@ FACTOR = Labels(
 REASON = Labels(
     {
         **COMMAND,
+        "invitation": N_("invitation"),
+        "passcode": N_("passcode"),
         "wrong_person": N_("someone else than the invited person"),
         "wrong_credentials": N_("username or password wrong"),
         "wrong_code": N_("wrong code"),
@@ -133,7 +135,7 @@ REASON = Labels(
         "again": N_("with the same account"),
         "by_staff": N_("by staff"),
         "shown": N_("and shown to staff on the screen"),
-        "wrong": N_("does not fit"),
+        "wrong": N_("does not match"),
         "locked": N_("no tries left, a new one must be sent"),
         "employee": N_("own device"),
         "corporate": N_("company device"),

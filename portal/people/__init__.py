@@ -1,10 +1,10 @@
 """Employees and staff: by which name they are found, what ends their sign-ins, and that an admin is left."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from portal.audit import Editor
@@ -25,6 +25,8 @@ STAFF_ROLES = ("helpdesk", "admin")
 ROLES = ("employee", *STAFF_ROLES)
 LOCAL = "local"
 """The source of people that the portal itself keeps."""
+SIGN_INS_END_WITH = {"email", "role"}
+"""What somebody may do, or where a link to set a password would go, is not what it was."""
 PEOPLE_CHAIN = "people"
 """The audit chain of what concerns a person but no request yet."""
 
@@ -79,6 +81,16 @@ def sign_in_name(session: Session, entered: str) -> str:
         return entered
     known = select(Person.username).where(Person.managed_apple_account == account, Person.erased_at.is_(None))
     return session.scalar(known) or entered
+
+
+def username_meant(session: Session, entered: str) -> str:
+    """The username that staff mean: itself, or that of the one person with the e-mail address they typed."""
+    address = entered.strip().casefold()
+    if "@" not in address or by_username(session, entered) is not None:
+        return entered
+    theirs = select(Person.username).where(func.lower(Person.email) == address, Person.erased_at.is_(None))
+    found = session.scalars(theirs.limit(2)).all()
+    return found[0] if len(found) == 1 else entered
 
 
 def names_of_actors(session: Session, actors: Iterable[str]) -> dict[str, str]:
@@ -141,6 +153,27 @@ def add(editor: Editor, person: Person) -> None:
     editor.session.add(person)
     editor.session.flush()
     editor.record(Event.PERSON_ADDED, person.role, person=person.id)
+
+
+def take(session: Session, person: Person, values: Mapping[str, object]) -> set[str]:
+    """What a source, a list or an admin says of somebody; the names of what changed.
+
+    With another address, or role, everything ends that was proved before.
+    """
+    changed = {name for name, value in values.items() if getattr(person, name) != value}
+    for name in changed:
+        setattr(person, name, values[name])
+    if changed & SIGN_INS_END_WITH and person not in session.new:
+        end_sign_ins(session, person)
+    return changed
+
+
+def correct(editor: Editor, person: Person, values: Mapping[str, str | None]) -> None:
+    """An admin corrects what is known of somebody: ``name``, ``email``, ``phone``, ``managed_apple_account``."""
+    lock(editor.session, person)
+    changed = take(editor.session, person, values)
+    if changed:
+        editor.record(Event.PERSON_CHANGED, person=person.id, changed=sorted(changed))
 
 
 def set_role(editor: Editor, person: Person, role: str) -> None:

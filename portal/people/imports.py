@@ -99,12 +99,14 @@ class _Lines:
         account, email, locale = self._account(row, person), _email(row), self._locale(row, person)
         if person is None:
             person = self._new(row, email)
-        elif email and email != person.email:
-            people.end_sign_ins(self.session, person)
-        person.locale = locale
-        person.name, person.email = row.get("name") or person.name, email or person.email
+        told: dict[str, str | None] = {
+            "locale": locale,
+            "name": row.get("name") or person.name,
+            "email": email or person.email,
+        }
         if "managed_apple_account" in row:
-            person.managed_apple_account = account
+            told["managed_apple_account"] = account
+        people.take(self.session, person, told)
 
     def _account(self, row: dict[str, str], person: Person | None) -> str | None:
         written = row.get("managed_apple_account")

@@ -18,7 +18,8 @@ FORBIDDEN = frozenset({"unreadable", "too_large", "no_payload", "removal", "unkn
 """Problems for which nobody gets the profile."""
 BROKEN = frozenset({"missing", "wrong_type", "not_a_choice", "out_of_range", "certificate_elsewhere", "outer_identity",
                     "needs_uuid", "twice", "nothing_enabled", "password_with_oauth", "host_missing", "sso_needs",
-                    "no_password", "too_many", "uuid_twice", "control_character", "cannot_be_written"})  # fmt: skip
+                    "no_network", "no_password", "too_many", "uuid_twice", "control_character",
+                    "cannot_be_written"})  # fmt: skip
 """Problems for which a part of it would not work."""
 NOTED = frozenset({"ignored", "removed", "unknown_key", "newer_ios", "deprecated"})
 """What is no reason not to use it."""
@@ -39,6 +40,7 @@ NEEDS_UUID = {
     "com.apple.dnsProxy.managed": "DNSProxyUUID",
 }
 """In user enrollment these act only on the work apps that name them."""
+WIFI = "com.apple.wifi.managed"
 CERTIFICATES = frozenset({"com.apple.security.pkcs12", "com.apple.security.scep", "com.apple.security.acme",
                           "com.apple.security.pem", "com.apple.security.pkcs1", "com.apple.security.root"})  # fmt: skip
 
@@ -165,7 +167,9 @@ def _together(kind: str, values: dict[str, Any], certificates: set[str]) -> Iter
     if kind == "com.apple.extensiblesso":
         missing = {"Credential": ("Hosts", "Realm"), "Redirect": ("URLs",)}.get(str(values.get("Type")), ())
         yield from (Problem(kind, each, "sso_needs", str(values["Type"])) for each in missing if not values.get(each))
-    closed = kind == "com.apple.wifi.managed" and values.get("EncryptionType") in ("WEP", "WPA", "WPA2", "WPA3")
+    if kind == WIFI and not values.get("SSID_STR") and not values.get("DomainName"):
+        yield Problem(kind, "SSID_STR", "no_network")
+    closed = kind == WIFI and values.get("EncryptionType") in ("WEP", "WPA", "WPA2", "WPA3")
     if closed and not values.get("Password") and not values.get("EAPClientConfiguration"):
         yield Problem(kind, "Password", "no_password")
     needed = NEEDS_UUID.get(kind)

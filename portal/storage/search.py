@@ -4,6 +4,7 @@ Pages are cut by the place of their last row (its time and id), so that new requ
 first narrows to what an index holds, then asks the expressions of ``states``, which alone decide.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -14,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from portal.enrollment import journey
 from portal.enrollment.journey import SOURCES, Attention, Status, Step
-from portal.models import Device, EnrollmentRequest, IssuedProfile, OutboxMessage, SearchWord
+from portal.models import Device, EnrollmentRequest, IssuedProfile, OutboxMessage, Person, SearchWord
 from portal.models.people import folded
 from portal.settings import Settings
 from portal.storage import states
@@ -23,6 +24,8 @@ PAGE_SIZE = 50
 FEW = 1000
 """Up to this many people found are looked up by their requests; more than that, requests are tried in turn."""
 MOST_WORDS = 4
+MOST_OTHERS = 5
+"""People without a request that are shown below those with one."""
 IDLE = timedelta(days=1)
 END_OF_WORDS = "\U0010ffff"
 
@@ -243,6 +246,16 @@ def people_by_words(search: str) -> Select[Any] | None:
     """Ids of the people all of whose words begin as typed; None if nothing was."""
     words = sorted(folded(search).split()[:MOST_WORDS], key=len, reverse=True)
     return _people(words, None) if words else None
+
+
+def people_without_request(session: Session, search: str) -> Sequence[Person]:
+    """Some employees who are found by what was typed, and were never invited; nobody if nothing was."""
+    found = people_by_words(search)
+    if found is None:
+        return ()
+    invited = exists(select(EnrollmentRequest.id).where(EnrollmentRequest.person_id == Person.id))
+    query = select(Person).where(Person.id.in_(found), ~invited, Person.disabled_at.is_(None))
+    return session.scalars(query.order_by(Person.name, Person.id).limit(MOST_OTHERS)).all()
 
 
 def _people(words: list[str], of: ColumnElement[str] | InstrumentedAttribute[str] | None) -> Select[Any]:

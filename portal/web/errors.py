@@ -14,6 +14,7 @@ from portal.backends.base import ManagedElsewhere
 from portal.credentials.base import SourceUnavailable
 from portal.enrollment import errors as refusals
 from portal.enrollment.profile import ProfileNotSigned
+from portal.extensions import current_portal
 from portal.people import ProofOver
 from portal.pki.authority import AuthorityMissing
 from portal.vault import VaultError
@@ -22,6 +23,8 @@ from portal.web.employee import steps
 
 log = logging.getLogger("portal.errors")
 RETRY_SECONDS = "5"
+STAFF_PATHS = ("/admin/", "/helpdesk/", "/staff/")
+"""Where pages are for staff, also those that there are not."""
 
 PAGES: dict[type[Exception], tuple[str, int]] = {
     refusals.LinkUnusable: ("link", 404),
@@ -75,7 +78,8 @@ def page(name: str, status: int, **values: object) -> tuple[str, int, dict[str, 
     headers = {"Retry-After": RETRY_SECONDS} if status == 503 else {}
     if for_machines():
         return name + "\n", status, {"Content-Type": "text/plain; charset=utf-8", **headers}
-    return render_template(f"errors/{name}.html", again=_again(), **values), status, headers
+    staff = web_sessions.area() == rules.STAFF or request.path.startswith(STAFF_PATHS)
+    return render_template(f"errors/{name}.html", again=_again(), staff=staff, **values), status, headers
 
 
 def _again() -> str:
@@ -87,6 +91,8 @@ def _again() -> str:
 
 def _refused(error: Exception) -> ResponseReturnValue:
     name, status = next(PAGES[kind] for kind in type(error).__mro__ if kind in PAGES)
+    if isinstance(error, refusals.LinkUnusable):
+        return page(name, status, may_begin=current_portal.settings.enrollment.self_enrollment)
     if status == 503:
         log.error("unavailable error=%s", type(error).__name__, exc_info=error)
     return page(name, status)

@@ -1,7 +1,9 @@
 """The language of a page: the browser's, among those offered."""
 
+from datetime import datetime
+
 from flask import Flask, request
-from flask_babel import get_locale
+from flask_babel import format_datetime, get_locale
 
 from portal import labels
 from portal.apps.states import lacks_license
@@ -11,6 +13,7 @@ from portal.texts import TRANSLATIONS
 from portal.wording import words
 
 RIGHT_TO_LEFT = {"ar", "fa", "he", "ur"}
+UNAMBIGUOUS = "d MMM y, HH:mm"
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -28,12 +31,19 @@ def init_app(app: Flask, settings: Settings) -> None:
         timezone_selector=lambda: current_portal.settings.company.time_zone,
     )
 
+    app.jinja_env.filters["datetimeformat"] = datetimeformat
     app.jinja_env.globals.update(labels=labels, words=words, lacks_license=lacks_license)
 
     @app.context_processor
     def language() -> dict[str, object]:
         locale = current()
         return {"locale": locale, "direction": "rtl" if locale[:2] in RIGHT_TO_LEFT else "ltr"}
+
+
+def datetimeformat(value: datetime, form: str | None = None) -> str:
+    """A time in the company's zone; short in English so that nobody takes a month for a day."""
+    clear = UNAMBIGUOUS if form == "short" and current().startswith("en") else form
+    return str(format_datetime(value, clear))
 
 
 def current() -> str:

@@ -95,7 +95,7 @@ def test_after_an_hour_privacy_passcode_and_terms_are_asked_again(app, company, 
     assert browser.heading == "What IT can and cannot see"
     browser.submit(acknowledge="yes")
     assert browser.heading == "Send yourself a new passcode"
-    assert "The passcode was already used on another device or browser" in browser.text
+    assert "This passcode was used already" in browser.text
 
 
 def test_a_request_cancelled_meanwhile_ends_on_a_page(app, company, portal, clock, invitation):

@@ -143,7 +143,7 @@ def test_the_admin_s_page_of_settings_enrollment(cast):
         engine.tap("text=Settings")
         engine.wait_for_heading("Settings")
         engine.tap("text=Service discovery")
-        engine.wait_for_heading("Enrolling from Settings")
+        engine.wait_for_heading("Service discovery")
         engine.picture("admin-discovery")
         for server in ("apache", "iis", "cloudflare", "static"):
             engine.open(f"{cast.server.url}/admin/discovery?server={server}")

@@ -124,7 +124,7 @@ def test_6_a_link_that_ran_out_is_extended(desk):
         request.expires_at = request.created_at - timedelta(minutes=5)
     open_request(desk, "berta")
     expect(desk.engine.page.locator(".advice")).to_contain_text("The link expired 5 minutes ago.")
-    press(desk, "Extend by 7 days")
+    press(desk, "Let it work 7 days from now")
     expect(desk.engine.page.locator(".note.good")).to_contain_text("The request now works until")
     assert Browser(desk.app).open_link(desk.invitations["berta"]).path == "/enroll/sign-in"
 

@@ -209,7 +209,7 @@ def admin(app, company, clock):
 
 
 def test_the_page_has_the_rule_for_each_kind_of_server(admin):
-    assert admin.heading == "Enrolling from Settings"
+    assert admin.heading == "Service discovery"
     for server in ("nginx", "apache", "caddy", "iis", "cloudflare"):
         rule = admin.get(f"/admin/discovery?server={server}").soup.find("pre").get_text()
         assert f"{BASE}{PATH}" in rule, server

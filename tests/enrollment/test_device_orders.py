@@ -418,3 +418,20 @@ def test_no_number_of_the_phone_is_kept_wherever_a_message_hides_it(app, portal,
     with portal.database.session() as session:
         kept = session.scalar(select(Command.errors).where(Command.request_type == "DeviceLock"))
     assert kept == [{"ErrorCode": 1}]
+
+
+@pytest.mark.parametrize("name", [" iPhone", "x" * 129, "a\u00a0\u2028b\tc", "\u200b", ""])
+def test_whatever_a_phone_calls_itself_it_can_be_given_up(app, company, clock, name):
+    """Who gives it up types its name; a phone could choose one that nobody can type."""
+    company.person("hilda", "helpdesk")
+    invitation = company.invite(company.person("erika"))
+    held = phone(app)
+    held.install(company.profile(invitation))
+    device = company.device(invitation)
+    company.act_on(device.id, management.read, "helpdesk:h")
+    order = fetch_one(lambda: None, held, "DeviceInformation")
+    answer(held, order, Status="Acknowledged", QueryResponses={"ModelName": name, "OSVersion": "17.6"})
+    hilda = Browser(app).staff_sign_in("hilda", clock()).get(f"/helpdesk/devices/{device.id}")
+    typed = hilda.hidden(f"/helpdesk/devices/{device.id}/lock") | {"confirm": company.device(invitation).called}
+    hilda.post(f"/helpdesk/devices/{device.id}/give-up", typed)
+    assert company.device(invitation).ended_at is not None

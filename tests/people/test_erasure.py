@@ -195,7 +195,8 @@ def test_a_profile_for_one_phone_waits_sealed_and_goes_when_it_is_answered_or_fo
                "PayloadUUID": "M", "EmailAccountType": "EmailTypeIMAP", "EmailAddress": "erika@example.com",
                "IncomingPassword": "her password", "IncomingMailServerHostName": "imap.example.com",
                "IncomingMailServerAuthentication": "EmailAuthPassword",
-               "OutgoingMailServerHostName": "smtp.example.com", "OutgoingMailServerAuthentication": "EmailAuthPassword"}  # fmt: skip
+               "OutgoingMailServerHostName": "smtp.example.com",
+               "OutgoingMailServerAuthentication": "EmailAuthPassword"}  # fmt: skip
     profile = plistlib.dumps(
         {"PayloadType": "Configuration", "PayloadVersion": 1, "PayloadIdentifier": "com.example.mail",
          "PayloadUUID": "P", "PayloadContent": [account]}

@@ -117,7 +117,7 @@ def test_an_ordinary_single_sign_on_extension_can_be_used():
 
 
 def test_what_ios_knows_no_more_is_only_noted():
-    wifi = {"PayloadType": "com.apple.wifi.managed",
+    wifi = {"PayloadType": "com.apple.wifi.managed", "SSID_STR": "Work",
             "EAPClientConfiguration": {"AcceptEAPTypes": [13], "TLSAllowTrustExceptions": True}}  # fmt: skip
     assert ("EAPClientConfiguration.TLSAllowTrustExceptions", "removed") in problems(wifi)
     assert checking.usable(checking.check(profile(wifi)))

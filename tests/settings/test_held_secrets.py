@@ -38,7 +38,7 @@ BEFORE = {
 }
 ELSEWHERE = {
     "ldap.servers": ["ldaps://evil.example"],
-    "ldap.ca_file": "/tmp/evil.pem",
+    "ldap.ca_file": __file__,
     "ldap.bind": "direct",
     "ldap.service_dn": "cn=other,dc=example,dc=com",
     "mail.host": "evil.example",

@@ -16,7 +16,7 @@ def test_times_are_told_in_the_zone_of_the_company_which_they_name(make_app, clo
     company.person("hilda", role="helpdesk")
     invitation = company.invite(company.person())
     page = Browser(app).staff_sign_in("hilda", clock()).get(f"/helpdesk/requests/{invitation.request.id}")
-    assert "3/2/26, 10:00" in page.text  # it is nine in UTC
+    assert "2 Mar 2026, 10:00" in page.text  # it is nine in UTC
     assert "Times are in the time zone Europe/Berlin." in page.soup.get_text()
     values = {"person": invitation.request.person, "message": [], "opening": [], "asked_by": "Helen", "url": "u",
               "passcode": "1", "expires_at": invitation.request.expires_at}  # fmt: skip

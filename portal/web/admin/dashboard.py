@@ -30,6 +30,7 @@ def dashboard() -> ResponseReturnValue:
         todo=todo,
         policies=given,
         policy_counts=policies.counts(db_session) if given else {},
+        health=current_portal.backend.health(),
         signer_days=operations.signer_days(clock.now()),
         push_days=_push_days(),
         apple_days=_apple_days(),

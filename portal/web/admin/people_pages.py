@@ -11,7 +11,7 @@ from portal import mail_addresses, people
 from portal.credentials import passwords, second_factor
 from portal.extensions import cases, current_portal, db_session, transaction
 from portal.lifecycle import closing
-from portal.models import LONGEST_NAME, LONGEST_PHONE, LONGEST_USERNAME, EnrollmentRequest, Person
+from portal.models import LONGEST_NAME, LONGEST_PHONE, LONGEST_USERNAME, Device, EnrollmentRequest, Person
 from portal.people import ROLES, LastAdmin, accounts
 from portal.storage import search
 from portal.web import web_sessions
@@ -35,14 +35,9 @@ def _mail_address(_form: Form, field: StringField) -> None:
         raise ValidationError("email_form")
 
 
-class PersonForm(Form):
-    username = StringField(
-        validators=[
-            DataRequired("username_missing"),
-            Length(max=LONGEST_USERNAME, message="username_long"),
-            Regexp(r"^\S+$", message="username_spaces"),
-        ]
-    )
+class DetailsForm(Form):
+    """What is known of somebody and may be corrected."""
+
     name = StringField(validators=[DataRequired("name_missing"), Length(max=LONGEST_NAME, message="name_long")])
     email = StringField(validators=[_mail_address])
     managed_apple_account = StringField(validators=[Length(max=254)])
@@ -50,6 +45,26 @@ class PersonForm(Form):
         validators=[
             Regexp(r"^(\+?[\d ()/.-]{5,})?$", message="phone_form"),
             Length(max=LONGEST_PHONE, message="phone_form"),
+        ]
+    )
+
+    def account_for(self, person_id: str | None) -> str | None:
+        """The Managed Apple Account that was typed, as it is kept. Raises ValidationError with what is wrong."""
+        typed = self.managed_apple_account.data
+        account = accounts.normal(typed) if typed else None
+        if typed and account is None:
+            raise ValidationError("account_form")
+        if account and accounts.taken(db_session, account, person_id):
+            raise ValidationError("account_taken")
+        return account
+
+
+class PersonForm(DetailsForm):
+    username = StringField(
+        validators=[
+            DataRequired("their_username_missing"),
+            Length(max=LONGEST_USERNAME, message="username_long"),
+            Regexp(r"^\S+$", message="username_spaces"),
         ]
     )
     role = StringField()
@@ -75,15 +90,9 @@ def add_person() -> ResponseReturnValue:
     form = PersonForm()
     if not form.validate_on_submit() or form.role.data not in ROLES:
         return _list(form), 422
-    account = accounts.normal(form.managed_apple_account.data) if form.managed_apple_account.data else None
-    if form.managed_apple_account.data and account is None:
-        form.managed_apple_account.errors = ["account_form"]
-        return _list(form), 422
     try:
         with transaction():
-            if account and accounts.taken(db_session, account, None):
-                form.managed_apple_account.errors = ["account_taken"]
-                return _list(form), 422
+            account = form.account_for(None)
             person = Person(
                 username=form.username.data,
                 name=form.name.data.strip(),
@@ -96,6 +105,9 @@ def add_person() -> ResponseReturnValue:
             editor = web_sessions.editor()
             people.add(editor, person)
             passwords.mail_link(editor, person, current_portal.settings)
+    except ValidationError as problem:
+        form.managed_apple_account.errors = [str(problem)]
+        return _list(form), 422
     except people.UsernameUnusable:
         form.username.errors = ["username_long" if form.username.data.isprintable() else "username_spaces"]
         return _list(form), 422
@@ -110,6 +122,39 @@ def add_person() -> ResponseReturnValue:
 def person_page(person_id: str) -> ResponseReturnValue:
     """What is known of one person, and what can be done."""
     return _page(_person(person_id))
+
+
+@blueprint.post("/people/<person_id>/details")
+@fresh_proof(_changes_staff)
+def correct_person(person_id: str) -> ResponseReturnValue:
+    """What an admin knows better; of people whom a source tells of, only what it does not tell."""
+    person, form = _person(person_id), DetailsForm()
+    if person.erased_at is not None or not _may_be_corrected(person):
+        return redirect(url_for("admin.person_page", person_id=person_id), 303)
+    if person.source != people.LOCAL:
+        form.name.data, form.email.data, form.phone.data = person.name, person.email, person.phone or ""
+        del form.name, form.email, form.phone
+    if not form.validate_on_submit():
+        return _page(person, details=form), 422
+    try:
+        with transaction():
+            values = {"managed_apple_account": form.account_for(person_id)}
+            if person.source == people.LOCAL:
+                values |= {"name": form.name.data.strip(), "email": form.email.data.strip()}
+                values["phone"] = (form.phone.data or "").strip() or None
+            people.correct(web_sessions.editor(), person, values)
+    except (ValidationError, IntegrityError) as problem:
+        code = str(problem) if isinstance(problem, ValidationError) else "account_taken"
+        form.managed_apple_account.errors = [code]
+        return _page(person, details=form), 422
+    session[NOTICE] = "details"
+    return redirect(url_for("admin.person_page", person_id=person_id), 303)
+
+
+def _may_be_corrected(person: Person) -> bool:
+    """Whether something of somebody is kept here alone."""
+    is_local = person.source == people.LOCAL
+    return is_local or current_portal.settings.managed_apple_account.source == "import"
 
 
 @blueprint.post("/people/<person_id>/<action>")
@@ -174,7 +219,7 @@ def _list(form: PersonForm) -> str:
     )
 
 
-def _page(person: Person, form: ActionForm | None = None) -> str:
+def _page(person: Person, form: ActionForm | None = None, details: DetailsForm | None = None) -> str:
     requests = db_session.scalars(
         select(EnrollmentRequest)
         .where(EnrollmentRequest.person_id == person.id)
@@ -191,8 +236,19 @@ def _page(person: Person, form: ActionForm | None = None) -> str:
         has_second_factor=second_factor.has_one(db_session, person),
         factor_locked=second_factor.is_locked(db_session, person),
         local=person.source == people.LOCAL,
+        details=details or DetailsForm(formdata=None, obj=person),
+        correctable=_may_be_corrected(person),
+        devices=cases().managed_devices(person),
+        leaving=bool(person.disabled_at is None and _leaving(person)),
         notice=session.pop(NOTICE, None),
     )
+
+
+def _leaving(person: Person) -> bool:
+    """Whether a device of theirs was told to remove its work data, and did not yet."""
+    theirs = select(EnrollmentRequest.id).where(EnrollmentRequest.person_id == person.id)
+    going = select(Device.id).where(Device.request_id.in_(theirs), Device.is_managed, Device.leaving_at.is_not(None))
+    return db_session.scalar(going.limit(1)) is not None
 
 
 def _person(person_id: str) -> Person:

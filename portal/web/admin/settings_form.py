@@ -1,5 +1,6 @@
 """The settings pages as forms: which settings stand together, what kind of field each one is, what was typed there."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import UnionType
@@ -56,6 +57,8 @@ ONLY_WITH = {"maas360": "maas360"}
 """Pages that are only listed with a certain device management."""
 PUSH = "mdm.push_identity"
 UPLOADED = {"company.logo": "picture", "profile.signing_identity": "identity", PUSH: "identity"}
+FILES = {"ldap.ca_file", "profile.signing_certificate", "profile.signing_key"}
+"""Settings that are the path of a file here."""
 MOST_TABLES = 20
 
 
@@ -180,7 +183,10 @@ def _value(field: Field, form: Mapping[str, str], files: Mapping[str, FileStorag
         return _identity(field, form, files, current)
     if field.kind == "secret":
         return _secret(field.name, form)
-    return field.read(form.get(field.name, ""))
+    value = field.read(form.get(field.name, ""))
+    if field.name in FILES and value and not os.access(value, os.R_OK):
+        raise NotValid([Problem(field.name, "no_file", "there is no such file that the portal may read")])
+    return value
 
 
 def settings_languages(form: Mapping[str, str]) -> list[str]:

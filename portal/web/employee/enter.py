@@ -3,6 +3,7 @@
 from flask import redirect, session, url_for
 from flask.typing import ResponseReturnValue
 
+from portal import clock
 from portal.enrollment import invitations, steps
 from portal.enrollment.eligibility import Verdict
 from portal.enrollment.journey import Step
@@ -11,6 +12,7 @@ from portal.web import web_sessions
 from portal.web.employee import journey_pages, safari_pages
 from portal.web.employee.browsers import browser_here, refuse_unfit_browser
 from portal.web.employee.steps import address_of, to_current_step
+from portal.web.rules import EMPLOYEE
 
 LINK = "link"
 """Session key: the id of the request whose link this browser opened."""
@@ -52,10 +54,15 @@ def front_door() -> ResponseReturnValue:
 
 @safari_pages.get("/enroll")
 def enroll() -> ResponseReturnValue:
-    """Start without a link, or go on."""
+    """Start without a link, or go on; whose request is over begins again."""
     web_session = web_sessions.current()
-    if web_session is not None and web_session.request_id is not None:
-        return to_current_step(web_session)
+    if web_session is not None and web_session.request is not None:
+        request = web_session.request
+        is_enrolled = request.enrolled_at is not None and request.ended_at is None
+        if is_enrolled or request.can_enroll(clock.now()):
+            return to_current_step(web_session)
+        with transaction():
+            web_sessions.end(EMPLOYEE)
     session.pop(LINK, None)
     session.pop(MY, None)
     return redirect(address_of(Step.SIGN_IN), 303)

@@ -13,6 +13,7 @@ from portal.web.employee import safari_pages
 from portal.web.employee.browsers import way_here
 from portal.web.employee.forms import ContinueForm
 from portal.web.employee.steps import Page, address_of, case_of, step_page, to_current_step
+from portal.web.rules import EMPLOYEE
 
 UNDER_WAY = {Waiting.DOWNLOAD, Waiting.INSTALL, Waiting.DEVICE, Waiting.ACCOUNT}
 
@@ -39,7 +40,9 @@ def shown(case: Case, way: Way) -> Page:
         "coming": [each.app for each in granted if each.wanted],
         "offered": any(not each.wanted for each in granted),
     }
-    return Page(name, {"waiting": waiting, "facts": facts, "account": account, "way": way, "apps": apps})
+    told = {"waiting": waiting, "facts": facts, "account": account, "way": way, "apps": apps}
+    in_safari = web_sessions.area() == EMPLOYEE  # Settings begins by itself
+    return Page(name, {**told, "may_begin": in_safari and case.settings.enrollment.self_enrollment})
 
 
 @safari_pages.get("/enroll/state")

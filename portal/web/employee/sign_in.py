@@ -140,7 +140,7 @@ def _in_safari(person: Person) -> Case:
         case = cases().lock(linked)
         steps.sign_in(case, person)
         return case
-    case = invitations.for_self_enrollment(cases(), db_session.get_one(Person, person.id))
+    case = invitations.for_self_enrollment(cases(), db_session.get_one(Person, person.id), i18n.current())
     steps.signed_in(case)
     return case
 
@@ -161,7 +161,7 @@ def _in_settings(person: Person) -> tuple[Case, str | None]:
     account = of_portal.account_of(person, current_portal.settings)
     if account and not steps.same_account(account, started.get("identifier", "")):
         raise steps.another_account(of_portal.open_of(person), account)
-    case = invitations.for_self_enrollment(of_portal, person)
+    case = invitations.for_self_enrollment(of_portal, person, i18n.current())
     steps.signed_in(case, steps.IN_SETTINGS)
     return case, None
 

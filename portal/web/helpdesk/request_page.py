@@ -199,15 +199,23 @@ def _facts(request_id: str) -> dict[str, object]:
         )
     )
     events = audit.timeline(db_session, request_id)
+    step = journey.current_step(facts, now)
     attention = search.attention_of(db_session, current_portal.settings, known, now)
     return {
         "request_": known,
         "status": journey.status(facts, now),
-        "step": journey.current_step(facts, now),
+        "step": step,
         "steps": _steps(known, facts),
         "open": known.can_enroll(now),
         "closed": not known.is_unfinished,
-        "advice": advice.give(cases().view(known), events, mails, attention, policies_of(device) if device else ()),
+        "advice": advice.give(
+            cases().view(known),
+            events,
+            mails,
+            attention,
+            policies_of(device) if device else (),
+            served=step is not journey.Step.PROFILE or current_portal.backend.health().ready,
+        ),
         "attention": attention,
         "events": list(reversed(events)),
         "actors": people.names_of_actors(db_session, (each.actor for each in events)),

@@ -7,7 +7,9 @@ import pytest
 from sqlalchemy import text
 
 from portal import audit, clock, jobs
+from portal.backends.base import Health
 from portal.events import Event
+from portal.models import Person
 from portal.web import spreadsheets
 from tests.factories import BASE, PASSWORD, phone
 from tests.pages import Browser
@@ -202,7 +204,7 @@ def test_staff_is_added_chooses_a_password_and_gets_a_role(admin, portal, compan
 @pytest.mark.parametrize(
     ("values", "field", "says"),
     [
-        ({"username": ""}, "username", "Enter your username."),
+        ({"username": ""}, "username", "Enter the username."),
         ({"username": "two words"}, "username", "A username has no spaces."),
         ({"username": "adam"}, "username", "Somebody has that username already."),
         ({"name": ""}, "name", "Enter the name as people know it."),
@@ -278,3 +280,74 @@ def test_what_the_directory_decides_cannot_be_changed_here(admin, company):
     do(admin, "password-link")
     assert "decided in the directory" in admin.text
     assert admin.get("/admin/people/nobody").status == 404
+
+
+def test_a_disabled_person_s_device_is_named_before_and_after(app, admin, company):
+    invitation = company.invite(company.person("erika"))
+    phone(app).install(company.profile(invitation))
+    path = f"/admin/people/{invitation.request.person_id}"
+    assert "their device is told to remove all work apps and data" in admin.get(path).text
+    admin.submit(f"{path}/disable")
+    assert "One device is told to remove its work data" in admin.text
+
+
+def test_what_is_known_of_somebody_is_corrected(app, admin, company, portal, browser):
+    erika, otto = company.person("erika"), company.person("otto")
+    browser.open_link(company.invite(erika)).sign_in()
+    path = f"/admin/people/{erika.id}"
+    admin.get(path)
+    details = admin.filled(f"{path}/details")
+    assert details["managed_apple_account"] == "erika@work.example.com"
+    for wrong, field in (
+        ({"email": "nowhere"}, "email"),
+        ({"managed_apple_account": otto.managed_apple_account}, "managed_apple_account"),
+        ({"managed_apple_account": "no account"}, "managed_apple_account"),
+        ({"name": ""}, "name"),
+        ({"phone": "abc"}, "phone"),
+    ):
+        admin.post(f"{path}/details", details | wrong)
+        assert (admin.status, bool(admin.error_of(field))) == (422, True), wrong
+    fresh = {"name": "Erika Neu", "email": "neu@example.com", "managed_apple_account": "", "phone": "+49 170 1234567"}
+    admin.post(f"{path}/details", details | fresh)
+    assert "Changed." in admin.text
+    with portal.database.session() as session:
+        person = session.get_one(Person, erika.id)
+        assert (person.name, person.email, person.managed_apple_account, person.phone) == (
+            "Erika Neu", "neu@example.com", None, "+49 170 1234567",
+        )  # fmt: skip
+    assert browser.get("/enroll/ownership").path == "/enroll/sign-in"  # another address: they sign in anew
+    changed = [each for each in company.all_events() if each.kind == "person.changed"]
+    assert [each.detail["changed"] for each in changed] == [["email", "managed_apple_account", "name", "phone"]]
+    admin.get("/helpdesk?q=neu")
+    assert "Erika Neu" in admin.text
+
+
+def test_of_whom_a_source_tells_only_the_account_is_changed_and_only_if_no_source_tells_it(
+    admin, company, configure, portal
+):
+    dora = company.person("dora", source="directory", managed_apple_account=None)
+    path = f"/admin/people/{dora.id}"
+    typed = {"name": "Mallory", "email": "m@example.com", "managed_apple_account": "dora@work.example.com"}
+    admin.get(path)
+    admin.post(f"{path}/details", admin.hidden(f"{path}/disable") | typed)
+    configure(managed_apple_account__source="import")
+    before = portal.database
+    admin.get(path)
+    admin.post(f"{path}/details", admin.hidden(f"{path}/details") | typed)
+    with before.session() as session:
+        person = session.get_one(Person, dora.id)
+        assert (person.name, person.managed_apple_account) == ("Dora", "dora@work.example.com")
+    assert [each.kind for each in company.all_events()].count("person.changed") == 1
+
+
+@pytest.mark.parametrize("path", ["/admin/nothing", "/helpdesk/requests/nothing"])
+def test_staff_get_their_own_pages_of_errors(admin, path):
+    admin.get(path)
+    assert (admin.status, admin.soup.select("main .actions a")[0]["href"]) == (404, "/helpdesk")
+    assert "e-mail" not in admin.text
+
+
+def test_the_dashboard_says_that_the_device_management_is_away(admin, portal, monkeypatch):
+    assert "does not answer" not in admin.get("/admin").text
+    monkeypatch.setattr(type(portal.backend), "health", lambda _self: Health(ready=False, reason="unreachable"))
+    assert "The device management does not answer" in admin.get("/admin").text

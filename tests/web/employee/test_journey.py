@@ -2,11 +2,13 @@
 
 import plistlib
 import re
+from email import message_from_bytes
 
 import pyotp
 import pytest
 from sqlalchemy.event import listen
 
+from portal import jobs
 from portal.enrollment import ending
 from portal.enrollment.errors import NoManagedAppleAccount
 from portal.enrollment.journey import Step
@@ -247,14 +249,14 @@ def test_a_second_phone_proves_itself_and_the_first_is_told(app, browser, compan
     browser.walk_to("profile", invitation)
     second = type(browser)(app).open_link(invitation).sign_in()
     assert second.path == "/enroll/passcode"
-    assert "already used on another device" in second.text
+    assert "used already: here before you were signed out, or on another device" in second.text
     clock.forward(minutes=1)
     second.submit("/enroll/passcode/send")
     assert "on its way" in second.text
     second.submit(passcode=newest_passcode(company, invitation))
     assert second.path == "/enroll/profile"
     assert browser.get("/enroll/profile").path == "/enroll/passcode"
-    assert "already used on another device" in browser.text
+    assert "used already: here before you were signed out, or on another device" in browser.text
 
 
 def test_self_enrollment_makes_a_request_and_mails_a_passcode(app, browser, company, session):
@@ -360,3 +362,40 @@ def test_who_has_no_ticket_and_no_session_waits_for_no_writer(portal, browser):
         assert browser.path == "/enroll/sign-in"
     assert browser.get("/p/abcdef.mobileconfig").status in (404, 410)
     assert not [told for told in written if re.match("BEGIN IMMEDIATE|INSERT|UPDATE", told) or "FOR UPDATE" in told]
+
+
+def test_whose_request_is_over_begins_again_where_that_is_allowed(browser, company, portal):
+    invitation = company.invite(company.person())
+    browser.walk_to("passcode", invitation)
+    with portal.database.transaction() as session:
+        ending.cancel(Cases(session, portal).lock(invitation.request.id), "helpdesk:x")
+    browser.get("/enroll/passcode")
+    assert browser.heading == "This request is closed"
+    browser.get(browser.soup.select_one(".actions a")["href"])
+    browser.sign_in()
+    assert (browser.path, company.status(invitation)) == ("/enroll/ownership", "cancelled")
+
+
+def test_where_it_is_not_allowed_they_are_told_whom_to_ask(make_app, company, clock):
+    app = make_app(enrollment={"self_enrollment": False})
+    portal = app.extensions["portal"]
+    company = Company(portal)
+    invitation = company.invite(company.person())
+    browser = Browser(app).walk_to("passcode", invitation)
+    with portal.database.transaction() as session:
+        ending.cancel(Cases(session, portal).lock(invitation.request.id), "helpdesk:x")
+    assert "Ask your helpdesk for a new invitation" in browser.get("/enroll/passcode").text
+    assert not browser.soup.select(".actions a")
+    assert not Browser(app).get("/e/nothing").soup.select(".actions a")
+
+
+def test_a_passcode_is_mailed_in_the_language_of_the_page(app, company, portal, tmp_path):
+    erika = company.person()
+    browser = Browser(app, language="de").get("/enroll").sign_in()
+    browser.submit(ownership="employee").submit(acknowledge="yes")
+    jobs.Worker(portal.live.base).every_minute()
+    mail = "".join(message_from_bytes(each.read_bytes()).get_payload()[0].get_payload(decode=True).decode()
+                   for each in (tmp_path / "outbox").glob("*.eml"))  # fmt: skip
+    assert erika.locale == "en"
+    assert "Ihr neuer Passcode" in mail
+    assert "https://portal.example.com/enroll" in mail

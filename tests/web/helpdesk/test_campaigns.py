@@ -340,7 +340,7 @@ def test_whoever_begins_by_themselves_meanwhile_gets_no_second_request(staff, co
 
     def by_themselves():
         with portal.database.transaction() as writing:
-            invitations.for_self_enrollment(Cases(writing, portal), writing.get_one(Person, erika.id))
+            invitations.for_self_enrollment(Cases(writing, portal), writing.get_one(Person, erika.id), "en")
 
     def meanwhile(cases, person, source, *more, **named):
         if source == "import" and not others:

@@ -3,9 +3,11 @@
 import pytest
 
 from portal import audit, people
+from portal.backends.base import Health
 from portal.events import Event
+from portal.models import Person
 from portal.simulator.scep_client import InstallationFailed
-from tests.factories import phone
+from tests.factories import PASSWORD, phone
 from tests.pages import Browser
 
 
@@ -65,9 +67,7 @@ def test_helpdesk_cannot_invite_without_a_managed_apple_account_and_sees_why(sta
     staff.get("/helpdesk").submit("/helpdesk/requests", username="nomaa")
     assert staff.status == 422
     assert "no Managed Apple Account" in staff.error_of("username")
-    assert "Refused" in staff.get("/helpdesk").text
-    assert "nomaa" in staff.text
-    staff.submit("/helpdesk/requests", username="nobody")
+    staff.get("/helpdesk").submit("/helpdesk/requests", username="nobody")
     assert "Nobody is known" in staff.error_of("username")
 
 
@@ -130,6 +130,56 @@ def test_only_refused_invitations_are_listed_as_refused(app, company, clock, por
     with portal.database.transaction() as session:
         audit.record(session, people.PEOPLE_CHAIN, Event.PASSWORD_CHANGED, clock(), detail={"person": "x"})
     assert "password.changed" not in browser.get("/helpdesk").text
-    company.person("nobody", managed_apple_account=None)
+    nobody = company.person("nobody", managed_apple_account=None)
     browser.submit("/helpdesk/requests", username="nobody")
-    assert "no Managed Apple Account" in browser.get("/helpdesk").text
+    assert "no Managed Apple Account" not in browser.get("/helpdesk").text  # who asked was told at once
+    for _ in range(2):
+        Browser(app).get("/enroll").submit(username="nobody", password=PASSWORD)
+        clock.forward(days=1, minutes=1)
+    browser.staff_sign_in("helen", clock()).get("/helpdesk")
+    assert browser.text.count("no Managed Apple Account") == 1
+    nobody.managed_apple_account = "nobody@work.example.com"
+    company.invite(nobody)
+    assert "no Managed Apple Account" not in browser.get("/helpdesk").text
+
+
+def test_whoever_has_no_request_is_found_and_invited(staff, company):
+    company.person("otto", name="Otto Ohne")
+    company.person("nomaa", name="Otto Nomaa", managed_apple_account=None)
+    invited = company.invite(company.person("ottilie", name="Ottilie Da"))
+    staff.get("/helpdesk?q=ott")
+    assert [each["value"] for each in staff.soup.select("#rows input[name=username]")] == ["nomaa", "otto"]
+    assert invited.request.id in str(staff.soup.select("#rows tbody")[0])
+    assert not staff.get("/helpdesk").soup.select("#rows input[name=username]")
+    staff.get("/helpdesk?q=otto+ohne")
+    staff.submit("/helpdesk/requests", username="otto")
+    assert staff.heading == "Otto Ohne"
+
+
+def test_staff_may_type_an_address_if_one_person_has_it(staff, company):
+    company.person("otto", email="Otto@Example.com")
+    company.person("one", email="shared@example.com")
+    company.person("two", email="shared@example.com")
+    staff.get("/helpdesk").submit("/helpdesk/requests", username=" otto@example.COM ")
+    assert staff.path.startswith("/helpdesk/requests/")
+    staff.get("/helpdesk").submit("/helpdesk/requests", username="shared@example.com")
+    assert "Nobody is known by that username or e-mail address" in staff.error_of("username")
+
+
+def test_a_disabled_account_is_the_first_thing_that_is_said(app, staff, company, portal, clock):
+    invitation = company.invite(company.person("erika"))
+    with portal.database.transaction() as session:
+        session.get_one(Person, invitation.request.person_id).disabled_at = clock()
+    assert "Their account was disabled" in staff.get(f"/helpdesk/requests/{invitation.request.id}").text
+    browser = Browser(app).open_link(invitation).sign_in()
+    assert "Your account is disabled" in browser.text
+    assert "match" in Browser(app).open_link(invitation).sign_in(password="wrong").text
+
+
+def test_nobody_is_sent_to_a_page_that_cannot_go_on(app, staff, company, portal, browser, monkeypatch):
+    invitation = company.invite(company.person("erika"))
+    browser.walk_to("profile", invitation)
+    path = f"/helpdesk/requests/{invitation.request.id}"
+    assert "follow the steps on their page" in staff.get(path).text
+    monkeypatch.setattr(type(portal.backend), "health", lambda _self: Health(ready=False, reason="unreachable"))
+    assert "The device management does not answer" in staff.get(path).text
