@@ -2,6 +2,22 @@
 
 from portal.wording import N_, Labels
 
+OWN_APP_STATE = Labels(
+    {
+        "Queued": N_("on its way"),
+        "Prompting": N_("waits for your yes"),
+        "PromptingForLogin": N_("waits for you to sign in"),
+        "ManagedButUninstalled": N_("you deleted it"),
+        "UserInstalledApp": N_("your own app"),
+        "UserRejected": N_("you declined it"),
+        "ManagementRejected": N_("you declined it"),
+        "PromptingForUpdate": N_("waits for your yes"),
+        "PromptingForUpdateLogin": N_("waits for you to sign in"),
+        "UpdateRejected": N_("you declined the update"),
+    }
+)
+"""The same to its owner, where ``APP_STATE`` speaks of them."""
+
 APP_STATE = Labels(
     {
         "license": N_("waits for a license"),
