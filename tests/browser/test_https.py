@@ -1,9 +1,8 @@
 """Outside the demo, over TLS: Secure cookies in a real browser, and the pages for browsers that cannot go on."""
 
+import itertools
 import json
 import ssl
-import subprocess
-import sys
 
 import httpx
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from portal.enrollment.eligibility import judge
 from portal.simulator.employee import Employee
 from portal.simulator.iphone import IPhone
-from portal.simulator.server import ROOT, free_port
+from portal.simulator.server import free_port
 from tests.browser import engines
 from tests.browser.conftest import needs_chromium
 from tests.servers import loopback_certificate, portal_server
@@ -33,15 +32,18 @@ def secure(tmp_path_factory):
         "GUNICORN_CMD_ARGS": f"--certfile={certificate} --keyfile={key}",
     }
     with portal_server(folder / "portal", environment) as server:
-        command = [sys.executable, "-m", "flask", "--app", "app", "people", "add", "erika", "--name", "Erika",
-                   "--email", "erika@example.com", "--managed-apple-account", "erika@work.example.com",
-                   "--password", PASSWORD]  # fmt: skip
-        subprocess.run(command, cwd=ROOT, env=server.environment, check=True, capture_output=True)
         yield server, certificate
 
 
 def invite(server):
-    return json.loads(server.flask("invite", "erika", "--json"))
+    """Somebody new, called ``username``: nobody is invited twice."""
+    username = f"erika{next(_numbers)}"
+    server.flask("people", "add", username, "--name", "Erika", "--email", "erika@example.com",
+                 "--managed-apple-account", f"{username}@work.example.com", "--password", PASSWORD)  # fmt: skip
+    return {"username": username, **json.loads(server.flask("invite", username, "--json"))}
+
+
+_numbers = itertools.count()
 
 
 @needs_chromium
@@ -50,7 +52,7 @@ def test_the_session_works_with_secure_host_cookies(secure):
     invitation = invite(server)
     with engines.chromium(trust_anything=True) as engine:
         engine.open(invitation["url"])
-        engine.fill("username", "erika")
+        engine.fill("username", invitation["username"])
         engine.fill("password", PASSWORD)
         engine.tap("main button[type=submit]")
         engine.wait_for_heading("Whose device is this?")
@@ -68,7 +70,7 @@ def test_the_simulated_iphone_enrolls_over_tls(secure):
     employee.http = httpx.Client(
         base_url=server.url, headers=employee.http.headers, follow_redirects=True, verify=trust, timeout=20
     )
-    profile = employee.walk(invitation["url"], "erika", PASSWORD, lambda: invitation["passcode"])
+    profile = employee.walk(invitation["url"], invitation["username"], PASSWORD, lambda: invitation["passcode"])
     IPhone(http=httpx.Client(verify=trust, timeout=20)).install(profile)
     employee.open("/enroll/finish")
     assert employee.heading == "You are ready for work"
