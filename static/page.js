@@ -3,6 +3,8 @@
   "use strict";
   var summary = document.querySelector(".summary");
   if (summary) summary.focus();
+  var here = document.querySelector(".menu [aria-current]");
+  if (here) here.parentNode.scrollLeft = here.offsetLeft - (here.parentNode.clientWidth - here.offsetWidth) / 2;
   document.querySelectorAll("[data-copy]").forEach(function (button) {
     var field = document.getElementById(button.dataset.copy);
     button.hidden = !navigator.clipboard;
