@@ -32,6 +32,7 @@ _NEW_WAYS_IN = (
     Event.PERSON_ADDED,
     Event.PERSON_ROLE_CHANGED,
     Event.PERSON_SYNCED,
+    Event.PERSON_CHANGED,
     Event.PERSON_ENABLED,
     Event.SECOND_FACTOR_FORGOTTEN,
     Event.SECOND_FACTOR_REPLACED,
@@ -71,8 +72,11 @@ class Held:
     @classmethod
     def of(cls, told: str) -> "Held":
         """What ``told`` said. Raises ValueError."""
-        count, _, newest = told.partition(" ")
-        return cls(int(count), datetime.fromisoformat(newest) if newest else None)
+        count, _, at = told.partition(" ")
+        newest = datetime.fromisoformat(at) if at else None
+        if newest is not None and newest.tzinfo is None:
+            raise ValueError("without a zone")
+        return cls(int(count), newest)
 
     def covers(self, other: "Held") -> bool:
         """Whether nothing came to be held between this and ``other``, which is later."""
@@ -151,11 +155,12 @@ def approve(session: Session, actor: str, shown: Held, now: datetime) -> Hold | 
     since = hold.since - ADMIN_FOR
     if _may_be_the_first(session, actor, since) or _ways_in_changed(session, since):
         raise NotTheSecond
-    if not shown.covers(waiting(session)):
+    now_held = waiting(session)
+    if not shown.covers(now_held):
         raise MoreHeld
     agreed = Hold(hold.since, tuple(sorted({*hold.agreed, actor})))
     if agreed.missing:
-        _agree(session, actor, shown)
+        _agree(session, actor, now_held)
         if agreed != hold:
             audit.record(session, audit.SETTINGS, Event.REMOVALS_APPROVED, now, actor=actor)
         return agreed
@@ -170,9 +175,10 @@ def _may_be_the_first(session: Session, actor: str, since: datetime) -> bool:
     about = cast(AuditEvent.detail, Text).contains(person_id, autoescape=True)
     for event in session.scalars(select(AuditEvent).where(kinds, AuditEvent.at > since, about)):
         changed = set((event.detail or {}).get("changed", ()))
-        synced = event.kind == Event.PERSON_SYNCED and not {"added", "role", "email"} & changed
+        details = event.kind in (Event.PERSON_SYNCED, Event.PERSON_CHANGED)
+        harmless = details and not {"added", "role", "email"} & changed
         lower = event.kind in (Event.PERSON_ADDED, Event.PERSON_ROLE_CHANGED) and event.reason != "admin"
-        if not synced and not lower:
+        if not harmless and not lower:
             return True
     return False
 

@@ -182,6 +182,7 @@ NEW_WAYS_IN = {
     "promoted": ("person.role_changed", "admin", {}),
     "made one at the source": ("person.synced", "directory", {"changed": ["role"]}),
     "another mailbox at the source": ("person.synced", "directory", {"changed": ["email"]}),
+    "another mailbox by hand": ("person.changed", None, {"changed": ["email", "name"]}),
     "second factor reset": ("second_factor.forgotten", None, {}),
     "password link": ("password.link_made", None, {}),
     "enabled again": ("person.enabled", None, {}),
@@ -192,6 +193,7 @@ NEW_WAYS_IN = {
 HARMLESS = {
     "an employee": ("person.added", "employee", {}),
     "no admin any more": ("person.role_changed", "helpdesk", {}),
+    "another name by hand": ("person.changed", None, {"changed": ["name"]}),
     "another name at the source": ("person.synced", "directory", {"changed": ["name"]}),
     "a setting": ("settings.changed", "company", {"changes": {"company.name": ["a", "b"]}}),
 }
@@ -239,7 +241,9 @@ def test_who_agreed_to_one_device_did_not_agree_to_those_that_came_later(
     bob.staff_sign_in("bob", clock()).get("/admin")
     bob.post("/admin/removals/approve", bob.hidden("/admin/removals/approve") | {"shown": seen_by_bob["shown"]})
     assert "Meanwhile more removals are held" in bob.text
-    bob.post("/admin/removals/approve", bob.hidden("/admin/removals/approve") | {"shown": "²"})
+    for forged in ("²", "", "9", "9 2026-03-02T10:00:00", "9 x", "9 2026-03-02T10:00:00+00:00 "):
+        bob.post("/admin/removals/approve", bob.hidden("/admin/removals/approve") | {"shown": forged})
+        assert (bob.status, "Meanwhile more removals are held" in bob.text) == (200, True), forged
     bob.submit("/admin/removals/approve")
     assert "You count as one of the two" in bob.text
     worker.every_minute()

@@ -53,7 +53,7 @@ def directory(settings: Settings, _admin: Person, who: str) -> Outcome:
         for line in asked.probe(who or None):
             lines.append(line)
     except SourceUnavailable as problem:
-        return False, [*lines, f"{problem.reason}: {problem}"]
+        return False, [*lines, _said(problem)]
     except AccountProblem as problem:
         return False, [*lines, f"refused: {problem.reason}"]
     finally:
@@ -75,8 +75,12 @@ def providers(settings: Settings, _admin: Person, _who: str) -> Outcome:
             lines.append(f"{name}: {provider.settings.issuer} answers as it should")
         except SourceUnavailable as problem:
             worked = False
-            lines.append(f"{name}: {problem.reason}: {problem}")
+            lines.append(f"{name}: {_said(problem)}")
     return worked, lines
+
+
+def _said(problem: SourceUnavailable) -> str:
+    return f"{problem.reason}: {problem.detail}" if problem.detail else problem.reason
 
 
 def backend(settings: Settings, _admin: Person, _who: str) -> Outcome:
