@@ -29,7 +29,7 @@ def invitation(
         "passcode": passcode,
         "expires_at": request.expires_at,
         "asked_by": asked_by,
-        "opening": _opening(settings, "mail_invitation", request, asked_by),
+        "opening": _opening(settings, "mail_invitation", request.person, asked_by),
         "message": [each.strip() for each in message.split("\n\n") if each.strip()],
     }
     mail = _message(settings, request, "invitation", values)
@@ -39,15 +39,16 @@ def invitation(
 
 
 def new_passcode(settings: Settings, request: EnrollmentRequest, passcode: str) -> EmailMessage:
-    """A passcode on its own: sent again, or for a self-enrollment."""
+    """A passcode on its own: sent again, or for a self-enrollment. In the language of the page that waits for it."""
+    language = request.language or request.person.locale
     values = {
         "person": request.person,
         "passcode": passcode,
         "expires_at": request.expires_at,
-        "opening": _opening(settings, "mail_passcode", request),
+        "opening": _opening(settings, "mail_passcode", request.person, language=language),
         "url": settings.url("/enroll"),
     }
-    return _message(settings, request, "passcode", values)
+    return _to(settings, request.person, "passcode", values, language)
 
 
 def left(settings: Settings, request: EnrollmentRequest, device: Device, reason: str) -> EmailMessage:
@@ -112,19 +113,14 @@ def qr_svg(url: str) -> str:
     return code.svg_inline(border=4, scale=1, omitsize=True, light="#fff", dark="#000", svgclass="qr", lineclass=None)
 
 
-def _language(request: EnrollmentRequest) -> str:
-    """In which its person reads: as their browser asked for, once it was there."""
-    return request.language or request.person.locale
-
-
-def _opening(settings: Settings, name: str, request: EnrollmentRequest, asked_by: str = "") -> list[str]:
-    """The company's own first words of a mail, if it has any in the language of whom it is to."""
-    values = {"company": settings.company.name, "name": request.person.name, "asked_by": asked_by}
-    return settings.texts.own(name, _language(request), values)
+def _opening(settings: Settings, name: str, person: Person, asked_by: str = "", language: str = "") -> list[str]:
+    """The company's own first words of a mail, if it has any in ``language``, else the person's."""
+    values = {"company": settings.company.name, "name": person.name, "asked_by": asked_by}
+    return settings.texts.own(name, language or person.locale, values)
 
 
 def _message(settings: Settings, request: EnrollmentRequest, name: str, values: dict[str, object]) -> EmailMessage:
-    return _to(settings, request.person, name, values, _language(request))
+    return _to(settings, request.person, name, values)
 
 
 def _to(settings: Settings, person: Person, name: str, values: dict[str, object], locale: str = "") -> EmailMessage:

@@ -294,7 +294,7 @@ def test_a_colour_and_a_logo_are_previewed_and_saved(office, tmp_path):
         page.click("text=Preview in a new tab")
     preview = opened.value
     expect(preview.locator("h1")).to_have_text("Whose device is this?")
-    preview.wait_for_function("getComputedStyle(document.documentElement).getPropertyValue('--accent') === '#7a1fa2'")
+    expect(preview.locator("html")).to_have_css("--accent", "#7a1fa2")
     preview.close()
     page.click("text='Save'")
     expect(page.locator(".note.good")).to_contain_text("Saved. It counts from now on.")
