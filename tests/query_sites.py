@@ -15,6 +15,8 @@ FOLDER = os.environ.get("PORTAL_TEST_QUERY_SITES", "")
 PORTAL = str(Path(__file__).resolve().parent.parent / "portal") + "/"
 MIGRATIONS, PASSED_ON = "migrations/", "database.py"
 """What makes tables, each database's in its way; what runs others' statements."""
+CATALOGUE = "sqlite_"
+"""Begins the names of what SQLite keeps about its own tables."""
 UNIT_OF_WORK = "sqlalchemy/orm/unitofwork.py"
 """Writes what was changed, whenever that happens to be: no place of the portal's own."""
 ASKS = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
@@ -31,6 +33,8 @@ def watch() -> None:
 
 def _note(connection, _cursor, statement: str, *_rest: object) -> None:
     asks, table, frame = ASKS.match(statement), TABLE.search(statement), sys._getframe(1)
+    if table is not None and table.group(1).startswith(CATALOGUE):
+        return
     while asks is not None and frame is not None:
         name, place = frame.f_code.co_filename, ""
         below = name.removeprefix(PORTAL)

@@ -143,6 +143,7 @@ def test_only_refused_invitations_are_listed_as_refused(app, company, clock, por
     assert "no Managed Apple Account" not in browser.get("/helpdesk").text
 
 
+@pytest.mark.each_database
 def test_whoever_has_no_request_is_found_and_invited(staff, company):
     company.person("otto", name="Otto Ohne")
     company.person("nomaa", name="Otto Nomaa", managed_apple_account=None)
@@ -156,6 +157,7 @@ def test_whoever_has_no_request_is_found_and_invited(staff, company):
     assert staff.heading == "Otto Ohne"
 
 
+@pytest.mark.each_database
 def test_staff_may_type_an_address_if_one_person_has_it(staff, company):
     company.person("otto", email="Otto@Example.com")
     company.person("one", email="shared@example.com")
