@@ -124,8 +124,11 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
         _unusable(case, command)
         return
     put_off_again = outcome == CommandState.NOT_NOW and command.answered_at is not None  # told once
-    command.status, command.answered_at = outcome, case.now
-    command.handed_at = command.handed_at or case.now
+    if outcome == CommandState.NOT_NOW:
+        command.status = outcome
+    else:
+        commands.over(command, outcome)
+    command.answered_at, command.handed_at = case.now, command.handed_at or case.now
     command.errors = _errors(message)
     if not put_off_again:
         case.record(ANSWERED[command.status], command.request_type)

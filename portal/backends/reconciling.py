@@ -23,7 +23,6 @@ from portal.database import Database, lock_name
 from portal.declarations import speaking
 from portal.enrollment import commands, ending
 from portal.enrollment.case import Case
-from portal.enrollment.commands import Order
 from portal.events import Actor, Event
 from portal.models import Command, CommandState, Device, EnrollmentRequest, PortalState
 from portal.settings import Settings
@@ -91,8 +90,9 @@ def _ask_anew(case: Case, command: Command) -> None:
     """Its answer is not expected any more. What may have been done already is only repeated where that does no harm."""
     device = case.device
     assert device is not None
-    put_off, kind = command.status == CommandState.NOT_NOW, command.request_type
-    command.status = CommandState.ANSWER_LOST
+    put_off, ordered = command.status == CommandState.NOT_NOW, commands.order_of(case, command)
+    kind = ordered.request_type
+    commands.over(command, CommandState.ANSWER_LOST)
     case.record(Event.COMMAND_ANSWER_LOST, kind)
     if ending.is_removal(command, case.settings):
         ending.ask(case, ending.Reason.WIPED, Actor.SYSTEM)
@@ -102,10 +102,8 @@ def _ask_anew(case: Case, command: Command) -> None:
         listening.lost(case, command)
     elif kind == commands.DECLARE:
         speaking.told_nothing(case)
-    elif put_off or kind not in commands.ONCE:
-        keys = {key: value for key, value in commands.keys_of(command).items() if key != "RequestType"}
-        if not commands.is_waiting(case, device, Order(kind, keys)):
-            commands.order(case, device, Order(kind, keys))
+    elif (put_off or kind not in commands.ONCE) and not commands.is_waiting(case, device, ordered):
+        commands.order(case, device, ordered)
 
 
 def _hand_over_again(session: Session, now: datetime) -> int:

@@ -25,7 +25,8 @@ def handed_over(cases: Cases, command_id: int, device_id: str) -> bytes | None:
         return None
     body = filled(case, command)
     if body is None:
-        command.status, command.handed_at = CommandState.DROPPED, cases.now
+        commands.over(command, CommandState.DROPPED)
+        command.handed_at = cases.now
     return body
 
 
@@ -43,7 +44,8 @@ def refused(cases: Cases, command_id: int, device_id: str, why: str) -> None:
 
 def failed(case: Case, command: Command, why: str, event: Event) -> None:
     """A command came to nothing, as ``event`` says: it is over, and what it was about knows that."""
-    command.status, command.last_error = CommandState.FAILED, why[:LONGEST_ERROR]
+    commands.over(command, CommandState.FAILED)
+    command.last_error = why[:LONGEST_ERROR]
     command.handed_at = command.handed_at or case.now
     case.record(event, command.request_type, detail={"error": command.last_error})
     if command.app_id is not None:

@@ -97,6 +97,11 @@ def as_sent(case: Case, command: Command) -> bytes:
     return with_payload(command, case.vault.open(sealed)) if sealed is not None else command.payload
 
 
+def over(command: Command, became: CommandState) -> None:
+    """A command is over: it ``became`` one of those that are not open, and what waited to be put into it goes."""
+    command.status, command.content_sealed = became, None
+
+
 def _queue(
     case: Case, device: Device, sent: dict[str, Any], profile: str | None = None, app_id: str | None = None
 ) -> Command:
@@ -128,11 +133,18 @@ def waiting(case: Case, device: Device, request_type: str) -> list[Command]:
 def is_waiting(case: Case, device: Device, wanted: Order) -> bool:
     """Whether the device has not answered yet to just that, ordered by itself (not for an app, or a policy)."""
     known = (each for each in waiting(case, device, wanted.request_type) if each.app_id is None and not each.profile)
-    return any(keys_of(each) == {**wanted.keys, "RequestType": wanted.request_type} for each in known)
+    return any(order_of(case, each) == wanted for each in known)
+
+
+def order_of(case: Case, command: Command) -> Order:
+    """What was ordered, with the profile that waits for it."""
+    keys, sealed = keys_of(command), command.content_sealed
+    content = {"Payload": case.vault.open(sealed)} if sealed is not None else {}
+    return Order(keys.pop("RequestType"), {**keys, **content})
 
 
 def keys_of(command: Command) -> dict[str, Any]:
-    """The Command dictionary that the device gets."""
+    """The Command dictionary that the device gets, but for the profile that waits for it."""
     return dict(plistlib.loads(command.payload)["Command"])
 
 
@@ -145,4 +157,5 @@ def error_of(command: Command) -> str:
 def drop(case: Case, device: Device) -> None:
     """The enrollment is over: what was not answered is not asked any more."""
     for command in case.store.open_commands(device):
-        command.status, command.handed_at = CommandState.DROPPED, command.handed_at or case.now
+        over(command, CommandState.DROPPED)
+        command.handed_at = command.handed_at or case.now

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, String, and_, not_, or_, select, text
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, new_id, personal
 from portal.models.enrollment import EnrollmentRequest
@@ -198,12 +198,6 @@ class Command(Base):
     app_id: Mapped[str | None] = mapped_column(String(16))
     answered_at: Mapped[datetime | None]
     errors: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), info=personal())
-
-    @validates("status")
-    def _content_goes(self, _name: str, status: str) -> str:
-        if status not in (CommandState.QUEUED, CommandState.SENT, CommandState.NOT_NOW):
-            self.content_sealed = None
-        return status
 
     @hybrid_property
     def is_waiting(self) -> bool:

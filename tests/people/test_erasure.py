@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from portal import audit, people
+from portal.backends import reconciling
 from portal.credentials import passwords, second_factor, syncing
 from portal.credentials.base import DIRECTORY, Found
 from portal.enrollment import ending, invitations, management
@@ -233,3 +234,23 @@ def test_the_address_by_which_a_list_called_somebody_is_forgotten(portal, compan
         closing.erase(Cases(session, portal), session.get_one(Person, erika.id), "admin:a")
     with portal.database.session() as session:
         assert [each for each in session.scalars(select(CampaignEntry.username)) if each] == ["erika2"]
+
+
+def test_a_profile_whose_answer_was_lost_is_sent_again_whole(app, portal, company):
+    invitation = company.invite(company.person("erika"))
+    phone(app).install(company.profile(invitation))
+    device = company.device(invitation)
+    web_clip = {"PayloadType": "com.apple.webClip.managed", "PayloadVersion": 1, "PayloadIdentifier": "w",
+                "PayloadUUID": "W", "Label": "Intranet", "URL": "https://intranet.example.com"}  # fmt: skip
+    profile = plistlib.dumps({"PayloadType": "Configuration", "PayloadVersion": 1, "PayloadIdentifier": "com.example.w",
+                              "PayloadUUID": "P", "PayloadContent": [web_clip]})  # fmt: skip
+    company.act_on(device.id, management.install_profile, profile, "admin:a")
+    of_it = select(Command).where(Command.request_type == "InstallProfile").order_by(Command.id)
+    with portal.database.transaction() as session:
+        first = session.scalars(of_it).one()
+        first.status = "sent"
+        reconciling._ask_anew(Cases(session, portal).of_device(device.id), first)
+    with portal.database.session() as session:
+        before, after = session.scalars(of_it).all()
+        assert (before.status, before.content_sealed) == ("answer_lost", None)
+        assert (after.status, portal.vault.open(after.content_sealed)) == ("queued", profile)

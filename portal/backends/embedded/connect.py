@@ -4,6 +4,7 @@ from typing import Any
 
 from portal.backends import messages, sending
 from portal.backends.embedded import identity
+from portal.enrollment import commands
 from portal.enrollment.case import Case
 from portal.models import Command, CommandState, Device
 from portal.plists import text
@@ -31,7 +32,7 @@ def handle(case: Case, message: dict[str, Any] | None) -> bytes:
         if body is not None:
             command.status, command.sent_at = CommandState.SENT, case.now
             return body
-        command.status = CommandState.DROPPED
+        commands.over(command, CommandState.DROPPED)
     return b""
 
 
