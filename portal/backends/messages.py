@@ -131,7 +131,7 @@ def _answer(case: Case, status: str | None, message: dict[str, Any]) -> None:
     command.answered_at, command.handed_at = case.now, command.handed_at or case.now
     command.errors = _errors(message)
     if not put_off_again:
-        case.record(ANSWERED[command.status], command.request_type)
+        case.record(ANSWERED[outcome], command.request_type)
     if status == "Acknowledged":
         _apply(case, command, allowed.without_identifiers(message))
     if command.app_id is not None:
