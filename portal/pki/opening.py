@@ -2,7 +2,7 @@
 
 How often a passphrase is hashed says the file itself, at several places, some of them enciphered: a small one can ask
 for hours, and no other thread of the process that does it would run meanwhile. This one is stopped after some seconds.
-It is run by its path, knows nothing of the portal, and reads and writes JSON.
+It is run by its path, knows nothing of the portal nor of its environment, and reads and writes JSON.
 """
 
 import base64
@@ -37,7 +37,7 @@ def opened(content: bytes, passphrase: str) -> tuple[bytes, bytes]:
     try:
         command = [sys.executable, "-I", __file__]
         done = subprocess.run(  # noqa: S603  (this very file)
-            command, input=asked.encode(), capture_output=True, timeout=MOST_SECONDS, check=True
+            command, input=asked.encode(), capture_output=True, timeout=MOST_SECONDS, check=True, env={}
         )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
         raise NotOpened("unreadable") from None
